@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Templates: the comparable features of one sample of one position. Frozen, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.errors import TemplateError
+
+__all__ = [
+    "MAX_MINUTIAE",
+    "NO_QUALITY",
+    "Embedding",
+    "MinutiaKind",
+    "Minutiae",
+    "Position",
+    "Template",
+]
+
+MAX_MINUTIAE = 255
+"""The most minutiae a finger view can hold (ISO/IEC 19794-2:2005, 7.4.1.5: a one-byte count)."""
+
+NO_QUALITY = 255
+"""A minutia's quality was not reported by its extractor; reported qualities are 0 to 100."""
+
+_MAX_SIDE = 16383  # pixels: coordinates are 14-bit fields in every standard read here
+_MAX_RESOLUTION = 65535  # pixels per centimetre: a 16-bit field in every standard read here
+
+
+class Position(IntEnum):
+    """Where on the body a sample was taken.
+
+    Finger codes are those of ISO/IEC 19794-2:2005, table 2. ``FACE`` is our own code.
+    """
+
+    UNKNOWN_FINGER = 0
+    RIGHT_THUMB = 1
+    RIGHT_INDEX = 2
+    RIGHT_MIDDLE = 3
+    RIGHT_RING = 4
+    RIGHT_LITTLE = 5
+    LEFT_THUMB = 6
+    LEFT_INDEX = 7
+    LEFT_MIDDLE = 8
+    LEFT_RING = 9
+    LEFT_LITTLE = 10
+    FACE = 32
+
+    @property
+    def is_finger(self) -> bool:
+        return self <= Position.LEFT_LITTLE
+
+    def is_comparable(self, other: Position) -> bool:
+        """True where a template of this position may be compared with one of the other.
+
+        Equal positions are comparable; an unknown finger is comparable with every finger.
+        """
+        if self == other:
+            return True
+        unknown = Position.UNKNOWN_FINGER in (self, other)
+        return unknown and self.is_finger and other.is_finger
+
+
+class MinutiaKind(IntEnum):
+    """What a minutia is; codes of ISO/IEC 19794-2:2005, 7.4.2.2."""
+
+    OTHER = 0
+    ENDING = 1
+    BIFURCATION = 2
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Minutiae:
+    """The minutiae of one finger view.
+
+    Coordinates count pixels from the top left corner of the image, x to the right and y downwards.
+    Directions are degrees in [0, 360), anticlockwise from the positive x axis as seen on the image,
+    pointing as ISO/IEC 19794-2:2005, 6.4 points them. The angle units of all supported formats
+    (1.40625, 2 and 1 degrees) are exact in float32.
+
+    Attributes:
+        x: (n,) uint16, pixels, each below ``width``; n is 0 to 255.
+        y: (n,) uint16, pixels, each below ``height``.
+        direction: (n,) float32, degrees in [0, 360).
+        kind: (n,) uint8, codes of :class:`MinutiaKind`; OTHER where not given.
+        quality: (n,) uint8, 0 (worst) to 100, or :data:`NO_QUALITY`, as where not given.
+        width: pixels, 1 to 16383.
+        height: pixels, 1 to 16383.
+        resolution: (x, y) in pixels per centimetre as the standards' headers state it; 197 is 500 dpi.
+        position: the finger.
+        finger_quality: quality of the whole view, 0 to 100, or None where not reported.
+
+    Arrays given are converted where that loses nothing, copied, and made read-only.
+
+    Raises:
+        TemplateError: naming the first minutia or field that breaks these rules.
+
+    >>> Minutiae(x=[10, 60], y=[20, 80], direction=[90, 270], width=100, height=100)
+    Minutiae(n=2, 100x100 at 197x197 px/cm, UNKNOWN_FINGER)
+    """
+
+    x: npt.NDArray[np.uint16]
+    y: npt.NDArray[np.uint16]
+    direction: npt.NDArray[np.float32]
+    kind: npt.NDArray[np.uint8]
+    quality: npt.NDArray[np.uint8]
+    width: int
+    height: int
+    resolution: tuple[int, int]
+    position: Position
+    finger_quality: int | None
+
+    def __init__(
+        self,
+        *,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        direction: npt.ArrayLike,
+        kind: npt.ArrayLike | None = None,
+        quality: npt.ArrayLike | None = None,
+        width: int,
+        height: int,
+        resolution: tuple[int, int] = (197, 197),
+        position: Position = Position.UNKNOWN_FINGER,
+        finger_quality: int | None = None,
+    ) -> None:
+        _check_range("width", width, 1, _MAX_SIDE)
+        _check_range("height", height, 1, _MAX_SIDE)
+        for axis, value in zip("xy", resolution, strict=True):
+            _check_range(f"{axis} resolution in pixels/cm", value, 1, _MAX_RESOLUTION)
+        position = Position(position)
+        if not position.is_finger:
+            raise TemplateError(f"position {position.name} is not a finger")
+        if finger_quality is not None:
+            _check_range("finger_quality", finger_quality, 0, 100)
+
+        x = _column("x", x, np.uint16)
+        n = len(x)
+        if n > MAX_MINUTIAE:
+            raise TemplateError(f"{n} minutiae; a finger view holds at most {MAX_MINUTIAE}")
+        columns = {
+            "x": x,
+            "y": _column("y", y, np.uint16),
+            "direction": _column("direction", direction, np.float32),
+            "kind": _column("kind", np.zeros(n) if kind is None else kind, np.uint8),
+            "quality": _column("quality", np.full(n, NO_QUALITY) if quality is None else quality, np.uint8),
+        }
+        for name, column in columns.items():
+            if len(column) != n:
+                raise TemplateError(f"{name} has {len(column)} values for {n} minutiae")
+        _check_each("x", x, x < width, f"outside width {width}")
+        _check_each("y", columns["y"], columns["y"] < height, f"outside height {height}")
+        angle = columns["direction"]
+        _check_each("direction", angle, (angle >= 0) & (angle < 360), "outside [0, 360) degrees")
+        _check_each("kind", columns["kind"], columns["kind"] <= 2, "is no MinutiaKind (0 to 2)")
+        grade = columns["quality"]
+        _check_each(
+            "quality",
+            grade,
+            (grade <= 100) | (grade == NO_QUALITY),
+            f"is neither 0 to 100 nor {NO_QUALITY} (not reported)",
+        )
+
+        for name, column in columns.items():
+            object.__setattr__(self, name, column)
+        object.__setattr__(self, "width", int(width))
+        object.__setattr__(self, "height", int(height))
+        object.__setattr__(self, "resolution", (int(resolution[0]), int(resolution[1])))
+        object.__setattr__(self, "position", position)
+        object.__setattr__(self, "finger_quality", None if finger_quality is None else int(finger_quality))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __bool__(self) -> bool:
+        return True  # a template of no minutiae is still a template
+
+    def __repr__(self) -> str:  # never the content: templates stay out of logs
+        return (
+            f"Minutiae(n={len(self)}, {self.width}x{self.height} at "
+            f"{self.resolution[0]}x{self.resolution[1]} px/cm, {self.position.name})"
+        )
+
+    def _identity(self) -> tuple[object, ...]:
+        return (
+            *(getattr(self, name).tobytes() for name in ("x", "y", "direction", "kind", "quality")),
+            *(self.width, self.height, self.resolution, self.position, self.finger_quality),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Minutiae) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Embedding:
+    """A vector that a network made of one sample; compared by cosine.
+
+    Attributes:
+        vector: (d,) float16, d = 1 to 65535, scaled to unit length and then rounded to float16: the
+            precision it is stored in, so that a score is the same before and after enrolment.
+        model: name of the network. Embeddings of different models are never compared.
+        position: what was sampled.
+        quality: the extractor's own measure, larger is better, or None.
+
+    Raises:
+        TemplateError: where the vector is not one-dimensional and finite, or is all zero, or
+            ``model`` is longer than 255 bytes of UTF-8.
+
+    >>> Embedding(vector=[3.0, 4.0], model="demo").vector
+    array([0.6, 0.8], dtype=float16)
+    """
+
+    vector: npt.NDArray[np.float16]
+    model: str
+    position: Position
+    quality: float | None
+
+    def __init__(
+        self,
+        *,
+        vector: npt.ArrayLike,
+        model: str,
+        position: Position = Position.FACE,
+        quality: float | None = None,
+    ) -> None:
+        position = Position(position)
+        if position.is_finger:
+            raise TemplateError(f"position {position.name}: fingers are compared by their minutiae")
+        given = np.asarray(vector)
+        if given.ndim != 1 or not 1 <= len(given) <= 65535 or given.dtype.kind not in "fiu":
+            raise TemplateError(
+                f"vector is {given.dtype} of shape {given.shape}; expected (d,) numbers, d = 1 to 65535"
+            )
+        values = given.astype(np.float64)
+        if not np.isfinite(values).all():
+            first = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise TemplateError(f"vector element {first} is {values[first]}")
+        largest = np.abs(values).max()
+        if largest == 0:
+            raise TemplateError("vector is all zero: it has no direction")
+        length = largest * np.sqrt(np.square(values / largest).sum())  # squares would overflow
+        is_stored_form = given.dtype == np.float16 and abs(length - 1) < 2**-10
+        unit = (values if is_stored_form else values / length).astype(np.float16)
+        unit.flags.writeable = False
+        if len(model.encode()) > 255:
+            raise TemplateError(f"model name of {len(model.encode())} bytes; at most 255")
+        if quality is not None and not np.isfinite(quality):
+            raise TemplateError(f"quality is {quality}")
+        object.__setattr__(self, "vector", unit)
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "position", position)
+        object.__setattr__(self, "quality", None if quality is None else float(quality))
+
+    def __repr__(self) -> str:  # never the content: templates stay out of logs
+        return f"Embedding(d={len(self.vector)}, model={self.model!r}, {self.position.name})"
+
+    def _identity(self) -> tuple[object, ...]:
+        return (self.vector.tobytes(), self.model, self.position, self.quality)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Embedding) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+Template: TypeAlias = Minutiae | Embedding
+"""Anything that can be enrolled or presented as a probe."""
+
+
+def _column(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A read-only copy of one per-minutia column in its own dtype, refused where that loses a value."""
+    given = np.asarray(values)
+    if given.ndim != 1 or given.dtype.kind not in "fiub":
+        raise TemplateError(f"{name} is {given.dtype} of shape {given.shape}; expected (n,) numbers")
+    with np.errstate(invalid="ignore"):
+        column = given.astype(dtype)
+    if column.dtype.kind == "u":
+        _check_each(name, given, column == given, f"does not fit {column.dtype}")
+    else:
+        _check_each(name, given, np.isfinite(column), "is not finite")
+    column.flags.writeable = False
+    return column
+
+
+def _check_each(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_], fault: str) -> None:
+    if not good.all():
+        first = int(np.flatnonzero(~good)[0])
+        raise TemplateError(f"minutia {first}: {name}={values[first]} {fault}")
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise TemplateError(f"{name} is {value}; expected {low} to {high}")
