@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Types of the native core, bound in cpp/bindings.cpp. A template is passed as its columns, a wrong dtype or stride is
+# a TypeError, never a silent copy.
+
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+class _Detail(TypedDict):
+    score: float
+    terms: dict[str, float]
+    pairs: npt.NDArray[np.uint8]
+
+class References:
+    def __init__(self) -> None: ...
+    def append(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        counts: npt.NDArray[np.int64],
+        resolutions: npt.NDArray[np.int32],
+        threads: int,
+    ) -> int: ...
+    def remove(self, slots: npt.NDArray[np.int64]) -> None: ...
+    def compare(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        resolution_x: int,
+        resolution_y: int,
+        slots: npt.NDArray[np.int64] | None,
+        threads: int,
+    ) -> npt.NDArray[np.float32]: ...
+    def __len__(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+def compare_in_detail(
+    x1: npt.NDArray[np.uint16],
+    y1: npt.NDArray[np.uint16],
+    direction1: npt.NDArray[np.float32],
+    kind1: npt.NDArray[np.uint8],
+    quality1: npt.NDArray[np.uint8],
+    resolution_x1: int,
+    resolution_y1: int,
+    x2: npt.NDArray[np.uint16],
+    y2: npt.NDArray[np.uint16],
+    direction2: npt.NDArray[np.float32],
+    kind2: npt.NDArray[np.uint8],
+    quality2: npt.NDArray[np.uint8],
+    resolution_x2: int,
+    resolution_y2: int,
+) -> _Detail: ...
+def dot_products(
+    probe: npt.NDArray[np.uint16],
+    rows: npt.NDArray[np.uint16],
+    which: npt.NDArray[np.int64] | None,
+    threads: int,
+) -> npt.NDArray[np.float32]: ...
+def simd_level() -> str: ...

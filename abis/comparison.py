@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One probe against many references: raw scores. The Python face of the C++ core.
+
+A raw score says which of two comparisons shows more likeness, and nothing else; :mod:`abis.calibration` turns it into
+a likelihood ratio. It is the same to the bit on every CPU, for any number of threads, and whichever of the two
+templates is the probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from abis import _core
+from abis.errors import TemplateError
+from abis.template import Embedding, Minutiae, Template
+
+__all__ = ["Explanation", "FingerReferences", "cosine", "explain", "raw_scores", "simd_level"]
+
+
+class FingerReferences:
+    """Minutiae references prepared for comparison, packed in memory.
+
+    Slots are numbered from 0 in the order of :meth:`extend` and never used again. Any number of threads may
+    :meth:`compare` at once; :meth:`extend` and :meth:`remove` must have the object to themselves.
+    """
+
+    def __init__(self) -> None:
+        self._core = _core.References()
+
+    def __len__(self) -> int:
+        """The number of slots, removed ones included."""
+        return len(self._core)
+
+    @property
+    def memory_bytes(self) -> int:
+        """RAM held, in bytes."""
+        return self._core.memory_bytes
+
+    def extend(self, templates: Sequence[Minutiae], *, threads: int = 0) -> range:
+        """Prepares templates, some 35 microseconds each and core, and returns their slots.
+
+        Args:
+            templates: what to append.
+            threads: how many to use; 0 is one a core.
+        """
+        first = self._core.append(
+            *(
+                np.concatenate([getattr(t, name) for t in templates]) if templates else np.empty(0, dtype)
+                for name, dtype in _COLUMNS.items()
+            ),
+            np.array([len(t) for t in templates], np.int64),
+            np.array([t.resolution for t in templates], np.int32).reshape(-1, 2),
+            threads,
+        )
+        return range(first, first + len(templates))
+
+    def remove(self, slots: npt.NDArray[np.int64]) -> None:
+        """Empties slots; their memory serves later templates.
+
+        Args:
+            slots: (m,) int64.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        self._core.remove(slots)
+
+    def compare(
+        self, probe: Minutiae, slots: npt.NDArray[np.int64] | None = None, *, threads: int = 0
+    ) -> npt.NDArray[np.float32]:
+        """Raw scores of the probe against references.
+
+        Args:
+            probe: one finger view.
+            slots: (m,) int64, the references wanted; all of them where None.
+            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+        Returns:
+            (m,) float32; NaN for a removed slot.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        return self._core.compare(*_arguments(probe), slots, threads)
+
+
+def cosine(
+    probe: Embedding,
+    references: npt.NDArray[np.float16],
+    rows: npt.NDArray[np.int64] | None = None,
+    *,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """The cosine of the angle between the probe and each reference: the raw score of embeddings.
+
+    Sums run in one fixed order, so that the result is the same to the bit on every CPU.
+
+    Args:
+        probe: a vector of d values.
+        references: (n, d) float16, C-contiguous unit vectors of the same model as the probe's.
+        rows: (m,) int64, the references wanted; all of them where None.
+        threads: how many to use; 0 is one a core.
+
+    Returns:
+        (m,) float32 in [-1, 1] but for rounding.
+
+    Raises:
+        IndexError: where there is no such row.
+    """
+    return _core.dot_products(probe.vector.view(np.uint16), references.view(np.uint16), rows, threads)
+
+
+def raw_scores(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float32]:
+    """Raw scores of one probe against references of the same kind.
+
+    Args:
+        probe: minutiae or an embedding.
+        references: templates that may be compared with the probe: fingers of the same or an unknown position,
+            embeddings of the same position and model.
+
+    Returns:
+        (len(references),) float32.
+
+    Raises:
+        TemplateError: naming the first reference that may not be compared with the probe.
+    """
+    for index, reference in enumerate(references):
+        _check_comparable(probe, reference, index)
+    if isinstance(probe, Minutiae):
+        packed = FingerReferences()
+        packed.extend([r for r in references if isinstance(r, Minutiae)])
+        return packed.compare(probe)
+    vectors = [r.vector for r in references if isinstance(r, Embedding)]
+    return cosine(probe, np.array(vectors, np.float16).reshape(len(vectors), len(probe.vector)))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one fingerprint comparison found.
+
+    Attributes:
+        score: the raw score.
+        pairs: (k, 2) uint8, indices of minutiae of probe and reference that were paired.
+        terms: the evidence the score is made of; names and units stand in ``cpp/evidence.h``.
+    """
+
+    score: float
+    pairs: npt.NDArray[np.uint8]
+    terms: dict[str, float]
+
+
+def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
+    """Compares two fingers and tells why the score is what it is.
+
+    Raises:
+        TemplateError: where their positions may not be compared.
+    """
+    _check_comparable(probe, reference, 0)
+    found = _core.compare_in_detail(*_arguments(probe), *_arguments(reference))
+    return Explanation(score=found["score"], pairs=found["pairs"], terms=found["terms"])
+
+
+def simd_level() -> str:
+    """The instruction set in use: base, avx2 or avx512; the environment variable ABIS_SIMD may force a lower one."""
+    return _core.simd_level()
+
+
+_COLUMNS = {"x": np.uint16, "y": np.uint16, "direction": np.float32, "kind": np.uint8, "quality": np.uint8}
+
+
+def _arguments(
+    minutiae: Minutiae,
+) -> tuple[
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.uint8],
+    int,
+    int,
+]:
+    m = minutiae
+    return (m.x, m.y, m.direction, m.kind, m.quality, *m.resolution)
+
+
+def _check_comparable(probe: Template, reference: Template, index: int) -> None:
+    if not probe.position.is_comparable(reference.position):
+        raise TemplateError(
+            f"reference {index} is of {reference.position.name}; the probe, of {probe.position.name}, "
+            "is compared with its own position only"
+        )
+    if isinstance(probe, Embedding) and isinstance(reference, Embedding):
+        if probe.model != reference.model:
+            raise TemplateError(f"reference {index} is of model {reference.model!r}, the probe of {probe.model!r}")
+        if len(probe.vector) != len(reference.vector):
+            raise TemplateError(
+                f"reference {index} has {len(reference.vector)} dimensions, the probe {len(probe.vector)}"
+            )

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Python's door to the core: each binding unpacks, checks shapes, releases the GIL and calls. No logic here.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "explanation.h"
+#include "kernels.h"
+#include "parallel.h"
+#include "references.h"
+#include "simd.h"
+
+namespace py = pybind11;
+
+namespace abis {
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+void check(bool good, const char* what) {
+    if (!good) throw std::invalid_argument(what);
+}
+
+using X = Array<std::uint16_t>;
+using Direction = Array<float>;
+using Code = Array<std::uint8_t>;
+using Slots = Array<std::int64_t>;
+
+// The minutiae of several templates, one after the other.
+struct Columns {
+    const X &x, &y;
+    const Direction& direction;
+    const Code &kind, &quality;
+
+    py::ssize_t size() const {
+        const py::ssize_t n = x.size();
+        check(x.ndim() == 1 && y.ndim() == 1 && direction.ndim() == 1 && kind.ndim() == 1 && quality.ndim() == 1 &&
+                  y.size() == n && direction.size() == n && kind.size() == n && quality.size() == n,
+              "x, y, direction, kind and quality must be arrays of one length");
+        return n;
+    }
+    RawTemplate slice(py::ssize_t begin, py::ssize_t n, int resolution_x, int resolution_y) const {
+        check(n >= 0 && n <= static_cast<py::ssize_t>(parameters::kMaxMinutiae), "a template holds 0 to 255 minutiae");
+        check(resolution_x > 0 && resolution_y > 0, "resolution must be positive");
+        return {static_cast<std::size_t>(n), x.data() + begin, y.data() + begin, direction.data() + begin,
+                kind.data() + begin, quality.data() + begin, resolution_x, resolution_y};
+    }
+};
+
+RawTemplate one_template(const X& x, const X& y, const Direction& direction, const Code& kind, const Code& quality,
+                         int resolution_x, int resolution_y) {
+    const Columns columns{x, y, direction, kind, quality};
+    return columns.slice(0, columns.size(), resolution_x, resolution_y);
+}
+
+void check_slots(const Slots& slots, std::size_t size) {
+    check(slots.ndim() == 1, "slots must be an (m,) array");
+    for (py::ssize_t k = 0; k < slots.size(); ++k) {
+        if (slots.data()[k] < 0 || slots.data()[k] >= static_cast<std::int64_t>(size)) {
+            throw py::index_error("slot " + std::to_string(slots.data()[k]) + " of " + std::to_string(size));
+        }
+    }
+}
+
+// Looks for Ctrl-C now and then; called without the GIL from the thread that came from Python.
+class SignalPoll {
+public:
+    void operator()() {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last_ < std::chrono::milliseconds(50)) return;
+        last_ = now;
+        const py::gil_scoped_acquire hold;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    }
+
+private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::size_t append(References& references, const X& x, const X& y, const Direction& direction, const Code& kind,
+                   const Code& quality, const Array<std::int64_t>& counts, const Array<std::int32_t>& resolutions,
+                   unsigned threads) {
+    const Columns columns{x, y, direction, kind, quality};
+    const py::ssize_t n = columns.size();
+    check(counts.ndim() == 1, "counts must be a (t,) array");
+    check(resolutions.ndim() == 2 && resolutions.shape(0) == counts.size() && resolutions.shape(1) == 2,
+          "resolutions must be a (t, 2) array");
+    std::vector<RawTemplate> templates;
+    py::ssize_t begin = 0;
+    for (py::ssize_t t = 0; t < counts.size(); ++t) {
+        const auto count = static_cast<py::ssize_t>(counts.data()[t]);
+        templates.push_back(columns.slice(begin, count, resolutions.at(t, 0), resolutions.at(t, 1)));
+        begin += count;
+        check(begin <= n, "counts add up to more minutiae than there are");
+    }
+    check(begin == n, "counts add up to fewer minutiae than there are");
+    const py::gil_scoped_release release;
+    return references.append(templates, threads, SignalPoll());
+}
+
+void remove(References& references, const Slots& slots) {
+    check_slots(slots, references.size());
+    for (py::ssize_t k = 0; k < slots.size(); ++k) references.remove(static_cast<std::size_t>(slots.data()[k]));
+}
+
+py::array_t<float> compare_with(const References& references, const X& x, const X& y, const Direction& direction,
+                                const Code& kind, const Code& quality, int resolution_x, int resolution_y,
+                                const std::optional<Slots>& slots, unsigned threads) {
+    const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+    if (slots) check_slots(*slots, references.size());
+    const auto count = slots ? static_cast<std::size_t>(slots->size()) : references.size();
+    py::array_t<float> scores(static_cast<py::ssize_t>(count));
+    const std::int64_t* which = slots ? slots->data() : nullptr;
+    float* out = scores.mutable_data();
+    const py::gil_scoped_release release;
+    references.compare(probe, which, count, threads, SignalPoll(), out);
+    return scores;
+}
+
+py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1, const Code& kind1, const Code& quality1,
+                           int resolution_x1, int resolution_y1, const X& x2, const X& y2, const Direction& direction2,
+                           const Code& kind2, const Code& quality2, int resolution_x2, int resolution_y2) {
+    const Explanation found = explain(one_template(x1, y1, direction1, kind1, quality1, resolution_x1, resolution_y1),
+                                      one_template(x2, y2, direction2, kind2, quality2, resolution_x2, resolution_y2));
+    py::dict terms;
+    for (const auto& [name, member] : kEvidenceTerms) terms[name] = found.evidence.*member;
+    py::array_t<std::uint8_t> pairs({static_cast<py::ssize_t>(found.pairs.size()), py::ssize_t{2}});
+    for (std::size_t p = 0; p < found.pairs.size(); ++p) {
+        pairs.mutable_at(static_cast<py::ssize_t>(p), 0) = found.pairs[p].probe;
+        pairs.mutable_at(static_cast<py::ssize_t>(p), 1) = found.pairs[p].reference;
+    }
+    py::dict result;
+    result["score"] = found.score;
+    result["terms"] = terms;
+    result["pairs"] = pairs;
+    return result;
+}
+
+py::array_t<float> dot_products(const Array<std::uint16_t>& probe, const Array<std::uint16_t>& rows,
+                                const std::optional<Slots>& which, unsigned threads) {
+    check(probe.ndim() == 1 && rows.ndim() == 2 && rows.shape(1) == probe.size(), "expected a (d,) probe and (n, d) rows");
+    if (which) check_slots(*which, static_cast<std::size_t>(rows.shape(0)));
+    const auto d = static_cast<std::size_t>(probe.size());
+    const auto count = static_cast<std::size_t>(which ? which->size() : rows.shape(0));
+    py::array_t<float> scores(static_cast<py::ssize_t>(count));
+    const std::int64_t* chosen = which ? which->data() : nullptr;
+    const std::uint16_t *p = probe.data(), *r = rows.data();
+    float* out = scores.mutable_data();
+    const py::gil_scoped_release release;
+    constexpr std::size_t kBlock = 4096;  // rows a thread takes at a time: about a millisecond
+    for_blocks(count, kBlock, thread_count(threads),
+               [&](std::size_t begin, std::size_t end, unsigned) {
+                   const std::uint16_t* from = chosen ? r : r + begin * d;
+                   kernels().dot_products(p, from, d, chosen ? chosen + begin : nullptr, end - begin, d, out + begin);
+               },
+               SignalPoll());
+    return scores;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    m.doc() = "The native core of abis; see _core.pyi. Use abis.comparison instead.";
+
+    py::class_<References>(m, "References")
+        .def(py::init<>())
+        .def("append", &append, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
+             py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("counts").noconvert(),
+             py::arg("resolutions").noconvert(), py::arg("threads"))
+        .def("remove", &remove, py::arg("slots").noconvert())
+        .def("compare", &compare_with, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
+             py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"), py::arg("resolution_y"),
+             py::arg("slots").noconvert(), py::arg("threads"))
+        .def("__len__", &References::size)
+        .def_property_readonly("memory_bytes", &References::memory_bytes);
+
+    m.def("compare_in_detail", &compare_in_detail, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
+          py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),
+          py::arg("resolution_x1"), py::arg("resolution_y1"), py::arg("x2").noconvert(), py::arg("y2").noconvert(),
+          py::arg("direction2").noconvert(), py::arg("kind2").noconvert(), py::arg("quality2").noconvert(),
+          py::arg("resolution_x2"), py::arg("resolution_y2"));
+    m.def("dot_products", &dot_products, py::arg("probe").noconvert(), py::arg("rows").noconvert(),
+          py::arg("which").noconvert(), py::arg("threads"));
+    m.def("simd_level", [] { return name_of(simd_level()); });
+}
+
+}  // namespace abis

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// One comparison with everything it found, for people to look at and for fitting the score.
+#pragma once
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "evidence.h"
+#include "template.h"
+
+namespace abis {
+
+inline constexpr std::array<std::pair<const char*, float Evidence::*>, 11> kEvidenceTerms = {{
+    {"pairs", &Evidence::pairs},
+    {"support", &Evidence::support},
+    {"balance", &Evidence::balance},
+    {"missed", &Evidence::missed},
+    {"overlapping", &Evidence::overlapping},
+    {"relaxation", &Evidence::relaxation},
+    {"local", &Evidence::local},
+    {"rotation", &Evidence::rotation},
+    {"residual", &Evidence::residual},
+    {"similarity", &Evidence::similarity},
+    {"kinds", &Evidence::kinds},
+}};
+
+struct Explanation {
+    struct Pair {
+        std::uint8_t probe, reference;  // indices of minutiae, as the templates list them
+    };
+    Evidence evidence;
+    float score;
+    std::vector<Pair> pairs;
+};
+
+Explanation explain(const RawTemplate& probe, const RawTemplate& reference);
+
+}  // namespace abis

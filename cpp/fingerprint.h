@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// One fingerprint compared with another.
+#pragma once
+
+#include "evidence.h"
+#include "prepared.h"
+#include "workspace.h"
+
+namespace abis {
+
+struct Comparison {
+    Evidence evidence;
+    float score;
+    bool swapped;  // the workspace's pairs and alignment lead from the reference to the probe
+};
+
+// Compares two prepared templates; symmetric to the bit. The workspace keeps the best alignment and
+// pairing.
+Comparison compare(const PreparedView& probe, const PreparedView& reference, Workspace& workspace);
+
+}  // namespace abis

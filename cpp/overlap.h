@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which minutiae lie where the other print reaches, and so should have been found there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "workspace.h"
+
+namespace abis {
+
+// The convex hull of a template's minutiae, widened by a margin: a point is inside where it is on the inner
+// side of every edge moved outwards. Corners thus reach a little further than the margin.
+class Hull {
+public:
+    Hull(const float* x, const float* y, std::size_t n, float margin);
+    bool contains(float x, float y) const;
+
+private:
+    struct Edge {
+        float normal_x, normal_y, offset;  // outwards; inside is normal . p <= offset
+    };
+    std::array<Edge, parameters::kMaxMinutiae + 4> edges_;
+    std::size_t size_ = 0;
+};
+
+}  // namespace abis

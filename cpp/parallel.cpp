@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace abis {
+
+unsigned thread_count(unsigned threads) { return threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency()); }
+
+void for_blocks(std::size_t count, std::size_t block, unsigned threads,
+                const std::function<void(std::size_t, std::size_t, unsigned)>& body, const std::function<void()>& poll) {
+    std::atomic<std::size_t> next{0};
+    std::mutex mutex;
+    std::exception_ptr failure;
+    const auto work = [&](unsigned worker) {
+        try {
+            for (;;) {
+                const std::size_t begin = next.fetch_add(block);
+                if (begin >= count) return;
+                body(begin, std::min(begin + block, count), worker);
+                if (worker == 0) poll();
+            }
+        } catch (...) {
+            const std::lock_guard lock(mutex);
+            if (!failure) failure = std::current_exception();
+            next = count;
+        }
+    };
+    const std::size_t blocks = (count + block - 1) / block;
+    std::vector<std::jthread> helpers;
+    for (unsigned worker = 1; worker < std::min<std::size_t>(threads, blocks); ++worker) helpers.emplace_back(work, worker);
+    work(0);
+    helpers.clear();  // joins
+    if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace abis

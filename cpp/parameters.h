@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every constant of the fingerprint comparison, with its unit and where it comes from. Lengths are pixels
+// at 500 dpi (0.0508 mm).
+//
+// [MCC] R. Cappelli, M. Ferrara, D. Maltoni, "Minutia Cylinder-Code: A New Representation and Matching
+//       Technique for Fingerprint Recognition", IEEE TPAMI 32(12), 2010.
+// [fit] chosen on the FVC2002 and FVC2004 development sets; benchmarks/fit_comparison.py refits the
+//       weights and reports each data set by constants that never saw it.
+#pragma once
+
+#include <cstddef>
+
+#include "angle.h"
+
+namespace abis::parameters {
+
+// --- Template ---------------------------------------------------------------------------------------
+inline constexpr float kPixelsPerCentimetre = 500 / 2.54F;  // what every template is scaled to
+inline constexpr std::size_t kMaxMinutiae = 255;            // ISO/IEC 19794-2:2005, 7.4.1.5
+inline constexpr float kReliableQuantile = 0.75F;  // a minutia of this quality rank counts in full [fit]
+inline constexpr float kLeastReliability = 0.1F;   // what the worst minutia still counts [fit]
+
+// --- Cylinder [MCC, section 3 and table 4] -----------------------------------------------------------
+inline constexpr float kCylinderRadius = 70;
+inline constexpr int kCellsAcross = 8;
+inline constexpr int kSectors = 6;
+inline constexpr float kCellSigma = 28 / 3.0F;
+inline constexpr float kSectorSigma = degrees_to_units(40);  // units of 1/256 turn
+inline constexpr float kCellThreshold = 0.01F;               // contribution per square pixel that sets a bit
+inline constexpr int kLeastNeighbours = 2;                   // fewer make no descriptor
+
+
+// --- Similarity -----------------------------------------------------------------------------------------
+// A similarity in [0, 1] is kept as a byte, larger ones than 0.85 as 0.85: no two prints of a finger reach it.
+inline constexpr float kSimilarityUnit = 1 / 300.0F;
+
+// --- Relaxation [MCC, section 4.2, with rational in place of logistic tolerances] ----------------------
+inline constexpr std::size_t kMaxCandidates = 64;      // pairs that enter the relaxation
+inline constexpr std::size_t kSpareCandidates = 8;     // beyond two for each minutia of the smaller template
+inline constexpr int kMaxPairsOfMinutia = 3;           // candidates that share one minutia
+inline constexpr float kNeutralSimilarity = 0.3F;      // worth nothing as a candidate
+inline constexpr float kDistanceTolerance = 5;         // pixels, at which support halves ...
+inline constexpr float kDistanceToleranceGrowth = 0.08F;  // ... and what distortion adds per pixel of distance
+inline constexpr float kAngleTolerance = degrees_to_units(15);  // 1/256 turn, at which support halves
+inline constexpr float kRadialTolerance = 0.0340742F;           // 1 - cos(15 degrees)
+inline constexpr int kRelaxationRounds = 4;
+inline constexpr float kRelaxationGain = 2;  // weight of the neighbours' mean support against the pair's own 1/2
+
+// --- Alignment [fit] -------------------------------------------------------------------------------------
+inline constexpr std::size_t kMaxSeeds = 3;          // hypotheses tried
+inline constexpr float kAnchorCompatibility = 0.3F;  // with the seed, of pairs that vote on its alignment
+inline constexpr int kAlignmentRounds = 3;
+inline constexpr float kDirectionPrior = 400;        // square pixels: how much directions steady a rotation
+inline constexpr float kAnchorBaseWeight = 0.2F;     // of a pair whose surroundings look nothing alike
+inline constexpr float kElasticReach = 45;           // pixels: how far a pair's residual carries
+inline constexpr float kElasticStiffness = 0.7F;     // pairs' worth of pull towards the rigid alignment
+
+// --- Pairing [fit] ---------------------------------------------------------------------------------------
+inline constexpr float kPairingDistance = 15;                    // pixels
+inline constexpr float kPairingAngle = degrees_to_units(25);     // 1/256 turn
+inline constexpr float kOverlapMargin = 20;                      // pixels around the convex hull
+inline constexpr float kBackgroundPrior = 0.2F;                  // minutiae, where none is counted
+
+// --- Evidence [fit] --------------------------------------------------------------------------------------
+inline constexpr float kPositionSigma = 4.5F;                   // pixels, between paired minutiae
+inline constexpr float kDirectionSigma = degrees_to_units(9.2F);  // 1/256 turn, likewise
+inline constexpr float kFoundAgain = 0.75F;                     // share of minutiae found in both prints
+inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: where chance density is counted
+inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
+inline constexpr float kSimilarityGain = 10;                    // natural log units per unit of similarity
+inline constexpr float kExpectedSimilarity = 0.45F;             // of a pair, at which it says nothing
+inline constexpr float kMissCost = 0.5F;                        // natural log units for a minutia left alone
+inline constexpr float kSelectionMissCost = 0.15F;              // likewise, in the choice among alignments
+
+}  // namespace abis::parameters

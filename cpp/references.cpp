@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "references.h"
+
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+#include "fingerprint.h"
+
+namespace abis {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kPrepareBlock = 16;   // templates a thread takes at a time: about a millisecond
+constexpr std::size_t kCompareBlock = 128;  // likewise
+
+std::size_t block_bytes(std::size_t n) {
+    return (PreparedView::bytes(n) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+void References::Free::operator()(std::byte* chunk) const { std::free(chunk); }
+
+std::byte* References::allocate(std::size_t n) {
+    auto& spare = spare_[padded(n) / kLanes];
+    if (!spare.empty()) {
+        std::byte* block = spare.back();
+        spare.pop_back();
+        return block;
+    }
+    const std::size_t bytes = block_bytes(n);
+    if (used_in_last_ + bytes > kChunkBytes) {
+        auto* chunk = static_cast<std::byte*>(std::aligned_alloc(kAlignment, kChunkBytes));
+        if (chunk == nullptr) throw std::bad_alloc();
+        chunks_.emplace_back(chunk);
+        used_in_last_ = 0;
+    }
+    std::byte* block = chunks_.back().get() + used_in_last_;
+    used_in_last_ += bytes;
+    return block;
+}
+
+std::size_t References::append(const std::vector<RawTemplate>& templates, unsigned threads, const std::function<void()>& poll) {
+    const std::size_t first = size();
+    blocks_.reserve(first + templates.size());
+    sizes_.reserve(first + templates.size());
+    for (const RawTemplate& raw : templates) {
+        blocks_.push_back(allocate(raw.n));
+        sizes_.push_back(static_cast<std::uint8_t>(raw.n));
+    }
+    try {
+        for_blocks(templates.size(), kPrepareBlock, thread_count(threads),
+                   [&](std::size_t begin, std::size_t end, unsigned) {
+                       for (std::size_t t = begin; t < end; ++t) PreparedView::write(normalise(templates[t]), blocks_[first + t]);
+                   },
+                   poll);
+    } catch (...) {
+        while (size() > first) {
+            remove(size() - 1);
+            blocks_.pop_back();
+            sizes_.pop_back();
+        }
+        throw;
+    }
+    return first;
+}
+
+bool References::remove(std::size_t slot) {
+    if (blocks_[slot] == nullptr) return false;
+    spare_[padded(sizes_[slot]) / kLanes].push_back(blocks_[slot]);
+    blocks_[slot] = nullptr;
+    return true;
+}
+
+std::size_t References::memory_bytes() const {
+    std::size_t spare_entries = 0;
+    for (const auto& spare : spare_) spare_entries += spare.capacity();
+    return chunks_.size() * kChunkBytes + (blocks_.capacity() + spare_entries) * sizeof(std::byte*) + sizes_.capacity();
+}
+
+void References::compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                         const std::function<void()>& poll, float* scores) const {
+    const PreparedTemplate prepared(probe);
+    threads = thread_count(threads);
+    std::vector<std::unique_ptr<Workspace>> workspaces(threads);
+    for_blocks(count, kCompareBlock, threads,
+               [&](std::size_t begin, std::size_t end, unsigned worker) {
+                   auto& workspace = workspaces[worker];
+                   if (!workspace) workspace = std::make_unique_for_overwrite<Workspace>();
+                   for (std::size_t k = begin; k < end; ++k) {
+                       const std::size_t slot = slots == nullptr ? k : static_cast<std::size_t>(slots[k]);
+                       scores[k] = blocks_[slot] == nullptr
+                                       ? std::numeric_limits<float>::quiet_NaN()
+                                       : abis::compare(prepared.view(), {blocks_[slot], sizes_[slot]}, *workspace).score;
+                   }
+               },
+               poll);
+}
+
+}  // namespace abis
