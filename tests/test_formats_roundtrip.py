@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written comes back: equal where the format can hold it, nearest where it says it rounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from format_records import RECORD_FORMATS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abis import formats
+from abis.formats import (
+    Format,
+    ansi_378_2004,
+    ansi_378_2009,
+    ansi_378_2009_am1,
+    iso_19794_2_2005,
+    iso_19794_2_2011,
+    native,
+    xyt,
+)
+from abis.template import MAX_MINUTIAE, NO_QUALITY, Embedding, Minutiae, Position
+
+FINGERS = [position for position in Position if position.is_finger]
+DEGREE_UNIT = {
+    iso_19794_2_2005: 360 / 256,
+    iso_19794_2_2011: 360 / 256,
+    ansi_378_2004: 2.0,
+    ansi_378_2009: 2.0,
+    ansi_378_2009_am1: 2.0,
+}
+ZERO_IS_UNKNOWN = (iso_19794_2_2005, ansi_378_2004)  # quality 0 says "not reported"
+
+side = st.integers(1, 16383)
+resolution = st.integers(1, 65535)
+image: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"width": side, "height": side, "resolution": st.tuples(resolution, resolution)}
+)
+any_direction = st.floats(0, 360, exclude_max=True, width=32)
+
+
+@st.composite
+def templates(
+    draw: st.DrawFn,
+    *,
+    image: dict[str, Any],
+    direction: st.SearchStrategy[float] = any_direction,
+    lowest_quality: int = 0,
+) -> Minutiae:
+    quality = st.integers(lowest_quality, 100)
+    minutia = st.tuples(
+        st.integers(0, image["width"] - 1),
+        st.integers(0, image["height"] - 1),
+        direction,
+        st.integers(0, 2),
+        quality | st.just(NO_QUALITY),
+    )
+    rows = draw(
+        st.lists(minutia, max_size=12) | st.lists(minutia, min_size=1, max_size=1).map(lambda r: r * 255)
+    )
+    x, y, angle, kinds, qualities = zip(*rows, strict=True) if rows else ((),) * 5
+    return Minutiae(
+        x=x,
+        y=y,
+        direction=angle,
+        kind=kinds,
+        quality=qualities,
+        position=draw(st.sampled_from(FINGERS)),
+        finger_quality=draw(quality | st.none()),
+        **image,
+    )
+
+
+def in_units_of(degrees: float) -> st.SearchStrategy[float]:
+    return st.integers(0, round(360 / degrees) - 1).map(lambda units: units * degrees)
+
+
+@pytest.mark.parametrize("module", RECORD_FORMATS)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_records_lose_nothing_that_they_can_hold(module: Any, data: st.DataObject) -> None:
+    direction = in_units_of(DEGREE_UNIT[module])
+    lowest_quality = 1 if module in ZERO_IS_UNKNOWN else 0
+    shared = data.draw(image)
+    views = tuple(
+        data.draw(
+            templates(
+                image=shared if module in ZERO_IS_UNKNOWN else data.draw(image),
+                direction=direction,
+                lowest_quality=lowest_quality,
+            )
+        )
+        for _ in range(data.draw(st.integers(1, 4)))
+    )
+    record = module.write(views)
+    assert module.read(record) == views
+    assert formats.read(record) == views
+
+
+@pytest.mark.parametrize("module", RECORD_FORMATS)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_records_round_to_the_nearest(module: Any, data: st.DataObject) -> None:
+    given_template = data.draw(templates(image=data.draw(image)))
+    (read,) = module.read(module.write([given_template]))
+    turned = (read.direction.astype(float) - given_template.direction + 180) % 360 - 180
+    assert np.abs(turned).max(initial=0) <= DEGREE_UNIT[module] / 2 + 1e-4
+    expected_quality, expected_view = given_template.quality, given_template.finger_quality
+    if module in ZERO_IS_UNKNOWN:
+        expected_quality, expected_view = np.maximum(expected_quality, 1), expected_view or None
+    assert read == Minutiae(
+        x=given_template.x,
+        y=given_template.y,
+        direction=read.direction,
+        kind=given_template.kind,
+        quality=expected_quality,
+        width=given_template.width,
+        height=given_template.height,
+        resolution=given_template.resolution,
+        position=given_template.position,
+        finger_quality=expected_view,
+    )
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_xyt_loses_what_it_says(data: st.DataObject) -> None:
+    size = data.draw(image)
+    written = data.draw(templates(image=size))
+    (read,) = xyt.read(xyt.write([written]), position=written.position, **size)
+    is_known = written.quality != NO_QUALITY
+    expected = np.where(is_known, written.quality, 0) if is_known.any() else written.quality
+    assert read == Minutiae(
+        x=written.x,
+        y=written.y,
+        direction=np.rint(written.direction) % 360,
+        quality=expected,
+        position=written.position,
+        **size,
+    )
+    (placed,) = formats.read(xyt.write([written])) if len(written) else (read,)
+    assert isinstance(placed, Minutiae)
+    assert np.array_equal(np.diff(placed.y.astype(int)), np.diff(written.y.astype(int)))
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_stored_form_loses_nothing_of_minutiae(data: st.DataObject) -> None:
+    direction = data.draw(st.sampled_from([any_direction, *map(in_units_of, (360 / 256, 2.0, 1.0, 1 / 32))]))
+    template = data.draw(templates(image=data.draw(image), direction=direction))
+    assert native.read(native.write(template)) == template
+    assert formats.read(formats.write([template], Format.NATIVE)) == (template,)
+
+
+@pytest.mark.parametrize("direction", [-0.0, 359.99997, 1 / 64, 1e-45])
+def test_stored_form_loses_no_bit_of_a_direction(direction: float) -> None:
+    template = Minutiae(x=[0], y=[0], direction=[direction], width=1, height=1)
+    assert native.read(native.write(template)) == template
+
+
+@given(
+    vector=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=40).filter(any),
+    repeat=st.sampled_from([1, 100]),
+    model=st.text(max_size=60),
+    quality=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+)
+@settings(max_examples=100, deadline=None)
+def test_stored_form_loses_nothing_of_embeddings(
+    vector: list[float], repeat: int, model: str, quality: float | None
+) -> None:
+    template = Embedding(vector=vector * repeat, model=model, quality=quality)
+    assert native.read(native.write(template)) == template
+
+
+def test_stored_form_of_the_largest_embedding() -> None:
+    generator = np.random.default_rng(7)
+    template = Embedding(vector=generator.standard_normal(65535), model="é" * 127)
+    assert native.read(native.write(template)) == template
+
+
+@pytest.mark.parametrize("module", RECORD_FORMATS)
+def test_as_many_minutiae_as_there_can_be(module: Any) -> None:
+    side = np.arange(MAX_MINUTIAE)
+    template = Minutiae(x=side, y=side, direction=side % 4 * 90, width=255, height=255)
+    assert module.read(module.write([template])) == (template,)
