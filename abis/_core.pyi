@@ -12,6 +12,15 @@ class _Detail(TypedDict):
     terms: dict[str, float]
     pairs: npt.NDArray[np.uint8]
 
+class _Prepared(TypedDict):
+    x: npt.NDArray[np.int16]
+    y: npt.NDArray[np.int16]
+    direction: npt.NDArray[np.uint8]
+    kind: npt.NDArray[np.uint8]
+    reliability: npt.NDArray[np.uint8]
+    cylinders: npt.NDArray[np.uint64]
+    order: npt.NDArray[np.uint8]
+
 class References:
     def __init__(self) -> None: ...
     def append(
@@ -36,6 +45,7 @@ class References:
         resolution_x: int,
         resolution_y: int,
         slots: npt.NDArray[np.int64] | None,
+        cutoff: float,
         threads: int,
     ) -> npt.NDArray[np.float32]: ...
     def __len__(self) -> int: ...
@@ -58,6 +68,31 @@ def compare_in_detail(
     resolution_x2: int,
     resolution_y2: int,
 ) -> _Detail: ...
+def prepare(
+    x: npt.NDArray[np.uint16],
+    y: npt.NDArray[np.uint16],
+    direction: npt.NDArray[np.float32],
+    kind: npt.NDArray[np.uint8],
+    quality: npt.NDArray[np.uint8],
+    resolution_x: int,
+    resolution_y: int,
+) -> _Prepared: ...
+def similarities(
+    x1: npt.NDArray[np.uint16],
+    y1: npt.NDArray[np.uint16],
+    direction1: npt.NDArray[np.float32],
+    kind1: npt.NDArray[np.uint8],
+    quality1: npt.NDArray[np.uint8],
+    resolution_x1: int,
+    resolution_y1: int,
+    x2: npt.NDArray[np.uint16],
+    y2: npt.NDArray[np.uint16],
+    direction2: npt.NDArray[np.float32],
+    kind2: npt.NDArray[np.uint8],
+    quality2: npt.NDArray[np.uint8],
+    resolution_x2: int,
+    resolution_y2: int,
+) -> npt.NDArray[np.uint8]: ...
 def dot_products(
     probe: npt.NDArray[np.uint16],
     rows: npt.NDArray[np.uint16],

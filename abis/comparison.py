@@ -8,6 +8,7 @@ templates is the probe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,11 +48,14 @@ class FingerReferences:
             templates: what to append.
             threads: how many to use; 0 is one a core.
         """
+        if not templates:
+            return range(len(self), len(self))
         first = self._core.append(
-            *(
-                np.concatenate([getattr(t, name) for t in templates]) if templates else np.empty(0, dtype)
-                for name, dtype in _COLUMNS.items()
-            ),
+            np.concatenate([t.x for t in templates]),
+            np.concatenate([t.y for t in templates]),
+            np.concatenate([t.direction for t in templates]),
+            np.concatenate([t.kind for t in templates]),
+            np.concatenate([t.quality for t in templates]),
             np.array([len(t) for t in templates], np.int64),
             np.array([t.resolution for t in templates], np.int32).reshape(-1, 2),
             threads,
@@ -70,13 +74,20 @@ class FingerReferences:
         self._core.remove(slots)
 
     def compare(
-        self, probe: Minutiae, slots: npt.NDArray[np.int64] | None = None, *, threads: int = 0
+        self,
+        probe: Minutiae,
+        slots: npt.NDArray[np.int64] | None = None,
+        *,
+        cutoff: float = -math.inf,
+        threads: int = 0,
     ) -> npt.NDArray[np.float32]:
         """Raw scores of the probe against references.
 
         Args:
             probe: one finger view.
             slots: (m,) int64, the references wanted; all of them where None.
+            cutoff: scores below it are not worked out, which saves most of the time: for such a reference
+                some number below the cutoff and not below its score is returned. Other scores do not depend on it.
             threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
         Returns:
@@ -85,7 +96,7 @@ class FingerReferences:
         Raises:
             IndexError: where there is no such slot.
         """
-        return self._core.compare(*_arguments(probe), slots, threads)
+        return self._core.compare(*_arguments(probe), slots, cutoff, threads)
 
 
 def cosine(
@@ -167,9 +178,6 @@ def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
 def simd_level() -> str:
     """The instruction set in use: base, avx2 or avx512; the environment variable ABIS_SIMD may force a lower one."""
     return _core.simd_level()
-
-
-_COLUMNS = {"x": np.uint16, "y": np.uint16, "direction": np.float32, "kind": np.uint8, "quality": np.uint8}
 
 
 def _arguments(

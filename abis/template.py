@@ -159,12 +159,8 @@ class Minutiae:
         _check_each("direction", angle, (angle >= 0) & (angle < 360), "outside [0, 360) degrees")
         _check_each("kind", columns["kind"], columns["kind"] <= 2, "is no MinutiaKind (0 to 2)")
         grade = columns["quality"]
-        _check_each(
-            "quality",
-            grade,
-            (grade <= 100) | (grade == NO_QUALITY),
-            f"is neither 0 to 100 nor {NO_QUALITY} (not reported)",
-        )
+        fault = f"is neither 0 to 100 nor {NO_QUALITY} (not reported)"
+        _check_each("quality", grade, (grade <= 100) | (grade == NO_QUALITY), fault)
 
         for name, column in columns.items():
             object.__setattr__(self, name, column)
@@ -250,8 +246,12 @@ class Embedding:
         is_stored_form = given.dtype == np.float16 and abs(length - 1) < 2**-10
         unit = (values if is_stored_form else values / length).astype(np.float16)
         unit.flags.writeable = False
-        if len(model.encode()) > 255:
-            raise TemplateError(f"model name of {len(model.encode())} bytes; at most 255")
+        try:
+            length_of_name = len(model.encode())
+        except UnicodeEncodeError as error:
+            raise TemplateError(f"model name is not Unicode text: {error.reason}") from None
+        if length_of_name > 255:
+            raise TemplateError(f"model name of {length_of_name} bytes; at most 255")
         if quality is not None and not np.isfinite(quality):
             raise TemplateError(f"quality is {quality}")
         object.__setattr__(self, "vector", unit)
@@ -281,12 +281,15 @@ def _column(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArr
     given = np.asarray(values)
     if given.ndim != 1 or given.dtype.kind not in "fiub":
         raise TemplateError(f"{name} is {given.dtype} of shape {given.shape}; expected (n,) numbers")
-    with np.errstate(invalid="ignore"):
-        column = given.astype(dtype)
-    if column.dtype.kind == "u":
-        _check_each(name, given, column == given, f"does not fit {column.dtype}")
+    if given.dtype == dtype:
+        column = given.copy()
     else:
-        _check_each(name, given, np.isfinite(column), "is not finite")
+        with np.errstate(invalid="ignore"):
+            column = given.astype(dtype)
+        if column.dtype.kind == "u":
+            _check_each(name, given, column == given, f"does not fit {column.dtype}")
+    if column.dtype.kind == "f":
+        column += 0  # -0.0 is 0.0
     column.flags.writeable = False
     return column
 
@@ -298,5 +301,5 @@ def _check_each(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_]
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise TemplateError(f"{name} is {value}; expected {low} to {high}")
+    if not low <= value <= high or value != int(value):
+        raise TemplateError(f"{name} is {value}; expected a whole number from {low} to {high}")

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "similarity.h"
+
 namespace abis {
 namespace {
 
@@ -40,7 +42,7 @@ void anchor_on_pairing(const Roles& roles, Workspace& w) {
     w.anchors.size = 0;
     for (std::size_t p = 0; p < w.pairing.size; ++p) {
         const auto [i, j] = w.pairing.pairs[p];
-        const float similarity = w.similarity[i * roles.second.stride() + j] * kSimilarityUnit;
+        const float similarity = similarity_of[w.similarity[i * roles.second.stride() + j]];
         add_anchor(w, i, j, w.pairing.closeness[p] * (kAnchorBaseWeight + similarity));
     }
 }

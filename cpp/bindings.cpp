@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <stdexcept>
@@ -112,7 +113,7 @@ void remove(References& references, const Slots& slots) {
 
 py::array_t<float> compare_with(const References& references, const X& x, const X& y, const Direction& direction,
                                 const Code& kind, const Code& quality, int resolution_x, int resolution_y,
-                                const std::optional<Slots>& slots, unsigned threads) {
+                                const std::optional<Slots>& slots, float cutoff, unsigned threads) {
     const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
     if (slots) check_slots(*slots, references.size());
     const auto count = slots ? static_cast<std::size_t>(slots->size()) : references.size();
@@ -120,7 +121,7 @@ py::array_t<float> compare_with(const References& references, const X& x, const 
     const std::int64_t* which = slots ? slots->data() : nullptr;
     float* out = scores.mutable_data();
     const py::gil_scoped_release release;
-    references.compare(probe, which, count, threads, SignalPoll(), out);
+    references.compare(probe, which, count, cutoff, threads, SignalPoll(), out);
     return scores;
 }
 
@@ -140,6 +141,46 @@ py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1
     result["score"] = found.score;
     result["terms"] = terms;
     result["pairs"] = pairs;
+    return result;
+}
+
+// What a template becomes; the minutiae stand in the prepared order, and order[k] is where the k-th came from.
+py::dict prepare(const X& x, const X& y, const Direction& direction, const Code& kind, const Code& quality, int resolution_x,
+                 int resolution_y) {
+    std::vector<std::uint8_t> order;
+    const RawTemplate raw = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+    const PreparedTemplate prepared(raw, &order);
+    const PreparedView view = prepared.view();
+    const auto n = static_cast<py::ssize_t>(view.size());
+    py::array_t<std::uint64_t> words({n, static_cast<py::ssize_t>(kCylinderWords)});
+    for (py::ssize_t i = 0; i < n; ++i) {
+        for (std::size_t w = 0; w < kCylinderWords; ++w) {
+            words.mutable_at(i, static_cast<py::ssize_t>(w)) = view.words()[w * view.stride() + static_cast<std::size_t>(i)];
+        }
+    }
+    py::dict result;
+    result["x"] = py::array_t<std::int16_t>(n, view.x());
+    result["y"] = py::array_t<std::int16_t>(n, view.y());
+    result["direction"] = py::array_t<std::uint8_t>(n, view.direction());
+    result["kind"] = py::array_t<std::uint8_t>(n, view.kind());
+    result["reliability"] = py::array_t<std::uint8_t>(n, view.reliability());
+    result["cylinders"] = words;
+    result["order"] = py::array_t<std::uint8_t>(n, order.data());
+    return result;
+}
+
+// The byte of every pair of minutiae, each side in its prepared order.
+py::array_t<std::uint8_t> similarities(const X& x1, const X& y1, const Direction& direction1, const Code& kind1,
+                                       const Code& quality1, int resolution_x1, int resolution_y1, const X& x2, const X& y2,
+                                       const Direction& direction2, const Code& kind2, const Code& quality2,
+                                       int resolution_x2, int resolution_y2) {
+    const PreparedTemplate probe(one_template(x1, y1, direction1, kind1, quality1, resolution_x1, resolution_y1));
+    const PreparedTemplate reference(one_template(x2, y2, direction2, kind2, quality2, resolution_x2, resolution_y2));
+    const std::size_t n = probe.view().size(), m = reference.view().size(), stride = reference.view().stride();
+    std::vector<std::uint8_t> padded(n * stride);
+    kernels().similarities(probe.view(), reference.view(), padded.data());
+    py::array_t<std::uint8_t> result({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(m)});
+    for (std::size_t i = 0; i < n; ++i) std::copy_n(padded.data() + i * stride, m, result.mutable_data() + i * m);
     return result;
 }
 
@@ -177,11 +218,18 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("remove", &remove, py::arg("slots").noconvert())
         .def("compare", &compare_with, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
              py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"), py::arg("resolution_y"),
-             py::arg("slots").noconvert(), py::arg("threads"))
+             py::arg("slots").noconvert(), py::arg("cutoff"), py::arg("threads"))
         .def("__len__", &References::size)
         .def_property_readonly("memory_bytes", &References::memory_bytes);
 
     m.def("compare_in_detail", &compare_in_detail, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
+          py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),
+          py::arg("resolution_x1"), py::arg("resolution_y1"), py::arg("x2").noconvert(), py::arg("y2").noconvert(),
+          py::arg("direction2").noconvert(), py::arg("kind2").noconvert(), py::arg("quality2").noconvert(),
+          py::arg("resolution_x2"), py::arg("resolution_y2"));
+    m.def("prepare", &prepare, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
+          py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"), py::arg("resolution_y"));
+    m.def("similarities", &similarities, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
           py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),
           py::arg("resolution_x1"), py::arg("resolution_y1"), py::arg("x2").noconvert(), py::arg("y2").noconvert(),
           py::arg("direction2").noconvert(), py::arg("kind2").noconvert(), py::arg("quality2").noconvert(),

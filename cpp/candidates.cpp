@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "similarity.h"
+
 namespace abis {
 namespace {
 
@@ -50,7 +52,7 @@ void choose_candidates(const Roles& roles, Workspace& workspace) {
         ++uses_of_second[j];
         CandidateArrays& arrays = candidates.arrays;
         const std::size_t c = candidates.size++;
-        candidates.similarity[c] = static_cast<float>(255 - (keys[k] >> 16)) * kSimilarityUnit;
+        candidates.similarity[c] = similarity_of[static_cast<std::uint8_t>(255 - (keys[k] >> 16))];
         arrays.first[c] = static_cast<std::int32_t>(i);
         arrays.second[c] = static_cast<std::int32_t>(j);
         arrays.first_x[c] = workspace.first.x[i];

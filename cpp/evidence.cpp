@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "overlap.h"
+#include "similarity.h"
 
 namespace abis {
 namespace {
@@ -94,7 +95,7 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e
         const auto direction = static_cast<Angle>(roles.first.direction()[i] + alignment.rotation);
         const float dx = x - w.second.x[j], dy = y - w.second.y[j];
         const float turn = static_cast<float>(angle_difference(direction, roles.second.direction()[j]));
-        const float similarity = w.similarity[i * stride + j] * kSimilarityUnit;
+        const float similarity = similarity_of[w.similarity[i * stride + j]];
         const float log_ratio = peak.by_count[background(roles, w, x, y, direction)] -
                                 (dx * dx + dy * dy) * (0.5F / (kPositionSigma * kPositionSigma)) -
                                 turn * turn * (0.5F / (kDirectionSigma * kDirectionSigma)) +

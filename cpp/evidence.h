@@ -18,6 +18,7 @@ struct Evidence {
     float rotation = 0;         // turns, 0 to 0.5
     float residual = 0;         // pixels
     float similarity = 0;       // sum over pairs
+    float votes = 0;            // see rotation_votes
     float kinds = 0;            // pairs of equal kind less pairs of different kind
 };
 

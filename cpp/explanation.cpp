@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "explanation.h"
 
+#include <limits>
 #include <memory>
 
 #include "fingerprint.h"
@@ -11,7 +12,7 @@ Explanation explain(const RawTemplate& probe, const RawTemplate& reference) {
     std::vector<std::uint8_t> probe_order, reference_order;
     const PreparedTemplate prepared_probe(probe, &probe_order), prepared_reference(reference, &reference_order);
     const auto workspace = std::make_unique_for_overwrite<Workspace>();
-    const Comparison comparison = compare(prepared_probe.view(), prepared_reference.view(), *workspace);
+    const Comparison comparison = compare(prepared_probe.view(), prepared_reference.view(), -std::numeric_limits<float>::infinity(), *workspace);
     Explanation result{comparison.evidence, comparison.score, {}};
     for (std::size_t p = 0; p < workspace->best_pairing.size; ++p) {
         const auto [first, second] = workspace->best_pairing.pairs[p];

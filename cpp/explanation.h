@@ -11,7 +11,7 @@
 
 namespace abis {
 
-inline constexpr std::array<std::pair<const char*, float Evidence::*>, 11> kEvidenceTerms = {{
+inline constexpr std::array<std::pair<const char*, float Evidence::*>, 12> kEvidenceTerms = {{
     {"pairs", &Evidence::pairs},
     {"support", &Evidence::support},
     {"balance", &Evidence::balance},
@@ -22,6 +22,7 @@ inline constexpr std::array<std::pair<const char*, float Evidence::*>, 11> kEvid
     {"rotation", &Evidence::rotation},
     {"residual", &Evidence::residual},
     {"similarity", &Evidence::similarity},
+    {"votes", &Evidence::votes},
     {"kinds", &Evidence::kinds},
 }};
 

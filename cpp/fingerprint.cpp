@@ -2,12 +2,14 @@
 // The comparison, step by step; each step has a file of its own.
 #include "fingerprint.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "alignment.h"
 #include "candidates.h"
 #include "pairing.h"
 #include "score.h"
+#include "votes.h"
 
 namespace abis {
 namespace {
@@ -29,51 +31,87 @@ void unpack(const PreparedView& view, Points& points) {
     }
 }
 
-// One hypothesis: aligned on the seed's anchors, then on the pairs that alignment finds, and so on.
-void pursue(const Roles& roles, std::size_t seed, std::array<bool, kMaxCandidates>& in_group, Workspace& w) {
+// One way the finger may have moved: a candidate and those compatible with it.
+struct Hypothesis {
+    std::size_t seed;
+    float promise;
+};
+
+// Lays the first template on the second by the anchors and pairs what then lies together.
+void align_and_pair(const Roles& roles, Angle rotation, Workspace& w) {
+    align(roles, rotation, w);
+    pair_minutiae(roles, w);
+}
+
+void start(const Roles& roles, std::size_t seed, std::array<bool, kMaxCandidates>& in_group, Workspace& w) {
     anchor_on_seed(seed, in_group, w);
-    auto rotation = static_cast<Angle>(w.candidates.arrays.second_direction[seed] - w.candidates.arrays.first_direction[seed]);
-    for (int round = 0; round < kAlignmentRounds; ++round) {
-        align(roles, rotation, w);
-        pair_minutiae(roles, w);
-        if (round + 1 == kAlignmentRounds || w.pairing.size < 2) break;
+    const CandidateArrays& candidates = w.candidates.arrays;
+    align_and_pair(roles, static_cast<Angle>(candidates.second_direction[seed] - candidates.first_direction[seed]), w);
+}
+
+// The most promising ways the finger may have moved, best first.
+std::size_t propose(const Roles& roles, Workspace& w, std::array<Hypothesis, kMaxSeeds>& hypotheses) {
+    std::array<bool, kMaxCandidates> in_group{};
+    std::size_t found = 0;
+    for (std::size_t k = 0; k < w.candidates.size && found < kMaxSeeds; ++k) {
+        const std::size_t seed = w.candidates.by_support[k];
+        if (in_group[seed]) continue;
+        start(roles, seed, in_group, w);
+        hypotheses[found++] = {seed, w.pairing.merit};
+    }
+    std::stable_sort(hypotheses.begin(), hypotheses.begin() + static_cast<std::ptrdiff_t>(found),
+                     [](const Hypothesis& a, const Hypothesis& b) { return a.promise > b.promise; });
+    return std::min(found, kMaxPursued);
+}
+
+// Aligns again on the pairs that the last alignment found, until little changes.
+void pursue(const Roles& roles, std::size_t seed, Workspace& w) {
+    std::array<bool, kMaxCandidates> in_group{};
+    start(roles, seed, in_group, w);
+    for (int round = 1; round < kAlignmentRounds && w.pairing.size >= 2; ++round) {
         anchor_on_pairing(roles, w);
-        rotation = mean_rotation(roles, w.pairing);
+        align_and_pair(roles, mean_rotation(roles, w.pairing), w);
     }
 }
 
 }  // namespace
 
-Comparison compare(const PreparedView& probe, const PreparedView& reference, Workspace& w) {
+Comparison compare(const PreparedView& probe, const PreparedView& reference, float cutoff, Workspace& w) {
     const Roles roles = assign_roles(probe, reference);
     Comparison best{.evidence = {}, .score = 0, .swapped = roles.swapped};
-    w.best_pairing.size = 0;
-    if (roles.first.size() == 0) {
-        best.score = score(best.evidence);
+    const auto give_up = [&](float bound) {
+        best.score = bound;
         return best;
-    }
+    };
+    w.best_pairing.size = 0;
+    if (roles.first.size() == 0) return give_up(score(best.evidence));
+
+    kernels().similarities(roles.first, roles.second, w.similarity.data());
+    best.evidence.votes = rotation_votes(roles, w.similarity.data());
+    const float most_by_votes = bound_by_votes(best.evidence);
+    if (most_by_votes < cutoff) return give_up(most_by_votes);
+
     unpack(roles.first, w.first);
     unpack(roles.second, w.second);
-    kernels().similarities(roles.first, roles.second, w.similarity.data());
     choose_candidates(roles, w);
     relax_candidates(w);
     gather_candidate_evidence(roles, w, best.evidence);
+    const float most_by_relaxation = std::min(most_by_votes, bound_by_relaxation(best.evidence));
+    if (most_by_relaxation < cutoff) return give_up(most_by_relaxation);
 
-    std::array<bool, kMaxCandidates> in_group{};
-    std::size_t hypotheses = 0;
-    for (std::size_t k = 0; k < w.candidates.size && hypotheses < kMaxSeeds; ++k) {
-        const std::size_t seed = w.candidates.by_support[k];
-        if (in_group[seed]) continue;
-        pursue(roles, seed, in_group, w);
+    std::array<Hypothesis, kMaxSeeds> hypotheses;
+    const std::size_t pursued = propose(roles, w, hypotheses);
+    for (std::size_t h = 0; h < pursued; ++h) {
+        pursue(roles, hypotheses[h].seed, w);
         Evidence evidence = best.evidence;
         gather_pairing_evidence(roles, w, evidence);
-        if (hypotheses++ == 0 || merit(evidence) > merit(best.evidence)) {
+        if (h == 0 || merit(evidence) > merit(best.evidence)) {
             best.evidence = evidence;
             w.best_alignment = w.alignment;
             w.best_pairing = w.pairing;
         }
     }
-    best.score = score(best.evidence);
+    best.score = std::min(score(best.evidence), most_by_relaxation);
     return best;
 }
 

@@ -16,6 +16,9 @@ struct Comparison {
 
 // Compares two prepared templates; symmetric to the bit. The workspace keeps the best alignment and
 // pairing.
-Comparison compare(const PreparedView& probe, const PreparedView& reference, Workspace& workspace);
+//
+// A score below the cutoff is not worked out: what is returned for it lies between it and the cutoff. A score
+// of at least the cutoff does not depend on the cutoff.
+Comparison compare(const PreparedView& probe, const PreparedView& reference, float cutoff, Workspace& workspace);
 
 }  // namespace abis

@@ -3,6 +3,7 @@
 // operations and their order are the same everywhere, so the results are the same to the bit.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -10,6 +11,7 @@
 
 #include "parameters.h"
 #include "prepared.h"
+#include "similarity.h"
 #include "simd.h"
 
 namespace abis {
@@ -32,7 +34,7 @@ struct AnchorArrays {
 };
 
 struct Kernels {
-    // similarity[i * second.stride() + j] for all pairs, as bytes of kSimilarityUnit.
+    // similarity[i * second.stride() + j] for all pairs, as bytes that similarity_of reads.
     void (*similarities)(const PreparedView& first, const PreparedView& second, std::uint8_t* similarity);
     // compatibility[a * kMaxCandidates + b] in [0, 1] for all a, b below n.
     void (*compatibilities)(const CandidateArrays& candidates, std::size_t n, float* compatibility);
@@ -60,23 +62,16 @@ ABIS_INLINE std::uint64_t set_bits_by_adding(std::uint64_t v) {
     return v & 0x7F;
 }
 
-// [MCC, equation 19] for bit vectors a, b: 1 - |a ^ b| / (|a| + |b|) with |v| the root of the set bits.
-// |a ^ b|^2 = |a|^2 + |b|^2 - 2 |a & b|^2 leaves one AND and one count a word.
+// The share of set bits that two cylinders have in common, 2 |a & b| / (|a| + |b|): one AND and one count a
+// word. similarity.h tells how it stands for the similarity of [MCC, equation 19].
 template <bool kHasPopcount>
 ABIS_INLINE void similarities(const PreparedView& first, const PreparedView& second, std::uint8_t* similarity) {
     const std::size_t stride = second.stride();
-    alignas(64) float bits[parameters::kMaxMinutiae + kLanes], root[parameters::kMaxMinutiae + kLanes];
-    alignas(64) std::uint64_t common[parameters::kMaxMinutiae + kLanes];
-    for (std::size_t j = 0; j < stride; ++j) bits[j] = second.bits()[j];
-    for (std::size_t j = 0; j < stride; ++j) root[j] = std::sqrt(bits[j]);
     const std::uint64_t* words = second.words();
+    const std::uint16_t* bits = second.bits();
+    alignas(64) std::uint64_t common[parameters::kMaxMinutiae + kLanes];
     for (std::size_t i = 0; i < first.size(); ++i) {
         std::uint8_t* row = similarity + i * stride;
-        const float own_bits = first.bits()[i];
-        if (own_bits == 0) {
-            for (std::size_t j = 0; j < stride; ++j) row[j] = 0;
-            continue;
-        }
         std::uint64_t own[kCylinderWords];
         for (std::size_t w = 0; w < kCylinderWords; ++w) own[w] = first.words()[w * first.stride() + i];
         for (std::size_t j = 0; j < stride; ++j) {
@@ -91,12 +86,10 @@ ABIS_INLINE void similarities(const PreparedView& first, const PreparedView& sec
             }
             common[j] = count;
         }
-        const float own_root = std::sqrt(own_bits);
+        const float own_bits = std::max(1.0F, static_cast<float>(first.bits()[i]));  // no bits: nothing in common
         for (std::size_t j = 0; j < stride; ++j) {
-            const float differing = (own_bits + bits[j]) - 2.0F * static_cast<float>(static_cast<std::int32_t>(common[j]));
-            const float value = 1.0F - std::sqrt(differing) / (own_root + root[j]);
-            const float scaled = value * (1 / parameters::kSimilarityUnit) + 0.5F;
-            row[j] = static_cast<std::uint8_t>(static_cast<std::int32_t>(scaled < 255.0F ? scaled : 255.0F));
+            const float shared = static_cast<float>(2 * static_cast<std::int32_t>(common[j])) / (own_bits + static_cast<float>(bits[j]));
+            row[j] = static_cast<std::uint8_t>(static_cast<std::int32_t>(shared * kSharedScale + kSharedOffset));
         }
     }
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "similarity.h"
+
 namespace abis {
 
 using namespace parameters;
@@ -25,7 +27,7 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
             const float turn = static_cast<float>(angle_difference(direction, roles.second.direction()[j])) * (1 / kPairingAngle);
             if (turn * turn > 1) continue;
             const float closeness = (1 - 0.5F * distance2) * (1 - 0.5F * turn * turn);
-            const float similarity = w.similarity[i * stride + j] * kSimilarityUnit;
+            const float similarity = similarity_of[w.similarity[i * stride + j]];
             w.offers[found++] = {closeness * (0.5F + similarity), closeness,
                                  {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)}};
         }
@@ -36,6 +38,7 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
     });
     Pairing& pairing = w.pairing;
     pairing.size = 0;
+    pairing.merit = 0;
     pairing.partner_of_first.fill(-1);
     pairing.partner_of_second.fill(-1);
     for (std::size_t k = 0; k < found; ++k) {
@@ -43,6 +46,7 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
         if (pairing.partner_of_first[i] >= 0 || pairing.partner_of_second[j] >= 0) continue;
         pairing.partner_of_first[i] = j;
         pairing.partner_of_second[j] = i;
+        pairing.merit += w.offers[k].merit;
         pairing.pairs[pairing.size] = {i, j};
         pairing.closeness[pairing.size++] = w.offers[k].closeness;
     }

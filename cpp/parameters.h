@@ -30,9 +30,9 @@ inline constexpr float kCellThreshold = 0.01F;               // contribution per
 inline constexpr int kLeastNeighbours = 2;                   // fewer make no descriptor
 
 
-// --- Similarity -----------------------------------------------------------------------------------------
-// A similarity in [0, 1] is kept as a byte, larger ones than 0.85 as 0.85: no two prints of a finger reach it.
-inline constexpr float kSimilarityUnit = 1 / 300.0F;
+// --- Votes [fit] -----------------------------------------------------------------------------------------
+inline constexpr float kVoteShare = 0.343F;    // bits in common from which a pair votes: 1 non-mated pair in 20
+inline constexpr float kVotePrior = 50;        // pairs: keeps a lucky vote between tiny templates small [fit]
 
 // --- Relaxation [MCC, section 4.2, with rational in place of logistic tolerances] ----------------------
 inline constexpr std::size_t kMaxCandidates = 64;      // pairs that enter the relaxation
@@ -47,7 +47,8 @@ inline constexpr int kRelaxationRounds = 4;
 inline constexpr float kRelaxationGain = 2;  // weight of the neighbours' mean support against the pair's own 1/2
 
 // --- Alignment [fit] -------------------------------------------------------------------------------------
-inline constexpr std::size_t kMaxSeeds = 3;          // hypotheses tried
+inline constexpr std::size_t kMaxSeeds = 6;          // hypotheses tried
+inline constexpr std::size_t kMaxPursued = 2;        // of them, refined
 inline constexpr float kAnchorCompatibility = 0.3F;  // with the seed, of pairs that vote on its alignment
 inline constexpr int kAlignmentRounds = 3;
 inline constexpr float kDirectionPrior = 400;        // square pixels: how much directions steady a rotation
@@ -69,7 +70,18 @@ inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: whe
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
 inline constexpr float kSimilarityGain = 10;                    // natural log units per unit of similarity
 inline constexpr float kExpectedSimilarity = 0.45F;             // of a pair, at which it says nothing
-inline constexpr float kMissCost = 0.5F;                        // natural log units for a minutia left alone
+inline constexpr float kMissCost = 0.35F;                       // natural log units for a minutia left alone
 inline constexpr float kSelectionMissCost = 0.15F;              // likewise, in the choice among alignments
+
+
+// --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
+inline constexpr float kScoreOffset = -2;
+inline constexpr float kScoreOfBalance = 10;
+inline constexpr float kBalanceScale = 25;     // natural log units at which balance begins to saturate
+inline constexpr float kScoreOfDensity = 1;    // of balance by the root of the overlap
+inline constexpr float kOverlapPrior = 4;      // minutiae
+inline constexpr float kScoreOfRotation = -6.7F;  // a turn
+inline constexpr float kVoteBound = 1, kVoteBoundSlope = 2.5F;              // see bound_by_votes
+inline constexpr float kRelaxationBound = -0.5F, kRelaxationBoundSlope = 200;  // see bound_by_relaxation
 
 }  // namespace abis::parameters

@@ -79,7 +79,7 @@ std::size_t References::memory_bytes() const {
     return chunks_.size() * kChunkBytes + (blocks_.capacity() + spare_entries) * sizeof(std::byte*) + sizes_.capacity();
 }
 
-void References::compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+void References::compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, float cutoff, unsigned threads,
                          const std::function<void()>& poll, float* scores) const {
     const PreparedTemplate prepared(probe);
     threads = thread_count(threads);
@@ -92,7 +92,7 @@ void References::compare(const RawTemplate& probe, const std::int64_t* slots, st
                        const std::size_t slot = slots == nullptr ? k : static_cast<std::size_t>(slots[k]);
                        scores[k] = blocks_[slot] == nullptr
                                        ? std::numeric_limits<float>::quiet_NaN()
-                                       : abis::compare(prepared.view(), {blocks_[slot], sizes_[slot]}, *workspace).score;
+                                       : abis::compare(prepared.view(), {blocks_[slot], sizes_[slot]}, cutoff, *workspace).score;
                    }
                },
                poll);

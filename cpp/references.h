@@ -35,8 +35,8 @@ public:
     std::size_t memory_bytes() const;
 
     // Raw scores of the probe against slots[0 .. count), or slots 0 .. count - 1 where that is null; NaN for
-    // an empty slot.
-    void compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+    // an empty slot. For the cutoff see abis::compare.
+    void compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, float cutoff, unsigned threads,
                  const std::function<void()>& poll, float* scores) const;
 
 private:

@@ -6,7 +6,13 @@
 
 namespace abis {
 
-// Larger is more alike; a logit up to an offset. Monotone in each term.
+// The score that an alignment's evidence is worth; larger is more alike.
 float score(const Evidence& evidence);
+
+// The most that a comparison can score, by the rotation votes and by the relaxed candidates alone. These are
+// part of the score's definition, it is the least of the three; so a comparison may end as soon as one of
+// them falls below what the caller asks for.
+float bound_by_votes(const Evidence& evidence);
+float bound_by_relaxation(const Evidence& evidence);
 
 }  // namespace abis

@@ -30,6 +30,7 @@ struct Points {
 // Pairs of minutiae, each in one pair at most.
 struct Pairing {
     std::size_t size = 0;
+    float merit = 0;  // sum over the pairs of closeness and similarity
     std::array<Pair, parameters::kMaxMinutiae> pairs;
     std::array<float, parameters::kMaxMinutiae> closeness;  // in (0, 1], of place and direction
     std::array<std::int16_t, parameters::kMaxMinutiae> partner_of_first, partner_of_second;  // or -1

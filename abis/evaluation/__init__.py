@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error rates after ISO/IEC 19795-1, their intervals, protocols and data sets."""
+
+from abis.evaluation.datasets import DataSet, Failure, Sample, read_folder
+from abis.evaluation.error_rates import Det, ErrorRates, OperatingPoint
+from abis.evaluation.fitting import TrainingScores, fit
+from abis.evaluation.folder import Evaluation, evaluate_folder
+from abis.evaluation.intervals import Estimate, mean_estimate
+from abis.evaluation.likelihood_ratios import cllr, min_cllr
+from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
+from abis.evaluation.score_files import write_scores
+from abis.evaluation.scores import Scores, pooled
+from abis.evaluation.summary import Summary, summarise
+
+__all__ = [
+    "DataSet",
+    "Det",
+    "ErrorRates",
+    "Estimate",
+    "Evaluation",
+    "Failure",
+    "LfwPairs",
+    "OperatingPoint",
+    "Sample",
+    "Scores",
+    "Summary",
+    "TrainingScores",
+    "cllr",
+    "evaluate_folder",
+    "fit",
+    "mean_estimate",
+    "min_cllr",
+    "pooled",
+    "read_folder",
+    "read_lfw_pairs",
+    "summarise",
+    "ten_fold_accuracy",
+    "write_scores",
+]

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fitting a calibration to raw scores of comparisons whose truth is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.calibration import Calibration, Provenance, bent_line
+
+__all__ = ["TrainingScores", "fit"]
+
+_BINS = 1 << 14  # scores beyond this many are fitted through their histogram
+_STEPS = 200
+_LONGEST_STEP = 2.0  # in each parameter: far from the optimum the information is no guide
+_CONVERGED = 1e-12  # of the loss, relative
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingScores:
+    """Raw scores of one data set, of comparisons whose truth is known; (m,) and (n,), both not empty."""
+
+    name: str
+    mated: npt.NDArray[np.floating[Any]]
+    non_mated: npt.NDArray[np.floating[Any]]
+
+    def __post_init__(self) -> None:
+        for kind in ("mated", "non_mated"):
+            scores = getattr(self, kind)
+            if scores.ndim != 1 or len(scores) == 0 or not np.isfinite([scores.min(), scores.max()]).all():
+                raise ValueError(f"{self.name}: {kind} scores are not (n,) finite numbers, n > 0")
+
+
+def fit(training: Sequence[TrainingScores], *, date: str, software: str, script: str) -> Calibration:
+    """Fit a calibration by logistic regression, every data set weighing the same, and in it both kinds.
+
+    With both kinds weighing the same, the log odds that the regression models are the log likelihood ratio.
+    ``slope``, ``offset`` and ``minimum`` are those of least cross-entropy (least Cllr) against the targets
+    of Platt (Probabilistic outputs for support vector machines, 1999, section 2.2), which a set without
+    any overlap cannot drive to infinity. It is found by Fisher scoring, the usual iteration of logistic
+    regression, damped after Levenberg and Marquardt, for ``minimum`` is not linear.
+
+    ``minimum`` is not allowed below -log10 of the mated scores there were: no set of m scores can tell that
+    a thing is rarer than one in m. By the same argument the n non-mated scores bear out an LLR of log10(n)
+    at the most; up to there the line can be checked by counting. A system whose thresholds are error rates
+    at national scale must say something beyond, and the line, which is all there is, is followed to
+    ``maximum`` = 2 * log10(n), and no further: past log10(n), LLRs are extrapolation.
+
+    Args:
+        training: at least one set.
+        date: of the fit, for the provenance; so are ``software`` and ``script``.
+        software: what made the raw scores.
+        script: what called this.
+
+    Raises:
+        ValueError: where non-mated scores are not the lower ones on average.
+    """
+    parts = [_weighted(scores, share=1 / len(training)) for scores in training]
+    raw, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    mated = sum(len(scores.mated) for scores in training)
+    non_mated = sum(len(scores.non_mated) for scores in training)
+    maximum = 2 * math.log10(max(non_mated, 10))
+    lowest = -math.log10(max(mated, 10))
+
+    centre = float(np.average(raw, weights=weight))
+    spread = math.sqrt(float(np.average((raw - centre) ** 2, weights=weight)))
+    if not np.average((raw - centre) * (target - 0.5), weights=weight) > 0:
+        raise ValueError("mated scores are not higher than non-mated ones on average: nothing to calibrate")
+
+    standard = (raw - centre) / spread
+
+    def numbers(point: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+        """Slope, offset and minimum, for standardised scores; any point gives possible ones."""
+        return math.exp(point[0]), float(point[1]), lowest / (1 + math.exp(-point[2]))
+
+    def log_odds(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return bent_line(standard, *numbers(point), maximum) * math.log(10)
+
+    slope, offset, minimum = numbers(_fisher_scoring(log_odds, np.zeros(3), target, weight))
+    return Calibration(
+        slope=slope / spread,
+        offset=offset - slope / spread * centre,
+        minimum=minimum,
+        maximum=maximum,
+        provenance=Provenance(
+            data=tuple(scores.name for scores in training),
+            mated=mated,
+            non_mated=non_mated,
+            date=date,
+            software=software,
+            script=script,
+        ),
+    )
+
+
+def _weighted(
+    scores: TrainingScores, *, share: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Raw scores, the probability of being mated that each is fitted to (Platt), and what each weighs."""
+    columns = []
+    for kind, target in (
+        (scores.mated, 1 - 1 / (len(scores.mated) + 2)),
+        (scores.non_mated, 1 / (len(scores.non_mated) + 2)),
+    ):
+        raw, count = _condensed(kind)
+        columns.append((raw, np.full(len(raw), target), share / 2 * count / len(kind)))
+    return tuple(np.concatenate(column) for column in zip(*columns, strict=True))  # type: ignore[return-value]
+
+
+def _condensed(
+    scores: npt.NDArray[np.floating[Any]],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The scores and how often each occurs; many scores as the middles of narrow bins."""
+    if len(scores) <= _BINS:
+        return scores.astype(np.float64), np.ones(len(scores))
+    count, edges = np.histogram(scores, bins=_BINS)
+    full = count > 0
+    return ((edges[:-1] + edges[1:]) / 2)[full], count[full].astype(np.float64)
+
+
+def _fisher_scoring(
+    curve: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    start: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
+    weight: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """The point at which ``curve``, natural log odds, has the least weighted cross-entropy to ``target``."""
+
+    def loss(log_odds: npt.NDArray[np.float64]) -> float:
+        return float(weight @ (np.logaddexp(0, log_odds) - target * log_odds))
+
+    point, damping, nudge = start, 1e-3, 1e-6
+    log_odds = curve(point)
+    best = loss(log_odds)
+    for _ in range(_STEPS):
+        probability = 1 / (1 + np.exp(-log_odds))
+        jacobian = np.stack(
+            [
+                (curve(point + step) - curve(point - step)) / (2 * nudge)
+                for step in nudge * np.eye(len(point))
+            ],
+            axis=1,
+        )
+        gradient = jacobian.T @ (weight * (probability - target))
+        information = (jacobian.T * (weight * probability * (1 - probability))) @ jacobian
+        # Damping on the diagonal, with a floor for a parameter that no score depends on.
+        diagonal = np.diag(np.diag(information) + 1e-12)
+        step = np.linalg.solve(information + damping * diagonal, gradient)
+        trial = point - np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+        trial_odds = curve(trial)
+        trial_loss = loss(trial_odds)
+        if not trial_loss < best:
+            damping *= 10
+            if damping > 1e12:
+                break
+            continue
+        converged = best - trial_loss < _CONVERGED * best
+        point, log_odds, best, damping = trial, trial_odds, trial_loss, damping / 10
+        if converged:
+            break
+    return point

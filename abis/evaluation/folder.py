@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a folder of templates to error rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.calibration import default_calibration
+from abis.comparison import FingerReferences, cosine
+from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
+from abis.evaluation.likelihood_ratios import cllr, min_cllr
+from abis.evaluation.protocols import all_pairs, fvc_pairs
+from abis.evaluation.scores import FAILED, Scores
+from abis.evaluation.summary import Summary, summarise
+from abis.template import Embedding, Minutiae, Template
+
+__all__ = ["Evaluation", "compare_samples", "evaluate_folder"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What comparing all samples of a data set with each other showed.
+
+    The arrays are (pairs,) and hold every unordered pair once.
+
+    Attributes:
+        data_set: the samples, and what failed.
+        probe: int32, place in ``data_set.samples`` of the sample that comes first.
+        reference: int32, of the other.
+        mated: bool.
+        fvc: bool, whether the FVC protocol has this pair.
+        raw: float32 comparison scores, -inf where a sample failed to be read.
+        score: float64 log10 likelihood ratios, -inf likewise.
+        all_against_all: error rates over all pairs.
+        fvc_protocol: error rates over the pairs of ``fvc``.
+        cllr, min_cllr: of the likelihood ratios over all pairs that could be compared, in bits.
+    """
+
+    data_set: DataSet
+    probe: npt.NDArray[np.int32]
+    reference: npt.NDArray[np.int32]
+    mated: npt.NDArray[np.bool_]
+    fvc: npt.NDArray[np.bool_]
+    raw: npt.NDArray[np.float32]
+    score: npt.NDArray[np.float64]
+    all_against_all: Summary
+    fvc_protocol: Summary
+    cllr: float
+    min_cllr: float
+
+    def scores(self) -> Scores:
+        """Raw scores and fingers of all pairs."""
+        finger = finger_numbers(self.data_set.samples)
+        return Scores(self.raw, finger[self.probe], finger[self.reference])
+
+    def __str__(self) -> str:
+        """A table for people."""
+        sides = (self.all_against_all, self.fvc_protocol)
+        fingers = len({sample.finger for sample in self.data_set.samples})
+        lines = [
+            f"{self.data_set.name}: {len(self.data_set.samples):,} samples of {fingers:,} fingers",
+            f"{len(self.data_set.failures):,} of them failed to be read",
+            f"{len(self.data_set.ignored):,} other files ignored",
+            "",
+            f"{'':22}{'all against all':>26}{'FVC protocol':>26}",
+        ]
+        rows = [
+            ("mated", *(f"{side.mated:,}" for side in sides)),
+            ("  of them failed", *(f"{side.mated_failed:,}" for side in sides)),
+            ("non-mated", *(f"{side.non_mated:,}" for side in sides)),
+            ("  of them failed", *(f"{side.non_mated_failed:,}" for side in sides)),
+            ("EER", *(str(side.eer) for side in sides)),
+            ("FMR100  (FMR <= 1 %)", *(str(side.fmr100) for side in sides)),
+            ("FMR1000 (FMR <= 0.1 %)", *(str(side.fmr1000) for side in sides)),
+            ("ZeroFMR (FMR = 0)", *(str(side.zero_fmr) for side in sides)),
+        ]
+        lines.extend(f"{name:22}{first:>26}{second:>26}" for name, first, second in rows)
+        lines.append("")
+        lines.append("FNMR at the FMR named; [ ]: 95 % interval by bootstrap over fingers.")
+        lines.append(f"Likelihood ratios: Cllr {self.cllr:.3f} bits, at best {self.min_cllr:.3f}.")
+        lines.extend(f"failed: {failure.name}: {failure.reason}" for failure in self.data_set.failures)
+        return "\n".join(lines)
+
+
+def evaluate_folder(
+    folder: Path,
+    *,
+    pattern: str = DEFAULT_PATTERN,
+    threads: int = 0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Compare all templates of a folder with each other, and measure the errors under both protocols.
+
+    Every unordered pair is compared once, the sample that comes first as the probe. A file that cannot be
+    read is a failure to acquire: its comparisons fail, and a failed comparison is a non-match.
+
+    Args:
+        folder: of files named ``<finger>_<impression>.*``, or as ``pattern`` says.
+        pattern: see :func:`abis.evaluation.read_folder`.
+        threads: how many compare at once; 0 for all cores. The scores do not depend on it.
+        seed: of the bootstrap.
+        progress: called with the comparisons done and their total, after every probe.
+
+    Raises:
+        ValueError: see :func:`abis.evaluation.read_folder`; where no two samples are of one finger or no
+            two of different fingers; where minutiae and embeddings are mixed.
+        OSError: where the folder cannot be read.
+    """
+    data_set = read_folder(folder, pattern=pattern)
+    samples = data_set.samples
+    probe, reference = all_pairs(len(samples))
+    finger = finger_numbers(samples)
+    mated = np.asarray(finger[probe] == finger[reference])
+    if mated.all() or not mated.any():
+        missing = "of one finger" if not mated.any() else "of different fingers"
+        raise ValueError(f"{folder}: no two samples are {missing}; both kinds of pairs are needed")
+    fvc = fvc_pairs(probe, reference, finger)
+
+    templates = [sample.template for sample in samples]
+    raw = compare_samples(templates, templates, threads=threads, progress=progress)
+    made = raw != FAILED
+    if not made[mated].any() or not made[~mated].any():
+        failure = data_set.failures[0]
+        raise ValueError(f"{folder}: too few templates could be read; {failure.name}: {failure.reason}")
+    kind = Embedding if any(isinstance(template, Embedding) for template in templates) else Minutiae
+    score = np.full(len(raw), FAILED)
+    score[made] = default_calibration(kind).llr(raw[made])
+
+    scores = Scores(raw, finger[probe], finger[reference])
+    return Evaluation(
+        data_set=data_set,
+        probe=probe,
+        reference=reference,
+        mated=mated,
+        fvc=fvc,
+        raw=raw,
+        score=score,
+        all_against_all=summarise(scores, seed=seed),
+        fvc_protocol=summarise(scores.select(fvc), seed=seed),
+        cllr=cllr(score[made & mated], score[made & ~mated]),
+        min_cllr=min_cllr(score[made & mated], score[made & ~mated]),
+    )
+
+
+def finger_numbers(samples: Sequence[Sample]) -> npt.NDArray[np.int32]:
+    """(n,) the finger of each sample, numbered from 0 in the order of the samples."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(sample.finger, len(numbers)) for sample in samples], dtype=np.int32)
+
+
+def compare_samples(
+    probes: Sequence[Template | None],
+    references: Sequence[Template | None],
+    *,
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Raw scores of every probe with the references after its place, in the order of ``all_pairs``.
+
+    Args:
+        probes: (n,) templates of one kind; None where there is none: its comparisons score -inf.
+        references: (n,) likewise: the same templates, or another extractor's of the same samples.
+        threads: 0 for all cores.
+        progress: called with the comparisons done and their total, after every probe.
+
+    Raises:
+        ValueError: where minutiae and embeddings are mixed, or the lengths differ.
+    """
+    if len(probes) != len(references):
+        raise ValueError(f"{len(probes)} probes but {len(references)} references")
+    compare = _comparator(references, threads)
+    total = len(probes) * (len(probes) - 1) // 2
+    raw = np.full(total, FAILED, dtype=np.float32)
+    has_reference = np.array([template is not None for template in references], dtype=bool)
+    slot = np.cumsum(has_reference) - 1
+    done = 0
+    for i, probe in enumerate(probes):
+        row = raw[done : done + len(probes) - i - 1]
+        made = has_reference[i + 1 :]
+        if probe is not None and made.any():
+            row[made] = compare(probe, slot[i + 1 :][made])
+        done += len(row)
+        if progress is not None:
+            progress(done, total)
+    return raw
+
+
+def _comparator(
+    references: Sequence[Template | None], threads: int
+) -> Callable[[Template, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+    """What compares a probe with the references of some slots; a slot is a place among those that are."""
+    fingers = [template for template in references if isinstance(template, Minutiae)]
+    faces = [template for template in references if isinstance(template, Embedding)]
+    if fingers and faces:
+        raise ValueError(f"{len(fingers)} minutiae templates mixed with {len(faces)} embeddings")
+    if faces:
+        vectors = np.stack([template.vector for template in faces])
+
+        def compare_face(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+            if not isinstance(probe, Embedding) or probe.model != faces[0].model:
+                raise ValueError(f"{probe} cannot be compared with {faces[0]}")
+            return cosine(probe, vectors, slots, threads=threads)
+
+        return compare_face
+    packed = FingerReferences()
+    packed.extend(fingers)
+
+    def compare_finger(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        if not isinstance(probe, Minutiae):
+            raise ValueError(f"{probe} cannot be compared with minutiae")
+        return packed.compare(probe, slots, threads=threads)
+
+    return compare_finger
