@@ -24,14 +24,14 @@ inline constexpr float kLeastReliability = 0.1F;   // what the worst minutia sti
 inline constexpr float kCylinderRadius = 70;
 inline constexpr int kCellsAcross = 8;
 inline constexpr int kSectors = 6;
-inline constexpr float kCellSigma = 28 / 3.0F;
-inline constexpr float kSectorSigma = degrees_to_units(40);  // units of 1/256 turn
-inline constexpr float kCellThreshold = 0.01F;               // contribution per square pixel that sets a bit
+inline constexpr float kCellSigma = 8.5F;
+inline constexpr float kSectorSigma = degrees_to_units(32);  // units of 1/256 turn
+inline constexpr float kCellThreshold = 0.007F;               // contribution per square pixel that sets a bit
 inline constexpr int kLeastNeighbours = 2;                   // fewer make no descriptor
 
 
 // --- Votes [fit] -----------------------------------------------------------------------------------------
-inline constexpr float kVoteShare = 0.343F;    // bits in common from which a pair votes: 1 non-mated pair in 20
+inline constexpr float kVoteShare = 0.48F;  // bits in common from which a pair of minutiae votes
 inline constexpr float kVotePrior = 50;        // pairs: keeps a lucky vote between tiny templates small [fit]
 
 // --- Relaxation [MCC, section 4.2, with rational in place of logistic tolerances] ----------------------
@@ -47,7 +47,7 @@ inline constexpr int kRelaxationRounds = 4;
 inline constexpr float kRelaxationGain = 2;  // weight of the neighbours' mean support against the pair's own 1/2
 
 // --- Alignment [fit] -------------------------------------------------------------------------------------
-inline constexpr std::size_t kMaxSeeds = 6;          // hypotheses tried
+inline constexpr std::size_t kMaxSeeds = 4;          // hypotheses tried
 inline constexpr std::size_t kMaxPursued = 2;        // of them, refined
 inline constexpr float kAnchorCompatibility = 0.3F;  // with the seed, of pairs that vote on its alignment
 inline constexpr int kAlignmentRounds = 3;
@@ -58,30 +58,29 @@ inline constexpr float kElasticStiffness = 0.7F;     // pairs' worth of pull tow
 
 // --- Pairing [fit] ---------------------------------------------------------------------------------------
 inline constexpr float kPairingDistance = 15;                    // pixels
-inline constexpr float kPairingAngle = degrees_to_units(25);     // 1/256 turn
+inline constexpr float kPairingAngle = degrees_to_units(28);     // 1/256 turn
 inline constexpr float kOverlapMargin = 20;                      // pixels around the convex hull
 inline constexpr float kBackgroundPrior = 0.2F;                  // minutiae, where none is counted
 
 // --- Evidence [fit] --------------------------------------------------------------------------------------
-inline constexpr float kPositionSigma = 4.5F;                   // pixels, between paired minutiae
-inline constexpr float kDirectionSigma = degrees_to_units(9.2F);  // 1/256 turn, likewise
+inline constexpr float kPositionSigma = 4.2F;                   // pixels, between paired minutiae
+inline constexpr float kDirectionSigma = degrees_to_units(10);  // 1/256 turn, likewise
 inline constexpr float kFoundAgain = 0.75F;                     // share of minutiae found in both prints
 inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: where chance density is counted
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
-inline constexpr float kSimilarityGain = 10;                    // natural log units per unit of similarity
+inline constexpr float kSimilarityGain = 8;                    // natural log units per unit of similarity
 inline constexpr float kExpectedSimilarity = 0.45F;             // of a pair, at which it says nothing
-inline constexpr float kMissCost = 0.35F;                       // natural log units for a minutia left alone
-inline constexpr float kSelectionMissCost = 0.15F;              // likewise, in the choice among alignments
+inline constexpr float kMissCost = 0.4F;                       // natural log units for a minutia left alone
+inline constexpr float kSelectionMissCost = 0.25F;              // likewise, in the choice among alignments
 
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -2;
-inline constexpr float kScoreOfBalance = 10;
-inline constexpr float kBalanceScale = 25;     // natural log units at which balance begins to saturate
-inline constexpr float kScoreOfDensity = 1;    // of balance by the root of the overlap
-inline constexpr float kOverlapPrior = 4;      // minutiae
-inline constexpr float kScoreOfRotation = -6.7F;  // a turn
-inline constexpr float kVoteBound = 1, kVoteBoundSlope = 2.5F;              // see bound_by_votes
-inline constexpr float kRelaxationBound = -0.5F, kRelaxationBoundSlope = 200;  // see bound_by_relaxation
+inline constexpr float kScoreOffset = -2.57F;
+inline constexpr float kScoreOfBalance = 1.65F;  // of balance by the root of the overlap
+inline constexpr float kOverlapPrior = 10;       // minutiae
+inline constexpr float kScoreOfRotation = -6.1F;  // a turn
+inline constexpr float kMostRotation = 0.25F;     // turns: from here on one rotation is as rare as another
+inline constexpr float kVoteBound = 2, kVoteBoundSlope = 2.3F;                // see bound_by_votes
+inline constexpr float kRelaxationBound = 0.3F, kRelaxationBoundSlope = 150;  // see bound_by_relaxation
 
 }  // namespace abis::parameters

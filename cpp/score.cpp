@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "score.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "parameters.h"
@@ -9,10 +10,10 @@ namespace abis {
 
 using namespace parameters;
 
+// Chance adds up with the root of the minutiae that could pair; fingers are rarely presented turned.
 float score(const Evidence& e) {
-    const float balance = e.balance;
-    return kScoreOffset + kScoreOfBalance * (balance / std::sqrt(kBalanceScale * kBalanceScale + balance * balance)) +
-           kScoreOfDensity * (balance / std::sqrt(e.overlapping + kOverlapPrior)) + kScoreOfRotation * e.rotation;
+    return kScoreOffset + kScoreOfBalance * (e.balance / std::sqrt(e.overlapping + kOverlapPrior)) +
+           kScoreOfRotation * std::min(e.rotation, kMostRotation);
 }
 
 float bound_by_votes(const Evidence& e) { return kVoteBound + kVoteBoundSlope * e.votes; }

@@ -17,6 +17,7 @@ namespace abis {
 inline constexpr float kSharedScale = 127 / (1 - parameters::kVoteShare);
 inline constexpr float kSharedOffset = 255.49F - kSharedScale;
 inline constexpr int kVoteByte = 128;
+static_assert(kSharedOffset >= 0);
 
 // [MCC, equation 19] for bit vectors a, b is 1 - |a ^ b| / (|a| + |b|), with |v| the root of the number of set
 // bits. Where |a| = |b| that is 1 - sqrt((1 - share) / 2), which is taken for all: it saves a root a pair.

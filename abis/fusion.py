@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparisons of one subject become one score: alternatives average, independent evidence adds.
+
+Every comparison has a calibrated log10 likelihood ratio (LLR). Comparisons with the same probe position
+are *alternatives*: an unknown finger against ten fingers, the references of several encounters, several
+impressions in the probe. Their likelihood ratios are averaged, because the mean of likelihood ratios is
+one again: over non-mated subjects its expectation is still 1, so that P(LLR >= t) <= 10**-t holds
+(Markov). Over the probe's positions, which are taken as independent, LLRs add. What was not compared is
+no evidence, for or against.
+
+A fused score depends on nothing but the LLRs: not on the order of templates, on who else is compared, or
+on the CPU (NumPy's own ``log10`` and ``power`` differ in the last bit between SIMD levels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abis.calibration import default_calibration
+from abis.template import Position, Template
+
+__all__ = ["Comparisons", "Evidence", "alternatives", "explain", "fuse"]
+
+_LOG2_OF_10 = 3.321928094887362
+_LOG10_OF_2 = 0.3010299956639812
+_LOG10_OF_E = 0.4342944819032518
+_LN_OF_2 = 0.6931471805599453
+_SQRT_HALF = 0.7071067811865476
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """One probe template compared with n references of one position.
+
+    Attributes:
+        position: of the probe template.
+        reference_position: of the references.
+        subject: (n,) int64, whose each reference is, as the caller numbers subjects.
+        encounter: (n,) int64, in which it was taken, as the caller numbers encounters.
+        raw: (n,) float32, comparison scores.
+        llr: (n,) float64, the same as log10 likelihood ratios.
+    """
+
+    position: Position
+    reference_position: Position
+    subject: NDArray[np.int64]
+    encounter: NDArray[np.int64]
+    raw: NDArray[np.float32]
+    llr: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        probe: Template,
+        reference_position: Position,
+        *,
+        subject: NDArray[np.int64],
+        encounter: NDArray[np.int64],
+        raw: NDArray[np.float32],
+    ) -> Comparisons:
+        """Calibrate raw scores."""
+        llr = default_calibration(type(probe)).llr(raw)
+        return cls(probe.position, reference_position, subject, encounter, raw, llr)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Comparisons:
+        """The chosen ones; ``chosen`` is (n,)."""
+        return Comparisons(
+            self.position,
+            self.reference_position,
+            self.subject[chosen],
+            self.encounter[chosen],
+            self.raw[chosen],
+            self.llr[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one position of the probe says about a subject.
+
+    Attributes:
+        position: of the probe.
+        score: log10 likelihood ratio; a subject's score is the sum over its evidence.
+        raw: comparison score of the best reference.
+        encounter_id: of the best reference.
+        reference_position: of the best reference; another than ``position`` where a finger is unknown.
+    """
+
+    position: Position
+    score: float
+    raw: float
+    encounter_id: str
+    reference_position: Position
+
+    def __str__(self) -> str:
+        other = "" if self.position == self.reference_position else f" ({self.reference_position.name})"
+        return f"{self.position.name} {self.score:.1f}{other}"
+
+
+def fuse(comparisons: Iterable[Comparisons], count: int) -> NDArray[np.float64]:
+    """One score for each subject.
+
+    Args:
+        comparisons: of any probe positions; their subjects are numbers below ``count``.
+        count: how many subject numbers there are.
+
+    Returns:
+        (count,) float64, log10 likelihood ratios; NaN for subjects that nothing was compared with.
+    """
+    total = np.zeros(count)
+    compared = np.zeros(count, np.bool_)
+    for group in _by_position(comparisons):
+        subject = np.concatenate([c.subject for c in group])
+        llr = alternatives(subject, np.concatenate([c.llr for c in group]), count)
+        has = ~np.isnan(llr)
+        total[has] += llr[has]
+        compared |= has
+    total[~compared] = np.nan
+    return total
+
+
+def explain(
+    comparisons: Iterable[Comparisons], subject: int, encounter_ids: Mapping[int, str]
+) -> tuple[Evidence, ...]:
+    """The evidence behind the score that :func:`fuse` gives a subject, by probe position.
+
+    Args:
+        comparisons: of this subject, and maybe of others.
+        subject: its number in ``comparisons``.
+        encounter_ids: name of each encounter of this subject.
+    """
+    return tuple(
+        _evidence(own, encounter_ids)
+        for group in _by_position(comparisons)
+        if (own := [part for c in group if len(part := c.where(c.subject == subject))])
+    )
+
+
+def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """log10 of the mean likelihood ratio of each subject.
+
+    Args:
+        subject: (n,) numbers below ``count``, in any order.
+        llr: (n,) log10 likelihood ratios, finite.
+        count: how many subject numbers there are.
+
+    Returns:
+        (count,) float64; NaN for subjects that do not occur. One value is returned as it is.
+    """
+    mean = np.full(count, np.nan)
+    mean[subject] = llr
+    several = np.bincount(subject, minlength=count)[subject] > 1
+    if not several.any():
+        return mean
+    subject, llr = subject[several], llr[several]
+    order = np.lexsort((llr, subject))  # sorted, a sum does not depend on the order given
+    subject, llr = subject[order], llr[order]
+    start = np.flatnonzero(np.diff(subject, prepend=-1))
+    size = np.diff(start, append=len(subject))
+    run = np.repeat(np.arange(len(start)), size)
+    largest = llr[start + size - 1]
+    total = np.bincount(run, weights=_power_of_10(llr - largest[run]))  # adds in order, from 0
+    mean[subject[start]] = largest + _log10(total / size)
+    return mean
+
+
+def _evidence(comparisons: Sequence[Comparisons], encounter_ids: Mapping[int, str]) -> Evidence:
+    """The evidence of one probe position; the comparisons are all of one subject."""
+    raw = np.concatenate([c.raw for c in comparisons])
+    llr = np.concatenate([c.llr for c in comparisons])
+    encounter = np.concatenate([c.encounter for c in comparisons])
+    position = np.repeat([c.reference_position for c in comparisons], [len(c) for c in comparisons])
+    best = np.lexsort((position, encounter, -raw, -llr))[0]  # no tie is left to the order given
+    return Evidence(
+        position=comparisons[0].position,
+        score=float(alternatives(np.zeros(len(llr), np.int64), llr, 1)[0]),
+        raw=float(raw[best]),
+        encounter_id=encounter_ids[int(encounter[best])],
+        reference_position=Position(position[best]),
+    )
+
+
+def _by_position(comparisons: Iterable[Comparisons]) -> list[list[Comparisons]]:
+    """Groups of one probe position each, in the order of positions."""
+    groups: dict[Position, list[Comparisons]] = {}
+    for c in comparisons:
+        groups.setdefault(c.position, []).append(c)
+    return [groups[position] for position in sorted(groups)]
+
+
+def _power_of_10(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """10**x for x <= 0 by IEEE operations only, so that every CPU gives the same bits."""
+    x = np.maximum(x, -400.0)  # 10**-400 is 0 already
+    exponent = np.rint(x * _LOG2_OF_10)
+    fraction = (x * _LOG2_OF_10 - exponent) * _LN_OF_2  # within 0.35: Taylor to x**13 is exact to 1e-17
+    power = np.ones_like(x)
+    for n in range(13, 0, -1):
+        power = 1.0 + power * fraction / n
+    result: NDArray[np.float64] = np.ldexp(power, exponent.astype(np.int32))
+    return result
+
+
+def _log10(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log10 of positive numbers by IEEE operations only; exact for 1."""
+    mantissa, exponent = np.frexp(x)
+    low = mantissa < _SQRT_HALF
+    mantissa = np.where(low, 2 * mantissa, mantissa)
+    exponent = exponent - low
+    s = (mantissa - 1) / (mantissa + 1)  # within 0.172: ln = 2 artanh(s), its series to s**21 exact to 1e-17
+    series = np.zeros_like(s)
+    for n in range(21, 0, -2):
+        series = series * s * s + 1.0 / n
+    result: NDArray[np.float64] = exponent * _LOG10_OF_2 + 2 * s * series * _LOG10_OF_E
+    return result

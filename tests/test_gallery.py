@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gallery: who is who, found at once and by everyone, with one score everywhere."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from people import LEFT, RIGHT, everything, face, finger, processes
+
+import abis.gallery as gallery_module
+from abis.calibration import default_calibration
+from abis.comparison import raw_scores
+from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
+from abis.gallery import Enrollment, Gallery
+from abis.screening import Kind, References
+from abis.template import Position, Template
+
+UNKNOWN = Position.UNKNOWN_FINGER
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery.open(tmp_path / "citizens.abis") as gallery:
+        yield gallery
+
+
+def crowd(count: int) -> Iterator[Enrollment]:
+    return (Enrollment(f"s{person:04}", everything(person)) for person in range(count))
+
+
+def answers(gallery: Gallery, probes: Sequence[Sequence[Template]]) -> list[object]:
+    return [gallery.identify(probe, exact=exact).candidates for probe in probes for exact in (False, True)]
+
+
+# ------------------------------------------------------------------------------------------ one by one
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    with Gallery.open(str(tmp_path / "citizens.abis")) as gallery:
+        gallery.enroll("079203001234", everything(1))
+        gallery.enroll("079203005678", everything(2))
+        found = gallery.identify(everything(1, 1), max_candidates=10)
+        assert [(c.rank, c.subject_id) for c in found] == [(1, "079203001234"), (2, "079203005678")]
+        assert found[0].score > found[1].score
+        assert [e.position for e in found[0].evidence] == [RIGHT, LEFT, Position.FACE]
+        assert gallery.verify([face(1, 1)], "079203001234", fmr=0.5)
+        assert "079203001234" in gallery
+        assert list(gallery) == ["079203001234", "079203005678"]
+        assert len(gallery) == 2
+
+
+def test_reopened_it_holds_and_finds_the_same(tmp_path: Path) -> None:
+    probes = [everything(3, 1), [finger(4, LEFT, 1)], [face(5, 1)]]
+    with Gallery.open(tmp_path) as gallery:
+        assert gallery.enroll_many(crowd(20)) == 20
+        gallery.remove("s0007")
+        before = answers(gallery, probes)
+    with Gallery.open(tmp_path) as gallery:
+        assert answers(gallery, probes) == before
+        assert len(gallery) == 19
+    with Gallery.open(tmp_path, load=False) as gallery:
+        assert gallery.info().memory_bytes == 0
+        assert answers(gallery, probes) == before
+        assert gallery.info().memory_bytes > 0
+
+
+def test_enrolling_and_removing_leaves_the_gallery_as_before(gallery: Gallery) -> None:
+    gallery.enroll_many(crowd(10))
+    probes = [everything(person, 1) for person in (3, 11)]
+    before = answers(gallery, probes)
+    gallery.enroll("new", everything(11))
+    assert gallery.identify(probes[1])[0].subject_id == "new"
+    gallery.enroll("s0003", everything(11, 2), encounter_id="later")
+    gallery.remove("new")
+    gallery.remove("s0003", encounter_id="later")
+    assert answers(gallery, probes) == before
+    info = gallery.info()
+    assert (info.subjects, info.encounters) == (10, 10)
+    assert info.templates == {RIGHT: 10, LEFT: 10, Position.FACE: 10}
+    assert info.disk_bytes is not None
+    assert info.disk_bytes > 10_000
+
+
+def test_a_subject_is_enrolled_once_and_an_encounter_once(gallery: Gallery) -> None:
+    gallery.enroll("a", [face(1)])
+    with pytest.raises(AlreadyEnrolled, match="subject 'a' is enrolled already"):
+        gallery.enroll("a", [face(1)])
+    gallery.enroll("a", [face(1, 1)], encounter_id="2031")
+    with pytest.raises(AlreadyEnrolled, match="encounter '2031' of subject 'a' is enrolled already"):
+        gallery.enroll("a", [face(1, 2)], encounter_id="2031")
+    assert len(gallery) == 1
+    (evidence,) = gallery.identify([face(1, 1)])[0].evidence
+    assert evidence.encounter_id == "2031"
+    assert gallery.verify([face(1, 0)], "a").evidence[0].encounter_id == "1"
+
+
+def test_who_is_not_enrolled_is_neither_verified_nor_removed(gallery: Gallery) -> None:
+    with pytest.raises(NotEnrolled, match="subject 'a' is not enrolled"):
+        gallery.verify([face(1)], "a")
+    with pytest.raises(NotEnrolled, match="subject 'a' is not enrolled"):
+        gallery.remove("a")
+
+
+def test_an_empty_gallery_has_no_candidates(gallery: Gallery) -> None:
+    found = gallery.identify(everything(1), fpir=0.01)
+    assert (len(found), found.gallery_size, found.compared, found.comparable) == (0, 0, 0, 0)
+    assert (len(gallery), bool(gallery), list(gallery)) == (0, True, [])
+    assert "no candidate with a score of 2.0 or more" in str(found)
+
+
+# -------------------------------------------------------------------------------------------- positions
+
+
+def test_fingers_are_compared_with_their_own_kind(gallery: Gallery) -> None:
+    gallery.enroll("right", [finger(1, RIGHT)])
+    gallery.enroll("left", [finger(1, RIGHT, stated=LEFT)])  # the same skin under another name
+    gallery.enroll("unknown", [finger(1, RIGHT, stated=UNKNOWN)])
+    gallery.enroll("face", [face(1)])
+    by_right = gallery.identify([finger(1, RIGHT, 1)])
+    assert sorted(c.subject_id for c in by_right) == ["right", "unknown"]
+    assert by_right.comparable == 2
+    by_unknown = gallery.identify([finger(1, RIGHT, 1, stated=UNKNOWN)])
+    assert sorted(c.subject_id for c in by_unknown) == ["left", "right", "unknown"]
+    positions = {c.subject_id: c.evidence[0].reference_position for c in by_unknown}
+    assert positions == {"left": LEFT, "right": RIGHT, "unknown": UNKNOWN}
+
+
+def test_nothing_in_common_is_no_evidence(gallery: Gallery) -> None:
+    gallery.enroll("a", [finger(1, RIGHT)])
+    assert len(gallery.identify([finger(1, LEFT)])) == 0
+    verification = gallery.verify([finger(1, LEFT), face(1)], "a", fmr=1.0)
+    assert (verification.match, verification.score, verification.evidence) == (False, 0.0, ())
+    assert "no evidence" in str(verification)
+
+
+def test_embeddings_of_other_models_are_never_compared(gallery: Gallery) -> None:
+    gallery.enroll("a", [face(1)])
+    message = r"probe has FACE by 'other' \(32-d\), which .* references' FACE by 'test' \(32-d\)"
+    with pytest.raises(TemplateError, match=message):
+        gallery.identify([face(1, model="other")])
+    with pytest.raises(TemplateError, match=message):
+        gallery.verify([face(1, model="other")], "a")
+    gallery.enroll("b", [face(1, model="other"), finger(1)])
+    assert [c.subject_id for c in gallery.identify([face(1, model="other")])] == ["b"]
+    assert gallery.verify([face(1, model="other"), finger(1)], "b", fmr=0.9).evidence[0].position == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("templates", "error", "message"),
+    [
+        ([], TemplateError, "no templates"),
+        (face(1), TypeError, "templates is one Embedding"),
+        (["face"], TypeError, "template 0 is a str"),
+    ],
+)
+def test_a_bad_probe_is_refused_at_the_door(gallery: Gallery, templates, error, message) -> None:  # type: ignore[no-untyped-def]
+    gallery.enroll("a", [face(1)])
+    with pytest.raises(error, match=message):
+        gallery.identify(templates)
+    with pytest.raises(error, match=message):
+        gallery.verify(templates, "a")
+    with pytest.raises(ValueError, match="max_candidates is 0"):
+        gallery.identify([face(1)], max_candidates=0)
+
+
+# ------------------------------------------------------------------------------------------- the scores
+
+POSITIONS = [UNKNOWN, RIGHT, LEFT, Position.FACE]
+
+
+def template(person: int, position: Position, impression: int) -> Template:
+    if position == Position.FACE:
+        return face(person, impression)
+    return finger(person, RIGHT if position == UNKNOWN else position, impression, stated=position)
+
+
+def some_templates(people: st.SearchStrategy[int]) -> st.SearchStrategy[list[Template]]:
+    one = st.builds(template, people, st.sampled_from(POSITIONS), st.integers(0, 3))
+    return st.lists(one, min_size=1, max_size=5)
+
+
+def brute_force(probe: Sequence[Template], references: Sequence[Template]) -> float | None:
+    """The score by its definition, one comparison at a time."""
+    total, compared = 0.0, False
+    for position in {t.position for t in probe}:
+        ratios = [
+            10 ** float(default_calibration(type(mine)).llr(raw_scores(mine, [reference]))[0])
+            for mine in probe
+            for reference in references
+            if mine.position == position and Kind.of(mine).is_comparable(Kind.of(reference))
+        ]
+        if ratios:
+            total, compared = total + np.log10(np.mean(ratios)), True
+    return total if compared else None
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """A gallery that many examples use one after the other."""
+    with Gallery.open(tmp_path_factory.mktemp("shared")) as gallery:
+        yield gallery
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, 9), st.lists(some_templates(st.integers(0, 9)), min_size=1, max_size=2), max_size=6
+    ),
+    some_templates(st.integers(0, 9)),
+)
+@settings(max_examples=50, deadline=None)
+def test_identify_is_brute_force_and_verify_is_identify(
+    shared: Gallery, people: dict[int, list[list[Template]]], probe: list[Template]
+) -> None:
+    for subject_id in list(shared):
+        shared.remove(subject_id)
+    expected = {}
+    for person, encounters in people.items():
+        for number, templates in enumerate(encounters):
+            shared.enroll(f"s{person}", templates, encounter_id=str(number))
+        score = brute_force(probe, [t for templates in encounters for t in templates])
+        if score is not None:
+            expected[f"s{person}"] = score
+    found = shared.identify(probe, max_candidates=20, exact=True)
+    assert {c.subject_id: c.score for c in found} == pytest.approx(expected, abs=1e-12)
+    assert [c.rank for c in found] == list(range(1, len(found) + 1))
+    assert all((-a.score, a.subject_id) < (-b.score, b.subject_id) for a, b in pairwise(found))
+    assert found.compared == found.comparable
+    assert shared.identify(probe[::-1], max_candidates=20).candidates == found.candidates
+    for candidate in found:
+        verification = shared.verify(probe, candidate.subject_id)
+        assert verification.score == candidate.score  # to the bit
+        assert verification.evidence == candidate.evidence
+        assert candidate.score == sum(e.score for e in candidate.evidence)
+    assert shared.identify(probe, max_candidates=2).candidates == found[:2]
+
+
+def test_equal_scores_are_in_the_order_of_subject_ids(gallery: Gallery) -> None:
+    for name in ("b", "c", "a", "B", "d"):
+        gallery.enroll(name, [finger(1)])
+    found = gallery.identify([finger(1, impression=1)], max_candidates=3)
+    assert [c.subject_id for c in found] == ["B", "a", "b"]
+
+
+def test_only_what_reaches_the_threshold_is_listed(gallery: Gallery) -> None:
+    gallery.enroll_many(crowd(20))
+    everyone = gallery.identify(everything(3, 1), max_candidates=20)
+    assert (len(everyone), everyone.threshold) == (20, None)
+    for fpir in (1e-6, 0.01, 1.0):
+        found = gallery.identify(everything(3, 1), max_candidates=20, fpir=fpir)
+        assert found.threshold is not None
+        assert found.threshold == pytest.approx(np.log10(20 / fpir))
+        assert found.candidates == tuple(c for c in everyone if c.score >= found.threshold)
+
+
+def test_verification_decides_at_the_rate_asked_for(gallery: Gallery) -> None:
+    gallery.enroll("a", everything(1))
+    verification = gallery.verify(everything(1, 1), "a", fmr=1e-3)
+    assert verification.threshold == 3.0
+    at = 10.0**-verification.score
+    assert gallery.verify(everything(1, 1), "a", fmr=at * 1.01)
+    assert not gallery.verify(everything(1, 1), "a", fmr=at * 0.99)
+    with pytest.raises(ValueError, match="fmr"):
+        gallery.verify(everything(1, 1), "a", fmr=0.0)
+
+
+def test_the_shortlist_keeps_the_best(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_SHORTLIST", 30)
+    gallery.enroll_many(Enrollment(f"s{n:04}", [finger(n), face(n)]) for n in range(200))
+    probes: list[list[Template]] = [
+        [face(7, 1)],
+        [finger(7, impression=1), face(7, 1)],
+        [finger(8), face(7, 1)],
+    ]
+    for probe in probes:
+        found, exact = (
+            gallery.identify(probe, max_candidates=2),
+            gallery.identify(probe, max_candidates=2, exact=True),
+        )
+        assert found.candidates == exact.candidates
+        assert exact.compared == exact.comparable == found.comparable == 200 * len(probe)
+        assert 30 <= found.compared - 200 * (len(probe) - 1) <= 60
+
+
+def test_results_print_well(gallery: Gallery) -> None:
+    gallery.enroll("079203001234", everything(1))
+    lines = str(gallery.identify(everything(1, 1))).splitlines()
+    assert lines[0].split() == ["rank", "subject", "score", "evidence"]
+    assert lines[1].startswith("   1  079203001234 ")
+    assert "RIGHT_INDEX" in lines[1]
+    assert lines[2] == "3 of 3 comparable references compared in full; 1 subjects"
+    assert str(gallery.verify([face(1)], "079203001234", fmr=0.9)).startswith("match: score ")
+    assert "citizens.abis" in repr(gallery)
+
+
+# --------------------------------------------------------------------------------------- in the long run
+
+
+def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_ENROLL_BATCH", 4)
+    people = [*crowd(10), Enrollment("s0001", [face(1)]), *crowd(1)]
+    with pytest.raises(AlreadyEnrolled, match="s0001"):
+        gallery.enroll_many(people)
+    assert list(gallery) == [f"s{n:04}" for n in range(8)]
+    assert gallery.identify(everything(7, 1))[0].subject_id == "s0007"
+
+
+def test_loading_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_LOAD_BATCH", 20)
+    with Gallery.open(tmp_path) as gallery:
+        gallery.enroll_many(crowd(15))
+        before = answers(gallery, [everything(3, 1)])
+    seen: list[tuple[int, int]] = []
+    with Gallery.open(tmp_path, progress=lambda done, total: seen.append((done, total))) as gallery:
+        assert seen == [(20, 45), (40, 45), (45, 45)]
+        assert answers(gallery, [everything(3, 1)]) == before
+
+
+def test_removed_references_do_not_pile_up(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_LOAD_BATCH", 10)
+    gallery.enroll_many(crowd(4))
+    before, memory = answers(gallery, [everything(3, 1)]), []
+    for round_ in range(20):
+        gallery.enroll("guest", everything(50 + round_))
+        gallery.remove("guest")
+        memory.append(gallery.info().memory_bytes)
+    assert answers(gallery, [everything(3, 1)]) == before
+    assert max(memory) < 8 * memory[0]
+    assert min(memory[10:]) <= memory[0]
+
+
+def test_after_a_failure_the_references_are_made_anew(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll_many(crowd(5))
+    probe = everything(3, 1)
+    before = answers(gallery, [probe])
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(References, "extend", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.enroll("s0005", everything(5))
+    assert "s0005" in gallery  # the store had it before
+    assert gallery.identify(everything(5, 1))[0].subject_id == "s0005"
+    gallery.remove("s0005")
+    assert answers(gallery, [probe]) == before
+
+
+# ------------------------------------------------------------------------------------------ where it is
+
+
+def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Sir")
+    with pytest.raises(StoreError, match=r"letter\.txt: no folder for a gallery"):
+        Gallery.open(tmp_path / "letter.txt")
+    with pytest.raises(StoreError, match=r"not a gallery: a folder with files in it, but no store\.sqlite"):
+        Gallery.open(tmp_path)
+
+
+def test_templates_of_nobody_are_an_error(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.enroll("a", everything(1))
+    connection = sqlite3.connect(tmp_path / "citizens.abis" / "store.sqlite")
+    connection.execute("DELETE FROM subjects")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError, match="subjects or encounters of its templates are missing"):
+        gallery.identify(everything(1))
+
+
+def test_a_closed_gallery_says_so(tmp_path: Path) -> None:
+    gallery = Gallery.open(tmp_path)
+    gallery.close()
+    with pytest.raises(StoreError, match="the gallery is closed"):
+        len(gallery)
+    with pytest.raises(StoreError, match="the gallery is closed"):
+        gallery.identify([face(1)])
+
+
+def test_a_url_takes_the_same_way(tmp_path: Path) -> None:
+    with Gallery.open(f"sqlite:///{tmp_path}/elsewhere.sqlite") as gallery:
+        gallery.enroll("a", everything(1))
+        assert gallery.identify(everything(1, 1))[0].subject_id == "a"
+
+
+# -------------------------------------------------------------------------- many threads, many processes
+
+
+def test_threads_enroll_remove_and_identify_at_once(gallery: Gallery) -> None:
+    """Enrolled is found by the very next identify of any thread; removed is not; whole or not at all."""
+    gallery.enroll_many(crowd(20))
+    stop = threading.Event()
+
+    def change(worker: int) -> None:
+        for round_ in range(6):
+            person = 100 + 10 * worker + round_
+            name = f"w{worker}"
+            gallery.enroll(name, everything(person))
+            found = gallery.identify(everything(person, 1), max_candidates=1)
+            assert found[0].subject_id == name
+            gallery.remove(name)
+            everyone = gallery.identify(everything(person, 1), max_candidates=100)
+            assert name not in {c.subject_id for c in everyone}
+
+    def watch() -> int:
+        rounds = 0
+        while not stop.is_set() or not rounds:
+            found = gallery.identify(everything(3, 1), max_candidates=100)
+            assert found[0].subject_id == "s0003"
+            assert {len(c.evidence) for c in found} == {3}
+            assert 20 <= len(found) == found.gallery_size <= 23
+            assert gallery.verify([face(3, 1)], "s0003", fmr=0.9)
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(5) as pool:
+        watching = [pool.submit(watch) for _ in range(2)]
+        changing = [pool.submit(change, worker) for worker in range(3)]
+        try:
+            for future in changing:
+                future.result()
+        finally:
+            stop.set()
+        assert all(future.result() for future in watching)
+    assert len(gallery) == 20
+
+
+def other_process(folder: Path, orders: Connection) -> None:
+    """Do as told, one order at a time; in another process."""
+    with Gallery.open(folder) as gallery:
+        while order := orders.recv():
+            method, *arguments = order
+            result = getattr(gallery, method)(*arguments)
+            orders.send([c.subject_id for c in result] if method == "identify" else None)
+
+
+def test_two_processes_see_each_others_changes(tmp_path: Path) -> None:
+    context = processes()
+    here, there = context.Pipe()
+    with Gallery.open(tmp_path) as gallery:
+        process = context.Process(target=other_process, args=(tmp_path, there))
+        process.start()
+
+        def ask(*order: object) -> object:
+            here.send(order)
+            return here.recv()
+
+        ask("enroll", "a", everything(1))
+        assert [c.subject_id for c in gallery.identify(everything(1, 1))] == ["a"]
+        gallery.enroll("b", everything(2))
+        assert ask("identify", everything(2, 1)) == ["b", "a"]
+        ask("remove", "a")
+        assert [c.subject_id for c in gallery.identify(everything(1, 1))] == ["b"]
+        gallery.remove("b")
+        assert ask("identify", everything(2, 1)) == []
+        here.send(None)
+        process.join()
+        assert process.exitcode == 0
+
+
+def enroll_own(folder: Path, worker: int) -> None:
+    with Gallery.open(folder, load=False) as gallery:
+        for number in range(15):
+            gallery.enroll(f"{worker}-{number}", [face(number)])
+            if number % 3 == 0:
+                gallery.remove(f"{worker}-{number}")
+
+
+def test_processes_create_and_fill_one_gallery_together(tmp_path: Path) -> None:
+    context = processes()
+    workers = [context.Process(target=enroll_own, args=(tmp_path / "g", number)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    with Gallery.open(tmp_path / "g") as gallery:
+        assert sorted(gallery) == sorted(f"{w}-{n}" for w in range(4) for n in range(15) if n % 3)
+        assert gallery.info().change == 4 * 20
