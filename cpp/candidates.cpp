@@ -2,6 +2,8 @@
 #include "candidates.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <numeric>
 
 #include "similarity.h"
@@ -13,12 +15,17 @@ using namespace parameters;
 
 // The least similarity that leaves at least `wanted` pairs, or 1 where there are not so many.
 int least_similarity(const Roles& roles, const std::uint8_t* similarity, std::size_t wanted) {
-    std::array<std::uint32_t, 256> count{};
-    const std::size_t stride = roles.second.stride();
-    for (std::size_t k = 0; k < roles.first.size() * stride; ++k) ++count[similarity[k]];
+    // Four counts take turns: one alone would wait for its own last addition.
+    std::array<std::array<std::uint32_t, 256>, 4> counts{};
+    for (std::size_t k = 0; k < roles.first.size() * roles.second.stride(); k += counts.size()) {
+        for (std::size_t turn = 0; turn < counts.size(); ++turn) ++counts[turn][similarity[k + turn]];
+    }
     std::size_t sum = 0;
     int least = 256;
-    while (least > 1 && sum < wanted) sum += count[static_cast<std::size_t>(--least)];
+    while (least > 1 && sum < wanted) {
+        --least;
+        for (const auto& count : counts) sum += count[static_cast<std::size_t>(least)];
+    }
     return least;
 }
 
@@ -34,11 +41,16 @@ void choose_candidates(const Roles& roles, Workspace& workspace) {
     const int least = least_similarity(roles, workspace.similarity.data(), 2 * wanted);
     auto& keys = workspace.candidate_keys;
     std::size_t found = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t j = 0; j < m; ++j) {
-            const int similarity = workspace.similarity[i * stride + j];
-            if (similarity < least) continue;
-            keys[found++] = static_cast<std::uint32_t>((255 - similarity) << 16 | static_cast<int>(i) << 8 | static_cast<int>(j));
+    for (std::size_t i = 0; i < n && least < 256; ++i) {
+        const std::uint8_t* row = workspace.similarity.data() + i * stride;
+        for (std::size_t j0 = 0; j0 < stride; j0 += kLanes) {
+            std::uint64_t eight;
+            std::memcpy(&eight, row + j0, sizeof eight);
+            for (std::uint64_t good = at_least(eight, static_cast<unsigned>(least)); good != 0; good &= good - 1) {
+                const std::size_t j = j0 + static_cast<std::size_t>(std::countr_zero(good)) / 8;
+                if (j >= m) break;  // padding
+                keys[found++] = static_cast<std::uint32_t>((255U - row[j]) << 16 | i << 8 | j);
+            }
         }
     }
     std::sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(found));

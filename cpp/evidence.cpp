@@ -79,7 +79,6 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e
     const Pairing& pairing = w.pairing;
     const std::size_t n = roles.first.size(), m = roles.second.size(), stride = roles.second.stride();
     const Hull first_hull(alignment.moved.x, alignment.moved.y, n, kOverlapMargin);
-    const Hull second_hull(w.second.x, w.second.y, m, kOverlapMargin);
 
     float support = 0, balance = 0, missed = 0, overlapping = 0, similarity_sum = 0, kinds = 0;
     for (std::size_t i = 0; i < n; ++i) {
@@ -87,7 +86,7 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e
         const float own = roles.first.reliability()[i] * 0.01F;
         const int partner = pairing.partner_of_first[i];
         if (partner < 0) {
-            if (!second_hull.contains(x, y)) continue;
+            if (!w.second_hull.contains(x, y)) continue;
             missed += own;
             continue;
         }

@@ -7,6 +7,7 @@
 
 #include "alignment.h"
 #include "candidates.h"
+#include "overlap.h"
 #include "pairing.h"
 #include "score.h"
 #include "votes.h"
@@ -99,6 +100,7 @@ Comparison compare(const PreparedView& probe, const PreparedView& reference, flo
     const float most_by_relaxation = std::min(most_by_votes, bound_by_relaxation(best.evidence));
     if (most_by_relaxation < cutoff) return give_up(most_by_relaxation);
 
+    w.second_hull = Hull(w.second.x, w.second.y, roles.second.size(), kOverlapMargin);
     std::array<Hypothesis, kMaxSeeds> hypotheses;
     const std::size_t pursued = propose(roles, w, hypotheses);
     for (std::size_t h = 0; h < pursued; ++h) {

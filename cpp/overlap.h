@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "workspace.h"
+#include <array>
+
+#include "parameters.h"
 
 namespace abis {
 
@@ -13,6 +15,7 @@ namespace abis {
 // side of every edge moved outwards. Corners thus reach a little further than the margin.
 class Hull {
 public:
+    Hull() = default;
     Hull(const float* x, const float* y, std::size_t n, float margin);
     bool contains(float x, float y) const;
 

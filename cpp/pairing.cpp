@@ -13,19 +13,19 @@ using namespace parameters;
 void pair_minutiae(const Roles& roles, Workspace& w) {
     const std::size_t n = roles.first.size(), m = roles.second.size(), stride = roles.second.stride();
     const Alignment& alignment = w.alignment;
+    const Angle *first_direction = roles.first.direction(), *second_direction = roles.second.direction();
+    const float *second_x = w.second.x, *second_y = w.second.y;
     std::size_t found = 0;
     for (std::size_t i = 0; i < n; ++i) {
         const float x = alignment.moved.x[i], y = alignment.moved.y[i];
-        const auto direction = static_cast<Angle>(roles.first.direction()[i] + alignment.rotation);
+        const auto direction = static_cast<Angle>(first_direction[i] + alignment.rotation);
         // Minutiae are sorted by x, so those within reach are neighbours in the array.
-        const float* begin = w.second.x;
-        const auto j0 = static_cast<std::size_t>(std::lower_bound(begin, begin + m, x - kPairingDistance) - begin);
-        for (std::size_t j = j0; j < m && w.second.x[j] <= x + kPairingDistance; ++j) {
-            const float dx = x - w.second.x[j], dy = y - w.second.y[j];
+        const auto begin = static_cast<std::size_t>(std::lower_bound(second_x, second_x + m, x - kPairingDistance) - second_x);
+        for (std::size_t j = begin; j < m && second_x[j] <= x + kPairingDistance; ++j) {
+            const float dx = x - second_x[j], dy = y - second_y[j];
             const float distance2 = (dx * dx + dy * dy) * (1 / (kPairingDistance * kPairingDistance));
-            if (distance2 > 1) continue;
-            const float turn = static_cast<float>(angle_difference(direction, roles.second.direction()[j])) * (1 / kPairingAngle);
-            if (turn * turn > 1) continue;
+            const float turn = static_cast<float>(angle_difference(direction, second_direction[j])) * (1 / kPairingAngle);
+            if ((distance2 > 1) | (turn * turn > 1)) continue;
             const float closeness = (1 - 0.5F * distance2) * (1 - 0.5F * turn * turn);
             const float similarity = similarity_of[w.similarity[i * stride + j]];
             w.offers[found++] = {closeness * (0.5F + similarity), closeness,
@@ -39,8 +39,8 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
     Pairing& pairing = w.pairing;
     pairing.size = 0;
     pairing.merit = 0;
-    pairing.partner_of_first.fill(-1);
-    pairing.partner_of_second.fill(-1);
+    std::fill_n(pairing.partner_of_first.begin(), n, std::int16_t{-1});
+    std::fill_n(pairing.partner_of_second.begin(), m, std::int16_t{-1});
     for (std::size_t k = 0; k < found; ++k) {
         const auto [i, j] = w.offers[k].pair;
         if (pairing.partner_of_first[i] >= 0 || pairing.partner_of_second[j] >= 0) continue;

@@ -19,6 +19,14 @@ inline constexpr float kSharedOffset = 255.49F - kSharedScale;
 inline constexpr int kVoteByte = 128;
 static_assert(kSharedOffset >= 0);
 
+// The top bits of those of eight bytes that are at least `least`, 1 to 255.
+inline std::uint64_t at_least(std::uint64_t eight, unsigned least) {
+    constexpr std::uint64_t kTop = 0x8080808080808080U, kOnes = 0x0101010101010101U;
+    const std::uint64_t low = eight & ~kTop;  // leaves room for a carry into the top bit
+    if (least > 128) return (low + kOnes * (256 - least)) & eight & kTop;
+    return ((low + kOnes * (128 - least)) | eight) & kTop;
+}
+
 // [MCC, equation 19] for bit vectors a, b is 1 - |a ^ b| / (|a| + |b|), with |v| the root of the number of set
 // bits. Where |a| = |b| that is 1 - sqrt((1 - share) / 2), which is taken for all: it saves a root a pair.
 class SimilarityTable {

@@ -22,8 +22,7 @@ float rotation_votes(const Roles& roles, const std::uint8_t* similarity) {
         for (std::size_t j0 = 0; j0 < stride; j0 += kLanes) {
             std::uint64_t eight;
             std::memcpy(&eight, row + j0, sizeof eight);
-            // The top bit of a byte makes it a voter.
-            for (std::uint64_t voters = eight & 0x8080808080808080U; voters != 0; voters &= voters - 1) {
+            for (std::uint64_t voters = at_least(eight, kVoteByte); voters != 0; voters &= voters - 1) {
                 const std::size_t j = j0 + static_cast<std::size_t>(std::countr_zero(voters)) / 8;
                 const Angle turn = static_cast<Angle>(direction - second_direction[j] + kBinUnits / 2);
                 bins[1 + turn / kBinUnits] += row[j] - (kVoteByte - 1);

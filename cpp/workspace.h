@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels.h"
+#include "overlap.h"
 #include "prepared.h"
 
 namespace abis {
@@ -66,6 +67,7 @@ struct Workspace {
     AnchorArrays anchors;
     std::array<float, AnchorArrays::kRoom> anchor_weight;
     std::array<float, AnchorArrays::kRoom> anchor_to_x, anchor_to_y;
+    Hull second_hull;
     Alignment alignment;
     std::array<Offer, parameters::kMaxMinutiae * parameters::kMaxMinutiae> offers;  // room for every pair
     Pairing pairing;
