@@ -75,10 +75,10 @@ inline constexpr float kSelectionMissCost = 0.25F;              // likewise, in 
 
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -2.57F;
-inline constexpr float kScoreOfBalance = 1.65F;  // of balance by the root of the overlap
+inline constexpr float kScoreOffset = -2.07F;
+inline constexpr float kScoreOfBalance = 1.63F;  // of balance by the root of the overlap
 inline constexpr float kOverlapPrior = 10;       // minutiae
-inline constexpr float kScoreOfRotation = -6.1F;  // a turn
+inline constexpr float kScoreOfRotation = -12.4F; // a turn
 inline constexpr float kMostRotation = 0.25F;     // turns: from here on one rotation is as rare as another
 inline constexpr float kVoteBound = 2, kVoteBoundSlope = 2.3F;                // see bound_by_votes
 inline constexpr float kRelaxationBound = 0.3F, kRelaxationBoundSlope = 150;  // see bound_by_relaxation
