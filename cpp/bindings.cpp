@@ -50,8 +50,8 @@ struct Columns {
     RawTemplate slice(py::ssize_t begin, py::ssize_t n, int resolution_x, int resolution_y) const {
         check(n >= 0 && n <= static_cast<py::ssize_t>(parameters::kMaxMinutiae), "a template holds 0 to 255 minutiae");
         check(resolution_x > 0 && resolution_y > 0, "resolution must be positive");
-        return {static_cast<std::size_t>(n), x.data() + begin, y.data() + begin, direction.data() + begin,
-                kind.data() + begin, quality.data() + begin, resolution_x, resolution_y};
+        return {static_cast<std::size_t>(n), x.data() + begin,       y.data() + begin, direction.data() + begin,
+                kind.data() + begin,         quality.data() + begin, resolution_x,     resolution_y};
     }
 };
 
@@ -125,9 +125,10 @@ py::array_t<float> compare_with(const References& references, const X& x, const 
     return scores;
 }
 
-py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1, const Code& kind1, const Code& quality1,
-                           int resolution_x1, int resolution_y1, const X& x2, const X& y2, const Direction& direction2,
-                           const Code& kind2, const Code& quality2, int resolution_x2, int resolution_y2) {
+py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1, const Code& kind1,
+                           const Code& quality1, int resolution_x1, int resolution_y1, const X& x2, const X& y2,
+                           const Direction& direction2, const Code& kind2, const Code& quality2, int resolution_x2,
+                           int resolution_y2) {
     const Explanation found = explain(one_template(x1, y1, direction1, kind1, quality1, resolution_x1, resolution_y1),
                                       one_template(x2, y2, direction2, kind2, quality2, resolution_x2, resolution_y2));
     py::dict terms;
@@ -145,8 +146,8 @@ py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1
 }
 
 // What a template becomes; the minutiae stand in the prepared order, and order[k] is where the k-th came from.
-py::dict prepare(const X& x, const X& y, const Direction& direction, const Code& kind, const Code& quality, int resolution_x,
-                 int resolution_y) {
+py::dict prepare(const X& x, const X& y, const Direction& direction, const Code& kind, const Code& quality,
+                 int resolution_x, int resolution_y) {
     std::vector<std::uint8_t> order;
     const RawTemplate raw = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
     const PreparedTemplate prepared(raw, &order);
@@ -155,7 +156,8 @@ py::dict prepare(const X& x, const X& y, const Direction& direction, const Code&
     py::array_t<std::uint64_t> words({n, static_cast<py::ssize_t>(kCylinderWords)});
     for (py::ssize_t i = 0; i < n; ++i) {
         for (std::size_t w = 0; w < kCylinderWords; ++w) {
-            words.mutable_at(i, static_cast<py::ssize_t>(w)) = view.words()[w * view.stride() + static_cast<std::size_t>(i)];
+            words.mutable_at(i, static_cast<py::ssize_t>(w)) =
+                view.words()[w * view.stride() + static_cast<std::size_t>(i)];
         }
     }
     py::dict result;
@@ -171,9 +173,9 @@ py::dict prepare(const X& x, const X& y, const Direction& direction, const Code&
 
 // The byte of every pair of minutiae, each side in its prepared order.
 py::array_t<std::uint8_t> similarities(const X& x1, const X& y1, const Direction& direction1, const Code& kind1,
-                                       const Code& quality1, int resolution_x1, int resolution_y1, const X& x2, const X& y2,
-                                       const Direction& direction2, const Code& kind2, const Code& quality2,
-                                       int resolution_x2, int resolution_y2) {
+                                       const Code& quality1, int resolution_x1, int resolution_y1, const X& x2,
+                                       const X& y2, const Direction& direction2, const Code& kind2,
+                                       const Code& quality2, int resolution_x2, int resolution_y2) {
     const PreparedTemplate probe(one_template(x1, y1, direction1, kind1, quality1, resolution_x1, resolution_y1));
     const PreparedTemplate reference(one_template(x2, y2, direction2, kind2, quality2, resolution_x2, resolution_y2));
     const std::size_t n = probe.view().size(), m = reference.view().size(), stride = reference.view().stride();
@@ -186,7 +188,8 @@ py::array_t<std::uint8_t> similarities(const X& x1, const X& y1, const Direction
 
 py::array_t<float> dot_products(const Array<std::uint16_t>& probe, const Array<std::uint16_t>& rows,
                                 const std::optional<Slots>& which, unsigned threads) {
-    check(probe.ndim() == 1 && rows.ndim() == 2 && rows.shape(1) == probe.size(), "expected a (d,) probe and (n, d) rows");
+    check(probe.ndim() == 1 && rows.ndim() == 2 && rows.shape(1) == probe.size(),
+          "expected a (d,) probe and (n, d) rows");
     if (which) check_slots(*which, static_cast<std::size_t>(rows.shape(0)));
     const auto d = static_cast<std::size_t>(probe.size());
     const auto count = static_cast<std::size_t>(which ? which->size() : rows.shape(0));
@@ -196,12 +199,13 @@ py::array_t<float> dot_products(const Array<std::uint16_t>& probe, const Array<s
     float* out = scores.mutable_data();
     const py::gil_scoped_release release;
     constexpr std::size_t kBlock = 4096;  // rows a thread takes at a time: about a millisecond
-    for_blocks(count, kBlock, thread_count(threads),
-               [&](std::size_t begin, std::size_t end, unsigned) {
-                   const std::uint16_t* from = chosen ? r : r + begin * d;
-                   kernels().dot_products(p, from, d, chosen ? chosen + begin : nullptr, end - begin, d, out + begin);
-               },
-               SignalPoll());
+    for_blocks(
+        count, kBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            const std::uint16_t* from = chosen ? r : r + begin * d;
+            kernels().dot_products(p, from, d, chosen ? chosen + begin : nullptr, end - begin, d, out + begin);
+        },
+        SignalPoll());
     return scores;
 }
 
@@ -216,9 +220,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("counts").noconvert(),
              py::arg("resolutions").noconvert(), py::arg("threads"))
         .def("remove", &remove, py::arg("slots").noconvert())
-        .def("compare", &compare_with, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
-             py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"), py::arg("resolution_y"),
-             py::arg("slots").noconvert(), py::arg("cutoff"), py::arg("threads"))
+        .def("compare", &compare_with, py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
+             py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("cutoff"),
+             py::arg("threads"))
         .def("__len__", &References::size)
         .def_property_readonly("memory_bytes", &References::memory_bytes);
 
@@ -228,7 +233,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           py::arg("direction2").noconvert(), py::arg("kind2").noconvert(), py::arg("quality2").noconvert(),
           py::arg("resolution_x2"), py::arg("resolution_y2"));
     m.def("prepare", &prepare, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
-          py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"), py::arg("resolution_y"));
+          py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"),
+          py::arg("resolution_y"));
     m.def("similarities", &similarities, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
           py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),
           py::arg("resolution_x1"), py::arg("resolution_y1"), py::arg("x2").noconvert(), py::arg("y2").noconvert(),

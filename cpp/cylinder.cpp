@@ -30,8 +30,8 @@ double exp_of_minus(double x) {
 }
 
 struct Tables {
-    std::array<Point, kCells> cells;                                 // centres, in the minutia's own frame
-    std::array<std::int32_t, kReach * kReach + 1> by_distance;       // of squared distance [MCC, equation 7]
+    std::array<Point, kCells> cells;                                   // centres, in the minutia's own frame
+    std::array<std::int32_t, kReach * kReach + 1> by_distance;         // of squared distance [MCC, equation 7]
     std::array<std::array<std::int32_t, kSectors>, 256> by_direction;  // of angle difference [MCC, equation 9]
     std::int64_t threshold;
 };

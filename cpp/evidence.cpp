@@ -54,7 +54,8 @@ std::size_t background(const Roles& roles, const Workspace& w, float x, float y,
     for (; j < m && w.second.x[j] <= x + kBackgroundRadius; ++j) {
         const float dx = x - w.second.x[j], dy = y - w.second.y[j];
         const float turn = static_cast<float>(angle_difference(direction, roles.second.direction()[j]));
-        count += (dx * dx + dy * dy <= kBackgroundRadius * kBackgroundRadius) & (turn * turn <= kBackgroundAngle * kBackgroundAngle);
+        count += (dx * dx + dy * dy <= kBackgroundRadius * kBackgroundRadius) &
+                 (turn * turn <= kBackgroundAngle * kBackgroundAngle);
     }
     return count;
 }

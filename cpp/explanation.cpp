@@ -12,12 +12,13 @@ Explanation explain(const RawTemplate& probe, const RawTemplate& reference) {
     std::vector<std::uint8_t> probe_order, reference_order;
     const PreparedTemplate prepared_probe(probe, &probe_order), prepared_reference(reference, &reference_order);
     const auto workspace = std::make_unique_for_overwrite<Workspace>();
-    const Comparison comparison = compare(prepared_probe.view(), prepared_reference.view(), -std::numeric_limits<float>::infinity(), *workspace);
+    const Comparison comparison =
+        compare(prepared_probe.view(), prepared_reference.view(), -std::numeric_limits<float>::infinity(), *workspace);
     Explanation result{comparison.evidence, comparison.score, {}};
     for (std::size_t p = 0; p < workspace->best_pairing.size; ++p) {
         const auto [first, second] = workspace->best_pairing.pairs[p];
-        result.pairs.push_back({probe_order[comparison.swapped ? second : first],
-                                reference_order[comparison.swapped ? first : second]});
+        result.pairs.push_back(
+            {probe_order[comparison.swapped ? second : first], reference_order[comparison.swapped ? first : second]});
     }
     return result;
 }

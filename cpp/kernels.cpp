@@ -4,27 +4,27 @@
 namespace abis {
 
 // One instruction set: a struct of the bodies compiled for it.
-#define ABIS_KERNELS(NAME, TARGET, HAS_POPCOUNT)                                                                       \
-    struct NAME {                                                                                                      \
-        TARGET static void similarities(const PreparedView& first, const PreparedView& second, std::uint8_t* out) {    \
-            body::similarities<HAS_POPCOUNT>(first, second, out);                                                      \
-        }                                                                                                              \
-        TARGET static void compatibilities(const CandidateArrays& candidates, std::size_t n, float* out) {             \
-            body::compatibilities(candidates, n, out);                                                                 \
-        }                                                                                                              \
-        TARGET static void relax(const float* compatibility, const float* support, std::size_t n, float gain,          \
-                                 float* next) {                                                                        \
-            body::relax(compatibility, support, n, gain, next);                                                        \
-        }                                                                                                              \
-        TARGET static void bend(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n,  \
-                                float* x, float* y) {                                                                  \
-            body::bend(anchors, from_x, from_y, n, x, y);                                                              \
-        }                                                                                                              \
-        TARGET static void dot_products(const std::uint16_t* probe, const std::uint16_t* rows, std::size_t stride,     \
-                                        const std::int64_t* which, std::size_t count, std::size_t d, float* scores) {  \
-            body::dot_products(probe, rows, stride, which, count, d, scores);                                          \
-        }                                                                                                              \
-        static constexpr Kernels table{similarities, compatibilities, relax, bend, dot_products};                      \
+#define ABIS_KERNELS(NAME, TARGET, HAS_POPCOUNT)                                                                      \
+    struct NAME {                                                                                                     \
+        TARGET static void similarities(const PreparedView& first, const PreparedView& second, std::uint8_t* out) {   \
+            body::similarities<HAS_POPCOUNT>(first, second, out);                                                     \
+        }                                                                                                             \
+        TARGET static void compatibilities(const CandidateArrays& candidates, std::size_t n, float* out) {            \
+            body::compatibilities(candidates, n, out);                                                                \
+        }                                                                                                             \
+        TARGET static void relax(const float* compatibility, const float* support, std::size_t n, float gain,         \
+                                 float* next) {                                                                       \
+            body::relax(compatibility, support, n, gain, next);                                                       \
+        }                                                                                                             \
+        TARGET static void bend(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n, \
+                                float* x, float* y) {                                                                 \
+            body::bend(anchors, from_x, from_y, n, x, y);                                                             \
+        }                                                                                                             \
+        TARGET static void dot_products(const std::uint16_t* probe, const std::uint16_t* rows, std::size_t stride,    \
+                                        const std::int64_t* which, std::size_t count, std::size_t d, float* scores) { \
+            body::dot_products(probe, rows, stride, which, count, d, scores);                                         \
+        }                                                                                                             \
+        static constexpr Kernels table{similarities, compatibilities, relax, bend, dot_products};                     \
     }
 
 namespace {

@@ -11,8 +11,8 @@
 
 #include "parameters.h"
 #include "prepared.h"
-#include "similarity.h"
 #include "simd.h"
+#include "similarity.h"
 
 namespace abis {
 
@@ -41,7 +41,8 @@ struct Kernels {
     // One round: next[a] = support[a] / 2 + gain * sum over b of compatibility[a][b] * support[b].
     void (*relax)(const float* compatibility, const float* support, std::size_t n, float gain, float* next);
     // Adds to (x, y)[i], minutiae of the first template laid on the second, what the anchors' residuals say.
-    void (*bend)(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n, float* x, float* y);
+    void (*bend)(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n, float* x,
+                 float* y);
     // Dot products of float16 vectors: scores[r] = probe . row r, summed in a fixed order.
     void (*dot_products)(const std::uint16_t* probe, const std::uint16_t* rows, std::size_t stride,
                          const std::int64_t* which, std::size_t count, std::size_t d, float* scores);
@@ -88,7 +89,8 @@ ABIS_INLINE void similarities(const PreparedView& first, const PreparedView& sec
         }
         const float own_bits = std::max(1.0F, static_cast<float>(first.bits()[i]));  // no bits: nothing in common
         for (std::size_t j = 0; j < stride; ++j) {
-            const float shared = static_cast<float>(2 * static_cast<std::int32_t>(common[j])) / (own_bits + static_cast<float>(bits[j]));
+            const float shared =
+                static_cast<float>(2 * static_cast<std::int32_t>(common[j])) / (own_bits + static_cast<float>(bits[j]));
             row[j] = static_cast<std::uint8_t>(static_cast<std::int32_t>(shared * kSharedScale + kSharedOffset));
         }
     }
@@ -111,12 +113,16 @@ ABIS_INLINE void compatibilities(const CandidateArrays& c, std::size_t n, float*
             const float stretch = (d1 - d2) / (kDistanceTolerance + kDistanceToleranceGrowth * 0.5F * (d1 + d2));
             // Bearings as unit vectors; the cosine of their difference is one dot product a frame.
             const float scale = 1.0F / (d1 * d2 + 1e-6F);
-            const float here = ((dx1 * fc + dy1 * fs) * (dx2 * sc + dy2 * ss) + (dy1 * fc - dx1 * fs) * (dy2 * sc - dx2 * ss)) * scale;
+            const float here =
+                ((dx1 * fc + dy1 * fs) * (dx2 * sc + dy2 * ss) + (dy1 * fc - dx1 * fs) * (dy2 * sc - dx2 * ss)) * scale;
             const float f2 = c.first_cosine[b], g2 = c.first_sine[b], s2 = c.second_cosine[b], t2 = c.second_sine[b];
-            const float there = ((dx1 * f2 + dy1 * g2) * (dx2 * s2 + dy2 * t2) + (dy1 * f2 - dx1 * g2) * (dy2 * s2 - dx2 * t2)) * scale;
-            const float bearing = (1.0F - here) * (1 / kRadialTolerance), bearing_back = (1.0F - there) * (1 / kRadialTolerance);
+            const float there =
+                ((dx1 * f2 + dy1 * g2) * (dx2 * s2 + dy2 * t2) + (dy1 * f2 - dx1 * g2) * (dy2 * s2 - dx2 * t2)) * scale;
+            const float bearing = (1.0F - here) * (1 / kRadialTolerance),
+                        bearing_back = (1.0F - there) * (1 / kRadialTolerance);
             const std::int32_t difference = (turn - (c.first_direction[b] - c.second_direction[b])) & 255;
-            const float angle = static_cast<float>(difference < 128 ? difference : 256 - difference) * (1 / kAngleTolerance);
+            const float angle =
+                static_cast<float>(difference < 128 ? difference : 256 - difference) * (1 / kAngleTolerance);
             const float stretch2 = stretch * stretch, angle2 = angle * angle;
             const float value = 1.0F / (((1.0F + stretch2 * stretch2) * (1.0F + angle2 * angle2)) *
                                         ((1.0F + bearing * bearing) * (1.0F + bearing_back * bearing_back)));
@@ -137,7 +143,8 @@ ABIS_INLINE void relax(const float* compatibility, const float* support, std::si
 }
 
 // Residuals are averaged with weights 1 / (1 + (d / reach)^2)^2, held back by the stiffness.
-ABIS_INLINE void bend(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n, float* x, float* y) {
+ABIS_INLINE void bend(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n, float* x,
+                      float* y) {
     using namespace parameters;
     alignas(64) float weight[kMaxMinutiae + 1], shift_x[kMaxMinutiae + 1], shift_y[kMaxMinutiae + 1];
     for (std::size_t i = 0; i < n; ++i) {
@@ -177,7 +184,8 @@ ABIS_INLINE void dot_products(const std::uint16_t* probe, const std::uint16_t* r
         alignas(64) float sums[kSums] = {};
         std::size_t k = 0;
         for (; k + kSums <= d; k += kSums) {
-            for (std::size_t lane = 0; lane < kSums; ++lane) sums[lane] += widen(probe[k + lane]) * widen(row[k + lane]);
+            for (std::size_t lane = 0; lane < kSums; ++lane)
+                sums[lane] += widen(probe[k + lane]) * widen(row[k + lane]);
         }
         for (std::size_t lane = 0; k + lane < d; ++lane) sums[lane] += widen(probe[k + lane]) * widen(row[k + lane]);
         for (std::size_t half = kSums / 2; half > 0; half /= 2) {

@@ -2,10 +2,9 @@
 // Which minutiae lie where the other print reaches, and so should have been found there.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-
-#include <array>
 
 #include "parameters.h"
 

@@ -20,22 +20,26 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
         const float x = alignment.moved.x[i], y = alignment.moved.y[i];
         const auto direction = static_cast<Angle>(first_direction[i] + alignment.rotation);
         // Minutiae are sorted by x, so those within reach are neighbours in the array.
-        const auto begin = static_cast<std::size_t>(std::lower_bound(second_x, second_x + m, x - kPairingDistance) - second_x);
+        const auto begin =
+            static_cast<std::size_t>(std::lower_bound(second_x, second_x + m, x - kPairingDistance) - second_x);
         for (std::size_t j = begin; j < m && second_x[j] <= x + kPairingDistance; ++j) {
             const float dx = x - second_x[j], dy = y - second_y[j];
             const float distance2 = (dx * dx + dy * dy) * (1 / (kPairingDistance * kPairingDistance));
-            const float turn = static_cast<float>(angle_difference(direction, second_direction[j])) * (1 / kPairingAngle);
+            const float turn =
+                static_cast<float>(angle_difference(direction, second_direction[j])) * (1 / kPairingAngle);
             if ((distance2 > 1) | (turn * turn > 1)) continue;
             const float closeness = (1 - 0.5F * distance2) * (1 - 0.5F * turn * turn);
             const float similarity = similarity_of[w.similarity[i * stride + j]];
-            w.offers[found++] = {closeness * (0.5F + similarity), closeness,
+            w.offers[found++] = {closeness * (0.5F + similarity),
+                                 closeness,
                                  {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)}};
         }
     }
-    std::sort(w.offers.begin(), w.offers.begin() + static_cast<std::ptrdiff_t>(found), [](const Offer& a, const Offer& b) {
-        if (a.merit != b.merit) return a.merit > b.merit;
-        return a.pair.first != b.pair.first ? a.pair.first < b.pair.first : a.pair.second < b.pair.second;
-    });
+    std::sort(w.offers.begin(), w.offers.begin() + static_cast<std::ptrdiff_t>(found),
+              [](const Offer& a, const Offer& b) {
+                  if (a.merit != b.merit) return a.merit > b.merit;
+                  return a.pair.first != b.pair.first ? a.pair.first < b.pair.first : a.pair.second < b.pair.second;
+              });
     Pairing& pairing = w.pairing;
     pairing.size = 0;
     pairing.merit = 0;

@@ -10,10 +10,13 @@
 
 namespace abis {
 
-unsigned thread_count(unsigned threads) { return threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency()); }
+unsigned thread_count(unsigned threads) {
+    return threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+}
 
 void for_blocks(std::size_t count, std::size_t block, unsigned threads,
-                const std::function<void(std::size_t, std::size_t, unsigned)>& body, const std::function<void()>& poll) {
+                const std::function<void(std::size_t, std::size_t, unsigned)>& body,
+                const std::function<void()>& poll) {
     std::atomic<std::size_t> next{0};
     std::mutex mutex;
     std::exception_ptr failure;
@@ -33,7 +36,8 @@ void for_blocks(std::size_t count, std::size_t block, unsigned threads,
     };
     const std::size_t blocks = (count + block - 1) / block;
     std::vector<std::jthread> helpers;
-    for (unsigned worker = 1; worker < std::min<std::size_t>(threads, blocks); ++worker) helpers.emplace_back(work, worker);
+    for (unsigned worker = 1; worker < std::min<std::size_t>(threads, blocks); ++worker)
+        helpers.emplace_back(work, worker);
     work(0);
     helpers.clear();  // joins
     if (failure) std::rethrow_exception(failure);

@@ -17,8 +17,8 @@ namespace abis::parameters {
 // --- Template ---------------------------------------------------------------------------------------
 inline constexpr float kPixelsPerCentimetre = 500 / 2.54F;  // what every template is scaled to
 inline constexpr std::size_t kMaxMinutiae = 255;            // ISO/IEC 19794-2:2005, 7.4.1.5
-inline constexpr float kReliableQuantile = 0.75F;  // a minutia of this quality rank counts in full [fit]
-inline constexpr float kLeastReliability = 0.1F;   // what the worst minutia still counts [fit]
+inline constexpr float kReliableQuantile = 0.75F;           // a minutia of this quality rank counts in full [fit]
+inline constexpr float kLeastReliability = 0.1F;            // what the worst minutia still counts [fit]
 
 // --- Cylinder [MCC, section 3 and table 4] -----------------------------------------------------------
 inline constexpr float kCylinderRadius = 70;
@@ -26,21 +26,20 @@ inline constexpr int kCellsAcross = 8;
 inline constexpr int kSectors = 6;
 inline constexpr float kCellSigma = 8.5F;
 inline constexpr float kSectorSigma = degrees_to_units(32);  // units of 1/256 turn
-inline constexpr float kCellThreshold = 0.007F;               // contribution per square pixel that sets a bit
+inline constexpr float kCellThreshold = 0.007F;              // contribution per square pixel that sets a bit
 inline constexpr int kLeastNeighbours = 2;                   // fewer make no descriptor
-
 
 // --- Votes [fit] -----------------------------------------------------------------------------------------
 inline constexpr float kVoteShare = 0.48F;  // bits in common from which a pair of minutiae votes
-inline constexpr float kVotePrior = 50;        // pairs: keeps a lucky vote between tiny templates small [fit]
+inline constexpr float kVotePrior = 50;     // pairs: keeps a lucky vote between tiny templates small [fit]
 
 // --- Relaxation [MCC, section 4.2, with rational in place of logistic tolerances] ----------------------
-inline constexpr std::size_t kMaxCandidates = 64;      // pairs that enter the relaxation
-inline constexpr std::size_t kSpareCandidates = 8;     // beyond two for each minutia of the smaller template
-inline constexpr int kMaxPairsOfMinutia = 3;           // candidates that share one minutia
-inline constexpr float kNeutralSimilarity = 0.3F;      // worth nothing as a candidate
-inline constexpr float kDistanceTolerance = 5;         // pixels, at which support halves ...
-inline constexpr float kDistanceToleranceGrowth = 0.08F;  // ... and what distortion adds per pixel of distance
+inline constexpr std::size_t kMaxCandidates = 64;               // pairs that enter the relaxation
+inline constexpr std::size_t kSpareCandidates = 8;              // beyond two for each minutia of the smaller template
+inline constexpr int kMaxPairsOfMinutia = 3;                    // candidates that share one minutia
+inline constexpr float kNeutralSimilarity = 0.3F;               // worth nothing as a candidate
+inline constexpr float kDistanceTolerance = 5;                  // pixels, at which support halves ...
+inline constexpr float kDistanceToleranceGrowth = 0.08F;        // ... and what distortion adds per pixel of distance
 inline constexpr float kAngleTolerance = degrees_to_units(15);  // 1/256 turn, at which support halves
 inline constexpr float kRadialTolerance = 0.0340742F;           // 1 - cos(15 degrees)
 inline constexpr int kRelaxationRounds = 4;
@@ -51,35 +50,34 @@ inline constexpr std::size_t kMaxSeeds = 4;          // hypotheses tried
 inline constexpr std::size_t kMaxPursued = 2;        // of them, refined
 inline constexpr float kAnchorCompatibility = 0.3F;  // with the seed, of pairs that vote on its alignment
 inline constexpr int kAlignmentRounds = 3;
-inline constexpr float kDirectionPrior = 400;        // square pixels: how much directions steady a rotation
-inline constexpr float kAnchorBaseWeight = 0.2F;     // of a pair whose surroundings look nothing alike
-inline constexpr float kElasticReach = 45;           // pixels: how far a pair's residual carries
-inline constexpr float kElasticStiffness = 0.7F;     // pairs' worth of pull towards the rigid alignment
+inline constexpr float kDirectionPrior = 400;     // square pixels: how much directions steady a rotation
+inline constexpr float kAnchorBaseWeight = 0.2F;  // of a pair whose surroundings look nothing alike
+inline constexpr float kElasticReach = 45;        // pixels: how far a pair's residual carries
+inline constexpr float kElasticStiffness = 0.7F;  // pairs' worth of pull towards the rigid alignment
 
 // --- Pairing [fit] ---------------------------------------------------------------------------------------
-inline constexpr float kPairingDistance = 15;                    // pixels
-inline constexpr float kPairingAngle = degrees_to_units(28);     // 1/256 turn
-inline constexpr float kOverlapMargin = 20;                      // pixels around the convex hull
-inline constexpr float kBackgroundPrior = 0.2F;                  // minutiae, where none is counted
+inline constexpr float kPairingDistance = 15;                 // pixels
+inline constexpr float kPairingAngle = degrees_to_units(28);  // 1/256 turn
+inline constexpr float kOverlapMargin = 20;                   // pixels around the convex hull
+inline constexpr float kBackgroundPrior = 0.2F;               // minutiae, where none is counted
 
 // --- Evidence [fit] --------------------------------------------------------------------------------------
-inline constexpr float kPositionSigma = 4.2F;                   // pixels, between paired minutiae
-inline constexpr float kDirectionSigma = degrees_to_units(10);  // 1/256 turn, likewise
-inline constexpr float kFoundAgain = 0.75F;                     // share of minutiae found in both prints
+inline constexpr float kPositionSigma = 4.2F;                     // pixels, between paired minutiae
+inline constexpr float kDirectionSigma = degrees_to_units(10);    // 1/256 turn, likewise
+inline constexpr float kFoundAgain = 0.75F;                       // share of minutiae found in both prints
 inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: where chance density is counted
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
-inline constexpr float kSimilarityGain = 8;                    // natural log units per unit of similarity
-inline constexpr float kExpectedSimilarity = 0.45F;             // of a pair, at which it says nothing
-inline constexpr float kMissCost = 0.4F;                       // natural log units for a minutia left alone
-inline constexpr float kSelectionMissCost = 0.25F;              // likewise, in the choice among alignments
-
+inline constexpr float kSimilarityGain = 8;                       // natural log units per unit of similarity
+inline constexpr float kExpectedSimilarity = 0.45F;               // of a pair, at which it says nothing
+inline constexpr float kMissCost = 0.4F;                          // natural log units for a minutia left alone
+inline constexpr float kSelectionMissCost = 0.25F;                // likewise, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
 inline constexpr float kScoreOffset = -2.07F;
-inline constexpr float kScoreOfBalance = 1.63F;  // of balance by the root of the overlap
-inline constexpr float kOverlapPrior = 10;       // minutiae
-inline constexpr float kScoreOfRotation = -12.4F; // a turn
-inline constexpr float kMostRotation = 0.25F;     // turns: from here on one rotation is as rare as another
+inline constexpr float kScoreOfBalance = 1.63F;    // of balance by the root of the overlap
+inline constexpr float kOverlapPrior = 10;         // minutiae
+inline constexpr float kScoreOfRotation = -12.4F;  // a turn
+inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
 inline constexpr float kVoteBound = 2, kVoteBoundSlope = 2.3F;                // see bound_by_votes
 inline constexpr float kRelaxationBound = 0.3F, kRelaxationBoundSlope = 150;  // see bound_by_relaxation
 

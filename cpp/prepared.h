@@ -25,7 +25,7 @@ public:
 
     std::size_t size() const { return n_; }
     std::size_t stride() const { return padded(n_); }
-    const std::uint64_t* words() const { return at<std::uint64_t>(0); }  // [kCylinderWords][stride]
+    const std::uint64_t* words() const { return at<std::uint64_t>(0); }           // [kCylinderWords][stride]
     const std::uint16_t* bits() const { return at<std::uint16_t>(kBitsOffset); }  // set in each cylinder
     const std::int16_t* x() const { return at<std::int16_t>(kXOffset); }
     const std::int16_t* y() const { return at<std::int16_t>(kYOffset); }

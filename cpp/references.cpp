@@ -14,9 +14,7 @@ constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kPrepareBlock = 16;   // templates a thread takes at a time: about a millisecond
 constexpr std::size_t kCompareBlock = 128;  // likewise
 
-std::size_t block_bytes(std::size_t n) {
-    return (PreparedView::bytes(n) + kAlignment - 1) / kAlignment * kAlignment;
-}
+std::size_t block_bytes(std::size_t n) { return (PreparedView::bytes(n) + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
@@ -41,7 +39,8 @@ std::byte* References::allocate(std::size_t n) {
     return block;
 }
 
-std::size_t References::append(const std::vector<RawTemplate>& templates, unsigned threads, const std::function<void()>& poll) {
+std::size_t References::append(const std::vector<RawTemplate>& templates, unsigned threads,
+                               const std::function<void()>& poll) {
     const std::size_t first = size();
     blocks_.reserve(first + templates.size());
     sizes_.reserve(first + templates.size());
@@ -50,11 +49,13 @@ std::size_t References::append(const std::vector<RawTemplate>& templates, unsign
         sizes_.push_back(static_cast<std::uint8_t>(raw.n));
     }
     try {
-        for_blocks(templates.size(), kPrepareBlock, thread_count(threads),
-                   [&](std::size_t begin, std::size_t end, unsigned) {
-                       for (std::size_t t = begin; t < end; ++t) PreparedView::write(normalise(templates[t]), blocks_[first + t]);
-                   },
-                   poll);
+        for_blocks(
+            templates.size(), kPrepareBlock, thread_count(threads),
+            [&](std::size_t begin, std::size_t end, unsigned) {
+                for (std::size_t t = begin; t < end; ++t)
+                    PreparedView::write(normalise(templates[t]), blocks_[first + t]);
+            },
+            poll);
     } catch (...) {
         while (size() > first) {
             remove(size() - 1);
@@ -79,23 +80,25 @@ std::size_t References::memory_bytes() const {
     return chunks_.size() * kChunkBytes + (blocks_.capacity() + spare_entries) * sizeof(std::byte*) + sizes_.capacity();
 }
 
-void References::compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, float cutoff, unsigned threads,
-                         const std::function<void()>& poll, float* scores) const {
+void References::compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, float cutoff,
+                         unsigned threads, const std::function<void()>& poll, float* scores) const {
     const PreparedTemplate prepared(probe);
     threads = thread_count(threads);
     std::vector<std::unique_ptr<Workspace>> workspaces(threads);
-    for_blocks(count, kCompareBlock, threads,
-               [&](std::size_t begin, std::size_t end, unsigned worker) {
-                   auto& workspace = workspaces[worker];
-                   if (!workspace) workspace = std::make_unique_for_overwrite<Workspace>();
-                   for (std::size_t k = begin; k < end; ++k) {
-                       const std::size_t slot = slots == nullptr ? k : static_cast<std::size_t>(slots[k]);
-                       scores[k] = blocks_[slot] == nullptr
-                                       ? std::numeric_limits<float>::quiet_NaN()
-                                       : abis::compare(prepared.view(), {blocks_[slot], sizes_[slot]}, cutoff, *workspace).score;
-                   }
-               },
-               poll);
+    for_blocks(
+        count, kCompareBlock, threads,
+        [&](std::size_t begin, std::size_t end, unsigned worker) {
+            auto& workspace = workspaces[worker];
+            if (!workspace) workspace = std::make_unique_for_overwrite<Workspace>();
+            for (std::size_t k = begin; k < end; ++k) {
+                const std::size_t slot = slots == nullptr ? k : static_cast<std::size_t>(slots[k]);
+                scores[k] =
+                    blocks_[slot] == nullptr
+                        ? std::numeric_limits<float>::quiet_NaN()
+                        : abis::compare(prepared.view(), {blocks_[slot], sizes_[slot]}, cutoff, *workspace).score;
+            }
+        },
+        poll);
 }
 
 }  // namespace abis

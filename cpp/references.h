@@ -49,8 +49,8 @@ private:
     std::vector<std::unique_ptr<std::byte, Free>> chunks_;
     std::size_t used_in_last_ = kChunkBytes;
     std::array<std::vector<std::byte*>, parameters::kMaxMinutiae / kLanes + 2> spare_;  // by padded size
-    std::vector<std::byte*> blocks_;   // of each slot; null: empty
-    std::vector<std::uint8_t> sizes_;  // minutiae in each slot
+    std::vector<std::byte*> blocks_;                                                    // of each slot; null: empty
+    std::vector<std::uint8_t> sizes_;                                                   // minutiae in each slot
 };
 
 }  // namespace abis

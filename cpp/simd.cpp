@@ -27,9 +27,12 @@ SimdLevel requested_level() {
 
 const char* name_of(SimdLevel level) {
     switch (level) {
-        case SimdLevel::avx512: return "avx512";
-        case SimdLevel::avx2: return "avx2";
-        default: return "base";
+        case SimdLevel::avx512:
+            return "avx512";
+        case SimdLevel::avx2:
+            return "avx2";
+        default:
+            return "base";
     }
 }
 

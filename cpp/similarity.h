@@ -2,8 +2,8 @@
 // How alike two cylinders are, as a byte and as a number.
 #pragma once
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

@@ -14,7 +14,8 @@ namespace {
 constexpr std::uint8_t kNoQuality = 255;
 
 std::int16_t scaled(std::uint16_t pixels, int resolution) {
-    const float at_500_dpi = static_cast<float>(pixels) * (parameters::kPixelsPerCentimetre / static_cast<float>(resolution));
+    const float at_500_dpi =
+        static_cast<float>(pixels) * (parameters::kPixelsPerCentimetre / static_cast<float>(resolution));
     return static_cast<std::int16_t>(std::lround(std::min(at_500_dpi, 32767.0F)));
 }
 

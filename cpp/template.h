@@ -13,8 +13,8 @@ namespace abis {
 enum class Kind : std::uint8_t { other = 0, ending = 1, bifurcation = 2 };
 
 struct Minutia {
-    std::int16_t x, y;         // pixels at 500 dpi; y grows upwards, unlike on the image
-    Angle direction;           // anticlockwise from the x axis
+    std::int16_t x, y;  // pixels at 500 dpi; y grows upwards, unlike on the image
+    Angle direction;    // anticlockwise from the x axis
     Kind kind;
     std::uint8_t reliability;  // 0 to 100 %: its quality against that of the template's better ones
 };
@@ -22,10 +22,10 @@ struct Minutia {
 // One finger view as the formats deliver it. All arrays hold n values.
 struct RawTemplate {
     std::size_t n;
-    const std::uint16_t *x, *y;    // pixels; y grows downwards
-    const float* direction;        // degrees in [0, 360)
-    const std::uint8_t *kind;      // codes of Kind
-    const std::uint8_t *quality;   // 0 to 100, or 255: not reported
+    const std::uint16_t *x, *y;      // pixels; y grows downwards
+    const float* direction;          // degrees in [0, 360)
+    const std::uint8_t* kind;        // codes of Kind
+    const std::uint8_t* quality;     // 0 to 100, or 255: not reported
     int resolution_x, resolution_y;  // pixels per centimetre
 };
 

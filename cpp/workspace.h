@@ -60,7 +60,7 @@ struct Offer {
 };
 
 struct Workspace {
-    alignas(64) std::array<std::uint8_t, parameters::kMaxMinutiae * (parameters::kMaxMinutiae + 1)> similarity;
+    alignas(64) std::array<std::uint8_t, parameters::kMaxMinutiae*(parameters::kMaxMinutiae + 1)> similarity;
     Points first, second;
     std::array<std::uint32_t, parameters::kMaxMinutiae * parameters::kMaxMinutiae> candidate_keys;
     Candidates candidates;
