@@ -41,9 +41,11 @@ def fit(training: Sequence[TrainingScores], *, date: str, software: str, script:
 
     With both kinds weighing the same, the log odds that the regression models are the log likelihood ratio.
     ``slope``, ``offset`` and ``minimum`` are those of least cross-entropy (least Cllr) against the targets
-    of Platt (Probabilistic outputs for support vector machines, 1999, section 2.2), which a set without
-    any overlap cannot drive to infinity. It is found by Fisher scoring, the usual iteration of logistic
-    regression, damped after Levenberg and Marquardt, for ``minimum`` is not linear.
+    of Platt (Probabilistic outputs for support vector machines, 1999, section 2.2), which scores without
+    any overlap cannot drive to infinity; they are those of all sets together, since a set on its own would
+    hold the slope down to what its few hundred mated scores can tell. It is found by Fisher scoring, the
+    usual iteration of logistic regression, damped after Levenberg and Marquardt, for ``minimum`` is not
+    linear.
 
     ``minimum`` is not allowed below -log10 of the mated scores there were: no set of m scores can tell that
     a thing is rarer than one in m. By the same argument the n non-mated scores bear out an LLR of log10(n)
@@ -60,10 +62,11 @@ def fit(training: Sequence[TrainingScores], *, date: str, software: str, script:
     Raises:
         ValueError: where non-mated scores are not the lower ones on average.
     """
-    parts = [_weighted(scores, share=1 / len(training)) for scores in training]
-    raw, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     mated = sum(len(scores.mated) for scores in training)
     non_mated = sum(len(scores.non_mated) for scores in training)
+    targets = (1 - 1 / (mated + 2), 1 / (non_mated + 2))
+    parts = [_weighted(scores, targets, share=1 / len(training)) for scores in training]
+    raw, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     maximum = 2 * math.log10(max(non_mated, 10))
     lowest = -math.log10(max(mated, 10))
 
@@ -99,14 +102,11 @@ def fit(training: Sequence[TrainingScores], *, date: str, software: str, script:
 
 
 def _weighted(
-    scores: TrainingScores, *, share: float
+    scores: TrainingScores, targets: tuple[float, float], *, share: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Raw scores, the probability of being mated that each is fitted to (Platt), and what each weighs."""
+    """Raw scores, the probability of being mated that each is fitted to, and what each weighs."""
     columns = []
-    for kind, target in (
-        (scores.mated, 1 - 1 / (len(scores.mated) + 2)),
-        (scores.non_mated, 1 / (len(scores.non_mated) + 2)),
-    ):
+    for kind, target in zip((scores.mated, scores.non_mated), targets, strict=True):
         raw, count = _condensed(kind)
         columns.append((raw, np.full(len(raw), target), share / 2 * count / len(kind)))
     return tuple(np.concatenate(column) for column in zip(*columns, strict=True))  # type: ignore[return-value]
