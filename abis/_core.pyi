@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Types of the native core, bound in cpp/bindings.cpp. A template is passed as its columns, a wrong dtype or stride is
-# a TypeError, never a silent copy.
+# Types of the native core, bound in cpp/bindings.cpp. A template is passed as its columns; a wrong dtype or
+# stride is a TypeError, never a silent copy.
 
 from typing import TypedDict
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One probe against many references: raw scores. The Python face of the C++ core.
 
-A raw score says which of two comparisons shows more likeness, and nothing else; :mod:`abis.calibration` turns it into
-a likelihood ratio. It is the same to the bit on every CPU, for any number of threads, and whichever of the two
-templates is the probe.
+A raw score says which of two comparisons shows more likeness, and nothing else; :mod:`abis.calibration` turns
+it into a likelihood ratio. It is the same to the bit on every CPU, for any number of threads, and whichever
+of the two templates is the probe.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class FingerReferences:
             probe: one finger view.
             slots: (m,) int64, the references wanted; all of them where None.
             cutoff: scores below it are not worked out, which saves most of the time: for such a reference
-                some number below the cutoff and not below its score is returned. Other scores do not depend on it.
+                some number below the cutoff and not below its score is returned. Other scores do not
+                depend on it.
             threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
         Returns:
@@ -176,7 +177,7 @@ def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
 
 
 def simd_level() -> str:
-    """The instruction set in use: base, avx2 or avx512; the environment variable ABIS_SIMD may force a lower one."""
+    """The instruction set in use, base, avx2 or avx512; the environment variable ABIS_SIMD may lower it."""
     return _core.simd_level()
 
 
@@ -203,7 +204,9 @@ def _check_comparable(probe: Template, reference: Template, index: int) -> None:
         )
     if isinstance(probe, Embedding) and isinstance(reference, Embedding):
         if probe.model != reference.model:
-            raise TemplateError(f"reference {index} is of model {reference.model!r}, the probe of {probe.model!r}")
+            raise TemplateError(
+                f"reference {index} is of model {reference.model!r}, the probe of {probe.model!r}"
+            )
         if len(probe.vector) != len(reference.vector):
             raise TemplateError(
                 f"reference {index} has {len(reference.vector)} dimensions, the probe {len(probe.vector)}"

@@ -3,8 +3,8 @@
 
 Synthetic fingers of different subjects are compared in full numbers, with only scores above a cutoff worked
 out and the rest counted; beside them all real non-mated pairs of the FVC sets. A generalised Pareto
-distribution is fitted to the scores above a threshold (Pickands-Balkema-de Haan; maximum likelihood), and says
-what lies beyond the data.
+distribution is fitted to the scores above a threshold (Pickands-Balkema-de Haan; maximum likelihood), and
+says what lies beyond the data.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ FMRS = (1e-4, 1e-5, 1e-6, 1e-7)
 BOOTSTRAPS = 200
 
 Floats = npt.NDArray[np.float64]
+Figures = dict[str, float | int | str]
 
 
 def main() -> None:
@@ -40,20 +41,21 @@ def main() -> None:
     arguments = parser.parse_args()
 
     exceeding, compared = synthetic(arguments.references, arguments.probes, arguments.seed)
-    figures: dict[str, float | int | str] = {"pairs_synthetic": compared, "cutoff": CUTOFF}
-    rows = [report("synthetic", exceeding, CUTOFF, compared, arguments.seed, figures)]
+    reports = [report("synthetic", exceeding, threshold=CUTOFF, compared=compared, seed=arguments.seed)]
     for extractor in EXTRACTORS:
         scores = real(extractor)
-        figures[f"pairs_{extractor}"] = len(scores)
         threshold = float(np.quantile(scores, 1 - REAL_SHARE))
         tail = scores[scores >= threshold]
-        rows.append(report(extractor, tail, threshold, len(scores), arguments.seed, figures))
+        reports.append(
+            report(extractor, tail, threshold=threshold, compared=len(scores), seed=arguments.seed)
+        )
     print_table(
         "raw score that a share of non-mated pairs reaches: counted, and by the fitted tail",
         ["pairs", "number", "highest", *(f"{fmr:.0e}" for fmr in FMRS), "shape"],
-        rows,
+        [row for row, _ in reports],
         note="[ ]: 95 % interval of the fit, bootstrap over its scores. -: fewer than ten pairs reach it.",
     )
+    figures = {name: value for _, own in reports for name, value in own.items()}
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -91,33 +93,34 @@ def real(extractor: str) -> Floats:
 
 
 def report(
-    name: str,
-    exceeding: Floats,
-    threshold: float,
-    compared: int,
-    seed: int,
-    figures: dict[str, float | int | str],
-) -> list[str]:
-    """One row of the table; the figures are added to."""
+    name: str, tail: Floats, *, threshold: float, compared: int, seed: int
+) -> tuple[list[str], Figures]:
+    """One row of the table, and its figures."""
     rng = np.random.default_rng(seed)
-    shape, scale = fit(exceeding - threshold)
-    resampled = [fit(rng.choice(exceeding, len(exceeding)) - threshold) for _ in range(BOOTSTRAPS)]
-    row = [name, f"{compared:,}", f"{exceeding.max():.2f}"]
-    ordered = np.sort(exceeding)[::-1]
+    shape, scale = fit(tail - threshold)
+    resampled = [fit(rng.choice(tail, len(tail)) - threshold) for _ in range(BOOTSTRAPS)]
+    figures: Figures = {
+        f"pairs_{name}": compared,
+        f"highest_raw_score_{name}": float(tail.max()),
+        f"tail_shape_{name}": shape,
+        f"tail_scale_{name}": scale,
+    }
+    row = [name, f"{compared:,}", f"{tail.max():.2f}"]
+    ordered = np.sort(tail)[::-1]
     for fmr in FMRS:
-        share = fmr * compared / len(exceeding)  # of the exceedances
-        fitted = threshold + genpareto.isf(share, shape, scale=scale)
+        reaching = round(fmr * compared)
+        if reaching > len(tail):  # below the threshold
+            row.append("-")
+            continue
+        share = fmr * compared / len(tail)
+        fitted = threshold + float(genpareto.isf(share, shape, scale=scale))
         low, high = np.percentile(
             [threshold + genpareto.isf(share, c, scale=s) for c, s in resampled], [2.5, 97.5]
         )
-        beyond = round(fmr * compared)
-        counted = f"{ordered[beyond - 1]:.2f}" if beyond >= 10 else "-"
+        counted = f"{ordered[reaching - 1]:.2f}" if reaching >= 10 else "-"
         row.append(f"{counted}, {fitted:.2f} [{low:.2f}, {high:.2f}]")
-        figures[f"raw_score_at_fmr_{fmr:.0e}_{name}"] = float(fitted)
-    figures[f"most_{name}"] = float(exceeding.max())
-    figures[f"tail_shape_{name}"] = shape
-    figures[f"tail_scale_{name}"] = scale
-    return [*row, f"{shape:.2f}"]
+        figures[f"raw_score_at_fmr_{fmr:.0e}_{name}"] = fitted
+    return [*row, f"{shape:.2f}"], figures
 
 
 def fit(excess: Floats) -> tuple[float, float]:
