@@ -1,1 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Biometric identification: templates of fingers and faces compared, indexed and fused.
+
+>>> import abis
+>>> thumb = abis.Minutiae(x=[10, 60], y=[20, 80], direction=[90, 270], width=100, height=100)
+>>> len(abis.compare(thumb, [thumb, thumb]))
+2
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abis.calibration import compare
+    from abis.errors import (
+        AbisError,
+        AlreadyEnrolled,
+        FormatError,
+        NotEnrolled,
+        StoreError,
+        TemplateError,
+    )
+    from abis.formats import read
+    from abis.fusion import Evidence
+    from abis.gallery import Candidate, Enrollment, Gallery, Identification, Verification
+    from abis.template import Embedding, Minutiae, MinutiaKind, Position, Template
+
+    __version__: str
+
+__all__ = [
+    "AbisError",
+    "AlreadyEnrolled",
+    "Candidate",
+    "Embedding",
+    "Enrollment",
+    "Evidence",
+    "FormatError",
+    "Gallery",
+    "Identification",
+    "MinutiaKind",
+    "Minutiae",
+    "NotEnrolled",
+    "Position",
+    "StoreError",
+    "Template",
+    "TemplateError",
+    "Verification",
+    "compare",
+    "read",
+]
+
+_MODULES = {
+    "abis.calibration": ("compare",),
+    "abis.errors": (
+        "AbisError",
+        "AlreadyEnrolled",
+        "FormatError",
+        "NotEnrolled",
+        "StoreError",
+        "TemplateError",
+    ),
+    "abis.formats": ("read",),
+    "abis.fusion": ("Evidence",),
+    "abis.gallery": ("Candidate", "Enrollment", "Gallery", "Identification", "Verification"),
+    "abis.template": ("Embedding", "MinutiaKind", "Minutiae", "Position", "Template"),
+}
+"""Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""
+
+if not TYPE_CHECKING:  # a type checker knows the names from above, and that there are no others
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module, metadata  # noqa: PLC0415 - not needed by `import abis`
+
+        if name == "__version__":
+            value = metadata.version("abis")
+        else:
+            home = next((module for module, names in _MODULES.items() if name in names), None)
+            if home is None:
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            value = getattr(import_module(home), name)
+        globals()[name] = value  # found at once the next time
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

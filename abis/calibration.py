@@ -71,8 +71,8 @@ class Calibration:
       they score like non-mated ones; a low score is then no stronger evidence than these are rare.
     - ``maximum`` is set by how much data there was; see :func:`abis.evaluation.fit`.
 
-    Only +, *, / and square roots are used: IEEE 754 rounds these alike everywhere, unlike log and exp, so
-    equal raw scores are equal LLRs, to the bit, on every machine.
+    Only sums, products, quotients and square roots are used: IEEE 754 rounds these alike everywhere, unlike
+    log and exp, so equal raw scores are equal LLRs, to the bit, on every machine.
 
     Attributes:
         slope: decades per unit of raw score, above 0.

@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import abis
+
+# Processes that tests start import the abis that the tests do, not the sources that the shell stands among.
+os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(abis.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+).rstrip(os.pathsep)
+
 
 @pytest.fixture(scope="session")
 def data() -> Path:

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what its commands are called, take and say. What they do is in the rooms beside.
+
+Rooms are imported when their command runs, so that ``abis --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abis.cli.arguments import Together, parse_position, parse_rate
+from abis.cli.console import CommandGroup
+from abis.template import Position
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Biometric identification: who is this, and is this the person it claims to be?",
+    epilog="Exit codes: 0 all is well (verify: match); 1 non-match; 2 something failed, and standard error "
+    "says what; 130 stopped by Ctrl-C.",
+)
+
+GalleryPath = Annotated[
+    str, typer.Argument(metavar="GALLERY", help="A gallery's folder, or the URL of its PostgreSQL database.")
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILES...", help="Template files of any supported format, or folders of such."),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help="Which part of a file's name is the subject: a regular expression with the group "
+        "(?P<subject>...) for all of the name but its ending. By default, all before the first underscore.",
+    ),
+]
+FingerPosition = Annotated[
+    Position | None,
+    typer.Option(
+        parser=parse_position,
+        metavar="POSITION",
+        help="Take all templates as of this position, whatever the files say: right-index, left-thumb, ...",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object a line.")]
+
+
+@app.command()
+def demo(
+    *,
+    subjects: Annotated[int, typer.Option(min=10, help="How many people to make up.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the people; the same seed makes the same ones.")] = 0,
+) -> None:
+    """Enroll made-up people, search for them and for strangers, and show how well that goes.
+
+    Needs no data, takes less than a minute, and leaves nothing behind.
+    """
+    from abis.cli import demonstration as room
+
+    room.demo(subjects, seed)
+
+
+@app.command()
+def enroll(
+    gallery: GalleryPath,
+    files: Files,
+    *,
+    subject: Annotated[str | None, typer.Option(metavar="ID", help="All files are of this subject.")] = None,
+    pattern: Pattern = None,
+    encounter: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Name this capture; needed where a subject is enrolled already."),
+    ] = None,
+    position: FingerPosition = None,
+    skip_enrolled: Annotated[
+        bool,
+        typer.Option(
+            "--skip-enrolled", help="Leave subjects alone that are enrolled: to go on after Ctrl-C."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Enroll the subjects that the files' names begin with; make the gallery where there is none.
+
+    079203001234_right_index.fmr and 079203001234_left_index.fmr are of subject 079203001234. A subject is
+    enrolled with all of its files or, where one of them cannot be read, not at all.
+    """
+    from abis.cli import galleries as room
+
+    room.enroll(
+        gallery,
+        files,
+        subject=subject,
+        pattern=pattern,
+        encounter=encounter,
+        position=position,
+        skip_enrolled=skip_enrolled,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def identify(
+    gallery: GalleryPath,
+    files: Files,
+    *,
+    max_candidates: Annotated[int, typer.Option(min=1, metavar="N", help="List at most so many.")] = 10,
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_rate,
+            metavar="RATE",
+            help="List only candidates that at most this part of searches for strangers would return; "
+            "by default the best, however low their scores.",
+        ),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with everyone in full.")] = False,
+    together: Annotated[
+        Together | None,
+        typer.Option(
+            help="Which files are of one person: those of a 'subject' by name, or 'all' of them. "
+            "By default each file is a search of its own."
+        ),
+    ] = None,
+    pattern: Pattern = None,
+    position: FingerPosition = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who is this? List the subjects of the gallery that are most likely the same person."""
+    from abis.cli import galleries as room
+
+    room.identify(
+        gallery,
+        files,
+        max_candidates=max_candidates,
+        fpir=fpir,
+        exact=exact,
+        together=together,
+        pattern=pattern,
+        position=position,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def verify(
+    gallery: GalleryPath,
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it claims to be.")],
+    files: Files,
+    *,
+    fmr: Annotated[
+        float,
+        typer.Option(
+            parser=parse_rate, metavar="RATE", help="Part of impostors that may be taken for a match."
+        ),
+    ] = 1e-6,
+    position: FingerPosition = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is this the person it claims to be? All files together are of one person."""
+    from abis.cli import galleries as room
+
+    room.verify(gallery, subject, files, fmr=fmr, position=position, as_json=as_json)
+
+
+@app.command()
+def remove(
+    gallery: GalleryPath,
+    subjects: Annotated[list[str], typer.Argument(metavar="SUBJECTS...", help="Whom to take out.")],
+    *,
+    encounter: Annotated[
+        str | None, typer.Option(metavar="ID", help="Take only this encounter of each out.")
+    ] = None,
+) -> None:
+    """Take subjects out of the gallery, with all of their templates. There is no way back."""
+    from abis.cli import galleries as room
+
+    room.remove(gallery, subjects, encounter=encounter)
+
+
+@app.command()
+def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
+    """What a gallery holds, and how much room it takes."""
+    from abis.cli import galleries as room
+
+    room.info(gallery, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Templates named <finger>_<impression>.*, one in a file.")
+    ],
+    *,
+    scores: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the scores as CSV: probe, reference, mated, score, raw."),
+    ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Write all pairs' scores, not only those of the FVC protocol.")
+    ] = False,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="For other names: a regular expression with the groups (?P<finger>...) and "
+            "(?P<impression>...).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare all templates of a folder with each other; print the error rates with 95 % intervals."""
+    from abis.cli import evaluation as room
+
+    room.evaluate(folder, scores=scores, all_pairs=all_pairs, pattern=pattern, as_json=as_json)
+
+
+@app.command()
+def explain(
+    probe: Annotated[Path, typer.Argument(metavar="PROBE", help="A file of one finger.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Another one.")],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Draw both, paired minutiae joined, as SVG."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two fingers, and show what the score is made of."""
+    from abis.cli import explanation as room
+
+    room.explain(probe, reference, output=output, as_json=as_json)

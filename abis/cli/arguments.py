@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is typed: values of options, and files and whose they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+from abis.errors import AbisError, FormatError
+from abis.formats import read_file
+from abis.template import Position, Template
+
+__all__ = [
+    "DEFAULT_PATTERN",
+    "Together",
+    "files_in",
+    "group_by_subject",
+    "parse_position",
+    "parse_rate",
+    "read_all",
+]
+
+DEFAULT_PATTERN = r"(?P<subject>[^_]+)(_.*)?"
+"""``079203001234_right_index`` is of subject 079203001234, and so is ``079203001234``."""
+
+
+class Together(Enum):
+    """Which files make one probe."""
+
+    SUBJECT = "subject"
+    ALL = "all"
+
+
+def parse_position(text: str) -> Position:
+    """``right-index`` as Position.RIGHT_INDEX."""
+    try:
+        return Position[text.strip().upper().replace("-", "_")]
+    except KeyError:
+        names = ", ".join(position.name.lower().replace("_", "-") for position in Position)
+        raise typer.BadParameter(f"{text!r} is none of {names}") from None
+
+
+def parse_rate(text: str | float) -> float:
+    """A number above 0, at most 1; defaults come as numbers."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1:
+        raise typer.BadParameter(f"{text!r} is no rate above 0 and up to 1, such as 1e-6")
+    return rate
+
+
+def files_in(paths: Sequence[Path]) -> list[Path]:
+    """The files among the paths, and those right in the folders among them that are not hidden, sorted."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found.extend(sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")))
+        else:
+            found.append(path)
+    if not found:
+        raise AbisError(f"no files in {', '.join(map(str, paths))}")
+    return found
+
+
+def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[str, list[Path]], list[Path]]:
+    """The files of each subject, in the order of first appearance; and those whose name fits no subject.
+
+    Args:
+        files: named by ``pattern``.
+        pattern: regular expression with the group ``subject`` for the whole stem of a name.
+    """
+    expression = _compile(DEFAULT_PATTERN if pattern is None else pattern)
+    groups: dict[str, list[Path]] = {}
+    misfits = []
+    for file in files:
+        fit = expression.fullmatch(file.stem)
+        if fit is None or not fit["subject"]:
+            misfits.append(file)
+        else:
+            groups.setdefault(fit["subject"], []).append(file)
+    return groups, misfits
+
+
+def read_all(files: Sequence[Path], position: Position | None) -> tuple[Template, ...]:
+    """The templates in the files, all of them at ``position`` where one is given.
+
+    Raises:
+        FormatError: naming the file.
+        OSError: a file cannot be read.
+    """
+    return tuple(_moved(t, position, file) for file in files for t in read_file(file))
+
+
+def _moved(template: Template, position: Position | None, file: Path) -> Template:
+    if position is None:
+        return template
+    try:
+        return dataclasses.replace(template, position=position)
+    except AbisError as error:
+        raise FormatError(f"{file}: {error}") from None
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise typer.BadParameter(f"{pattern!r} is no regular expression: {error}") from None
+    if "subject" not in expression.groupindex:
+        raise typer.BadParameter(f"{pattern!r} has no group (?P<subject>...)")
+    return expression

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``abis explain``: what a comparison of two fingers found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from abis.calibration import default_calibration
+from abis.cli.arguments import read_all
+from abis.cli.console import out, print_json, say
+from abis.comparison import explain as explain_comparison
+from abis.drawing import draw_pair
+from abis.errors import FormatError
+from abis.template import Minutiae
+
+__all__ = ["explain"]
+
+
+def explain(probe: Path, reference: Path, *, output: Path | None, as_json: bool) -> None:
+    """Compare, print the terms of the score, and draw where that is asked for."""
+    first, second = _read_finger(probe), _read_finger(reference)
+    found = explain_comparison(first, second)
+    score = float(default_calibration(Minutiae).llr(found.score))
+    if output is not None:
+        svg = draw_pair(
+            first, second, found.pairs, title=f"{probe.name} and {reference.name}: score {score:.1f}"
+        )
+        output.write_text(svg, encoding="utf-8")
+        say(f"drawn in {output}")
+    if as_json:
+        print_json(
+            {
+                "score": score,
+                "raw": found.score,
+                "pairs": found.pairs.tolist(),
+                "terms": found.terms,
+            }
+        )
+        return
+    typer.echo(
+        f"score {score:.1f} (raw {found.score:.2f}); {len(found.pairs)} minutiae paired "
+        f"of {len(first)} and {len(second)}"
+    )
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in found.terms.items():
+        table.add_row(name, f"{value:.4g}")
+    out.print(table)
+
+
+def _read_finger(file: Path) -> Minutiae:
+    templates = read_all([file], None)
+    if len(templates) != 1 or not isinstance(templates[0], Minutiae):
+        raise FormatError(f"{file}: holds {', '.join(map(str, templates))}; expected one finger")
+    return templates[0]

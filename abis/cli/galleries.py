@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that work on a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from abis.cli.arguments import Together, files_in, group_by_subject, read_all
+from abis.cli.console import NON_MATCH, Faults, describe, out, print_json, progress_bar
+from abis.errors import AbisError, AlreadyEnrolled, FormatError, NotEnrolled, StoreError, TemplateError
+from abis.fusion import Evidence
+from abis.gallery import Enrollment, Gallery, Identification
+from abis.template import Position
+
+__all__ = ["enroll", "identify", "info", "remove", "verify"]
+
+_BATCH = 1_000  # subjects enrolled at once: as many as the gallery takes in one transaction
+
+
+def enroll(
+    gallery: str,
+    files: Sequence[Path],
+    *,
+    subject: str | None,
+    pattern: str | None,
+    encounter: str | None,
+    position: Position | None,
+    skip_enrolled: bool,
+    as_json: bool,
+) -> None:
+    """Read the files subject by subject and enroll them, a thousand in a transaction."""
+    faults = Faults()
+    found = files_in(files)
+    people = _by_subject(found, pattern, faults) if subject is None else {subject: found}
+    enrolled = templates = skipped = 0
+    with Gallery.open(gallery, load=False) as opened, progress_bar("enrolling") as progress:
+
+        def read() -> Iterator[Enrollment]:
+            nonlocal skipped
+            for done, (name, own) in enumerate(people.items(), 1):
+                if skip_enrolled and encounter is None and name in opened:
+                    skipped += 1
+                else:
+                    try:
+                        yield Enrollment(name, read_all(own, position), encounter)
+                    except (AbisError, ValueError, OSError) as error:
+                        faults.add(f"{name} is not enrolled: {describe(error)}")
+                progress(done, len(people))
+
+        def refuse(error: AlreadyEnrolled) -> None:
+            nonlocal skipped
+            if skip_enrolled:
+                skipped += 1
+            else:
+                faults.add(error)
+
+        try:
+            source = read()
+            while batch := list(islice(source, _BATCH)):
+                for part in _enroll(opened, batch, refuse):
+                    enrolled += len(part)
+                    templates += sum(len(e.templates) for e in part)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; {gallery} keeps the {len(opened):,} subjects enrolled in it; "
+                "to go on, run the command again with --skip-enrolled"
+            ) from None
+        size = len(opened)
+    if as_json:
+        print_json(
+            {
+                "enrolled": enrolled,
+                "templates": templates,
+                "skipped": skipped,
+                "failed": faults.count,
+                "subjects": size,
+            }
+        )
+    else:
+        already = f"; {skipped:,} were enrolled already" if skipped else ""
+        failed = f"; {faults.count:,} failed" if faults.count else ""
+        typer.echo(
+            f"{enrolled:,} enrolled, of {templates:,} templates{already}{failed}. "
+            f"{gallery} holds {size:,} subjects."
+        )
+    faults.exit_if_any()
+
+
+def identify(
+    gallery: str,
+    files: Sequence[Path],
+    *,
+    max_candidates: int,
+    fpir: float | None,
+    exact: bool,
+    together: Together | None,
+    pattern: str | None,
+    position: Position | None,
+    as_json: bool,
+) -> None:
+    """Search for each probe; probes whose files cannot be read are named, and the others go on."""
+    faults = Faults()
+    found = files_in(files)
+    match together:
+        case None:
+            probes = {str(file): [file] for file in found}
+        case Together.SUBJECT:
+            probes = _by_subject(found, pattern, faults)
+        case Together.ALL:
+            probes = {", ".join(map(str, found)): found}
+    with _open(gallery, load=True) as opened:
+        is_first = True
+        for name, own in probes.items():
+            try:
+                probe = read_all(own, position)
+            except (FormatError, OSError) as error:
+                faults.add(error)
+                continue
+            try:
+                result = opened.identify(probe, max_candidates=max_candidates, fpir=fpir, exact=exact)
+            except TemplateError as error:
+                faults.add(f"{name}: {error}")
+                continue
+            if as_json:
+                print_json({"probe": name} | _identification(result))
+            else:
+                if not is_first:
+                    typer.echo()
+                typer.echo(f"{name}\n{result}")
+                is_first = False
+    faults.exit_if_any()
+
+
+def verify(
+    gallery: str, subject: str, files: Sequence[Path], *, fmr: float, position: Position | None, as_json: bool
+) -> None:
+    """Compare with one subject; the exit code is the decision."""
+    templates = read_all(files_in(files), position)
+    with _open(gallery, load=False) as opened:
+        result = opened.verify(templates, subject, fmr=fmr)
+    if as_json:
+        print_json(
+            {
+                "subject_id": subject,
+                "match": result.match,
+                "score": result.score,
+                "threshold": result.threshold,
+                "evidence": _evidence(result.evidence),
+            }
+        )
+    else:
+        typer.echo(result)
+    if not result:
+        raise typer.Exit(NON_MATCH)
+
+
+def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> None:
+    """Remove each subject, or one encounter of each."""
+    faults = Faults()
+    with _open(gallery, load=False) as opened:
+        for subject in subjects:
+            try:
+                opened.remove(subject, encounter_id=encounter)
+            except NotEnrolled as error:
+                faults.add(error)
+        size = len(opened)
+    typer.echo(f"{len(subjects) - faults.count:,} removed. {gallery} holds {size:,} subjects.")
+    faults.exit_if_any()
+
+
+def info(gallery: str, *, as_json: bool) -> None:
+    """Counts and sizes."""
+    with _open(gallery, load=False) as opened:
+        found = opened.info()
+    templates = {position.name: count for position, count in found.templates.items()}
+    if as_json:
+        print_json(
+            {
+                "subjects": found.subjects,
+                "encounters": found.encounters,
+                "templates": templates,
+                "disk_bytes": found.disk_bytes,
+                "change": found.change,
+                "schema_version": found.schema_version,
+            }
+        )
+        return
+    table = Table(title=gallery, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("subjects", f"{found.subjects:,}")
+    table.add_row("encounters", f"{found.encounters:,}")
+    table.add_row("templates", f"{sum(templates.values()):,}")
+    for name, count in templates.items():
+        table.add_row(f"  {name}", f"{count:,}")
+    if found.disk_bytes is not None:
+        table.add_row("bytes on disk", f"{found.disk_bytes:,}")
+        if found.subjects:
+            table.add_row("  a subject", f"{found.disk_bytes / found.subjects:,.0f}")
+    table.add_row("changes so far", f"{found.change:,}")
+    table.add_row("schema version", str(found.schema_version))
+    out.print(table)
+
+
+def _open(gallery: str, *, load: bool) -> Gallery:
+    """Open a gallery that exists: only ``enroll`` makes one."""
+    folder = Path(gallery)
+    if "://" not in gallery and not (folder.is_dir() and any(folder.iterdir())):
+        raise StoreError(f"{gallery}: no gallery there; `abis enroll` makes one")
+    if not load:
+        return Gallery.open(gallery, load=False)
+    with progress_bar("loading") as progress:
+        return Gallery.open(gallery, progress=progress)
+
+
+def _enroll(
+    gallery: Gallery, batch: list[Enrollment], refuse: Callable[[AlreadyEnrolled], None]
+) -> Iterator[list[Enrollment]]:
+    """Enroll a batch; where some of it is enrolled already, all the rest, halving the batch to find those."""
+    try:
+        gallery.enroll_many(batch)
+        yield batch
+    except AlreadyEnrolled as error:
+        if len(batch) == 1:
+            refuse(error)
+            return
+        middle = len(batch) // 2
+        yield from _enroll(gallery, batch[:middle], refuse)
+        yield from _enroll(gallery, batch[middle:], refuse)
+
+
+def _by_subject(files: Sequence[Path], pattern: str | None, faults: Faults) -> dict[str, list[Path]]:
+    groups, misfits = group_by_subject(files, pattern)
+    for file in misfits:
+        faults.add(f"{file}: its name does not say whose it is; give --pattern")
+    return groups
+
+
+def _identification(result: Identification) -> dict[str, object]:
+    return {
+        "gallery_size": result.gallery_size,
+        "compared": result.compared,
+        "comparable": result.comparable,
+        "threshold": result.threshold,
+        "candidates": [
+            {
+                "rank": candidate.rank,
+                "subject_id": candidate.subject_id,
+                "score": candidate.score,
+                "evidence": _evidence(candidate.evidence),
+            }
+            for candidate in result
+        ],
+    }
+
+
+def _evidence(evidence: Sequence[Evidence]) -> list[dict[str, object]]:
+    return [
+        {
+            "position": e.position.name,
+            "score": e.score,
+            "raw": e.raw,
+            "encounter_id": e.encounter_id,
+            "reference_position": e.reference_position.name,
+        }
+        for e in evidence
+    ]
