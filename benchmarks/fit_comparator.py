@@ -9,6 +9,7 @@ kScoreOfBalance, kScoreOfRotation), rebuild, and refit the calibration after it 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,21 @@ from abis.template import Minutiae
 
 EXTRACTORS = ("leader", "fingerjetfx", "mindtct")
 SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
-OVERLAP_PRIOR = 10  # kOverlapPrior of cpp/parameters.h
-MOST_ROTATION = 0.25  # kMostRotation
+# Of cpp/parameters.h: kOverlapPrior, kMostRotation, and the bounds, each an offset and a slope.
+OVERLAP_PRIOR = 10
+MOST_ROTATION = 0.25
+VOTE_BOUND = (2, 2.3)
+RELAXATION_BOUND = (0.3, 150)
 
 Floats = npt.NDArray[np.float64]
-Set = tuple[Floats, npt.NDArray[np.bool_]]  # terms (pairs, 2) and which pairs are mated
+
+
+class Set(NamedTuple):
+    """All pairs of a data set: the score's two terms (pairs, 2), its upper bound, and which are mated."""
+
+    terms: Floats
+    bound: Floats
+    mated: npt.NDArray[np.bool_]
 
 
 def main() -> None:
@@ -36,14 +47,14 @@ def main() -> None:
     data = {(e, s): terms(e, s) for e in EXTRACTORS for s in track(SETS, f"comparing {e}")}
     figures: dict[str, float | int | str] = {}
     rows = []
-    scores = {key: value[0] @ fit(data, leave_out=key[1])[:2] for key, value in data.items()}
-    offsets = {s: fit(data, leave_out=s)[2] for s in SETS}
+    weights = {name: fit(data, leave_out=name) for name in SETS}
     for extractor in EXTRACTORS:
         mated, non_mated, eers = [], [], []
         for name in SETS:
-            score, is_mated = scores[extractor, name] + offsets[name], data[extractor, name][1]
-            mated.append(score[is_mated])
-            non_mated.append(score[~is_mated])
+            pairs, (balance, rotation, offset) = data[extractor, name], weights[name]
+            score = np.minimum(pairs.terms @ np.array([balance, rotation]) + offset, pairs.bound)
+            mated.append(score[pairs.mated])
+            non_mated.append(score[~pairs.mated])
             eers.append(ErrorRates(mated[-1], non_mated[-1]).eer)
         rates = ErrorRates(np.concatenate(mated), np.concatenate(non_mated))
         found: dict[str, float] = {
@@ -68,9 +79,9 @@ def main() -> None:
 
 
 def terms(extractor: str, name: str) -> Set:
-    """The score's two terms for every pair of a set's templates, and which pairs are mated."""
+    """Compare every two templates of a set."""
     samples = read_folder(data_folder() / "fingerprints" / extractor / name).samples
-    found, mated = [], []
+    found, bound, mated = [], [], []
     for a, b in combinations(samples, 2):
         assert isinstance(a.template, Minutiae)
         assert isinstance(b.template, Minutiae)
@@ -78,18 +89,20 @@ def terms(extractor: str, name: str) -> Set:
         found.append(
             (t["balance"] / np.sqrt(t["overlapping"] + OVERLAP_PRIOR), min(t["rotation"], MOST_ROTATION))
         )
+        by_votes = VOTE_BOUND[0] + VOTE_BOUND[1] * t["votes"]
+        bound.append(min(by_votes, RELAXATION_BOUND[0] + RELAXATION_BOUND[1] * t["relaxation"]))
         mated.append(a.finger == b.finger)
-    return np.array(found), np.array(mated)
+    return Set(np.array(found), np.array(bound), np.array(mated))
 
 
 def fit(data: dict[tuple[str, str], Set], *, leave_out: str | None = None) -> tuple[float, float, float]:
     """Weights of balance and rotation, and the offset; mated and non-mated of each set weigh the same."""
     used = [value for (_, name), value in data.items() if name != leave_out]
-    weights = [np.where(mated, 1 / mated.sum(), 1 / (~mated).sum()) for _, mated in used]
+    weights = [np.where(s.mated, 1 / s.mated.sum(), 1 / (~s.mated).sum()) for s in used]
     model = LogisticRegression(C=1e4, max_iter=1000)
     model.fit(
-        np.concatenate([found for found, _ in used]),
-        np.concatenate([mated for _, mated in used]),
+        np.concatenate([s.terms for s in used]),
+        np.concatenate([s.mated for s in used]),
         sample_weight=300 * np.concatenate(weights),
     )
     balance, rotation = model.coef_[0]

@@ -3,9 +3,19 @@
 #pragma once
 
 #include <array>
+#include <bit>
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numbers>
+
+// Scores are the same to the bit on every CPU; none of these may be otherwise.
+static_assert(std::endian::native == std::endian::little);
+static_assert(std::numeric_limits<float>::is_iec559 && FLT_EVAL_METHOD == 0);
+#if defined(__FAST_MATH__)
+#error "no -ffast-math: it changes scores"
+#endif
 
 namespace abis {
 

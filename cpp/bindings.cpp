@@ -212,6 +212,7 @@ py::array_t<float> dot_products(const Array<std::uint16_t>& probe, const Array<s
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    simd_level();  // a bad ABIS_SIMD is refused here, not in the middle of a search
     m.doc() = "The native core of abis; see _core.pyi. Use abis.comparison instead.";
 
     py::class_<References>(m, "References")

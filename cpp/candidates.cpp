@@ -41,7 +41,7 @@ void choose_candidates(const Roles& roles, Workspace& workspace) {
     const int least = least_similarity(roles, workspace.similarity.data(), 2 * wanted);
     auto& keys = workspace.candidate_keys;
     std::size_t found = 0;
-    for (std::size_t i = 0; i < n && least < 256; ++i) {
+    for (std::size_t i = 0; i < n; ++i) {
         const std::uint8_t* row = workspace.similarity.data() + i * stride;
         for (std::size_t j0 = 0; j0 < stride; j0 += kLanes) {
             std::uint64_t eight;

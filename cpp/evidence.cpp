@@ -25,8 +25,8 @@ double natural_log(double x) {
 
 // How many candidates the means are taken over: 4 to 12, more for larger templates [MCC, equation 23].
 std::size_t leading_candidates(std::size_t smaller) {
-    const float wanted = 4 + 0.4F * (static_cast<float>(smaller) - 10);
-    return static_cast<std::size_t>(std::lround(std::clamp(wanted, 4.0F, 12.0F)));
+    const float wanted = kFewestLeading + kLeadingGrowth * (static_cast<float>(smaller) - kLeadingFrom);
+    return static_cast<std::size_t>(std::lround(std::clamp(wanted, kFewestLeading, kMostLeading)));
 }
 
 // The log of how much likelier a pair is at no distance and no turn, if the prints are of one finger, than
@@ -102,7 +102,7 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e
                                 kSimilarityGain * (similarity - kExpectedSimilarity);
         const float other = roles.second.reliability()[j] * 0.01F, both = std::sqrt(own * other);
         support += both * std::max(log_ratio, 0.0F);
-        balance += both * std::max(log_ratio, -1.0F);
+        balance += both * std::max(log_ratio, kMostAgainst);
         overlapping += own + other;
         similarity_sum += similarity;
         const std::uint8_t kind = roles.first.kind()[i], other_kind = roles.second.kind()[j];

@@ -8,10 +8,10 @@ namespace abis {
 
 // All terms in natural log units or counts, each weighted by the minutiae's reliability where it says so.
 struct Evidence {
-    float pairs = 0;        // paired minutiae
-    float support = 0;      // sum over pairs of what each says for one finger, where positive; weighted
-    float balance = 0;      // the same with what speaks against, and a cost for each miss; weighted
-    float missed = 0;       // minutiae in the overlap that have no partner; weighted
+    float pairs = 0;    // paired minutiae
+    float support = 0;  // sum over pairs of what each says for one finger, where positive; weighted
+    float balance = 0;  // the same with what speaks against, down to kMostAgainst, and a cost for each miss; weighted
+    float missed = 0;   // minutiae in the overlap that have no partner; weighted
     float overlapping = 0;  // minutiae in the overlap, of both templates; weighted
     float relaxation = 0;   // mean support of the best candidates before any alignment
     float local = 0;        // mean similarity of the most similar candidates

@@ -25,10 +25,11 @@ Roles assign_roles(const PreparedView& probe, const PreparedView& reference) {
     return {probe, reference, false};
 }
 
+// Places are counted from the first minutia, so that rounding does not depend on where the finger lay.
 void unpack(const PreparedView& view, Points& points) {
     for (std::size_t i = 0; i < view.size(); ++i) {
-        points.x[i] = view.x()[i];
-        points.y[i] = view.y()[i];
+        points.x[i] = static_cast<float>(view.x()[i] - view.x()[0]);
+        points.y[i] = static_cast<float>(view.y()[i] - view.y()[0]);
     }
 }
 
@@ -65,7 +66,7 @@ std::size_t propose(const Roles& roles, Workspace& w, std::array<Hypothesis, kMa
     return std::min(found, kMaxPursued);
 }
 
-// Aligns again on the pairs that the last alignment found, until little changes.
+// Aligns again on the pairs that the last alignment found, a few times.
 void pursue(const Roles& roles, std::size_t seed, Workspace& w) {
     std::array<bool, kMaxCandidates> in_group{};
     start(roles, seed, in_group, w);
@@ -85,7 +86,7 @@ Comparison compare(const PreparedView& probe, const PreparedView& reference, flo
         return best;
     };
     w.best_pairing.size = 0;
-    if (roles.first.size() == 0) return give_up(score(best.evidence));
+    if (roles.first.size() == 0) return give_up(kScoreOfNothing);
 
     kernels().similarities(roles.first, roles.second, w.similarity.data());
     best.evidence.votes = rotation_votes(roles, w.similarity.data());
@@ -109,7 +110,6 @@ Comparison compare(const PreparedView& probe, const PreparedView& reference, flo
         gather_pairing_evidence(roles, w, evidence);
         if (h == 0 || merit(evidence) > merit(best.evidence)) {
             best.evidence = evidence;
-            w.best_alignment = w.alignment;
             w.best_pairing = w.pairing;
         }
     }

@@ -11,11 +11,10 @@ namespace abis {
 struct Comparison {
     Evidence evidence;
     float score;
-    bool swapped;  // the workspace's pairs and alignment lead from the reference to the probe
+    bool swapped;  // the workspace's pairs name minutiae of reference and probe
 };
 
-// Compares two prepared templates; symmetric to the bit. The workspace keeps the best alignment and
-// pairing.
+// Compares two prepared templates; symmetric to the bit. The workspace keeps the best pairing.
 //
 // A score below the cutoff is not worked out: what is returned for it lies between it and the cutoff. A score
 // of at least the cutoff does not depend on the cutoff.

@@ -16,7 +16,7 @@
 
 namespace abis {
 
-// Candidate pairs of minutiae as structure of arrays, both sides; room for padding to whole vectors.
+// Candidate pairs of minutiae as structure of arrays, both sides.
 struct CandidateArrays {
     static constexpr std::size_t kRoom = parameters::kMaxCandidates;
     alignas(64) float first_x[kRoom], first_y[kRoom], first_cosine[kRoom], first_sine[kRoom];
@@ -142,7 +142,7 @@ ABIS_INLINE void relax(const float* compatibility, const float* support, std::si
     for (std::size_t a = 0; a < n; ++a) next[a] = 0.5F * support[a] + gain * next[a];
 }
 
-// Residuals are averaged with weights 1 / (1 + (d / reach)^2)^2, held back by the stiffness.
+// Residuals are averaged with weights 1 / (1 + (d / reach)^2 / 2)^2, held back by the stiffness.
 ABIS_INLINE void bend(const AnchorArrays& anchors, const float* from_x, const float* from_y, std::size_t n, float* x,
                       float* y) {
     using namespace parameters;
@@ -168,12 +168,13 @@ ABIS_INLINE void bend(const AnchorArrays& anchors, const float* from_x, const fl
     }
 }
 
-// float16 to float32, exact for every finite value: the exponent is rebiased by one multiplication.
+// float16 to float32, exact for every finite value, and without subnormal float32 operands, which a thread may have
+// been told to flush to zero.
 ABIS_INLINE float widen(std::uint16_t half) {
-    const std::uint32_t magnitude = static_cast<std::uint32_t>(half & 0x7FFF) << 13;
-    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-    const float value = std::bit_cast<float>(magnitude) * 0x1p112F;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
+    const std::uint32_t magnitude = half & 0x7FFFU, sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
+    const float normal = std::bit_cast<float>((magnitude << 13) + (112U << 23));  // the exponent's bias: 127 - 15
+    const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24F;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude < 0x0400U ? subnormal : normal) | sign);
 }
 
 ABIS_INLINE void dot_products(const std::uint16_t* probe, const std::uint16_t* rows, std::size_t stride,

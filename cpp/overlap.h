@@ -22,7 +22,7 @@ private:
     struct Edge {
         float normal_x, normal_y, offset;  // outwards; inside is normal . p <= offset
     };
-    std::array<Edge, parameters::kMaxMinutiae + 4> edges_;
+    std::array<Edge, 2 * parameters::kMaxMinutiae + 4> edges_;  // rounding may repeat points; a hull has far fewer
     std::size_t size_ = 0;
 };
 

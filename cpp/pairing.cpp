@@ -30,7 +30,7 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
             if ((distance2 > 1) | (turn * turn > 1)) continue;
             const float closeness = (1 - 0.5F * distance2) * (1 - 0.5F * turn * turn);
             const float similarity = similarity_of[w.similarity[i * stride + j]];
-            w.offers[found++] = {closeness * (0.5F + similarity),
+            w.offers[found++] = {closeness * (kPairingBaseMerit + similarity),
                                  closeness,
                                  {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)}};
         }

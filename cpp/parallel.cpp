@@ -5,6 +5,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,11 +36,16 @@ void for_blocks(std::size_t count, std::size_t block, unsigned threads,
         }
     };
     const std::size_t blocks = (count + block - 1) / block;
-    std::vector<std::jthread> helpers;
-    for (unsigned worker = 1; worker < std::min<std::size_t>(threads, blocks); ++worker)
-        helpers.emplace_back(work, worker);
+    std::vector<std::thread> helpers;
+    for (unsigned worker = 1; worker < std::min<std::size_t>(threads, blocks); ++worker) {
+        try {
+            helpers.emplace_back(work, worker);
+        } catch (const std::system_error&) {
+            break;  // no more threads to be had: fewer do the same work
+        }
+    }
     work(0);
-    helpers.clear();  // joins
+    for (std::thread& helper : helpers) helper.join();
     if (failure) std::rethrow_exception(failure);
 }
 

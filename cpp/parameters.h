@@ -4,8 +4,8 @@
 //
 // [MCC] R. Cappelli, M. Ferrara, D. Maltoni, "Minutia Cylinder-Code: A New Representation and Matching
 //       Technique for Fingerprint Recognition", IEEE TPAMI 32(12), 2010.
-// [fit] chosen on the FVC2002 and FVC2004 development sets; benchmarks/fit_comparison.py refits the
-//       weights and reports each data set by constants that never saw it.
+// [fit] chosen on the FVC2002 and FVC2004 "B" sets, all of them. The three weights of the score alone were also
+//       fitted with each set left out: benchmarks/fit_comparator.py.
 #pragma once
 
 #include <cstddef>
@@ -31,17 +31,20 @@ inline constexpr int kLeastNeighbours = 2;                   // fewer make no de
 
 // --- Votes [fit] -----------------------------------------------------------------------------------------
 inline constexpr float kVoteShare = 0.48F;  // bits in common from which a pair of minutiae votes
+inline constexpr int kVoteBins = 32;        // of rotation
 inline constexpr float kVotePrior = 50;     // pairs: keeps a lucky vote between tiny templates small [fit]
 
 // --- Relaxation [MCC, section 4.2, with rational in place of logistic tolerances] ----------------------
-inline constexpr std::size_t kMaxCandidates = 64;               // pairs that enter the relaxation
-inline constexpr std::size_t kSpareCandidates = 8;              // beyond two for each minutia of the smaller template
-inline constexpr int kMaxPairsOfMinutia = 3;                    // candidates that share one minutia
-inline constexpr float kNeutralSimilarity = 0.3F;               // worth nothing as a candidate
-inline constexpr float kDistanceTolerance = 5;                  // pixels, at which support halves ...
-inline constexpr float kDistanceToleranceGrowth = 0.08F;        // ... and what distortion adds per pixel of distance
-inline constexpr float kAngleTolerance = degrees_to_units(15);  // 1/256 turn, at which support halves
-inline constexpr float kRadialTolerance = 0.0340742F;           // 1 - cos(15 degrees)
+inline constexpr std::size_t kMaxCandidates = 64;                 // pairs that enter the relaxation
+inline constexpr std::size_t kSpareCandidates = 8;                // beyond two for each minutia of the smaller template
+inline constexpr int kMaxPairsOfMinutia = 3;                      // candidates that share one minutia
+inline constexpr float kNeutralSimilarity = 0.3F;                 // worth nothing as a candidate
+inline constexpr float kDistanceTolerance = 5;                    // pixels, at which support halves ...
+inline constexpr float kDistanceToleranceGrowth = 0.08F;          // ... and what distortion adds per pixel of distance
+inline constexpr float kAngleTolerance = degrees_to_units(15);    // 1/256 turn, at which support halves
+inline constexpr float kRadialTolerance = 0.0340742F;             // 1 - cos(15 degrees)
+inline constexpr float kFewestLeading = 4, kMostLeading = 12;     // candidates that the means are taken over ...
+inline constexpr float kLeadingGrowth = 0.4F, kLeadingFrom = 10;  // ... and how they grow with the smaller template
 inline constexpr int kRelaxationRounds = 4;
 inline constexpr float kRelaxationGain = 2;  // weight of the neighbours' mean support against the pair's own 1/2
 
@@ -58,6 +61,7 @@ inline constexpr float kElasticStiffness = 0.7F;  // pairs' worth of pull toward
 // --- Pairing [fit] ---------------------------------------------------------------------------------------
 inline constexpr float kPairingDistance = 15;                 // pixels
 inline constexpr float kPairingAngle = degrees_to_units(28);  // 1/256 turn
+inline constexpr float kPairingBaseMerit = 0.5F;              // of a pair whose surroundings look nothing alike
 inline constexpr float kOverlapMargin = 20;                   // pixels around the convex hull
 inline constexpr float kBackgroundPrior = 0.2F;               // minutiae, where none is counted
 
@@ -69,11 +73,13 @@ inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: whe
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
 inline constexpr float kSimilarityGain = 8;                       // natural log units per unit of similarity
 inline constexpr float kExpectedSimilarity = 0.45F;               // of a pair, at which it says nothing
+inline constexpr float kMostAgainst = -1;                         // natural log units: what the worst pair can say
 inline constexpr float kMissCost = 0.4F;                          // natural log units for a minutia left alone
 inline constexpr float kSelectionMissCost = 0.25F;                // likewise, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
 inline constexpr float kScoreOffset = -2.07F;
+inline constexpr float kScoreOfNothing = -4.5F;    // of an empty template: what half of non-mated pairs reach
 inline constexpr float kScoreOfBalance = 1.63F;    // of balance by the root of the overlap
 inline constexpr float kOverlapPrior = 10;         // minutiae
 inline constexpr float kScoreOfRotation = -12.4F;  // a turn

@@ -15,8 +15,8 @@ namespace abis {
 inline constexpr std::size_t kLanes = 8;
 constexpr std::size_t padded(std::size_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// Where a prepared template of n minutiae keeps its arrays; it owns nothing. Padding has no bits set, which
-// makes its similarity to anything zero.
+// Where a prepared template of n minutiae keeps its arrays; it owns nothing. Padding has no bits set, as
+// has a minutia without a descriptor: in common with others they have nothing.
 class PreparedView {
 public:
     PreparedView(const std::byte* block, std::size_t n) : n_(n), block_(block) {}

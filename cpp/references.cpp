@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "references.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "fingerprint.h"
 
@@ -12,13 +15,13 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kPrepareBlock = 16;   // templates a thread takes at a time: about a millisecond
-constexpr std::size_t kCompareBlock = 128;  // likewise
+constexpr std::size_t kCompareBlock = 128;  // likewise where a cutoff ends most of them early
 
 std::size_t block_bytes(std::size_t n) { return (PreparedView::bytes(n) + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
-void References::Free::operator()(std::byte* chunk) const { std::free(chunk); }
+void References::Free::operator()(std::byte* chunk) const noexcept { std::free(chunk); }
 
 std::byte* References::allocate(std::size_t n) {
     auto& spare = spare_[padded(n) / kLanes];
@@ -28,10 +31,10 @@ std::byte* References::allocate(std::size_t n) {
         return block;
     }
     const std::size_t bytes = block_bytes(n);
-    if (used_in_last_ + bytes > kChunkBytes) {
-        auto* chunk = static_cast<std::byte*>(std::aligned_alloc(kAlignment, kChunkBytes));
-        if (chunk == nullptr) throw std::bad_alloc();
-        chunks_.emplace_back(chunk);
+    if (chunks_.empty() || used_in_last_ + bytes > kChunkBytes) {
+        std::unique_ptr<std::byte, Free> chunk(static_cast<std::byte*>(std::aligned_alloc(kAlignment, kChunkBytes)));
+        if (!chunk) throw std::bad_alloc();
+        chunks_.push_back(std::move(chunk));
         used_in_last_ = 0;
     }
     std::byte* block = chunks_.back().get() + used_in_last_;
@@ -42,36 +45,33 @@ std::byte* References::allocate(std::size_t n) {
 std::size_t References::append(const std::vector<RawTemplate>& templates, unsigned threads,
                                const std::function<void()>& poll) {
     const std::size_t first = size();
-    blocks_.reserve(first + templates.size());
-    sizes_.reserve(first + templates.size());
-    for (const RawTemplate& raw : templates) {
-        blocks_.push_back(allocate(raw.n));
-        sizes_.push_back(static_cast<std::uint8_t>(raw.n));
-    }
     try {
+        for (const RawTemplate& raw : templates) {
+            sizes_.push_back(static_cast<std::uint8_t>(raw.n));
+            blocks_.push_back(nullptr);
+            blocks_.back() = allocate(raw.n);
+        }
         for_blocks(
             templates.size(), kPrepareBlock, thread_count(threads),
             [&](std::size_t begin, std::size_t end, unsigned) {
-                for (std::size_t t = begin; t < end; ++t)
+                for (std::size_t t = begin; t < end; ++t) {
                     PreparedView::write(normalise(templates[t]), blocks_[first + t]);
+                }
             },
             poll);
-    } catch (...) {
-        while (size() > first) {
-            remove(size() - 1);
-            blocks_.pop_back();
-            sizes_.pop_back();
-        }
+    } catch (...) {  // as if nothing had been appended; the blocks are lost until the object goes
+        blocks_.resize(first);
+        sizes_.resize(first);
         throw;
     }
     return first;
 }
 
-bool References::remove(std::size_t slot) {
-    if (blocks_[slot] == nullptr) return false;
+void References::remove(std::size_t slot) {
+    if (blocks_[slot] == nullptr) return;
+    std::memset(blocks_[slot], 0, block_bytes(sizes_[slot]));
     spare_[padded(sizes_[slot]) / kLanes].push_back(blocks_[slot]);
     blocks_[slot] = nullptr;
-    return true;
 }
 
 std::size_t References::memory_bytes() const {
@@ -83,7 +83,7 @@ std::size_t References::memory_bytes() const {
 void References::compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, float cutoff,
                          unsigned threads, const std::function<void()>& poll, float* scores) const {
     const PreparedTemplate prepared(probe);
-    threads = thread_count(threads);
+    threads = std::min(thread_count(threads), static_cast<unsigned>(count / kCompareBlock + 1));
     std::vector<std::unique_ptr<Workspace>> workspaces(threads);
     for_blocks(
         count, kCompareBlock, threads,

@@ -26,8 +26,8 @@ public:
     // Prepares the templates on several threads. Returns the first one's slot.
     std::size_t append(const std::vector<RawTemplate>& templates, unsigned threads, const std::function<void()>& poll);
 
-    // Empties a slot; false where it is empty already.
-    bool remove(std::size_t slot);
+    // Empties a slot and wipes what it held; a slot that is empty stays so.
+    void remove(std::size_t slot);
 
     std::size_t size() const { return blocks_.size(); }
 
@@ -42,12 +42,12 @@ public:
 private:
     static constexpr std::size_t kChunkBytes = std::size_t{1} << 24;
     struct Free {
-        void operator()(std::byte* chunk) const;
+        void operator()(std::byte* chunk) const noexcept;
     };
     std::byte* allocate(std::size_t n);  // a block for n minutiae
 
     std::vector<std::unique_ptr<std::byte, Free>> chunks_;
-    std::size_t used_in_last_ = kChunkBytes;
+    std::size_t used_in_last_ = 0;
     std::array<std::vector<std::byte*>, parameters::kMaxMinutiae / kLanes + 2> spare_;  // by padded size
     std::vector<std::byte*> blocks_;                                                    // of each slot; null: empty
     std::vector<std::uint8_t> sizes_;                                                   // minutiae in each slot

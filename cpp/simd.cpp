@@ -39,13 +39,13 @@ const char* name_of(SimdLevel level) {
 SimdLevel best_simd_level() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq")) {
-        return SimdLevel::avx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2")) {
-        return SimdLevel::avx2;
-    }
+    const bool avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512vpopcntdq");
+    if (avx2 && avx512) return SimdLevel::avx512;
+    if (avx2) return SimdLevel::avx2;
 #endif
     return SimdLevel::base;
 }

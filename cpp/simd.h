@@ -5,9 +5,13 @@
 #define ABIS_INLINE [[gnu::always_inline]] inline
 
 #if defined(__x86_64__)
+#if defined(__clang__)
+#define ABIS_WIDE  // knows no such preference, and would ignore the whole attribute
+#else
+#define ABIS_WIDE ",prefer-vector-width=512"
+#endif
 #define ABIS_TARGET_AVX2 [[gnu::target("avx2,popcnt,bmi2")]]
-#define ABIS_TARGET_AVX512 \
-    [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,popcnt,bmi2,prefer-vector-width=512")]]
+#define ABIS_TARGET_AVX512 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,popcnt,bmi2" ABIS_WIDE)]]
 #endif
 
 namespace abis {

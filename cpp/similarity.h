@@ -12,8 +12,8 @@
 
 namespace abis {
 
-// The share of set bits in common, in [0, 1], is kept as the byte share * kSharedScale + kSharedOffset: the
-// top bit says that it reaches kVoteShare, and 255 that it is 1.
+// The share of set bits in common, in [0, 1], is kept as the byte share * kSharedScale + kSharedOffset, rounded:
+// from kVoteShare on the top bit is set, and 1 is 255.
 inline constexpr float kSharedScale = 127 / (1 - parameters::kVoteShare);
 inline constexpr float kSharedOffset = 255.49F - kSharedScale;
 inline constexpr int kVoteByte = 128;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <tuple>
 
@@ -55,7 +56,7 @@ std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>
     std::iota(sorted.begin(), sorted.end(), std::uint8_t{0});
     const auto key = [&](std::uint8_t i) {
         const Minutia& m = minutiae[i];
-        return std::make_tuple(m.x, m.y, m.direction, m.kind, m.reliability);
+        return std::make_tuple(m.x, m.y, m.direction, m.kind, m.reliability, i);
     };
     std::sort(sorted.begin(), sorted.end(), [&](std::uint8_t a, std::uint8_t b) { return key(a) < key(b); });
     std::vector<Minutia> result(raw.n);

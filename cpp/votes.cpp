@@ -11,7 +11,7 @@
 namespace abis {
 
 float rotation_votes(const Roles& roles, const std::uint8_t* similarity) {
-    constexpr int kBins = 32, kBinUnits = 256 / kBins;
+    constexpr int kBins = parameters::kVoteBins, kBinUnits = 256 / kBins;
     static_assert(kLanes == sizeof(std::uint64_t));
     std::array<int, kBins + 2> bins{};  // the first and last repeat, so that neighbours need no wrapping
     const std::size_t stride = roles.second.stride();

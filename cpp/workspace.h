@@ -71,7 +71,6 @@ struct Workspace {
     Alignment alignment;
     std::array<Offer, parameters::kMaxMinutiae * parameters::kMaxMinutiae> offers;  // room for every pair
     Pairing pairing;
-    Alignment best_alignment;
     Pairing best_pairing;
 };
 
