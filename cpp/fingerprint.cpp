@@ -86,7 +86,7 @@ Comparison compare(const PreparedView& probe, const PreparedView& reference, flo
         return best;
     };
     w.best_pairing.size = 0;
-    if (roles.first.size() == 0) return give_up(kScoreOfNothing);
+    if (roles.first.size() == 0) return give_up(score(best.evidence));
 
     kernels().similarities(roles.first, roles.second, w.similarity.data());
     best.evidence.votes = rotation_votes(roles, w.similarity.data());

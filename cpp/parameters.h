@@ -79,7 +79,6 @@ inline constexpr float kSelectionMissCost = 0.25F;                // likewise, i
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
 inline constexpr float kScoreOffset = -2.07F;
-inline constexpr float kScoreOfNothing = -4.5F;    // of an empty template: what half of non-mated pairs reach
 inline constexpr float kScoreOfBalance = 1.63F;    // of balance by the root of the overlap
 inline constexpr float kOverlapPrior = 10;         // minutiae
 inline constexpr float kScoreOfRotation = -12.4F;  // a turn
