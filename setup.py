@@ -10,7 +10,14 @@ from setuptools import setup
 # No -march: kernels carry their own target attributes and are chosen at run time. No contraction of
 # a*b+c into one rounding: that is what keeps scores equal to the bit on every CPU. Nobody reads errno after
 # sqrt or traps on division, and loops that promise so vectorise.
-compile_args = ["-O3", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+compile_args = [
+    "-O3",
+    "-fno-fast-math",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+]
 compile_args += ["-Wall", "-Wextra", "-Wpedantic"]
 link_args: list[str] = []
 if os.environ.get("ABIS_SANITIZE"):

@@ -9,8 +9,10 @@ of the two templates is the probe.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +24,12 @@ from abis.template import Embedding, Minutiae, Template
 __all__ = ["Explanation", "FingerReferences", "cosine", "explain", "raw_scores", "simd_level"]
 
 
+_MOST_THREADS = 4096  # more than a machine has cores
+
 _SCREENING_CUTOFF = 4.0
-"""Raw score from which a cheap comparison is as good as a full one. Among 10,000 synthetic non-mates none to a few
-reach it, so that every mate that does (93 % of real ones) is among the nearest; a comparison takes 1.3 microseconds
-in place of 31. At 3 it takes 2.1, at 5 it takes 1.1. Measured by benchmarks/screening.py."""
+"""Raw score from which :meth:`FingerReferences.nearest` is sure. So few non-mated references reach it that a
+mate that does is among the nearest ten of 10,000. A comparison takes 1.3 microseconds in place of 32; at 3 it
+would take 2.2, at 5 still 1.1. Curve: benchmarks/screening.py."""
 
 
 class FingerReferences:
@@ -132,7 +136,8 @@ class FingerReferences:
         better = scores > last
         as_good = np.flatnonzero(scores == last)[: count - np.count_nonzero(better)]
         better[as_good] = True
-        return present[better]
+        nearest: npt.NDArray[np.int64] = present[better]
+        return nearest
 
 
 def cosine(
@@ -158,7 +163,7 @@ def cosine(
     Raises:
         IndexError: where there is no such row.
     """
-    _check_array("references", references, np.float16, "(n, d)")
+    _check_array("references", references, np.float16, dimensions=2)
     if references.shape[1] != len(probe.vector):
         raise ValueError(f"references have {references.shape[1]} dimensions, the probe {len(probe.vector)}")
     _check_indices("rows", rows)
@@ -232,33 +237,35 @@ def _arguments(
     int,
     int,
 ]:
+    if not isinstance(minutiae, Minutiae):
+        raise TypeError(f"a {type(minutiae).__name__} cannot be compared with fingers; expected Minutiae")
     m = minutiae
     return (m.x, m.y, m.direction, m.kind, m.quality, *m.resolution)
 
 
-# The core's own complaint about an argument's type prints all arguments, a template's content among them; so
-# types are checked before.
+# Types are checked here: the core's own TypeError prints all arguments, a template's content among them.
 
 
 def _check_indices(name: str, indices: npt.NDArray[np.int64] | None) -> None:
     if indices is not None:
-        _check_array(name, indices, np.int64, "(m,)")
+        _check_array(name, indices, np.int64, dimensions=1)
 
 
-def _check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, shape: str) -> None:
+def _check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, *, dimensions: int) -> None:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}; expected an array")
-    if array.dtype != dtype or array.ndim != shape.count(",") + (shape[-2] != ",") or not array.flags.c_contiguous:
-        layout = "" if array.flags.c_contiguous else ", not C-contiguous"
+    if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
+        strided = "" if array.flags.c_contiguous else ", not C-contiguous"
         raise TypeError(
-            f"{name} is {array.dtype} of shape {array.shape}{layout}; expected {shape} {np.dtype(dtype)}, C-contiguous"
+            f"{name} is {array.dtype} of shape {array.shape}{strided}; "
+            f"expected {np.dtype(dtype)} of {dimensions} dimension{'s'[: dimensions - 1]}, C-contiguous"
         )
 
 
 def _checked_threads(threads: int) -> int:
-    if not 0 <= index(threads) < 2**16:
-        raise ValueError(f"threads is {threads}; expected 0 (one a core) or more")
-    return index(threads)
+    if not 0 <= operator.index(threads) <= _MOST_THREADS:
+        raise ValueError(f"threads is {threads}; expected 0 (one a core) to {_MOST_THREADS}")
+    return operator.index(threads)
 
 
 def _check_comparable(probe: Template, reference: Template, index: int) -> None:

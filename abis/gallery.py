@@ -28,7 +28,7 @@ from abis.errors import StoreError, TemplateError
 from abis.fusion import Comparisons, Evidence
 from abis.screening import Kind, References
 from abis.store import Enrollment, Mark, Store, StoredTemplate, checked_templates
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Position, Template
 
 __all__ = [
     "Candidate",
@@ -45,7 +45,8 @@ Progress = Callable[[int, int], None]
 
 _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
 _LOAD_BATCH = 10_000  # templates read at once: some 5 MB
-_SHORTLIST = 1_000  # subjects that each of fingers and embeddings brings to the full comparison, at least
+_SHORTLIST = 100  # references of each kind that a template brings to the full comparison, at least ...
+_SHORTLIST_SHARE = 1_000  # ... or one in so many, which adds 2 % to the time; benchmarks/screening.py
 
 
 @dataclass(frozen=True)
@@ -332,9 +333,10 @@ class Gallery:
     ) -> Identification:
         """Who is this?
 
-        Fingers are compared with everyone's. Embeddings are compared with those of a shortlist: the
-        thousand subjects (or ten times ``max_candidates``) whose fingers score best, and as many that
-        FAISS finds nearest to each embedding. All comparable references of these are then compared.
+        A cheap look at every reference leaves a shortlist: for each template of the probe, the subjects of
+        the nearest references, a hundred, ten times ``max_candidates`` or a thousandth of the gallery,
+        whichever is most. All comparable references of these are then compared in full. docs/gallery.md
+        says what that may lose.
 
         Args:
             templates: the probe.
@@ -354,8 +356,9 @@ class Gallery:
                 change, size = self._mark.change, self._subjects
                 threshold = None if fpir is None else threshold_for_fpir(fpir, max(size, 1))
                 _check_models(probe, references.kinds)
-                shortlist = None if exact else max(_SHORTLIST, 10 * max_candidates)
-                comparisons, compared = _compare(probe, references, shortlist)
+                shortlist = max(_SHORTLIST, 10 * max_candidates, size // _SHORTLIST_SHARE)
+                comparisons = _compare(probe, references, None if exact else shortlist)
+                compared = sum(map(len, comparisons))
                 scores = fusion.fuse(comparisons, references.subject_span)
                 best = _best(scores, max_candidates, threshold)
                 comparisons = [c.where(np.isin(c.subject, best)) for c in comparisons]
@@ -434,31 +437,14 @@ class Gallery:
         self._subjects = 0
 
 
-def _compare(
-    probe: Sequence[Template], references: References, shortlist: int | None
-) -> tuple[list[Comparisons], int]:
-    """Compare a probe with the gallery.
-
-    Args:
-        probe: templates.
-        references: of the gallery.
-        shortlist: how many subjects to compare embeddings with; None compares with everyone's.
-
-    Returns:
-        The comparisons of those on the shortlist, and how many comparisons were made in all.
-    """
-    fingers = [c for t in probe if isinstance(t, Minutiae) for c in _compare_one(t, references, None)]
-    compared = sum(map(len, fingers))
-    embeddings = [t for t in probe if isinstance(t, Embedding)]
+def _compare(probe: Sequence[Template], references: References, shortlist: int | None) -> list[Comparisons]:
+    """Compare a probe in full with everyone, or with the ``shortlist`` nearest to any of its templates."""
     among = None
-    if embeddings and shortlist is not None:
+    if shortlist is not None:
         among = np.zeros(references.subject_span, np.bool_)
-        among[_best(fusion.fuse(fingers, references.subject_span), shortlist)] = True
-        for template in embeddings:
+        for template in probe:
             among[references.nearest(template, shortlist)] = True
-        fingers = [c.where(among[c.subject]) for c in fingers]
-    others = [c for t in embeddings for c in _compare_one(t, references, among)]
-    return fingers + others, compared + sum(map(len, others))
+    return [c for template in probe for c in _compare_one(template, references, among)]
 
 
 def _compare_one(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole gallery in memory, ready to be compared; FAISS picks the shortlist among embeddings.
+"""A whole gallery in memory, ready to be compared in full, or by a cheap look that leaves a shortlist.
 
 Everything here is derived from the store and can be thrown away. Fingers stand in the packed references
-of the C++ core, one block a position; embeddings in FAISS, one index a position, model and length.
+of the C++ core, one block a position; embeddings in FAISS, one index a position, model and length. Both
+answer the same: which references are nearest to a probe, and how much they are like it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Kind(NamedTuple):
 class EmbeddingReferences:
     """Embeddings of one model, in float16 inside a FAISS index and nowhere else.
 
-    The same three things as :class:`abis.comparison.FingerReferences`: slots are numbered from 0 in the
+    The same four things as :class:`abis.comparison.FingerReferences`: slots are numbered from 0 in the
     order of extension; those removed stay, wiped, and are not to be compared again. Any number of threads
     may compare at once, but none while another extends or removes.
     """
@@ -204,12 +205,14 @@ class References:
         """
         return [block.compare(probe, kind.position, among) for kind, block in self._comparable(probe)]
 
-    def nearest(self, probe: Embedding, count: int) -> NDArray[np.int64]:
-        """Keys of the subjects of the ``count`` references that FAISS finds nearest to an embedding."""
+    def nearest(self, probe: Template, count: int) -> NDArray[np.int64]:
+        """Keys of the subjects whose references are nearest to a template: ``count`` of each comparable kind.
+
+        By a cheap look: :meth:`abis.comparison.FingerReferences.nearest`, or FAISS for an embedding.
+        """
         near = [
             block.subjects.values[block.references.nearest(probe, count)]
             for _, block in self._comparable(probe)
-            if isinstance(block.references, EmbeddingReferences)
         ]
         return np.unique(np.concatenate([np.empty(0, np.int64), *near]))
 

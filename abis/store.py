@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.formats import native
+from abis.formats._native_many import read_many
 from abis.template import Embedding, Minutiae, Position, Template
 
 __all__ = [
@@ -341,7 +342,7 @@ class Store:
             rows = connection.execute(query).all()
         if not rows:
             raise _not_enrolled(subject_id)
-        return [self._stored(row) for row in rows]
+        return self._stored(rows)
 
     def tail(self, after: Mark, *, limit: int) -> Tail:
         """What changed after a mark; from ``Mark()`` on, the whole store. At most ``limit`` templates."""
@@ -360,7 +361,7 @@ class Store:
         last = state.last_template if complete else rows[-1].template
         return Tail(
             removed=removed,
-            enrolled=[self._stored(row) for row in rows],
+            enrolled=self._stored(rows),
             mark=Mark(state.change, last),
             state=state,
             complete=complete,
@@ -447,12 +448,21 @@ class Store:
             )
         return not tables
 
-    def _stored(self, row: Any) -> StoredTemplate:
+    def _stored(self, rows: Sequence[Any]) -> list[StoredTemplate]:
         try:
-            template = native.read(row.data)
+            templates = read_many([row.data for row in rows])
+        except AbisError:
+            templates = [self._template(row) for row in rows]  # one of which says which it was
+        return [
+            StoredTemplate(row.subject, row.encounter, row.encounter_id, template)
+            for row, template in zip(rows, templates, strict=True)
+        ]
+
+    def _template(self, row: Any) -> Template:
+        try:
+            return native.read(row.data)
         except AbisError as error:
             raise StoreError(f"{self.name}: template {row.template} is damaged: {error}") from error
-        return StoredTemplate(row.subject, row.encounter, row.encounter_id, template)
 
     def _look_up(self, key: sa.Column[Any], value: sa.Column[Any], wanted: Iterable[int]) -> dict[int, str]:
         with self._reading() as connection:

@@ -44,7 +44,7 @@ def main() -> None:
     """Measure every size, print the tables, write the figures."""
     parser = options(__doc__ or "")
     parser.add_argument("--subjects", type=int, nargs="+", default=SIZES, metavar="N", help="gallery sizes")
-    parser.add_argument("--probes", type=int, default=20, help="mated, and as many non-mated ones (20)")
+    parser.add_argument("--probes", type=int, default=100, help="mated, and as many non-mated ones (100)")
     parser.add_argument("--folder", type=Path, help="where galleries are made and removed again")
     arguments = parser.parse_args()
 

@@ -231,7 +231,11 @@ FAULTS = [
         r"version of the finger minutiae record is b'040\\x00'; expected b' 20\\x00'",
     ),
     (edited(ISO, 14, b"\0\0"), 28, "view 0: width is 0; expected a whole number from 1 to 16383"),
-    (edited(ISO, 18, b"\0\0"), 28, "view 0: x resolution in pixels/cm is 0; expected a whole number from 1 to 65535"),
+    (
+        edited(ISO, 18, b"\0\0"),
+        28,
+        "view 0: x resolution in pixels/cm is 0; expected a whole number from 1 to 65535",
+    ),
     (edited(ISO, 22, b"\0"), 22, "number of finger views is 0; expected at least 1"),
     (edited(ISO, 22, b"\2"), 48, "finger position needs 1 bytes, but only 0 are left"),
     (edited(ISO, 24, b"\15"), 24, "finger position is 13; expected 0 to 10"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from abis import formats
 from abis.errors import FormatError
 from abis.formats import native, xyt
+from abis.formats._native_many import read_many
 from abis.template import Minutiae, Template
 
 RECORDS = records()
@@ -27,7 +28,12 @@ def read_or_refuse(data: bytes) -> tuple[Template, ...] | None:
     try:
         templates = formats.read(data)
     except FormatError:
+        if data.startswith(native.MAGIC):
+            with pytest.raises(FormatError):
+                read_many([data])
         return None
+    if data.startswith(native.MAGIC):
+        assert tuple(read_many([data])) == templates
     assert templates
     for template in templates:  # the stored form is lossless for valid templates
         assert native.read(native.write(template)) == template

@@ -22,6 +22,7 @@ from abis.formats import (
     native,
     xyt,
 )
+from abis.formats._native_many import read_many
 from abis.template import MAX_MINUTIAE, NO_QUALITY, Embedding, Minutiae, Position
 
 FINGERS = [position for position in Position if position.is_finger]
@@ -153,6 +154,32 @@ def test_stored_form_loses_nothing_of_minutiae(data: st.DataObject) -> None:
     template = data.draw(templates(image=data.draw(image), direction=direction))
     assert native.read(native.write(template)) == template
     assert formats.read(formats.write([template], Format.NATIVE)) == (template,)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_many_of_the_stored_form_are_read_as_one_by_one(data: st.DataObject) -> None:
+    fingers = st.deferred(lambda: templates(image=data.draw(image), direction=data.draw(directions)))
+    directions = st.sampled_from([any_direction, in_units_of(1 / 32)])
+    faces = st.builds(
+        Embedding,
+        vector=st.lists(st.floats(-10, 10, width=16), min_size=2, max_size=3).filter(any),
+        model=st.sampled_from(["", "é", "another"]),
+        quality=st.none() | st.just(0.5),
+    )
+    mixed = data.draw(st.lists(st.one_of(fingers, faces), max_size=8))
+    read = read_many([native.write(template) for template in mixed])
+    assert read == mixed
+    for template in read:
+        columns = (
+            ["vector"] if isinstance(template, Embedding) else ["x", "y", "direction", "kind", "quality"]
+        )
+        one_by_one = native.read(native.write(template))
+        for name in columns:
+            column = getattr(template, name)
+            assert not column.flags.writeable
+            assert column.dtype == getattr(one_by_one, name).dtype
+        assert repr(template) == repr(one_by_one)
 
 
 @pytest.mark.parametrize("direction", [-0.0, 359.99997, 1 / 64, 1e-45])

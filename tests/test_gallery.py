@@ -21,7 +21,8 @@ from abis.comparison import raw_scores
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Enrollment, Gallery
 from abis.screening import Kind, References
-from abis.template import Position, Template
+from abis.synthetic import Population
+from abis.template import Minutiae, Position, Template
 
 UNKNOWN = Position.UNKNOWN_FINGER
 
@@ -276,6 +277,7 @@ def test_the_shortlist_keeps_the_best(gallery: Gallery, monkeypatch: pytest.Monk
     gallery.enroll_many(Enrollment(f"s{n:04}", [finger(n), face(n)]) for n in range(200))
     probes: list[list[Template]] = [
         [face(7, 1)],
+        [finger(7, impression=1)],
         [finger(7, impression=1), face(7, 1)],
         [finger(8), face(7, 1)],
     ]
@@ -284,9 +286,59 @@ def test_the_shortlist_keeps_the_best(gallery: Gallery, monkeypatch: pytest.Monk
             gallery.identify(probe, max_candidates=2),
             gallery.identify(probe, max_candidates=2, exact=True),
         )
-        assert found.candidates == exact.candidates
+        assert found[0] == exact[0]
         assert exact.compared == exact.comparable == found.comparable == 200 * len(probe)
-        assert 30 <= found.compared - 200 * (len(probe) - 1) <= 60
+        assert 30 * len(probe) <= found.compared <= 30 * len(probe) ** 2
+    assert found[1] == exact[1]  # the other mate
+
+
+def test_screening_and_exact_search_agree_above_the_threshold(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for poor probes, of which little but noise is left; those find nobody either way."""
+    monkeypatch.setattr(gallery_module, "_SHORTLIST", 10)
+    population = Population(seed=5)
+    count = 400
+    gallery.enroll_many(
+        Enrollment(name, templates) for name, templates in population.encounters(range(count))
+    )
+    found_any = 0
+    for subject, (_, templates) in enumerate(
+        population.encounters(range(count - 15, count + 5), impression=1)
+    ):
+        kept = 1 + subject % 20
+        fingers = [first_minutiae(t, kept) for t in templates if isinstance(t, Minutiae)]
+        for probe in (templates, templates[:1], templates[:2], fingers, [*fingers, templates[2]]):
+            found, exact = (
+                gallery.identify(probe, max_candidates=1, fpir=0.01),
+                gallery.identify(probe, max_candidates=1, fpir=0.01, exact=True),
+            )
+            assert found.candidates == exact.candidates
+            assert found.compared <= 10 * len(probe) ** 2 < exact.compared
+            found_any += len(found)
+    assert 45 < found_any < 85  # 15 of 20 have a mate; by little more than noise few are found
+
+
+def first_minutiae(m: Minutiae, count: int) -> Minutiae:
+    """A poorer print: only some of its minutiae."""
+    return Minutiae(
+        x=m.x[:count],
+        y=m.y[:count],
+        direction=m.direction[:count],
+        width=m.width,
+        height=m.height,
+        position=m.position,
+    )
+
+
+def test_a_larger_gallery_has_a_longer_shortlist(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_SHORTLIST", 3)
+    gallery.enroll_many(Enrollment(f"s{n:04}", [finger(n)]) for n in range(100))
+    probe = [finger(7, impression=1)]
+    assert gallery.identify(probe, max_candidates=1).compared == 10
+    assert gallery.identify(probe, max_candidates=2).compared == 20
+    monkeypatch.setattr(gallery_module, "_SHORTLIST_SHARE", 4)
+    assert gallery.identify(probe, max_candidates=2).compared == 25
 
 
 def test_results_print_well(gallery: Gallery) -> None:

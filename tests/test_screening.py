@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gallery in memory: the right references, whose they are, and the nearest embeddings."""
+"""The gallery in memory: the right references, whose they are, and which are nearest."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, face, finger
 
-from abis.comparison import cosine, raw_scores
+from abis import comparison
+from abis.comparison import FingerReferences, cosine, explain, raw_scores
 from abis.screening import EmbeddingReferences, Kind, References
-from abis.template import Embedding, Position, Template
+from abis.template import Position, Template
 
 KINDS: list[Callable[[int], Template]] = [
     lambda person: finger(person, RIGHT),
@@ -51,11 +53,104 @@ def test_the_nearest_are_the_nearest_and_never_removed_ones() -> None:
 
 
 def test_nothing_is_nearest_where_there_is_nothing() -> None:
-    references = EmbeddingReferences(32)
-    assert references.nearest(face(1), 3).size == 0
-    references.extend([face(1)])
-    references.remove(np.array([0]))
-    assert references.nearest(face(1), 3).size == 0
+    kinds: list[tuple[Any, Template]] = [(EmbeddingReferences(32), face(1)), (FingerReferences(), finger(1))]
+    for references, probe in kinds:
+        assert references.nearest(probe, 3).size == 0
+        references.extend([probe])
+        assert references.nearest(probe, 0).size == 0
+        references.remove(np.array([0]))
+        assert references.nearest(probe, 3).size == 0
+
+
+def test_the_nearest_fingers_are_those_that_score() -> None:
+    """Scores from the cutoff up are exact, so what reaches it is nearest, and no removed slot ever is."""
+    references = FingerReferences()
+    references.extend([finger(person % 100, impression=person // 100) for person in range(400)])
+    for removed in ([], [107, 3], range(100, 400)):
+        references.remove(np.array(removed, np.int64))
+        for person in (7, 50, 250):  # the last has no mate
+            probe = finger(person, impression=5)
+            scores = references.compare(probe)
+            reach = np.flatnonzero(scores >= comparison._SCREENING_CUTOFF)
+            assert set(reach) <= set(references.nearest(probe, max(len(reach), 1)))
+            present = np.flatnonzero(~np.isnan(scores))
+            for count in (1, 10, 99, 100, 1000):
+                nearest = references.nearest(probe, count)
+                assert len(nearest) == min(count, len(present))
+                assert set(nearest) <= set(present)
+                assert set(nearest) <= set(references.nearest(probe, count + 1))
+
+
+def test_of_equally_near_fingers_the_earlier_are_taken() -> None:
+    references = FingerReferences()
+    references.extend([finger(1)] * 20)
+    np.testing.assert_array_equal(references.nearest(finger(1, impression=1), 5), np.arange(5))
+
+
+def leaks(error: Exception) -> bool:
+    return "array(" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        (
+            np.array([0], np.int32),
+            r"slots is int32 of shape \(1,\); expected int64 of 1 dimension, C-contiguous",
+        ),
+        (np.array([[0]]), r"slots is int64 of shape \(1, 1\); expected"),
+        (np.arange(4)[::2], r"slots is int64 of shape \(2,\), not C-contiguous; expected"),
+        ([0], "slots is a list; expected an array"),
+    ],
+)
+def test_slots_of_another_type_are_named_and_no_template_is_shown(slots: Any, said: str) -> None:
+    """The core's own message would print the probe."""
+    references = FingerReferences()
+    references.extend([finger(1)])
+    for call in (lambda: references.compare(finger(1), slots), lambda: references.remove(slots)):
+        with pytest.raises(TypeError, match=said) as caught:
+            call()
+        assert not leaks(caught.value)
+    said = said.replace("slots", "rows")
+    with pytest.raises(TypeError, match=said) as caught:
+        cosine(face(1), np.stack([face(1).vector]), slots)
+    assert not leaks(caught.value)
+
+
+@pytest.mark.parametrize("threads", [-1, 2**40, 1.5, "2", None])
+def test_no_other_argument_shows_a_template_either(threads: Any) -> None:
+    references = FingerReferences()
+    stacked = np.stack([face(1).vector])
+    for call in (
+        lambda: references.compare(finger(1), threads=threads),
+        lambda: references.extend([finger(1)], threads=threads),
+        lambda: cosine(face(1), stacked, threads=threads),
+        lambda: references.compare(finger(1), cutoff="none"),  # type: ignore[arg-type]
+        lambda: references.compare(face(1)),  # type: ignore[arg-type]
+        lambda: explain(face(1), finger(1)),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        assert not leaks(caught.value)
+    assert len(references) == 0
+
+
+@pytest.mark.parametrize(
+    ("references", "said"),
+    [
+        (
+            np.zeros((2, 32), np.float32),
+            r"references is float32 of shape \(2, 32\); expected float16 of 2 dim",
+        ),
+        (np.zeros(32, np.float16), r"references is float16 of shape \(32,\); expected"),
+        (np.zeros((32, 2), np.float16).T, "not C-contiguous; expected"),
+        (np.zeros((2, 31), np.float16), "references have 31 dimensions, the probe 32"),
+    ],
+)
+def test_vectors_of_another_type_are_named_and_none_is_shown(references: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said) as caught:
+        cosine(face(1), references)
+    assert not leaks(caught.value)
 
 
 def test_memory_grows_by_little_more_than_it_must() -> None:
@@ -117,5 +212,4 @@ def test_references_hold_what_was_enrolled_and_not_removed(operations) -> None: 
         some = np.arange(references.subject_span) % 2 == 1
         odd = {int(key) for scores in references.compare(probe, some) for key in scores.subject}
         assert odd == {100 + e for e, _ in mine if e % 2 == 1}
-        if isinstance(probe, Embedding):
-            assert set(references.nearest(probe, 1000)) == {100 + e for e, _ in mine}
+        assert set(references.nearest(probe, 1000)) == {100 + e for e, _ in mine}

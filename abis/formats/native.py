@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,11 @@ __all__ = ["MAGIC", "read", "write"]
 MAGIC = b"\xabIS"
 """What the stored form begins with. The first byte is no ASCII, so that no text begins so."""
 
-_VERSION = 1
+VERSION = 1
+HEADER_AT = len(MAGIC) + 2  # after the version and the content
 
 
-class _Content(IntEnum):
+class Content(IntEnum):
     MINUTIAE = 1  # directions in units of 1/32 degree
     MINUTIAE_WITH_FLOAT_DIRECTIONS = 2  # where a direction is no multiple of that
     EMBEDDING = 3
@@ -34,12 +36,40 @@ class _Content(IntEnum):
 
 _UNITS_PER_DEGREE = 32  # 1.40625, 2 and 1 degrees, the units of the interchange formats, are 45, 64 and 32
 _MINUTIA_FIELDS = [("kind_x", ">u2"), ("y", ">u2"), ("quality", "u1")]
-_MINUTIA = np.dtype([*_MINUTIA_FIELDS, ("direction", ">u2")])
-_MINUTIA_WITH_FLOAT_DIRECTION = np.dtype([*_MINUTIA_FIELDS, ("direction", ">f4")])
+MINUTIA_OF: dict[int, np.dtype[np.void]] = {
+    Content.MINUTIAE: np.dtype([*_MINUTIA_FIELDS, ("direction", ">u2")]),
+    Content.MINUTIAE_WITH_FLOAT_DIRECTIONS: np.dtype([*_MINUTIA_FIELDS, ("direction", ">f4")]),
+}
 _NO_FINGER_QUALITY = 255
 
-_MINUTIAE_HEADER = struct.Struct(">BHHHHBB")  # position, width, height, x and y resolution, quality, count
-_EMBEDDING_HEADER = struct.Struct(">BdH")  # position, quality, dimension
+
+class Columns(NamedTuple):
+    """The fields of minutiae in the dtypes that :class:`abis.template.Minutiae` has them in."""
+
+    x: npt.NDArray[np.uint16]
+    y: npt.NDArray[np.uint16]
+    direction: npt.NDArray[np.float32]
+    kind: npt.NDArray[np.uint8]
+    quality: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, fields: npt.NDArray[np.void]) -> Columns:
+        """Decode an array of one of the dtypes in ``MINUTIA_OF``."""
+        kind_x = fields["kind_x"].astype(np.uint16)
+        direction = fields["direction"].astype(np.float32)
+        if fields.dtype == MINUTIA_OF[Content.MINUTIAE]:
+            direction /= _UNITS_PER_DEGREE
+        return cls(
+            x=kind_x & np.uint16(0x3FFF),
+            y=fields["y"].astype(np.uint16),
+            direction=direction + 0,  # -0.0 is 0.0
+            kind=(kind_x >> 14).astype(np.uint8),
+            quality=fields["quality"].copy(),
+        )
+
+
+MINUTIAE_HEADER = struct.Struct(">BHHHHBB")  # position, width, height, x and y resolution, quality, count
+EMBEDDING_HEADER = struct.Struct(">BdH")  # position, quality, dimension
 
 
 def read(data: bytes) -> Template:
@@ -51,14 +81,14 @@ def read(data: bytes) -> Template:
     cursor = Cursor(data)
     cursor.literal(MAGIC, "magic number")
     version = cursor.unsigned(1, "version")
-    if version != _VERSION:
-        message = f"stored form of version {version}; this abis reads version {_VERSION}"
+    if version != VERSION:
+        message = f"stored form of version {version}; this abis reads version {VERSION}"
         raise cursor.fault(message, back=1)
-    content = _Content(cursor.unsigned(1, "content", low=min(_Content), high=max(_Content)))
+    content = Content(cursor.unsigned(1, "content", low=min(Content), high=max(Content)))
     try:
-        return _read_embedding(cursor) if content == _Content.EMBEDDING else _read_minutiae(cursor, content)
+        return _read_embedding(cursor) if content == Content.EMBEDDING else _read_minutiae(cursor, content)
     except TemplateError as error:
-        raise FormatError(str(error), offset=len(MAGIC) + 2) from None
+        raise FormatError(str(error), offset=HEADER_AT) from None
 
 
 def write(template: Template) -> bytes:
@@ -66,26 +96,25 @@ def write(template: Template) -> bytes:
 
     Minutiae of which a direction is no multiple of 1/32 degree take 9 bytes each, to lose nothing.
     """
-    head = MAGIC + bytes([_VERSION])
+    head = MAGIC + bytes([VERSION])
     return head + (
         _minutiae_bytes(template) if isinstance(template, Minutiae) else _embedding_bytes(template)
     )
 
 
-def _read_minutiae(cursor: Cursor, content: _Content) -> Minutiae:
-    header = cursor.take(_MINUTIAE_HEADER.size, "header of the minutiae")
-    position, width, height, x_resolution, y_resolution, quality, count = _MINUTIAE_HEADER.unpack(header)
-    is_float = content == _Content.MINUTIAE_WITH_FLOAT_DIRECTIONS
-    record = _MINUTIA_WITH_FLOAT_DIRECTION if is_float else _MINUTIA
+def _read_minutiae(cursor: Cursor, content: Content) -> Minutiae:
+    header = cursor.take(MINUTIAE_HEADER.size, "header of the minutiae")
+    position, width, height, x_resolution, y_resolution, quality, count = MINUTIAE_HEADER.unpack(header)
+    record = MINUTIA_OF[content]
     fields = np.frombuffer(cursor.take(count * record.itemsize, f"{count} minutiae"), record)
     cursor.end()
-    direction = fields["direction"].astype(np.float32)
+    columns = Columns.of(fields)
     return Minutiae(
-        x=fields["kind_x"] & 0x3FFF,
-        y=fields["y"],
-        direction=direction if is_float else direction / _UNITS_PER_DEGREE,
-        kind=fields["kind_x"] >> 14,
-        quality=fields["quality"],
+        x=columns.x,
+        y=columns.y,
+        direction=columns.direction,
+        kind=columns.kind,
+        quality=columns.quality,
         width=width,
         height=height,
         resolution=(x_resolution, y_resolution),
@@ -96,14 +125,14 @@ def _read_minutiae(cursor: Cursor, content: _Content) -> Minutiae:
 
 def _minutiae_bytes(template: Minutiae) -> bytes:
     units = _exact_units(template.direction)
-    fields = np.empty(len(template), _MINUTIA_WITH_FLOAT_DIRECTION if units is None else _MINUTIA)
+    content = Content.MINUTIAE if units is not None else Content.MINUTIAE_WITH_FLOAT_DIRECTIONS
+    fields = np.empty(len(template), MINUTIA_OF[content])
     fields["kind_x"] = template.kind.astype(np.uint16) << 14 | template.x
     fields["y"] = template.y
     fields["quality"] = template.quality
     fields["direction"] = template.direction if units is None else units
-    content = _Content.MINUTIAE if units is not None else _Content.MINUTIAE_WITH_FLOAT_DIRECTIONS
     quality = _NO_FINGER_QUALITY if template.finger_quality is None else template.finger_quality
-    header = _MINUTIAE_HEADER.pack(
+    header = MINUTIAE_HEADER.pack(
         template.position, template.width, template.height, *template.resolution, quality, len(template)
     )
     return bytes([content]) + header + fields.tobytes()
@@ -117,8 +146,8 @@ def _exact_units(direction: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] |
 
 
 def _read_embedding(cursor: Cursor) -> Embedding:
-    header = cursor.take(_EMBEDDING_HEADER.size, "header of the embedding")
-    position, quality, dimension = _EMBEDDING_HEADER.unpack(header)
+    header = cursor.take(EMBEDDING_HEADER.size, "header of the embedding")
+    position, quality, dimension = EMBEDDING_HEADER.unpack(header)
     name = cursor.take(cursor.unsigned(1, "length of the model's name"), "model's name")
     try:
         model = name.decode()
@@ -140,10 +169,10 @@ def _read_embedding(cursor: Cursor) -> Embedding:
 def _embedding_bytes(template: Embedding) -> bytes:
     name = template.model.encode()
     quality = math.nan if template.quality is None else template.quality
-    header = _EMBEDDING_HEADER.pack(template.position, quality, len(template.vector))
+    header = EMBEDDING_HEADER.pack(template.position, quality, len(template.vector))
     return b"".join(
         [
-            bytes([_Content.EMBEDDING]),
+            bytes([Content.EMBEDDING]),
             header,
             bytes([len(name)]),
             name,

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prints the SIMD level in use and digests of what the core computes at it, one a line, for each number of threads."""
+
+import hashlib
+import sys
+
+import numpy as np
+from fingers import RESOLUTIONS, SHAPES, make_finger, make_impression, make_strange
+
+from abis import _core
+from abis.comparison import FingerReferences
+from abis.template import Minutiae
+
+FINGERS = 40
+DIMENSIONS = (1, 31, 32, 33, 512)
+
+
+def main(thread_counts: list[int]) -> None:
+    templates = make_templates()
+    references = FingerReferences()
+    references.extend(templates, threads=2)
+    rng = np.random.default_rng(1)
+    halves = rng.integers(0, 0x7C00, (2000, 512), np.uint16)  # any finite float16, then a sign
+    halves |= rng.integers(0, 2, halves.shape, np.uint16) << 15
+    print(_core.simd_level())
+    for threads in thread_counts:
+        digest = hashlib.sha256()
+        for probe in templates[::5]:
+            digest.update(references.compare(probe, threads=threads).tobytes())
+            digest.update(references.compare(probe, cutoff=0, threads=threads).tobytes())
+        for d in DIMENSIONS:
+            rows = np.ascontiguousarray(halves[:, :d])
+            digest.update(_core.dot_products(rows[7], rows, None, threads).tobytes())
+        print(digest.hexdigest())
+
+
+def make_templates() -> list[Minutiae]:
+    """Three impressions each of some fingers, and some strange ones of each shape."""
+    rng = np.random.default_rng(0)
+    templates = []
+    for size in rng.integers(5, 120, FINGERS):
+        finger = make_finger(rng, size)
+        templates.append(make_impression(finger, rng))
+        templates += [
+            make_impression(
+                finger,
+                rng,
+                turn=rng.uniform(-60, 60),
+                shift=(rng.uniform(-60, 60), 0),
+                resolution=RESOLUTIONS[rng.integers(len(RESOLUTIONS))],
+                quality=bool(rng.integers(2)),
+            )
+            for _ in range(2)
+        ]
+    return templates + [make_strange(shape, rng) for shape in SHAPES for _ in range(5)]
+
+
+if __name__ == "__main__":
+    main([int(argument) for argument in sys.argv[1:]])

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The terms of the score; ``cpp/evidence.cpp``."""
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.alignment import Alignment
+from oracle.angle import Floats, Ints, rounded, wrapped
+from oracle.candidates import Candidates
+from oracle.constants import C
+from oracle.edges import Edges
+from oracle.overlap import inside_hull
+from oracle.pairing import Pairing
+from oracle.similarity import similarity_of
+from oracle.template import Normalised
+
+Evidence = dict[str, float]
+
+
+def candidate_evidence(smaller: int, candidates: Candidates) -> Evidence:
+    """Means over the first few candidates, before any alignment; absent ones say nothing [MCC, equation 23]."""
+    growth = np.float32(C["kLeadingGrowth"]) * np.float32(smaller - C["kLeadingFrom"])
+    wanted = np.float32(C["kFewestLeading"]) + growth
+    leading = int(rounded(np.clip(wanted, C["kFewestLeading"], C["kMostLeading"])))
+    return {
+        "relaxation": float(candidates.support[candidates.by_support[:leading]].sum() / leading),
+        "local": float(candidates.similarity[:leading].sum() / leading),
+    }
+
+
+def pairing_evidence(
+    first: Normalised,
+    second: Normalised,
+    alignment: Alignment,
+    pairing: Pairing,
+    similarity: npt.NDArray[np.uint8],
+    *,
+    edges: Edges,
+) -> Evidence:
+    """What an alignment and its pairing say."""
+    i, j = pairing.first, pairing.second
+    alike = similarity_of(similarity[i, j])
+    own, other = first.reliability[i] / 100, second.reliability[j] / 100
+    shift = alignment.moved[i] - np.stack([second.x[j], second.y[j]], axis=1)
+    turn = wrapped(first.direction[i] + alignment.rotation - second.direction[j])
+    log_ratio = (
+        _peak(_background(first, second, alignment, edges)[i])
+        - (shift**2).sum(axis=1) / (2 * C["kPositionSigma"] ** 2)
+        - turn**2 / (2 * C["kDirectionSigma"] ** 2)
+        + C["kSimilarityGain"] * (alike - C["kExpectedSimilarity"])
+    )
+    both = np.sqrt(own * other)
+    kind, other_kind = first.kind[i], second.kind[j]
+    known = (kind != 0) & (other_kind != 0)
+    missed = _missed(first, second, alignment.moved, pairing, edges)
+    return {
+        "pairs": len(i),
+        "support": float((both * np.maximum(log_ratio, 0)).sum()),
+        "balance": float((both * np.maximum(log_ratio, C["kMostAgainst"])).sum() - C["kMissCost"] * missed),
+        "missed": missed,
+        "overlapping": float((own + other).sum() + missed),
+        "rotation": abs(wrapped(alignment.rotation)) / 256,
+        "residual": alignment.residual,
+        "similarity": float(alike.sum()),
+        "kinds": float(np.where(kind == other_kind, 1, -1)[known].sum()),
+    }
+
+
+def merit(evidence: Evidence) -> float:
+    """How good an alignment is, to choose among hypotheses."""
+    return evidence["support"] - C["kSelectionMissCost"] * evidence["missed"]
+
+
+def _peak(count: Ints) -> Floats:
+    """How much likelier a pair is, at no distance and no turn, if mated than by chance among `count`; its log."""
+    mated = C["kFoundAgain"] / (2 * np.pi * C["kPositionSigma"] ** 2)
+    mated /= np.sqrt(2 * np.pi) * C["kDirectionSigma"]
+    chance = (count + C["kBackgroundPrior"]) / (
+        np.pi * C["kBackgroundRadius"] ** 2 * 2 * C["kBackgroundAngle"]
+    )
+    return np.asarray(np.log(mated / chance))
+
+
+def _background(first: Normalised, second: Normalised, alignment: Alignment, edges: Edges) -> Ints:
+    """(n,): minutiae of the second template around each of the first whose direction would fit."""
+    distance = np.hypot(alignment.moved[:, :1] - second.x, alignment.moved[:, 1:] - second.y)
+    turn = wrapped(first.direction[:, None] + alignment.rotation - second.direction)
+    fits = np.abs(turn) <= C["kBackgroundAngle"]
+    edges.note(distance[fits] - C["kBackgroundRadius"], 2e-3)
+    return np.asarray((fits & (distance <= C["kBackgroundRadius"])).sum(axis=1))
+
+
+def _missed(first: Normalised, second: Normalised, moved: Floats, pairing: Pairing, edges: Edges) -> float:
+    """Reliability of the minutiae that lie in the other template's hull and have no partner."""
+    margin = C["kOverlapMargin"]
+    fixed = np.stack([second.x, second.y], axis=1).astype(np.float64)
+    alone_first = np.setdiff1d(np.arange(len(first)), pairing.first)
+    alone_second = np.setdiff1d(np.arange(len(second)), pairing.second)
+    in_second = inside_hull(moved[alone_first], fixed, margin, edges)
+    in_first = inside_hull(fixed[alone_second], moved, margin, edges)
+    return (
+        float(
+            first.reliability[alone_first][in_second].sum() + second.reliability[alone_second][in_first].sum()
+        )
+        / 100
+    )

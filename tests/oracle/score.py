@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one number that stands for a comparison; ``cpp/score.cpp``."""
+
+from oracle.constants import C
+from oracle.evidence import Evidence
+
+
+def score(evidence: Evidence) -> float:
+    """What an alignment's evidence is worth."""
+    return float(
+        C["kScoreOffset"]
+        + C["kScoreOfBalance"] * evidence["balance"] / (evidence["overlapping"] + C["kOverlapPrior"]) ** 0.5
+        + C["kScoreOfRotation"] * min(evidence["rotation"], C["kMostRotation"])
+    )
+
+
+def bound(evidence: Evidence) -> float:
+    """The most that a comparison can score, by the votes and the candidates alone."""
+    by_votes = C["kVoteBound"] + C["kVoteBoundSlope"] * evidence["votes"]
+    return min(by_votes, C["kRelaxationBound"] + C["kRelaxationBoundSlope"] * evidence["relaxation"])
