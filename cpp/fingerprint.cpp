@@ -17,11 +17,32 @@ namespace {
 
 using namespace parameters;
 
-// Orders two templates by nothing but their content, so that a comparison does not depend on who asks.
+// Orders two templates of one size by their content, wherever on the image the finger lay.
+int order_of(const PreparedView& a, const PreparedView& b) {
+    const std::size_t n = a.size();
+    const auto bytes = [](const void* one, const void* other, std::size_t size) {
+        return std::memcmp(one, other, size);
+    };
+    if (const int order = bytes(a.words(), b.words(), kCylinderWords * a.stride() * sizeof(std::uint64_t)))
+        return order;
+    if (const int order = bytes(a.direction(), b.direction(), n)) return order;
+    if (const int order = bytes(a.kind(), b.kind(), n)) return order;
+    if (const int order = bytes(a.reliability(), b.reliability(), n)) return order;
+    const auto places = [n](const std::int16_t* one, const std::int16_t* other) {
+        for (std::size_t i = 0; i < n; ++i) {
+            if (const int difference = (one[i] - one[0]) - (other[i] - other[0])) return difference;
+        }
+        return 0;
+    };
+    if (const int order = places(a.x(), b.x())) return order;
+    return places(a.y(), b.y());
+}
+
+// The smaller template comes first, so that a comparison does not depend on who asks.
 Roles assign_roles(const PreparedView& probe, const PreparedView& reference) {
-    int order = probe.size() < reference.size() ? -1 : probe.size() > reference.size();
-    if (order == 0) order = std::memcmp(probe.words(), reference.words(), PreparedView::bytes(probe.size()));
-    if (order > 0) return {reference, probe, true};
+    const bool swapped =
+        probe.size() != reference.size() ? probe.size() > reference.size() : order_of(probe, reference) > 0;
+    if (swapped) return {reference, probe, true};
     return {probe, reference, false};
 }
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from abis.template import Minutiae
 from oracle.alignment import Alignment, Anchors, align, anchors_of_pairing, anchors_of_seed
-from oracle.angle import Ints
 from oracle.candidates import SUPPORT_ROUNDING, Candidates, find_candidates
 from oracle.constants import C
 from oracle.cylinders import cylinders
@@ -17,7 +16,7 @@ from oracle.edges import Edges
 from oracle.evidence import Evidence, candidate_evidence, merit, pairing_evidence
 from oracle.pairing import Pairing, pair_minutiae
 from oracle.score import bound, score
-from oracle.similarity import Words, rotation_votes, set_bits, similarities
+from oracle.similarity import Words, rotation_votes, similarities
 from oracle.template import Normalised, normalise
 
 TERMS = (
@@ -67,17 +66,13 @@ def prepare(template: Minutiae) -> Prepared:
     return minutiae, cylinders(minutiae)
 
 
-def _rank(prepared: Prepared) -> tuple[int, bytes]:
-    """The smaller template is the first; of two equally large ones, that of the smaller bytes in the core."""
+def _rank(prepared: Prepared) -> tuple[int, bytes, tuple[int, ...], tuple[int, ...]]:
+    """The smaller template is the first; of two equally large ones, by content that no shift of the finger changes."""
     t, words = prepared
     padding = -len(t) % 8
-
-    def stored(column: Ints, dtype: str) -> bytes:
-        return np.pad(column.astype(dtype), (0, padding)).tobytes()
-
-    columns = [*((column, "<u8") for column in words.T), (set_bits(words), "<u2"), (t.x, "<i2"), (t.y, "<i2")]
-    columns += [(column, "u1") for column in (t.direction, t.kind, t.reliability)]
-    return len(t), b"".join(stored(column, dtype) for column, dtype in columns)
+    content = [np.pad(column.astype("<u8"), (0, padding)).tobytes() for column in words.T]
+    content += [column.astype("u1").tobytes() for column in (t.direction, t.kind, t.reliability)]
+    return len(t), b"".join(content), tuple((t.x - t.x[:1]).tolist()), tuple((t.y - t.y[:1]).tolist())
 
 
 def _best_hypothesis(
