@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from common import data_folder, options, print_table, write
+from common import EXTRACTORS, SETS, data_folder, options, print_table, write
 from lfw import all_scores, corrected, read_lfw, verification_accuracy
 
 from abis.evaluation import (
@@ -25,8 +25,6 @@ from abis.evaluation import (
 from abis.evaluation.folder import compare_samples
 from abis.evaluation.intervals import bootstrap
 
-EXTRACTORS = ("leader", "fingerjetfx", "mindtct")
-SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
 MEASURES = ("eer", "fmr100", "fmr1000", "zero_fmr")
 LFW_FMRS = (1e-3, 1e-4, 1e-5)
 

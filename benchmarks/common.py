@@ -18,9 +18,13 @@ from rich.table import Table
 
 from abis.comparison import simd_level
 
-__all__ = ["ROOT", "data_folder", "options", "print_table", "software", "write"]
+__all__ = ["EXTRACTORS", "ROOT", "SETS", "data_folder", "options", "print_table", "software", "write"]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Of the fingerprints among the public data.
+EXTRACTORS = ("leader", "fingerjetfx", "mindtct")
+SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
 
 
 def options(description: str) -> argparse.ArgumentParser:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from accuracy import EXTRACTORS, SETS
-from common import ROOT, data_folder, options, print_table, software, write
+from common import EXTRACTORS, ROOT, SETS, data_folder, options, print_table, software, write
 from lfw import all_scores, at_most, corrected, read_lfw
 
 from abis.calibration import Calibration, threshold_for_fmr

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from common import data_folder, options, print_table, write
+from common import EXTRACTORS, SETS, data_folder, options, print_table, write
 from rich.progress import track
 from sklearn.linear_model import LogisticRegression
 
@@ -22,8 +22,6 @@ from abis.evaluation import ErrorRates
 from abis.evaluation.datasets import read_folder
 from abis.template import Minutiae
 
-EXTRACTORS = ("leader", "fingerjetfx", "mindtct")
-SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
 # Of cpp/parameters.h: kOverlapPrior, kMostRotation, and the bounds, each an offset and a slope.
 OVERLAP_PRIOR = 10
 MOST_ROTATION = 0.25

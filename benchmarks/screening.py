@@ -17,7 +17,7 @@ from functools import cache
 from unittest.mock import patch
 
 import numpy as np
-from common import data_folder, options, print_table, write
+from common import SETS, data_folder, options, print_table, write
 from rich.progress import track
 
 import abis.gallery as gallery_module
@@ -28,7 +28,6 @@ from abis.gallery import Enrollment, Gallery, Identification
 from abis.synthetic import Population
 from abis.template import Minutiae, Position, Template
 
-SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
 EXTRACTOR = "leader"
 CUTOFFS = (3.0, 4.0, 5.0, 6.0, 8.0)  # raw scores
 SHORTLISTS = (10, 30, 100, 300, 1000)

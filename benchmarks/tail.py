@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from common import data_folder, options, print_table, write
+from common import EXTRACTORS, SETS, data_folder, options, print_table, write
 from rich.progress import track
 from scipy.stats import genpareto
 
@@ -22,8 +22,6 @@ from abis.evaluation.datasets import read_folder
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
 
-EXTRACTORS = ("leader", "fingerjetfx", "mindtct")
-SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
 CUTOFF = 2.5  # raw score: hundreds in fifty million synthetic pairs exceed it
 REAL_SHARE = 0.01  # of real pairs that the tail is fitted to: hundreds as well
 FMRS = (1e-4, 1e-5, 1e-6, 1e-7)
