@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     )
     from abis.formats import read
     from abis.fusion import Evidence
-    from abis.gallery import Candidate, Enrollment, Gallery, Identification, Verification
+    from abis.gallery import Gallery
+    from abis.results import Candidate, Identification, Verification
+    from abis.store import Enrollment
     from abis.template import Embedding, Minutiae, MinutiaKind, Position, Template
 
     __version__: str
@@ -60,7 +62,9 @@ _MODULES = {
     ),
     "abis.formats": ("read",),
     "abis.fusion": ("Evidence",),
-    "abis.gallery": ("Candidate", "Enrollment", "Gallery", "Identification", "Verification"),
+    "abis.gallery": ("Gallery",),
+    "abis.results": ("Candidate", "Identification", "Verification"),
+    "abis.store": ("Enrollment",),
     "abis.template": ("Embedding", "MinutiaKind", "Minutiae", "Position", "Template"),
 }
 """Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""

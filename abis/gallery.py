@@ -9,14 +9,12 @@ this thread, another one, or another process.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import Self
 
 import numpy as np
 import sqlalchemy as sa
@@ -25,20 +23,14 @@ from numpy.typing import NDArray
 from abis import comparison, fusion
 from abis.calibration import threshold_for_fmr, threshold_for_fpir
 from abis.errors import StoreError, TemplateError
-from abis.fusion import Comparisons, Evidence
+from abis.fusion import Comparisons
+from abis.locks import ReadersWriter
+from abis.results import Candidate, GalleryInfo, Identification, Verification
 from abis.screening import Kind, References
 from abis.store import Enrollment, Mark, Store, StoredTemplate, checked_templates
 from abis.template import Position, Template
 
-__all__ = [
-    "Candidate",
-    "Enrollment",
-    "Gallery",
-    "GalleryInfo",
-    "Identification",
-    "Progress",
-    "Verification",
-]
+__all__ = ["Gallery", "Progress"]
 
 Progress = Callable[[int, int], None]
 """Is called with the templates loaded so far and the templates in all."""
@@ -47,114 +39,6 @@ _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spr
 _LOAD_BATCH = 10_000  # templates read at once: some 5 MB
 _SHORTLIST = 100  # references of each kind that a template brings to the full comparison, at least ...
 _SHORTLIST_SHARE = 1_000  # ... or one in so many, which adds 2 % to the time; benchmarks/screening.py
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A row of the result of :meth:`Gallery.identify`.
-
-    Attributes:
-        rank: from 1.
-        subject_id: as enrolled.
-        score: log10 likelihood ratio, the sum over ``evidence``.
-        evidence: what each of the probe's positions says; none for what the subject lacks.
-    """
-
-    rank: int
-    subject_id: str
-    score: float
-    evidence: tuple[Evidence, ...]
-
-    def __str__(self) -> str:
-        return f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}  {_listed(self.evidence)}"
-
-
-@dataclass(frozen=True)
-class Identification(Sequence[Candidate]):
-    """Candidates, best first, equal scores in the order of subject_id; a sequence of them.
-
-    Attributes:
-        candidates: the rows.
-        compared: how many times a probe template was compared in full with a reference.
-        comparable: how many times it could have been: the number that ``exact=True`` looks at.
-        gallery_size: subjects in the gallery.
-        threshold: log10 likelihood ratio below which nothing is listed, or None.
-    """
-
-    candidates: tuple[Candidate, ...]
-    compared: int
-    comparable: int
-    gallery_size: int
-    threshold: float | None
-
-    def __len__(self) -> int:
-        return len(self.candidates)
-
-    @overload
-    def __getitem__(self, index: int) -> Candidate: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
-    def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
-        return self.candidates[index]
-
-    def __str__(self) -> str:
-        lines = [f"{'rank':>4}  {'subject':20}  {'score':>6}  evidence", *map(str, self.candidates)]
-        if not self.candidates:
-            limit = "" if self.threshold is None else f" with a score of {self.threshold:.1f} or more"
-            lines = [f"no candidate{limit}"]
-        lines.append(
-            f"{self.compared:,} of {self.comparable:,} comparable references compared in full; "
-            f"{self.gallery_size:,} subjects"
-        )
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The result of :meth:`Gallery.verify`; true where it is a match.
-
-    Attributes:
-        match: the decision: there is evidence, and its score reaches the threshold.
-        score: log10 likelihood ratio, the sum over ``evidence``; 0 where there is none.
-        threshold: that the false match rate asked for stands for.
-        evidence: what each of the probe's positions says; none for what the subject lacks.
-    """
-
-    match: bool
-    score: float
-    threshold: float
-    evidence: tuple[Evidence, ...]
-
-    def __bool__(self) -> bool:
-        return self.match
-
-    def __str__(self) -> str:
-        decision = "match" if self.match else "non-match"
-        why = _listed(self.evidence)
-        return f"{decision}: score {self.score:.1f}, threshold {self.threshold:.1f} ({why})"
-
-
-@dataclass(frozen=True)
-class GalleryInfo:
-    """What a gallery holds and takes.
-
-    Attributes:
-        subjects: enrolled now.
-        encounters: of all subjects.
-        templates: by position.
-        memory_bytes: of the references loaded, 0 before they are.
-        disk_bytes: of the database's files; None where a server keeps them.
-        change: number of the last change.
-        schema_version: of the store.
-    """
-
-    subjects: int
-    encounters: int
-    templates: Mapping[Position, int]
-    memory_bytes: int
-    disk_bytes: int | None
-    change: int
-    schema_version: int
 
 
 class Gallery:
@@ -176,7 +60,7 @@ class Gallery:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = _ReadersWriter()
+        self._lock = ReadersWriter()
         self._is_loaded = False
         self._references = References()
         self._mark = Mark()  # how far the references follow the store
@@ -509,45 +393,3 @@ def _database_in(folder: Path) -> sa.URL:
     except OSError as error:
         raise StoreError(f"{folder}: no folder for a gallery: {error.strerror}") from error
     return sa.URL.create("sqlite", database=str(database))
-
-
-def _listed(evidence: Sequence[Evidence]) -> str:
-    return ", ".join(map(str, evidence)) or "no evidence"
-
-
-class _ReadersWriter:
-    """A lock that many readers share, or one writer has alone; a waiting writer goes first."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._readers = 0
-        self._writers_waiting = 0
-        self._is_writing = False
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_writing and not self._writers_waiting)
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with self._changed:
-            self._writers_waiting += 1
-            try:
-                self._changed.wait_for(lambda: not self._is_writing and not self._readers)
-                self._is_writing = True
-            finally:
-                self._writers_waiting -= 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._is_writing = False
-                self._changed.notify_all()

@@ -20,7 +20,8 @@ from common import options, print_table, write
 from rich.progress import track
 
 from abis.calibration import threshold_for_fpir
-from abis.gallery import Enrollment, Gallery
+from abis.gallery import Gallery
+from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Minutiae, Position, Template
 

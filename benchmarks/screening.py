@@ -24,7 +24,9 @@ import abis.gallery as gallery_module
 from abis.calibration import default_calibration, threshold_for_fpir
 from abis.comparison import FingerReferences
 from abis.evaluation.datasets import read_folder
-from abis.gallery import Enrollment, Gallery, Identification
+from abis.gallery import Gallery
+from abis.results import Identification
+from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Minutiae, Position, Template
 

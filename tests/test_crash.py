@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 from people import LEFT, RIGHT, face, finger, processes
 
-from abis.gallery import Enrollment, Gallery
-from abis.store import FIRST_ENCOUNTER, Mark, Store
+from abis.gallery import Gallery
+from abis.store import FIRST_ENCOUNTER, Enrollment, Mark, Store
 from abis.template import Template
 
 POOL: list[list[Template]] = [[finger(p, RIGHT), finger(p, LEFT), face(p)] for p in range(40)]

@@ -19,8 +19,9 @@ import abis.gallery as gallery_module
 from abis.calibration import default_calibration
 from abis.comparison import raw_scores
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
-from abis.gallery import Enrollment, Gallery
+from abis.gallery import Gallery
 from abis.screening import Kind, References
+from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Minutiae, Position, Template
 

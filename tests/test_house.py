@@ -34,18 +34,22 @@ ARROWS = {
     # a whole gallery
     "store": {"formats", "template", "errors"},
     "screening": {"comparison", "template"},
-    "gallery": {"store", "screening", "comparison", "calibration", "fusion", "template", "errors"},
+    "results": {"fusion", "template"},
+    "gallery": {
+        *("store", "screening", "comparison", "calibration", "fusion", "results", "locks"),
+        *("template", "errors"),
+    },
     # beside the way
     "evaluation": {"formats", "comparison", "calibration", "template", "errors"},
     "synthetic": {"template"},
     "drawing": {"template"},
     # on top
     "cli": {
-        *("gallery", "evaluation", "synthetic", "drawing"),
+        *("gallery", "results", "store", "evaluation", "synthetic", "drawing"),
         *("formats", "comparison", "calibration", "fusion", "template", "errors"),
     },
     "__main__": {"cli"},
-    "__init__": {"calibration", "errors", "formats", "fusion", "gallery", "template"},
+    "__init__": {"calibration", "errors", "formats", "fusion", "gallery", "results", "store", "template"},
 }
 """Which room may import which: all there are and no others. Rooms are modules and packages of abis."""
 

@@ -14,7 +14,8 @@ import typer
 from rich.table import Table
 
 from abis.cli.console import out, progress_bar, say
-from abis.gallery import Enrollment, Gallery
+from abis.gallery import Gallery
+from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template
 

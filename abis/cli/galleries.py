@@ -14,7 +14,9 @@ from abis.cli.arguments import Together, files_in, group_by_subject, read_all
 from abis.cli.console import NON_MATCH, Faults, describe, out, print_json, progress_bar
 from abis.errors import AbisError, AlreadyEnrolled, FormatError, NotEnrolled, StoreError, TemplateError
 from abis.fusion import Evidence
-from abis.gallery import Enrollment, Gallery, Identification
+from abis.gallery import Gallery
+from abis.results import Identification
+from abis.store import Enrollment
 from abis.template import Position
 
 __all__ = ["enroll", "identify", "info", "remove", "verify"]

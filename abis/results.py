@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gallery answers: small frozen records that print well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from abis.fusion import Evidence
+from abis.template import Position
+
+__all__ = ["Candidate", "GalleryInfo", "Identification", "Verification"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of the result of :meth:`Gallery.identify`.
+
+    Attributes:
+        rank: from 1.
+        subject_id: as enrolled.
+        score: log10 likelihood ratio, the sum over ``evidence``.
+        evidence: what each of the probe's positions says; none for what the subject lacks.
+    """
+
+    rank: int
+    subject_id: str
+    score: float
+    evidence: tuple[Evidence, ...]
+
+    def __str__(self) -> str:
+        return f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}  {_listed(self.evidence)}"
+
+
+@dataclass(frozen=True)
+class Identification(Sequence[Candidate]):
+    """Candidates, best first, equal scores in the order of subject_id; a sequence of them.
+
+    Attributes:
+        candidates: the rows.
+        compared: how many times a probe template was compared in full with a reference.
+        comparable: how many times it could have been: the number that ``exact=True`` looks at.
+        gallery_size: subjects in the gallery.
+        threshold: log10 likelihood ratio below which nothing is listed, or None.
+    """
+
+    candidates: tuple[Candidate, ...]
+    compared: int
+    comparable: int
+    gallery_size: int
+    threshold: float | None
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
+        return self.candidates[index]
+
+    def __str__(self) -> str:
+        lines = [f"{'rank':>4}  {'subject':20}  {'score':>6}  evidence", *map(str, self.candidates)]
+        if not self.candidates:
+            limit = "" if self.threshold is None else f" with a score of {self.threshold:.1f} or more"
+            lines = [f"no candidate{limit}"]
+        lines.append(
+            f"{self.compared:,} of {self.comparable:,} comparable references compared in full; "
+            f"{self.gallery_size:,} subjects"
+        )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The result of :meth:`Gallery.verify`; true where it is a match.
+
+    Attributes:
+        match: the decision: there is evidence, and its score reaches the threshold.
+        score: log10 likelihood ratio, the sum over ``evidence``; 0 where there is none.
+        threshold: that the false match rate asked for stands for.
+        evidence: what each of the probe's positions says; none for what the subject lacks.
+    """
+
+    match: bool
+    score: float
+    threshold: float
+    evidence: tuple[Evidence, ...]
+
+    def __bool__(self) -> bool:
+        return self.match
+
+    def __str__(self) -> str:
+        decision = "match" if self.match else "non-match"
+        why = _listed(self.evidence)
+        return f"{decision}: score {self.score:.1f}, threshold {self.threshold:.1f} ({why})"
+
+
+@dataclass(frozen=True)
+class GalleryInfo:
+    """What a gallery holds and takes.
+
+    Attributes:
+        subjects: enrolled now.
+        encounters: of all subjects.
+        templates: by position.
+        memory_bytes: of the references loaded, 0 before they are.
+        disk_bytes: of the database's files; None where a server keeps them.
+        change: number of the last change.
+        schema_version: of the store.
+    """
+
+    subjects: int
+    encounters: int
+    templates: Mapping[Position, int]
+    memory_bytes: int
+    disk_bytes: int | None
+    change: int
+    schema_version: int
+
+
+def _listed(evidence: Sequence[Evidence]) -> str:
+    return ", ".join(map(str, evidence)) or "no evidence"
