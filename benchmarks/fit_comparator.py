@@ -2,8 +2,8 @@
 """Refits the weights of the fingerprint score, and shows each data set by weights that never saw it.
 
 The terms come from the comparator itself, by way of ``abis.comparison.explain``; the score is the one written
-out in ``cpp/score.cpp``. Copy the weights printed last into ``cpp/parameters.h`` (kScoreOffset,
-kScoreOfBalance, kScoreOfRotation), rebuild, and refit the calibration after it (``fit_calibration.py``).
+out in ``cpp/score.cpp``. Copy the weights printed last into ``cpp/parameters.h``, rebuild, and refit the
+calibration after it (``fit_calibration.py``).
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from abis.evaluation import ErrorRates
 from abis.evaluation.datasets import read_folder
 from abis.template import Minutiae
 
-# Of cpp/parameters.h: kOverlapPrior, kMostRotation, and the bounds, each an offset and a slope.
+# Of cpp/parameters.h: kOverlapPrior, kMostRotation, kVoteBound and its slope, kRelaxationBoundSlope.
 OVERLAP_PRIOR = 10
 MOST_ROTATION = 0.25
-VOTE_BOUND = (2, 2.3)
-RELAXATION_BOUND = (0.3, 150)
+VOTE_BOUND = (2.5, 2.5)
+RELAXATION_BOUND = 8000
+WEIGHTS = ("kScoreOffset", "kScoreOfSupport", "kScoreOfMissed", "kScoreOfRotation")
 
 Floats = npt.NDArray[np.float64]
 
 
 class Set(NamedTuple):
-    """All pairs of a data set: the score's two terms (pairs, 2), its upper bound, and which are mated."""
+    """All pairs of a data set: 1 and the score's terms (pairs, 4), its upper bound, and which are mated."""
 
     terms: Floats
     bound: Floats
@@ -49,8 +50,8 @@ def main() -> None:
     for extractor in EXTRACTORS:
         mated, non_mated, eers = [], [], []
         for name in SETS:
-            pairs, (balance, rotation, offset) = data[extractor, name], weights[name]
-            score = np.minimum(pairs.terms @ np.array([balance, rotation]) + offset, pairs.bound)
+            pairs = data[extractor, name]
+            score = np.minimum(pairs.terms @ weights[name], pairs.bound)
             mated.append(score[pairs.mated])
             non_mated.append(score[~pairs.mated])
             eers.append(ErrorRates(mated[-1], non_mated[-1]).eer)
@@ -70,9 +71,9 @@ def main() -> None:
         rows,
         note="Pooled but for the first column. The comparator's other constants were chosen on all sets.",
     )
-    balance, rotation, offset = fit(data)
-    print(f"kScoreOffset = {offset:.3f}, kScoreOfBalance = {balance:.3f}, kScoreOfRotation = {rotation:.3f}")
-    figures |= {"score_offset": offset, "score_of_balance": balance, "score_of_rotation": rotation}
+    found_on_all = dict(zip(WEIGHTS, fit(data).tolist(), strict=True))
+    print(*(f"{name} = {weight:.3f}" for name, weight in found_on_all.items()), sep=", ")
+    figures |= found_on_all
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -84,27 +85,26 @@ def terms(extractor: str, name: str) -> Set:
         assert isinstance(a.template, Minutiae)
         assert isinstance(b.template, Minutiae)
         t = explain(a.template, b.template).terms
-        found.append(
-            (t["balance"] / np.sqrt(t["overlapping"] + OVERLAP_PRIOR), min(t["rotation"], MOST_ROTATION))
-        )
+        chance = np.sqrt(t["overlapping"] + OVERLAP_PRIOR)
+        rotation = min(t["rotation"], MOST_ROTATION)
+        found.append((1.0, t["support"] / chance, t["missed"] / chance, rotation))
         by_votes = VOTE_BOUND[0] + VOTE_BOUND[1] * t["votes"]
-        bound.append(min(by_votes, RELAXATION_BOUND[0] + RELAXATION_BOUND[1] * t["relaxation"]))
+        bound.append(min(by_votes, RELAXATION_BOUND * t["relaxation"]))
         mated.append(a.finger == b.finger)
     return Set(np.array(found), np.array(bound), np.array(mated))
 
 
-def fit(data: dict[tuple[str, str], Set], *, leave_out: str | None = None) -> tuple[float, float, float]:
-    """Weights of balance and rotation, and the offset; mated and non-mated of each set weigh the same."""
+def fit(data: dict[tuple[str, str], Set], *, leave_out: str | None = None) -> Floats:
+    """(4,) weights as in WEIGHTS; mated and non-mated pairs of each set weigh the same."""
     used = [value for (_, name), value in data.items() if name != leave_out]
     weights = [np.where(s.mated, 1 / s.mated.sum(), 1 / (~s.mated).sum()) for s in used]
-    model = LogisticRegression(C=1e4, max_iter=1000)
+    model = LogisticRegression(C=1e4, max_iter=1000, fit_intercept=False)
     model.fit(
         np.concatenate([s.terms for s in used]),
         np.concatenate([s.mated for s in used]),
         sample_weight=300 * np.concatenate(weights),
     )
-    balance, rotation = model.coef_[0]
-    return float(balance), float(rotation), float(model.intercept_[0])
+    return np.asarray(model.coef_[0])
 
 
 if __name__ == "__main__":

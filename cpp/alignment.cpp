@@ -38,16 +38,16 @@ void anchor_on_seed(std::size_t seed, std::array<bool, kMaxCandidates>& in_group
     }
 }
 
-void anchor_on_pairing(const Roles& roles, Workspace& w) {
+void anchor_on_pairing(const Roles& roles, const Pairing& pairing, Workspace& w) {
     w.anchors.size = 0;
-    for (std::size_t p = 0; p < w.pairing.size; ++p) {
-        const auto [i, j] = w.pairing.pairs[p];
+    for (std::size_t p = 0; p < pairing.size; ++p) {
+        const auto [i, j] = pairing.pairs[p];
         const float similarity = similarity_of[w.similarity[i * roles.second.stride() + j]];
-        add_anchor(w, i, j, w.pairing.closeness[p] * (kAnchorBaseWeight + similarity));
+        add_anchor(w, i, j, pairing.closeness[p] * (kAnchorBaseWeight + similarity));
     }
 }
 
-void align(const Roles& roles, Angle rotation, Workspace& w) {
+void align(const Roles& roles, Angle rotation, Workspace& w, Alignment& alignment) {
     AnchorArrays& anchors = w.anchors;
     float sum = 0, from_x = 0, from_y = 0, to_x = 0, to_y = 0;
     for (std::size_t a = 0; a < anchors.size; ++a) {
@@ -71,7 +71,6 @@ void align(const Roles& roles, Angle rotation, Workspace& w) {
         along += w.anchor_weight[a] * (ux * vx + uy * vy);
         across += w.anchor_weight[a] * (ux * vy - uy * vx);
     }
-    Alignment& alignment = w.alignment;
     const float length = std::sqrt(along * along + across * across);
     alignment.cosine = length > 0 ? along / length : 1.0F;
     alignment.sine = length > 0 ? across / length : 0.0F;
@@ -79,15 +78,12 @@ void align(const Roles& roles, Angle rotation, Workspace& w) {
     const float shift_x = to_x - (alignment.cosine * from_x - alignment.sine * from_y);
     const float shift_y = to_y - (alignment.sine * from_x + alignment.cosine * from_y);
 
-    float squares = 0;
     for (std::size_t a = 0; a < anchors.size; ++a) {
         const float x = alignment.cosine * anchors.x[a] - alignment.sine * anchors.y[a] + shift_x;
         const float y = alignment.sine * anchors.x[a] + alignment.cosine * anchors.y[a] + shift_y;
         anchors.residual_x[a] = w.anchor_to_x[a] - x;
         anchors.residual_y[a] = w.anchor_to_y[a] - y;
-        squares += anchors.residual_x[a] * anchors.residual_x[a] + anchors.residual_y[a] * anchors.residual_y[a];
     }
-    alignment.residual = std::sqrt(squares / static_cast<float>(anchors.size));
 
     const std::size_t n = roles.first.size();
     for (std::size_t i = 0; i < n; ++i) {

@@ -12,10 +12,10 @@ namespace abis {
 void anchor_on_seed(std::size_t seed, std::array<bool, parameters::kMaxCandidates>& in_group, Workspace& workspace);
 
 // The anchors of the next round: the pairs found by the last one.
-void anchor_on_pairing(const Roles& roles, Workspace& workspace);
+void anchor_on_pairing(const Roles& roles, const Pairing& pairing, Workspace& workspace);
 
 // Moves and bends the first template by the anchors; `rotation` is where their directions point.
-void align(const Roles& roles, Angle rotation, Workspace& workspace);
+void align(const Roles& roles, Angle rotation, Workspace& workspace, Alignment& alignment);
 
 // The mean rotation from first to second over the pairs' directions.
 Angle mean_rotation(const Roles& roles, const Pairing& pairing);

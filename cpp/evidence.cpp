@@ -48,10 +48,9 @@ struct PairPeak {
 // Minutiae of the second template around (x, y) whose direction would fit.
 std::size_t background(const Roles& roles, const Workspace& w, float x, float y, Angle direction) {
     const std::size_t m = roles.second.size();
-    const float* begin = w.second.x;
-    auto j = static_cast<std::size_t>(std::lower_bound(begin, begin + m, x - kBackgroundRadius) - begin);
     std::size_t count = 0;
-    for (; j < m && w.second.x[j] <= x + kBackgroundRadius; ++j) {
+    for (std::size_t j = w.second_columns.first_from(x - kBackgroundRadius);
+         j < m && w.second.x[j] <= x + kBackgroundRadius; ++j) {
         const float dx = x - w.second.x[j], dy = y - w.second.y[j];
         const float turn = static_cast<float>(angle_difference(direction, roles.second.direction()[j]));
         count += (dx * dx + dy * dy <= kBackgroundRadius * kBackgroundRadius) &
@@ -65,23 +64,20 @@ std::size_t background(const Roles& roles, const Workspace& w, float x, float y,
 void gather_candidate_evidence(const Roles& roles, const Workspace& w, Evidence& e) {
     const Candidates& c = w.candidates;
     const std::size_t wanted = leading_candidates(roles.first.size()), taken = std::min(wanted, c.size);
-    float relaxation = 0, local = 0;
-    for (std::size_t k = 0; k < taken; ++k) {
-        relaxation += c.support[c.by_support[k]];
-        local += c.similarity[k];  // candidates stand in the order of similarity
-    }
-    e.relaxation = relaxation / static_cast<float>(wanted);
-    e.local = local / static_cast<float>(wanted);
+    float support = 0;
+    for (std::size_t k = 0; k < taken; ++k) support += c.support[c.by_support[k]];
+    // The more pairs there are, the better the best of them are by chance.
+    const auto pairs = static_cast<float>(roles.first.size() * roles.second.size());
+    e.relaxation = support / static_cast<float>(wanted) / std::sqrt(pairs + kRelaxationPrior);
 }
 
-void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e) {
+void gather_pairing_evidence(const Roles& roles, const Workspace& w, const Attempt& attempt, Evidence& e) {
     static const PairPeak peak;
-    const Alignment& alignment = w.alignment;
-    const Pairing& pairing = w.pairing;
+    const auto& [alignment, pairing] = attempt;
     const std::size_t n = roles.first.size(), m = roles.second.size(), stride = roles.second.stride();
     const Hull first_hull(alignment.moved.x, alignment.moved.y, n, kOverlapMargin);
 
-    float support = 0, balance = 0, missed = 0, overlapping = 0, similarity_sum = 0, kinds = 0;
+    float support = 0, missed = 0, overlapping = 0;
     for (std::size_t i = 0; i < n; ++i) {
         const float x = alignment.moved.x[i], y = alignment.moved.y[i];
         const float own = roles.first.reliability()[i] * 0.01F;
@@ -100,13 +96,9 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e
                                 (dx * dx + dy * dy) * (0.5F / (kPositionSigma * kPositionSigma)) -
                                 turn * turn * (0.5F / (kDirectionSigma * kDirectionSigma)) +
                                 kSimilarityGain * (similarity - kExpectedSimilarity);
-        const float other = roles.second.reliability()[j] * 0.01F, both = std::sqrt(own * other);
-        support += both * std::max(log_ratio, 0.0F);
-        balance += both * std::max(log_ratio, kMostAgainst);
+        const float other = roles.second.reliability()[j] * 0.01F;
+        support += std::sqrt(own * other) * std::max(log_ratio, 0.0F);
         overlapping += own + other;
-        similarity_sum += similarity;
-        const std::uint8_t kind = roles.first.kind()[i], other_kind = roles.second.kind()[j];
-        if (kind != 0 && other_kind != 0) kinds += kind == other_kind ? 1.0F : -1.0F;
     }
     for (std::size_t j = 0; j < m; ++j) {
         if (pairing.partner_of_second[j] < 0 && first_hull.contains(w.second.x[j], w.second.y[j])) {
@@ -115,13 +107,9 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, Evidence& e
     }
     e.pairs = static_cast<float>(pairing.size);
     e.support = support;
-    e.balance = balance - kMissCost * missed;
     e.missed = missed;
     e.overlapping = overlapping + missed;
     e.rotation = std::fabs(static_cast<float>(angle_difference(alignment.rotation, 0))) / 256.0F;
-    e.residual = alignment.residual;
-    e.similarity = similarity_sum;
-    e.kinds = kinds;
 }
 
 float merit(const Evidence& evidence) { return evidence.support - kSelectionMissCost * evidence.missed; }

@@ -15,8 +15,8 @@ Explanation explain(const RawTemplate& probe, const RawTemplate& reference) {
     const Comparison comparison =
         compare(prepared_probe.view(), prepared_reference.view(), -std::numeric_limits<float>::infinity(), *workspace);
     Explanation result{comparison.evidence, comparison.score, {}};
-    for (std::size_t p = 0; p < workspace->best_pairing.size; ++p) {
-        const auto [first, second] = workspace->best_pairing.pairs[p];
+    for (std::size_t p = 0; comparison.pairing != nullptr && p < comparison.pairing->size; ++p) {
+        const auto [first, second] = comparison.pairing->pairs[p];
         result.pairs.push_back(
             {probe_order[comparison.swapped ? second : first], reference_order[comparison.swapped ? first : second]});
     }

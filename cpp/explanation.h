@@ -11,19 +11,14 @@
 
 namespace abis {
 
-inline constexpr std::array<std::pair<const char*, float Evidence::*>, 12> kEvidenceTerms = {{
+inline constexpr std::array<std::pair<const char*, float Evidence::*>, 7> kEvidenceTerms = {{
     {"pairs", &Evidence::pairs},
     {"support", &Evidence::support},
-    {"balance", &Evidence::balance},
     {"missed", &Evidence::missed},
     {"overlapping", &Evidence::overlapping},
-    {"relaxation", &Evidence::relaxation},
-    {"local", &Evidence::local},
     {"rotation", &Evidence::rotation},
-    {"residual", &Evidence::residual},
-    {"similarity", &Evidence::similarity},
+    {"relaxation", &Evidence::relaxation},
     {"votes", &Evidence::votes},
-    {"kinds", &Evidence::kinds},
 }};
 
 struct Explanation {

@@ -11,10 +11,11 @@ namespace abis {
 struct Comparison {
     Evidence evidence;
     float score;
-    bool swapped;  // the workspace's pairs name minutiae of reference and probe
+    const Pairing* pairing;  // the best one found, in the workspace until its next use; null where none was tried
+    bool swapped;            // its pairs name minutiae of reference and probe
 };
 
-// Compares two prepared templates; symmetric to the bit. The workspace keeps the best pairing.
+// Compares two prepared templates; symmetric to the bit.
 //
 // A score below the cutoff is not worked out: what is returned for it lies between it and the cutoff. A score
 // of at least the cutoff does not depend on the cutoff.

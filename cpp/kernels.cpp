@@ -9,6 +9,10 @@ namespace abis {
         TARGET static void similarities(const PreparedView& first, const PreparedView& second, std::uint8_t* out) {   \
             body::similarities<HAS_POPCOUNT>(first, second, out);                                                     \
         }                                                                                                             \
+        TARGET static void row_maxima(const std::uint8_t* similarity, std::size_t rows, std::size_t stride,           \
+                                      std::uint8_t* most) {                                                           \
+            body::row_maxima(similarity, rows, stride, most);                                                         \
+        }                                                                                                             \
         TARGET static void compatibilities(const CandidateArrays& candidates, std::size_t n, float* out) {            \
             body::compatibilities(candidates, n, out);                                                                \
         }                                                                                                             \
@@ -24,7 +28,7 @@ namespace abis {
                                         const std::int64_t* which, std::size_t count, std::size_t d, float* scores) { \
             body::dot_products(probe, rows, stride, which, count, d, scores);                                         \
         }                                                                                                             \
-        static constexpr Kernels table{similarities, compatibilities, relax, bend, dot_products};                     \
+        static constexpr Kernels table{similarities, row_maxima, compatibilities, relax, bend, dot_products};         \
     }
 
 namespace {

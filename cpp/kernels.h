@@ -36,6 +36,8 @@ struct AnchorArrays {
 struct Kernels {
     // similarity[i * second.stride() + j] for all pairs, as bytes that similarity_of reads.
     void (*similarities)(const PreparedView& first, const PreparedView& second, std::uint8_t* similarity);
+    // most[i], the largest of row i's `stride` bytes, a multiple of kLanes.
+    void (*row_maxima)(const std::uint8_t* similarity, std::size_t rows, std::size_t stride, std::uint8_t* most);
     // compatibility[a * kMaxCandidates + b] in [0, 1] for all a, b below n.
     void (*compatibilities)(const CandidateArrays& candidates, std::size_t n, float* compatibility);
     // One round: next[a] = support[a] / 2 + gain * sum over b of compatibility[a][b] * support[b].
@@ -93,6 +95,18 @@ ABIS_INLINE void similarities(const PreparedView& first, const PreparedView& sec
                 static_cast<float>(2 * static_cast<std::int32_t>(common[j])) / (own_bits + static_cast<float>(bits[j]));
             row[j] = static_cast<std::uint8_t>(static_cast<std::int32_t>(shared * kSharedScale + kSharedOffset));
         }
+    }
+}
+
+ABIS_INLINE void row_maxima(const std::uint8_t* similarity, std::size_t rows, std::size_t stride, std::uint8_t* most) {
+    for (std::size_t i = 0; i < rows; ++i) {
+        const std::uint8_t* row = similarity + i * stride;
+        std::uint8_t lanes[kLanes] = {}, largest = 0;
+        for (std::size_t j = 0; j < stride; j += kLanes) {
+            for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] = std::max(lanes[lane], row[j + lane]);
+        }
+        for (const std::uint8_t lane : lanes) largest = std::max(largest, lane);
+        most[i] = largest;
     }
 }
 

@@ -10,18 +10,15 @@ namespace abis {
 
 using namespace parameters;
 
-void pair_minutiae(const Roles& roles, Workspace& w) {
+void pair_minutiae(const Roles& roles, const Alignment& alignment, Workspace& w, Pairing& pairing) {
     const std::size_t n = roles.first.size(), m = roles.second.size(), stride = roles.second.stride();
-    const Alignment& alignment = w.alignment;
     const Angle *first_direction = roles.first.direction(), *second_direction = roles.second.direction();
     const float *second_x = w.second.x, *second_y = w.second.y;
     std::size_t found = 0;
     for (std::size_t i = 0; i < n; ++i) {
         const float x = alignment.moved.x[i], y = alignment.moved.y[i];
         const auto direction = static_cast<Angle>(first_direction[i] + alignment.rotation);
-        // Minutiae are sorted by x, so those within reach are neighbours in the array.
-        const auto begin =
-            static_cast<std::size_t>(std::lower_bound(second_x, second_x + m, x - kPairingDistance) - second_x);
+        const std::size_t begin = w.second_columns.first_from(x - kPairingDistance);
         for (std::size_t j = begin; j < m && second_x[j] <= x + kPairingDistance; ++j) {
             const float dx = x - second_x[j], dy = y - second_y[j];
             const float distance2 = (dx * dx + dy * dy) * (1 / (kPairingDistance * kPairingDistance));
@@ -40,7 +37,6 @@ void pair_minutiae(const Roles& roles, Workspace& w) {
                   if (a.merit != b.merit) return a.merit > b.merit;
                   return a.pair.first != b.pair.first ? a.pair.first < b.pair.first : a.pair.second < b.pair.second;
               });
-    Pairing& pairing = w.pairing;
     pairing.size = 0;
     pairing.merit = 0;
     std::fill_n(pairing.partner_of_first.begin(), n, std::int16_t{-1});

@@ -7,6 +7,6 @@
 namespace abis {
 
 // Pairs minutiae that lie within kPairingDistance and kPairingAngle, the closest and most similar first.
-void pair_minutiae(const Roles& roles, Workspace& workspace);
+void pair_minutiae(const Roles& roles, const Alignment& alignment, Workspace& workspace, Pairing& pairing);
 
 }  // namespace abis

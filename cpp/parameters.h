@@ -29,10 +29,13 @@ inline constexpr float kSectorSigma = degrees_to_units(32);  // units of 1/256 t
 inline constexpr float kCellThreshold = 0.007F;              // contribution per square pixel that sets a bit
 inline constexpr int kLeastNeighbours = 2;                   // fewer make no descriptor
 
+// --- Similarity as a byte ---------------------------------------------------------------------------------
+inline constexpr float kMiddleShare = 0.48F;  // bits in common that byte 128 stands for; all in common are 255
+
 // --- Votes [fit] -----------------------------------------------------------------------------------------
-inline constexpr float kVoteShare = 0.48F;  // bits in common from which a pair of minutiae votes
-inline constexpr int kVoteBins = 32;        // of rotation
-inline constexpr float kVotePrior = 50;     // pairs: keeps a lucky vote between tiny templates small [fit]
+inline constexpr float kVoteShare = 0.364F;  // bits in common from which a pair of minutiae votes
+inline constexpr int kVoteBins = 32;         // of rotation
+inline constexpr float kVotePrior = 50;      // pairs: keeps a lucky vote between tiny templates small [fit]
 
 // --- Relaxation [MCC, section 4.2, with rational in place of logistic tolerances] ----------------------
 inline constexpr std::size_t kMaxCandidates = 64;                 // pairs that enter the relaxation
@@ -62,7 +65,7 @@ inline constexpr float kElasticStiffness = 0.7F;  // pairs' worth of pull toward
 inline constexpr float kPairingDistance = 15;                 // pixels
 inline constexpr float kPairingAngle = degrees_to_units(28);  // 1/256 turn
 inline constexpr float kPairingBaseMerit = 0.5F;              // of a pair whose surroundings look nothing alike
-inline constexpr float kOverlapMargin = 20;                   // pixels around the convex hull
+inline constexpr float kOverlapMargin = 12;                   // pixels around the convex hull
 inline constexpr float kBackgroundPrior = 0.2F;               // minutiae, where none is counted
 
 // --- Evidence [fit] --------------------------------------------------------------------------------------
@@ -71,19 +74,19 @@ inline constexpr float kDirectionSigma = degrees_to_units(10);    // 1/256 turn,
 inline constexpr float kFoundAgain = 0.75F;                       // share of minutiae found in both prints
 inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: where chance density is counted
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
-inline constexpr float kSimilarityGain = 8;                       // natural log units per unit of similarity
+inline constexpr float kSimilarityGain = 10;                      // natural log units per unit of similarity
 inline constexpr float kExpectedSimilarity = 0.45F;               // of a pair, at which it says nothing
-inline constexpr float kMostAgainst = -1;                         // natural log units: what the worst pair can say
-inline constexpr float kMissCost = 0.4F;                          // natural log units for a minutia left alone
-inline constexpr float kSelectionMissCost = 0.25F;                // likewise, in the choice among alignments
+inline constexpr float kSelectionMissCost = 0.25F;                // natural log units, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -2.07F;
-inline constexpr float kScoreOfBalance = 1.63F;    // of balance by the root of the overlap
-inline constexpr float kOverlapPrior = 10;         // minutiae
-inline constexpr float kScoreOfRotation = -12.4F;  // a turn
-inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
-inline constexpr float kVoteBound = 2, kVoteBoundSlope = 2.3F;                // see bound_by_votes
-inline constexpr float kRelaxationBound = 0.3F, kRelaxationBoundSlope = 150;  // see bound_by_relaxation
+inline constexpr float kScoreOffset = -4.26F;
+inline constexpr float kScoreOfSupport = 2.04F;   // of support by the root of the overlap
+inline constexpr float kScoreOfMissed = -0.445F;  // of missed minutiae by the root of the overlap
+inline constexpr float kOverlapPrior = 10;        // minutiae
+inline constexpr float kScoreOfRotation = -9.8F;  // a turn
+inline constexpr float kMostRotation = 0.25F;     // turns: from here on one rotation is as rare as another
+inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_by_votes
+inline constexpr float kRelaxationBoundSlope = 8000;               // see bound_by_relaxation
+inline constexpr float kRelaxationPrior = 200;                     // pairs, likewise
 
 }  // namespace abis::parameters

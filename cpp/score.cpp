@@ -12,12 +12,13 @@ using namespace parameters;
 
 // Chance adds up with the root of the minutiae that could pair; fingers are rarely presented turned.
 float score(const Evidence& e) {
-    return kScoreOffset + kScoreOfBalance * (e.balance / std::sqrt(e.overlapping + kOverlapPrior)) +
+    return kScoreOffset +
+           (kScoreOfSupport * e.support + kScoreOfMissed * e.missed) / std::sqrt(e.overlapping + kOverlapPrior) +
            kScoreOfRotation * std::min(e.rotation, kMostRotation);
 }
 
 float bound_by_votes(const Evidence& e) { return kVoteBound + kVoteBoundSlope * e.votes; }
 
-float bound_by_relaxation(const Evidence& e) { return kRelaxationBound + kRelaxationBoundSlope * e.relaxation; }
+float bound_by_relaxation(const Evidence& e) { return kRelaxationBoundSlope * e.relaxation; }
 
 }  // namespace abis

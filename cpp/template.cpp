@@ -14,11 +14,24 @@ namespace {
 
 constexpr std::uint8_t kNoQuality = 255;
 
-std::int16_t scaled(std::uint16_t pixels, int resolution) {
-    const float at_500_dpi =
-        static_cast<float>(pixels) * (parameters::kPixelsPerCentimetre / static_cast<float>(resolution));
-    return static_cast<std::int16_t>(std::lround(std::min(at_500_dpi, 32767.0F)));
-}
+// Places are counted from the middle of all, so that rounding does not depend on where the finger lay.
+class Scale {
+public:
+    Scale(const std::uint16_t* pixels, std::size_t n, int resolution)
+        : half_(parameters::kPixelsPerCentimetre / static_cast<float>(2 * resolution)) {
+        if (n == 0) return;
+        const auto [least, most] = std::minmax_element(pixels, pixels + n);
+        twice_middle_ = *least + *most;
+    }
+    std::int16_t operator()(std::uint16_t pixels) const {
+        const float at_500_dpi = static_cast<float>(2 * pixels - twice_middle_) * half_;
+        return static_cast<std::int16_t>(std::lround(std::clamp(at_500_dpi, -32767.0F, 32767.0F)));
+    }
+
+private:
+    float half_;
+    int twice_middle_ = 0;
+};
 
 // Extractors disagree on what a quality of 60 means, so each minutia is held against its own template.
 std::uint8_t reliable_quality(const RawTemplate& raw) {
@@ -41,12 +54,13 @@ std::uint8_t reliability(std::uint8_t quality, std::uint8_t reliable) {
 
 std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>* order) {
     const std::uint8_t reliable = reliable_quality(raw);
+    const Scale scaled_x(raw.x, raw.n, raw.resolution_x), scaled_y(raw.y, raw.n, raw.resolution_y);
     std::vector<Minutia> minutiae(raw.n);
     for (std::size_t i = 0; i < raw.n; ++i) {
         const float units = degrees_to_units(raw.direction[i]);
         minutiae[i] = {
-            .x = scaled(raw.x[i], raw.resolution_x),
-            .y = static_cast<std::int16_t>(-scaled(raw.y[i], raw.resolution_y)),
+            .x = scaled_x(raw.x[i]),
+            .y = static_cast<std::int16_t>(-scaled_y(raw.y[i])),
             .direction = static_cast<Angle>(std::lround(units)),
             .kind = static_cast<Kind>(raw.kind[i]),
             .reliability = reliability(raw.quality[i], reliable),

@@ -13,7 +13,7 @@ namespace abis {
 enum class Kind : std::uint8_t { other = 0, ending = 1, bifurcation = 2 };
 
 struct Minutia {
-    std::int16_t x, y;  // pixels at 500 dpi; y grows upwards, unlike on the image
+    std::int16_t x, y;  // pixels at 500 dpi from the middle of all minutiae; y grows upwards, unlike on the image
     Angle direction;    // anticlockwise from the x axis
     Kind kind;
     std::uint8_t reliability;  // 0 to 100 %: its quality against that of the template's better ones

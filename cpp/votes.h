@@ -6,9 +6,9 @@
 
 namespace abis {
 
-// The most similarity that pairs of one rotation, give or take a bin, add up to, each counted by how far its
-// byte exceeds kVoteByte; divided by the root of the number of pairs, with which
-// what chance adds up to grows.
+// Each minutia of the first template votes for the turn to its most similar one in the second, by how far their
+// similarity exceeds kVoteByte. The most that one turn, give or take a bin, is given; over the number of pairs to the
+// power of 3/4, with which what chance adds up to grows.
 float rotation_votes(const Roles& roles, const std::uint8_t* similarity);
 
 }  // namespace abis

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "columns.h"
 #include "kernels.h"
 #include "overlap.h"
 #include "prepared.h"
@@ -41,8 +42,13 @@ struct Pairing {
 struct Alignment {
     float cosine, sine;  // of the rotation
     Angle rotation;      // the same
-    float residual;      // pixels, root mean square over the anchors before bending
     Points moved;        // where the first template's minutiae come to lie
+};
+
+// One way the finger may have moved, and what then lies together.
+struct Attempt {
+    Alignment alignment;
+    Pairing pairing;
 };
 
 struct Candidates {
@@ -68,10 +74,9 @@ struct Workspace {
     std::array<float, AnchorArrays::kRoom> anchor_weight;
     std::array<float, AnchorArrays::kRoom> anchor_to_x, anchor_to_y;
     Hull second_hull;
-    Alignment alignment;
+    Columns second_columns;
     std::array<Offer, parameters::kMaxMinutiae * parameters::kMaxMinutiae> offers;  // room for every pair
-    Pairing pairing;
-    Pairing best_pairing;
+    std::array<Attempt, parameters::kMaxSeeds> attempts;
 };
 
 }  // namespace abis

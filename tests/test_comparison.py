@@ -144,7 +144,7 @@ def test_turning_both_prints_changes_little(turn: int) -> None:
             reference = make_impression(finger, np.random.default_rng(other_seed), turn=angle)
             scores.append(score(probe, reference))
     change = np.array(turned) / np.array(straight) - 1
-    assert np.quantile(np.abs(change), 0.9) < 0.1
+    assert np.quantile(np.abs(change), 0.9) < 0.12
     assert np.abs(change).max() < 0.5
 
 

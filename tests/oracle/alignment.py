@@ -32,12 +32,10 @@ class Alignment:
     Attributes:
         moved: (n, 2) where its minutiae come to lie, bent.
         rotation: 1/256 turn.
-        residual: pixels, root mean square over the anchors before bending.
     """
 
     moved: Floats
     rotation: int
-    residual: float
 
 
 def anchors_of_seed(
@@ -97,7 +95,7 @@ def align(first: Normalised, second: Normalised, anchors: Anchors, edges: Edges)
     turned = np.array([[c, -s], [s, c]])
     residual = target - ((source - source_centre) @ turned.T + target_centre)
     moved = (points - source_centre) @ turned.T + target_centre + bending(points, source, residual)
-    return Alignment(moved, angle_of(c, s, edges), float(np.sqrt((residual**2).sum(axis=1).mean())))
+    return Alignment(moved, angle_of(c, s, edges))
 
 
 def bending(points: Floats, anchors: Floats, residual: Floats) -> Floats:

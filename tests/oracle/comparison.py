@@ -13,16 +13,13 @@ from oracle.candidates import SUPPORT_ROUNDING, Candidates, find_candidates
 from oracle.constants import C
 from oracle.cylinders import cylinders
 from oracle.edges import Edges
-from oracle.evidence import Evidence, candidate_evidence, merit, pairing_evidence
+from oracle.evidence import Evidence, merit, pairing_evidence, relaxation
 from oracle.pairing import Pairing, pair_minutiae
 from oracle.score import bound, score
 from oracle.similarity import Words, rotation_votes, similarities
 from oracle.template import Normalised, normalise
 
-TERMS = (
-    *("pairs", "support", "balance", "missed", "overlapping", "relaxation"),
-    *("local", "rotation", "residual", "similarity", "votes", "kinds"),
-)
+TERMS = ("pairs", "support", "missed", "overlapping", "rotation", "relaxation", "votes")
 
 Prepared: TypeAlias = tuple[Normalised, Words]
 
@@ -51,7 +48,7 @@ def compare(probe: Minutiae, reference: Minutiae) -> Comparison:
         similarity = similarities(first_words, second_words)
         terms["votes"] = rotation_votes(first, second, similarity)
         candidates = find_candidates(first, second, similarity)
-        terms |= candidate_evidence(len(first), candidates)
+        terms["relaxation"] = relaxation(len(first), len(second), candidates)
         best, pairing = _best_hypothesis(first, second, similarity, candidates, edges)
         terms |= best
         total = min(score(terms), bound(terms))
@@ -66,13 +63,14 @@ def prepare(template: Minutiae) -> Prepared:
     return minutiae, cylinders(minutiae)
 
 
-def _rank(prepared: Prepared) -> tuple[int, bytes, tuple[int, ...], tuple[int, ...]]:
-    """The smaller template is the first; of two equally large ones, by content that no shift of the finger changes."""
+def _rank(prepared: Prepared) -> tuple[int, bytes]:
+    """The smaller template is the first; of two equally large ones, by content."""
     t, words = prepared
     padding = -len(t) % 8
     content = [np.pad(column.astype("<u8"), (0, padding)).tobytes() for column in words.T]
     content += [column.astype("u1").tobytes() for column in (t.direction, t.kind, t.reliability)]
-    return len(t), b"".join(content), tuple((t.x - t.x[:1]).tolist()), tuple((t.y - t.y[:1]).tolist())
+    content += [place.astype("<i2").tobytes() for place in (t.x, t.y)]
+    return len(t), b"".join(content)
 
 
 def _best_hypothesis(

@@ -17,15 +17,13 @@ from oracle.template import Normalised
 Evidence = dict[str, float]
 
 
-def candidate_evidence(smaller: int, candidates: Candidates) -> Evidence:
-    """Means over the first few candidates, before any alignment; absent ones say nothing [MCC, equation 23]."""
+def relaxation(smaller: int, larger: int, candidates: Candidates) -> float:
+    """The mean of the best candidates' support [MCC, equation 23], absent ones 0, by the root of the pairs."""
     growth = np.float32(C["kLeadingGrowth"]) * np.float32(smaller - C["kLeadingFrom"])
     wanted = np.float32(C["kFewestLeading"]) + growth
     leading = int(rounded(np.clip(wanted, C["kFewestLeading"], C["kMostLeading"])))
-    return {
-        "relaxation": float(candidates.support[candidates.by_support[:leading]].sum() / leading),
-        "local": float(candidates.similarity[:leading].sum() / leading),
-    }
+    mean = candidates.support[candidates.by_support[:leading]].sum() / leading
+    return float(mean / (smaller * larger + C["kRelaxationPrior"]) ** 0.5)
 
 
 def pairing_evidence(
@@ -50,19 +48,13 @@ def pairing_evidence(
         + C["kSimilarityGain"] * (alike - C["kExpectedSimilarity"])
     )
     both = np.sqrt(own * other)
-    kind, other_kind = first.kind[i], second.kind[j]
-    known = (kind != 0) & (other_kind != 0)
     missed = _missed(first, second, alignment.moved, pairing, edges)
     return {
         "pairs": len(i),
         "support": float((both * np.maximum(log_ratio, 0)).sum()),
-        "balance": float((both * np.maximum(log_ratio, C["kMostAgainst"])).sum() - C["kMissCost"] * missed),
         "missed": missed,
         "overlapping": float((own + other).sum() + missed),
         "rotation": abs(wrapped(alignment.rotation)) / 256,
-        "residual": alignment.residual,
-        "similarity": float(alike.sum()),
-        "kinds": float(np.where(kind == other_kind, 1, -1)[known].sum()),
     }
 
 

@@ -9,7 +9,8 @@ def score(evidence: Evidence) -> float:
     """What an alignment's evidence is worth."""
     return float(
         C["kScoreOffset"]
-        + C["kScoreOfBalance"] * evidence["balance"] / (evidence["overlapping"] + C["kOverlapPrior"]) ** 0.5
+        + (C["kScoreOfSupport"] * evidence["support"] + C["kScoreOfMissed"] * evidence["missed"])
+        / (evidence["overlapping"] + C["kOverlapPrior"]) ** 0.5
         + C["kScoreOfRotation"] * min(evidence["rotation"], C["kMostRotation"])
     )
 
@@ -17,4 +18,4 @@ def score(evidence: Evidence) -> float:
 def bound(evidence: Evidence) -> float:
     """The most that a comparison can score, by the votes and the candidates alone."""
     by_votes = C["kVoteBound"] + C["kVoteBoundSlope"] * evidence["votes"]
-    return min(by_votes, C["kRelaxationBound"] + C["kRelaxationBoundSlope"] * evidence["relaxation"])
+    return min(by_votes, C["kRelaxationBoundSlope"] * evidence["relaxation"])

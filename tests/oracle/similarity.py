@@ -34,11 +34,12 @@ def similarity_of(byte: npt.NDArray[np.uint8]) -> Floats:
 
 
 def rotation_votes(first: Normalised, second: Normalised, similarity: npt.NDArray[np.uint8]) -> float:
-    """How much similarity of pairs agrees on one rotation, give or take a bin, against chance."""
-    excess = np.maximum(similarity.astype(np.int64) - (int(C["kVoteByte"]) - 1), 0)
+    """How far the minutiae of the first, each with its most similar one, agree on a turn, give or take a bin."""
+    partner = similarity.argmax(axis=1)  # the first of equals
+    votes = np.maximum(similarity.max(axis=1).astype(np.int64) - (int(C["kVoteByte"]) - 1), 0)
     number = int(C["kVoteBins"])
     width = 256 // number
-    bin_ = (first.direction[:, None] - second.direction + width // 2) % 256 // width
-    bins = np.bincount(bin_.ravel(), weights=excess.ravel(), minlength=number)
+    bin_ = (first.direction - second.direction[partner] + width // 2) % 256 // width
+    bins = np.bincount(bin_, weights=votes, minlength=number)
     most = (np.roll(bins, 1) + 2 * bins + np.roll(bins, -1)).max()
-    return float(most / 2 / np.sqrt(similarity.size + C["kVotePrior"]))
+    return float(most / 2 / (similarity.size + C["kVotePrior"]) ** 0.75)

@@ -16,7 +16,7 @@ class Normalised:
     """Minutiae at 500 dpi, y upwards, sorted by x, y, direction, kind, reliability, place in the template.
 
     Attributes:
-        x, y: (n,) pixels.
+        x, y: (n,) pixels from the middle of all.
         direction: (n,) 1/256 turn.
         kind: (n,) codes of MinutiaKind.
         reliability: (n,) 0 to 100 %.
@@ -43,8 +43,12 @@ def normalise(raw: Minutiae) -> Normalised:
 
 
 def _scaled(pixels: npt.NDArray[np.uint16], resolution: int) -> Ints:
-    factor = np.float32(C["kPixelsPerCentimetre"]) / np.float32(resolution)
-    return rounded(np.minimum(pixels.astype(np.float32) * factor, np.float32(32767)))
+    """Pixels at 500 dpi from the middle of all."""
+    if not len(pixels):
+        return np.empty(0, np.int64)
+    half = np.float32(C["kPixelsPerCentimetre"]) / np.float32(2 * resolution)
+    twice = 2 * pixels.astype(np.int64) - (int(pixels.min()) + int(pixels.max()))
+    return rounded(np.clip(twice.astype(np.float32) * half, np.float32(-32767), np.float32(32767)))
 
 
 def _reliability(quality: npt.NDArray[np.uint8]) -> Ints:
