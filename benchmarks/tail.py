@@ -4,7 +4,7 @@
 Synthetic fingers of different subjects are compared in full numbers, with only scores above a cutoff worked
 out and the rest counted; beside them all real non-mated pairs of the FVC sets. A generalised Pareto
 distribution is fitted to the scores above a threshold (Pickands-Balkema-de Haan; maximum likelihood), and
-says what lies beyond the data.
+says what lies beyond the data. Intervals are by bootstrap over probe fingers: a finger's own scores are alike.
 """
 
 from __future__ import annotations
@@ -41,24 +41,25 @@ def main() -> None:
     exceeding, compared = synthetic(arguments.references, arguments.probes, arguments.seed)
     reports = [report("synthetic", exceeding, threshold=CUTOFF, compared=compared, seed=arguments.seed)]
     for extractor in EXTRACTORS:
-        scores = real(extractor)
+        fingers = real(extractor)
+        scores = np.concatenate(fingers)
         threshold = float(np.quantile(scores, 1 - REAL_SHARE))
-        tail = scores[scores >= threshold]
+        tails = [own[own >= threshold] for own in fingers]
         reports.append(
-            report(extractor, tail, threshold=threshold, compared=len(scores), seed=arguments.seed)
+            report(extractor, tails, threshold=threshold, compared=len(scores), seed=arguments.seed)
         )
     print_table(
         "raw score that a share of non-mated pairs reaches: counted, and by the fitted tail",
         ["pairs", "number", "highest", *(f"{fmr:.0e}" for fmr in FMRS), "shape"],
         [row for row, _ in reports],
-        note="[ ]: 95 % interval of the fit, bootstrap over its scores. -: fewer than ten pairs reach it.",
+        note="[ ]: 95 % interval of the fit, bootstrap over probe fingers. -: fewer than ten pairs reach it.",
     )
     figures = {name: value for _, own in reports for name, value in own.items()}
     write(arguments.json, figures, seed=arguments.seed)
 
 
-def synthetic(references: int, probes: int, seed: int) -> tuple[Floats, int]:
-    """Scores of at least CUTOFF between fingers of different subjects, and how many pairs there were."""
+def synthetic(references: int, probes: int, seed: int) -> tuple[list[Floats], int]:
+    """By probe, its scores of at least CUTOFF with other subjects' fingers; and how many pairs there were."""
     people = Population(seed=seed, fingers=(Position.RIGHT_INDEX,), face=False)
     packed = FingerReferences()
     packed.extend([t for _, (t,) in people.encounters(range(references)) if isinstance(t, Minutiae)])
@@ -69,12 +70,12 @@ def synthetic(references: int, probes: int, seed: int) -> tuple[Floats, int]:
         assert isinstance(probe, Minutiae)
         scores = packed.compare(probe, cutoff=CUTOFF)
         found.append(scores[scores >= CUTOFF].astype(np.float64))
-    return np.concatenate(found), references * probes
+    return found, references * probes
 
 
-def real(extractor: str) -> Floats:
-    """Scores of all non-mated pairs of the FVC sets, within each set."""
-    found = []
+def real(extractor: str) -> list[Floats]:
+    """By finger, the scores of all non-mated pairs of the FVC sets, within each set; each pair once."""
+    found: dict[str, list[Floats]] = {}
     for name in track(SETS, extractor):
         samples = read_folder(data_folder() / "fingerprints" / extractor / name).samples
         packed = FingerReferences()
@@ -86,17 +87,23 @@ def real(extractor: str) -> Floats:
             slots = np.array([j for a, j in pairs if a == i], np.int64)
             template = samples[i].template
             assert isinstance(template, Minutiae)
-            found.append(packed.compare(template, slots).astype(np.float64))
-    return np.concatenate(found)
+            scores = packed.compare(template, slots).astype(np.float64)
+            found.setdefault(f"{name} {samples[i].finger}", []).append(scores)
+    return [np.concatenate(scores) for scores in found.values()]
 
 
 def report(
-    name: str, tail: Floats, *, threshold: float, compared: int, seed: int
+    name: str, tails: list[Floats], *, threshold: float, compared: int, seed: int
 ) -> tuple[list[str], Figures]:
-    """One row of the table, and its figures."""
+    """One row of the table, and its figures; of scores above the threshold by probe finger."""
     rng = np.random.default_rng(seed)
+    tail = np.concatenate(tails)
     shape, scale = fit(tail - threshold)
-    resampled = [fit(rng.choice(tail, len(tail)) - threshold) for _ in range(BOOTSTRAPS)]
+    resampled = [
+        np.concatenate([tails[k] for k in rng.integers(len(tails), size=len(tails))])
+        for _ in range(BOOTSTRAPS)
+    ]
+    fits = [(len(r), *fit(r - threshold)) for r in resampled]
     figures: Figures = {
         f"pairs_{name}": compared,
         f"highest_raw_score_{name}": float(tail.max()),
@@ -110,10 +117,10 @@ def report(
         if reaching > len(tail):  # below the threshold
             row.append("-")
             continue
-        share = fmr * compared / len(tail)
-        fitted = threshold + float(genpareto.isf(share, shape, scale=scale))
+        reached = fmr * compared
+        fitted = threshold + float(genpareto.isf(reached / len(tail), shape, scale=scale))
         low, high = np.percentile(
-            [threshold + genpareto.isf(share, c, scale=s) for c, s in resampled], [2.5, 97.5]
+            [threshold + genpareto.isf(min(1, reached / n), c, scale=s) for n, c, s in fits], [2.5, 97.5]
         )
         counted = f"{ordered[reaching - 1]:.2f}" if reaching >= 10 else "-"
         row.append(f"{counted}, {fitted:.2f} [{low:.2f}, {high:.2f}]")
