@@ -97,7 +97,7 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, const Attem
                                 turn * turn * (0.5F / (kDirectionSigma * kDirectionSigma)) +
                                 kSimilarityGain * (similarity - kExpectedSimilarity);
         const float other = roles.second.reliability()[j] * 0.01F;
-        support += std::sqrt(own * other) * std::max(log_ratio, 0.0F);
+        support += std::sqrt(own * other) * std::clamp(log_ratio, 0.0F, kMostSupport);
         overlapping += own + other;
     }
     for (std::size_t j = 0; j < m; ++j) {

@@ -9,7 +9,7 @@ namespace abis {
 // All terms in natural log units or counts, each weighted by the minutiae's reliability where it says so.
 struct Evidence {
     float pairs = 0;        // paired minutiae
-    float support = 0;      // sum over pairs of what each says for one finger, where positive; weighted
+    float support = 0;      // sum over pairs of what each says for one finger, 0 to kMostSupport; weighted
     float missed = 0;       // minutiae in the overlap that have no partner; weighted
     float overlapping = 0;  // minutiae in the overlap, of both templates; weighted
     float rotation = 0;     // turns, 0 to 0.5

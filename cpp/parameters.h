@@ -76,15 +76,16 @@ inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: whe
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
 inline constexpr float kSimilarityGain = 10;                      // natural log units per unit of similarity
 inline constexpr float kExpectedSimilarity = 0.45F;               // of a pair, at which it says nothing
-inline constexpr float kSelectionMissCost = 0.25F;                // natural log units, in the choice among alignments
+inline constexpr float kMostSupport = 6;            // natural log units: two lucky pairs shall not make a match
+inline constexpr float kSelectionMissCost = 0.25F;  // natural log units, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -4.26F;
-inline constexpr float kScoreOfSupport = 2.04F;   // of support by the root of the overlap
-inline constexpr float kScoreOfMissed = -0.445F;  // of missed minutiae by the root of the overlap
-inline constexpr float kOverlapPrior = 10;        // minutiae
-inline constexpr float kScoreOfRotation = -9.8F;  // a turn
-inline constexpr float kMostRotation = 0.25F;     // turns: from here on one rotation is as rare as another
+inline constexpr float kScoreOffset = -4.24F;
+inline constexpr float kScoreOfSupport = 2.03F;    // of support by the root of the overlap
+inline constexpr float kScoreOfMissed = -0.45F;    // of missed minutiae by the root of the overlap
+inline constexpr float kOverlapPrior = 10;         // minutiae
+inline constexpr float kScoreOfRotation = -9.84F;  // a turn
+inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
 inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_by_votes
 inline constexpr float kRelaxationBoundSlope = 8000;               // see bound_by_relaxation
 inline constexpr float kRelaxationPrior = 200;                     // pairs, likewise

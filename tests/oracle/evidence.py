@@ -51,7 +51,7 @@ def pairing_evidence(
     missed = _missed(first, second, alignment.moved, pairing, edges)
     return {
         "pairs": len(i),
-        "support": float((both * np.maximum(log_ratio, 0)).sum()),
+        "support": float((both * np.clip(log_ratio, 0, C["kMostSupport"])).sum()),
         "missed": missed,
         "overlapping": float((own + other).sum() + missed),
         "rotation": abs(wrapped(alignment.rotation)) / 256,
