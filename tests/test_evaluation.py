@@ -28,7 +28,7 @@ from abis.evaluation import (
     write_scores,
 )
 from abis.evaluation.folder import compare_samples
-from abis.evaluation.intervals import bootstrap
+from abis.evaluation.bootstrap import bootstrap
 from abis.evaluation.protocols import all_pairs, fvc_pairs
 from abis.formats import Format, write
 from abis.template import Embedding, Minutiae

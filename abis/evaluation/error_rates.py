@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from abis.evaluation.scores import check_scores
+from abis.evaluation.scores import Scores, check_scores, separate
 
 __all__ = ["Det", "ErrorRates", "OperatingPoint", "equal_error_rate"]
 
@@ -22,6 +22,7 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _EXACT_POINTS = 4096  # up to so many scores a kind, a DET curve holds every distinct one
 _POINTS = 2048  # beyond, so many ranks, evenly spaced in their logarithm
+_PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,16 @@ class ErrorRates:
             check_scores(f"{name} score", scores)
             if len(scores) == 0:
                 raise ValueError(f"no {name} scores: an error rate needs both mated and non-mated ones")
-            object.__setattr__(self, name, np.sort(scores.astype(common, copy=False)))
+            scores = scores.astype(common, copy=False)
+            object.__setattr__(self, name, scores if _is_sorted(scores) else np.sort(scores))
+
+    @classmethod
+    def of(cls, scores: Scores) -> Self:
+        """Those of scores and subjects, in little more memory than a copy of the scores."""
+        mated, non_mated = separate(scores)
+        mated.sort()
+        non_mated.sort()
+        return cls(mated, non_mated)
 
     def fmr(self, threshold: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Part of the non-mated comparisons with a score at or above the threshold (or thresholds)."""
@@ -176,6 +186,12 @@ def equal_error_rate(fmr: npt.NDArray[np.float64], fnmr: npt.NDArray[np.float64]
         for at in (last_below, first_above)
     ]
     return np.asarray(np.minimum(*sums)[..., 0] / 2)
+
+
+def _is_sorted(scores: FloatArray) -> bool:
+    """Whether no score is below the one before it; in parts, for there may be very many."""
+    parts = (scores[start : start + _PART + 1] for start in range(0, len(scores), _PART))
+    return all(bool((part[:-1] <= part[1:]).all()) for part in parts)
 
 
 def _next_above(score: FloatArray) -> FloatArray:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FAILED", "Scores", "check_scores", "pooled"]
+__all__ = ["FAILED", "Scores", "check_scores", "pooled", "separate"]
 
 FAILED = -np.inf
 """The score of a comparison that could not be made: a non-match at every threshold."""
+
+
+_PART = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,20 @@ class Scores:
     def select(self, where: npt.NDArray[np.bool_]) -> Scores:
         """The comparisons where ``where``, an (n,) mask, is True."""
         return Scores(self.score[where], self.probe_subject[where], self.reference_subject[where])
+
+
+def separate(scores: Scores) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
+    """The mated and the non-mated scores, a copy of each in their order; in parts, for memory's sake."""
+    parts = [slice(start, start + _PART) for start in range(0, len(scores), _PART)]
+    masks = ((part, scores.probe_subject[part] == scores.reference_subject[part]) for part in parts)
+    mated = np.concatenate([scores.score[part][mask] for part, mask in masks] or [scores.score[:0]])
+    non_mated = np.empty(len(scores) - len(mated), scores.score.dtype)
+    done = 0
+    for part in parts:
+        chosen = scores.score[part][scores.probe_subject[part] != scores.reference_subject[part]]
+        non_mated[done : done + len(chosen)] = chosen
+        done += len(chosen)
+    return mated, non_mated
 
 
 def pooled(parts: Sequence[Scores]) -> Scores:

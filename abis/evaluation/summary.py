@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from abis.evaluation.bootstrap import bootstrap
 from abis.evaluation.error_rates import ErrorRates
-from abis.evaluation.intervals import Estimate, bootstrap
+from abis.evaluation.intervals import Estimate
 from abis.evaluation.scores import FAILED, Scores
 
 __all__ = ["Summary", "summarise"]
@@ -41,9 +42,8 @@ def summarise(scores: Scores, *, seed: int = 0) -> Summary:
     Raises:
         ValueError: where there is no mated or no non-mated comparison.
     """
-    mated = scores.mated
-    rates = ErrorRates(scores.score[mated], scores.score[~mated])
-    replicates = bootstrap(scores, seed=seed)
+    rates = ErrorRates.of(scores)
+    replicates = bootstrap(scores, seed=seed, rates=rates)
 
     def fnmr_at(fmr: float) -> Estimate:
         return Estimate(
