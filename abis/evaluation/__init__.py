@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error rates after ISO/IEC 19795-1, their intervals, protocols and data sets."""
+"""Error rates after ISO/IEC 19795-1, their intervals, protocols and data sets, and the report on them."""
 
 from abis.evaluation.datasets import DataSet, Failure, Sample, read_folder
+from abis.evaluation.embeddings import evaluate_embeddings
 from abis.evaluation.error_rates import Det, ErrorRates, OperatingPoint
+from abis.evaluation.findings import Findings
 from abis.evaluation.fitting import TrainingScores, fit
 from abis.evaluation.folder import Evaluation, evaluate_folder
+from abis.evaluation.identification import Identification, Searches, measure_identification, search
 from abis.evaluation.intervals import Estimate, mean_estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
-from abis.evaluation.score_files import write_scores
+from abis.evaluation.score_files import ScoreFile, evaluate_scores, read_scores, write_scores
 from abis.evaluation.scores import Scores, pooled
+from abis.evaluation.searches import evaluate_searches
 from abis.evaluation.summary import Summary, summarise
 
 __all__ = [
@@ -19,20 +23,30 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Failure",
+    "Findings",
+    "Identification",
     "LfwPairs",
     "OperatingPoint",
     "Sample",
+    "ScoreFile",
     "Scores",
+    "Searches",
     "Summary",
     "TrainingScores",
     "cllr",
+    "evaluate_embeddings",
     "evaluate_folder",
+    "evaluate_scores",
+    "evaluate_searches",
     "fit",
     "mean_estimate",
+    "measure_identification",
     "min_cllr",
     "pooled",
     "read_folder",
     "read_lfw_pairs",
+    "read_scores",
+    "search",
     "summarise",
     "ten_fold_accuracy",
     "write_scores",

@@ -159,7 +159,7 @@ def _place_all(scores: Scores, rates: ErrorRates, threshold: FloatArray) -> _Pla
     for _, own in shares[1:]:
         bulk += own
     one_by_one = [part for kept, _ in shares for part in kept]
-    present = bulk.any(axis=1)
+    present: npt.NDArray[np.bool_] = np.asarray(bulk.any(axis=1))
     for _, probe, reference in one_by_one:
         present[probe] = present[reference] = True
     return _Placed(present, one_by_one, bulk)

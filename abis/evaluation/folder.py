@@ -13,13 +13,15 @@ import numpy.typing as npt
 from abis.calibration import default_calibration
 from abis.comparison import FingerReferences, cosine
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
+from abis.evaluation.findings import Findings, Protocol, pairs_of
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
-from abis.evaluation.protocols import all_pairs, fvc_pairs
+from abis.evaluation.protocols import all_pairs, first_enrolled, fvc_pairs
 from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.summary import Summary, summarise
+from abis.evaluation.thresholds import promises
 from abis.template import Embedding, Minutiae, Template
 
-__all__ = ["Evaluation", "compare_samples", "evaluate_folder"]
+__all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ class Evaluation:
         all_against_all: error rates over all pairs.
         fvc_protocol: error rates over the pairs of ``fvc``.
         cllr, min_cllr: of the likelihood ratios over all pairs that could be compared, in bits.
+        seed: of the bootstrap.
     """
 
     data_set: DataSet
@@ -52,39 +55,48 @@ class Evaluation:
     fvc_protocol: Summary
     cllr: float
     min_cllr: float
+    seed: int
 
     def scores(self) -> Scores:
-        """Raw scores and fingers of all pairs."""
+        """Likelihood ratios and fingers of all pairs."""
         finger = finger_numbers(self.data_set.samples)
-        return Scores(self.raw, finger[self.probe], finger[self.reference])
+        return Scores(self.score, finger[self.probe], finger[self.reference])
+
+    def findings(self) -> Findings:
+        """Error rates under both protocols, of 1:N searches, and the worst pairs.
+
+        In the searches the first impression of every finger is enrolled and the others are probes, each
+        searched with and without its own finger in the gallery.
+        """
+        samples = self.data_set.samples
+        return Findings(
+            name=self.data_set.name,
+            compared=f"every two of {len(samples):,} samples",
+            unit="fingers",
+            samples=len(samples),
+            subjects=len({sample.finger for sample in samples}),
+            failures=self.data_set.failures,
+            ignored=self.data_set.ignored,
+            protocols=(
+                Protocol("all against all", self.all_against_all),
+                Protocol("FVC protocol", self.fvc_protocol),
+            ),
+            calibrated=True,
+            cllr=self.cllr,
+            min_cllr=self.min_cllr,
+            identification=first_enrolled(self.score, finger_numbers(samples), seed=self.seed),
+            worst=pairs_of(
+                [sample.name for sample in samples],
+                [sample.template for sample in samples],
+                lambda place: (int(self.probe[place]), int(self.reference[place])),
+                self.scores(),
+                self.all_against_all.rates,
+            ),
+        )
 
     def __str__(self) -> str:
         """A table for people."""
-        sides = (self.all_against_all, self.fvc_protocol)
-        fingers = len({sample.finger for sample in self.data_set.samples})
-        lines = [
-            f"{self.data_set.name}: {len(self.data_set.samples):,} samples of {fingers:,} fingers",
-            f"{len(self.data_set.failures):,} of them failed to be read",
-            f"{len(self.data_set.ignored):,} other files ignored",
-            "",
-            f"{'':22}{'all against all':>26}{'FVC protocol':>26}",
-        ]
-        rows = [
-            ("mated", *(f"{side.mated:,}" for side in sides)),
-            ("  of them failed", *(f"{side.mated_failed:,}" for side in sides)),
-            ("non-mated", *(f"{side.non_mated:,}" for side in sides)),
-            ("  of them failed", *(f"{side.non_mated_failed:,}" for side in sides)),
-            ("EER", *(str(side.eer) for side in sides)),
-            ("FMR100  (FMR <= 1 %)", *(str(side.fmr100) for side in sides)),
-            ("FMR1000 (FMR <= 0.1 %)", *(str(side.fmr1000) for side in sides)),
-            ("ZeroFMR (FMR = 0)", *(str(side.zero_fmr) for side in sides)),
-        ]
-        lines.extend(f"{name:22}{first:>26}{second:>26}" for name, first, second in rows)
-        lines.append("")
-        lines.append("FNMR at the FMR named; [ ]: 95 % interval by bootstrap over fingers.")
-        lines.append(f"Likelihood ratios: Cllr {self.cllr:.3f} bits, at best {self.min_cllr:.3f}.")
-        lines.extend(f"failed: {failure.name}: {failure.reason}" for failure in self.data_set.failures)
-        return "\n".join(lines)
+        return str(self.findings())
 
 
 def evaluate_folder(
@@ -132,7 +144,7 @@ def evaluate_folder(
     score = np.full(len(raw), FAILED)
     score[made] = default_calibration(kind).llr(raw[made])
 
-    scores = Scores(raw, finger[probe], finger[reference])
+    scores = Scores(score, finger[probe], finger[reference])
     return Evaluation(
         data_set=data_set,
         probe=probe,
@@ -141,10 +153,11 @@ def evaluate_folder(
         fvc=fvc,
         raw=raw,
         score=score,
-        all_against_all=summarise(scores, seed=seed),
-        fvc_protocol=summarise(scores.select(fvc), seed=seed),
+        all_against_all=summarise(scores, seed=seed, promises=promises()),
+        fvc_protocol=summarise(scores.select(fvc), seed=seed, promises=promises()),
         cllr=cllr(score[made & mated], score[made & ~mated]),
         min_cllr=min_cllr(score[made & mated], score[made & ~mated]),
+        seed=seed,
     )
 
 
@@ -174,7 +187,7 @@ def compare_samples(
     """
     if len(probes) != len(references):
         raise ValueError(f"{len(probes)} probes but {len(references)} references")
-    compare = _comparator(references, threads)
+    compare = comparator(references, threads)
     total = len(probes) * (len(probes) - 1) // 2
     raw = np.full(total, FAILED, dtype=np.float32)
     has_reference = np.array([template is not None for template in references], dtype=bool)
@@ -191,7 +204,7 @@ def compare_samples(
     return raw
 
 
-def _comparator(
+def comparator(
     references: Sequence[Template | None], threads: int
 ) -> Callable[[Template, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
     """What compares a probe with the references of some slots; a slot is a place among those that are."""

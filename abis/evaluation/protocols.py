@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pairs are compared: the FVC protocol, all against all, and LFW's ten folds."""
+"""Which pairs are compared: the FVC protocol, all against all, 1:N, and LFW's ten folds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.errors import FormatError
+from abis.evaluation.identification import Identification, measure_identification, search
 from abis.evaluation.scores import check_scores
 
-__all__ = ["LfwPairs", "all_pairs", "fvc_pairs", "read_lfw_pairs", "ten_fold_accuracy"]
+__all__ = [
+    "LfwPairs",
+    "all_pairs",
+    "first_enrolled",
+    "fvc_pairs",
+    "pair_at",
+    "read_lfw_pairs",
+    "ten_fold_accuracy",
+]
 
 
 def all_pairs(samples: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -26,6 +36,22 @@ def all_pairs(samples: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32
     probe = np.repeat(before, samples - 1 - before)
     reference = np.concatenate([before[i + 1 :] for i in range(samples)] or [before])
     return probe, reference
+
+
+def pair_at(samples: int) -> Callable[[int], tuple[int, int]]:
+    """What gives the samples of the pair at a place of :func:`all_pairs`, without holding them all.
+
+    >>> pair_at(3)(2)
+    (1, 2)
+    """
+    before = np.arange(samples)
+    starts = before * samples - before * (before + 1) // 2
+
+    def samples_of(place: int) -> tuple[int, int]:
+        probe = int(np.searchsorted(starts[:-1], place, side="right")) - 1
+        return probe, probe + 1 + place - int(starts[probe])
+
+    return samples_of
 
 
 def fvc_pairs(
@@ -46,6 +72,35 @@ def fvc_pairs(
     first = np.zeros(len(finger), dtype=bool)
     first[np.unique(finger, return_index=True)[1]] = True
     return np.asarray((finger[probe] == finger[reference]) | (first[probe] & first[reference]))
+
+
+def first_enrolled(
+    score: npt.NDArray[np.floating[Any]], subject: npt.NDArray[np.integer[Any]], *, seed: int
+) -> Identification | None:
+    """1:N searches out of the scores of all pairs: the first sample of every subject is enrolled.
+
+    The other samples are probes. Each is searched twice: in the gallery, and in the gallery without its own
+    subject, where it stands for somebody who is not enrolled.
+
+    Args:
+        score: (pairs,) in the order of :func:`all_pairs`.
+        subject: (samples,) whose each sample is.
+        seed: of the bootstrap.
+
+    Returns:
+        The rates; None where there are fewer than two subjects, or no probes.
+    """
+    enrolled = np.sort(np.unique(subject, return_index=True)[1])
+    probes = np.setdiff1d(np.arange(len(subject)), enrolled)
+    if len(enrolled) < 2 or len(probes) == 0:
+        return None
+
+    def row(probe: int) -> npt.NDArray[np.floating[Any]]:
+        before, after = np.minimum(probe, enrolled), np.maximum(probe, enrolled)
+        return np.asarray(score[before * len(subject) - before * (before + 1) // 2 + after - before - 1])
+
+    searches = search(map(row, probes.tolist()), subject[probes], subject[enrolled], without_mate=True)
+    return measure_identification(searches, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

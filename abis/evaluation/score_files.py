@@ -25,11 +25,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from abis.calibration import Calibration
 from abis.errors import AbisError, FormatError
+from abis.evaluation.findings import Findings, Pair, assess, pairs_of
 from abis.evaluation.folder import Evaluation
 from abis.evaluation.scores import FAILED, Scores
 
-__all__ = ["ENDINGS", "ScoreFile", "read_scores", "write_scores"]
+__all__ = ["ENDINGS", "ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
 
 ENDINGS = (".csv", ".parquet", ".npz")
 
@@ -39,7 +41,8 @@ _SUBJECTS = ("probe_subject", "reference_subject")
 _SAMPLES = ("probe", "reference")
 _TRUTH = {"1": True, "0": False, "true": True, "false": False}
 
-Column: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
+Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
+Columns: TypeAlias = Mapping[str, Column]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,66 @@ def read_scores(path: Path, *, progress: Callable[[int, int], None] | None = Non
     return builder.finish()
 
 
+def evaluate_scores(
+    path: Path,
+    *,
+    calibration: Calibration | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
+    """The error rates of a score file.
+
+    Args:
+        path: see :func:`read_scores`.
+        calibration: turns its scores into log10 likelihood ratios; none is needed for files that abis wrote.
+        seed: of the bootstrap.
+        progress: as in :func:`read_scores`.
+
+    Raises:
+        FormatError, AbisError, OSError: as :func:`read_scores`.
+        ValueError: where all comparisons are mated or none is; where a calibration is given for scores that
+            are likelihood ratios already.
+    """
+    file = read_scores(path, progress=progress)
+    scores = file.scores
+    if calibration is not None:
+        if file.calibrated:
+            raise ValueError(f"{path}: scores are likelihood ratios already; give no calibration for them")
+        made = scores.score > FAILED
+        score = np.full(len(scores), FAILED)
+        score[made] = calibration.llr(scores.score[made])
+        scores = Scores(score, scores.probe_subject, scores.reference_subject)
+    calibrated = file.calibrated or calibration is not None
+    protocol, cllr, min_cllr = assess("score file", scores, calibrated=calibrated, seed=seed)
+    probe, reference = file.probe, file.reference
+    worst: tuple[Pair, ...] = ()
+    if probe is not None and reference is not None:
+        worst = pairs_of(
+            file.samples,
+            None,
+            lambda place: (int(probe[place]), int(reference[place])),
+            scores,
+            protocol.summary.rates,
+        )
+    subjects = None
+    if file.drawn == "subjects":
+        subjects = len(np.union1d(np.unique(scores.probe_subject), np.unique(scores.reference_subject)))
+    return Findings(
+        name=path.name,
+        compared=f"{len(scores):,} comparisons",
+        unit=file.drawn,
+        samples=len(file.samples) or None,
+        subjects=subjects,
+        failures=(),
+        ignored=(),
+        protocols=(protocol,),
+        calibrated=calibrated,
+        cllr=cllr,
+        min_cllr=min_cllr,
+        worst=worst,
+    )
+
+
 def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False) -> int:
     """Write the scores of the FVC protocol, or of every unordered pair, as CSV; returns how many.
 
@@ -134,14 +197,14 @@ class _Builder:
         self.parts: dict[str, list[npt.NDArray[Any]]] = {}
         self.calibrated = False
 
-    def extend(self, columns: Mapping[str, Column]) -> None:
+    def extend(self, columns: Columns) -> None:
         """Check the columns of some rows, and keep what is needed of them."""
         if self.rows == 0:
             self._check_header(columns)
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise FormatError(f"{self.path}: columns of different lengths: {lengths}")
-        kept = {"score": self._scores(columns["score"])}
+        kept: dict[str, npt.NDArray[Any]] = {"score": self._scores(columns["score"])}
         if all(name in columns for name in _SUBJECTS):
             kept |= {name: self._numbered("subject", columns[name]) for name in _SUBJECTS}
         else:
@@ -184,10 +247,9 @@ class _Builder:
         parts = self.parts.pop(name)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _check_header(self, columns: Mapping[str, Column]) -> None:
-        for name in ("score",):
-            if name not in columns:
-                raise FormatError(f"{self.path}: no column {name!r}; there are {', '.join(columns)}")
+    def _check_header(self, columns: Columns) -> None:
+        if "score" not in columns:
+            raise FormatError(f"{self.path}: no column 'score'; there are {', '.join(columns)}")
         if not ("mated" in columns or all(name in columns for name in _SUBJECTS)):
             raise FormatError(
                 f"{self.path}: nothing says which comparisons are mated; expected a column 'mated', or "
@@ -196,6 +258,7 @@ class _Builder:
         self.calibrated = "raw" in columns
 
     def _scores(self, column: Column) -> npt.NDArray[np.floating[Any]]:
+        score: npt.NDArray[np.floating[Any]]
         if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
             score = column.astype(np.float32 if column.dtype == np.float32 else np.float64)
         else:
@@ -231,6 +294,10 @@ class _Builder:
 
     def _numbered(self, kind: str, column: Column) -> npt.NDArray[np.int32]:
         numbers = self.numbers[kind]
+        if isinstance(column, np.ndarray) and column.dtype.kind == "f":
+            raise FormatError(
+                f"{self.path}: the {kind}s are {column.dtype}; expected names or numbers, none missing"
+            )
         if isinstance(column, np.ndarray) and column.dtype.kind in "iuUS":
             values, place = np.unique(column, return_inverse=True)
             own = [numbers.setdefault(str(value), len(numbers)) for value in values.tolist()]
@@ -257,7 +324,7 @@ class _Builder:
         return subjects
 
 
-def _read_csv(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[dict[str, Column]]:
+def _read_csv(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
     with path.open("rb") as raw:
         total = path.stat().st_size
         lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(raw))
@@ -289,7 +356,7 @@ def _chunks(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
         yield chunk
 
 
-def _read_parquet(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[dict[str, Column]]:
+def _read_parquet(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
     parquet = _pyarrow_parquet()
     try:
         file = parquet.ParquetFile(path)
@@ -313,20 +380,12 @@ def _pyarrow_parquet() -> ModuleType:
     return parquet  # type: ignore[no-any-return]
 
 
-def _read_npz(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[dict[str, Column]]:
+def _read_npz(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise FormatError(f"{path}: one array; expected an archive of columns")
-            columns = {
-                name: archive[name]
-                for name in ("score", "mated", *_SUBJECTS, *_SAMPLES)
-                if name in archive.files
-            }
-            if "raw" in archive.files:
-                columns["raw"] = columns.get("score", np.empty(0))
-            if not columns:
-                columns = {name: np.empty(0) for name in archive.files}
+            columns = {name: archive[name] for name in archive.files}
     except (ValueError, EOFError) as error:
         raise FormatError(f"{path}: {error}") from error
     for name, column in columns.items():

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error rates of 1:N searches, closed-set and open-set, after ISO/IEC 19795-1:2021, clause on identification.
+
+A search with a mate in the gallery errs where the mate is not among the first R candidates with a score at
+or above the threshold (FNIR); one without errs where any candidate is at or above it (FPIR). With a
+threshold below all scores, 1 - FNIR over R is the cumulative match characteristic (CMC).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.evaluation.bootstrap import REPLICATES
+from abis.evaluation.error_rates import ErrorRates
+from abis.evaluation.intervals import Estimate, interval
+from abis.evaluation.scores import FAILED
+
+__all__ = ["Cmc", "FnirAtFpir", "Identification", "Searches", "measure_identification", "search"]
+
+_FPIRS = (0.1, 0.01, 0.001)
+_CMC_RANKS = 100  # at most
+
+Floats = npt.NDArray[np.floating[Any]]
+Subjects = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Searches:
+    """What searches of one gallery gave, every enrolled subject being ranked by its best reference.
+
+    Attributes:
+        gallery_size: enrolled subjects, N.
+        gallery_size_without_mate: subjects searched where there is no mate.
+        mate_score: (m,) score of the mate; -inf where it or the probe failed.
+        mate_rank: (m,) from 1: one more than the other subjects that score as high or higher, so that ties
+            speak against the system; 0 where it or the probe failed.
+        mate_subject: (m,) whose probe it was.
+        highest: (k,) the highest score in each search without a mate.
+        highest_subject: (k,) whose probe it was.
+    """
+
+    gallery_size: int
+    gallery_size_without_mate: int
+    mate_score: npt.NDArray[np.float64]
+    mate_rank: npt.NDArray[np.int64]
+    mate_subject: Subjects
+    highest: npt.NDArray[np.float64]
+    highest_subject: Subjects
+
+    def at_rank(self, rank: int) -> ErrorRates:
+        """FPIR as its FMR and FNIR as its FNMR, with so many candidates looked at.
+
+        Raises:
+            ValueError: where there are no searches with a mate, or none without.
+        """
+        listed = (self.mate_rank > 0) & (self.mate_rank <= rank)
+        return ErrorRates(np.where(listed, self.mate_score, FAILED), self.highest)
+
+
+@dataclass(frozen=True)
+class FnirAtFpir:
+    """The FNIR at an FPIR.
+
+    Attributes:
+        rank: candidates looked at, R.
+        wanted: the FPIR asked for.
+        threshold: the lowest at which FPIR is at most that.
+        fpir: there.
+        fnir: there, with its 95 % interval over the subjects of the probes.
+    """
+
+    rank: int
+    wanted: float
+    threshold: float
+    fpir: float
+    fnir: Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Cmc:
+    """Cumulative match characteristic: the part of mates among the first ``rank`` candidates, all (k,).
+
+    ``low`` and ``high`` are pointwise 95 % intervals.
+    """
+
+    rank: npt.NDArray[np.int64]
+    hits: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Identification:
+    """The error rates of 1:N searches.
+
+    Attributes:
+        gallery_size: enrolled subjects, N; searches without a mate may have one less, see ``Searches``.
+        gallery_size_without_mate: likewise.
+        mated, non_mated: searches with and without a mate in the gallery.
+        list_length: candidates that a search could list: all.
+        rank_1: FNIR at rank 1 without a threshold.
+        fnir_at: at rank 1 and FPIRs of 10 %, 1 % and so on, for as long as one false alarm is allowed, and
+            at none.
+        cmc: up to rank 100.
+    """
+
+    gallery_size: int
+    gallery_size_without_mate: int
+    mated: int
+    non_mated: int
+    list_length: int
+    rank_1: Estimate
+    fnir_at: tuple[FnirAtFpir, ...]
+    cmc: Cmc = field(repr=False, compare=False)
+
+
+def search(
+    rows: Iterable[Floats],
+    probe_subject: Subjects,
+    reference_subject: Subjects,
+    *,
+    without_mate: bool,
+) -> Searches:
+    """Searches from all scores of probes against a gallery.
+
+    Args:
+        rows: for each probe, (g,) scores against every reference, :data:`FAILED` where there is none.
+        probe_subject: (p,) whose probe it is.
+        reference_subject: (g,) whose reference it is.
+        without_mate: whether every probe is searched a second time with its own subject taken out of the
+            gallery, to serve as one that is not enrolled. Else those are the probes whose subject is not.
+    """
+    order = np.argsort(reference_subject, kind="stable")
+    enrolled, first = np.unique(reference_subject[order], return_index=True)
+    place = np.searchsorted(enrolled, probe_subject)
+    has_mate = enrolled[np.minimum(place, len(enrolled) - 1)] == probe_subject
+    mate_score, mate_rank, mate_subject, highest, highest_subject = [], [], [], [], []
+    for row, own, mated, subject in zip(
+        rows, place.tolist(), has_mate.tolist(), probe_subject.tolist(), strict=True
+    ):
+        best = np.maximum.reduceat(row[order], first).astype(np.float64)
+        if mated:
+            score = best[own]
+            best[own] = FAILED
+            mate_score.append(score)
+            mate_rank.append(0 if score == FAILED else 1 + int((best >= score).sum()))
+            mate_subject.append(subject)
+        if without_mate or not mated:
+            highest.append(best.max(initial=FAILED))
+            highest_subject.append(subject)
+    return Searches(
+        gallery_size=len(enrolled),
+        gallery_size_without_mate=len(enrolled) - int(without_mate),
+        mate_score=np.array(mate_score, np.float64),
+        mate_rank=np.array(mate_rank, np.int64),
+        mate_subject=np.array(mate_subject, np.int64),
+        highest=np.array(highest, np.float64),
+        highest_subject=np.array(highest_subject, np.int64),
+    )
+
+
+def measure_identification(searches: Searches, *, seed: int = 0) -> Identification:
+    """The rates, with intervals by bootstrap over the subjects of the probes; the gallery is as it is.
+
+    Raises:
+        ValueError: where there are no searches with a mate, or none without.
+    """
+    rates = searches.at_rank(1)
+    draws = _Draws(searches, seed)
+    ranks = np.arange(1, min(searches.gallery_size, _CMC_RANKS) + 1)
+    hit = (searches.mate_rank[:, None] > 0) & (searches.mate_rank[:, None] <= ranks)
+    hits, replicates = hit.mean(axis=0), draws.mated_means(hit)
+    trials = len(searches.mate_rank)
+    ends = np.array([interval(*rank, trials) for rank in zip(hits.tolist(), replicates.T, strict=True)])
+
+    def fnir_at(fpir: float) -> FnirAtFpir:
+        point = rates.at_fmr(fpir)
+        fnir = Estimate(value=point.fnmr, replicates=draws.fnir_at_fpir(fpir), trials=trials)
+        return FnirAtFpir(1, fpir, point.threshold, point.fmr, fnir)
+
+    return Identification(
+        gallery_size=searches.gallery_size,
+        gallery_size_without_mate=searches.gallery_size_without_mate,
+        mated=trials,
+        non_mated=len(searches.highest),
+        list_length=searches.gallery_size,
+        rank_1=Estimate(value=1 - float(hits[0]), replicates=1 - replicates[:, 0], trials=trials),
+        fnir_at=tuple(fnir_at(fpir) for fpir in (*_FPIRS, 0.0) if not 0 < fpir * len(searches.highest) < 1),
+        cmc=Cmc(ranks, hits, ends[:, 0], ends[:, 1]),
+    )
+
+
+class _Draws:
+    """How often the subjects of the probes were drawn, for each search and replicate."""
+
+    def __init__(self, searches: Searches, seed: int) -> None:
+        everyone = np.concatenate([searches.mate_subject, searches.highest_subject])
+        subjects, place = np.unique(everyone, return_inverse=True)
+        generator = np.random.default_rng(seed)
+        n = len(subjects)
+        drawn = np.stack(
+            [np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(REPLICATES)]
+        ).astype(np.uint8)
+        mated = len(searches.mate_subject)
+        listed = (searches.mate_rank > 0) & (searches.mate_rank <= 1)
+        score = np.where(listed, searches.mate_score, FAILED)
+        order, descending = np.argsort(score), np.argsort(-searches.highest)
+        self._mate_score, self._highest = score[order], searches.highest[descending]
+        self._mated = drawn[:, place[:mated]]
+        self._mate_order = order
+        self._strangers = drawn[:, place[mated:][descending]]
+
+    def mated_means(self, hit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """(b, k) part of the searches with a mate that hit, in each replicate; ``hit`` is (m, k)."""
+        with np.errstate(invalid="ignore"):
+            means = self._mated.astype(np.float64) @ hit / self._mated.sum(axis=1, keepdims=True)
+        return np.asarray(means)
+
+    def fnir_at_fpir(self, fpir: float) -> npt.NDArray[np.float64]:
+        """(b,) FNIR at rank 1, at each replicate's own lowest threshold with an FPIR of at most ``fpir``."""
+        fnir = np.full(len(self._mated), np.nan)
+        for replicate, (mated, strangers) in enumerate(zip(self._mated, self._strangers, strict=True)):
+            alarms = np.cumsum(strangers, dtype=np.int64)
+            if alarms[-1] == 0 or not mated.any():
+                continue
+            refused = int(np.searchsorted(alarms / alarms[-1], fpir, side="right"))
+            ordered = mated[self._mate_order]
+            if refused < len(alarms):
+                below = int(np.searchsorted(self._mate_score, self._highest[refused], side="right"))
+            else:
+                below = int(np.searchsorted(self._mate_score, self._highest[-1]))
+            fnir[replicate] = ordered[:below].sum(dtype=np.int64) / ordered.sum(dtype=np.int64)
+        return fnir

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a folder of references and one of probes to the error rates of 1:N searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from abis.calibration import default_calibration
+from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
+from abis.evaluation.findings import Findings, assess, pairs_of
+from abis.evaluation.folder import comparator, finger_numbers
+from abis.evaluation.identification import measure_identification, search
+from abis.evaluation.scores import FAILED, Scores
+
+__all__ = ["evaluate_searches"]
+
+
+def evaluate_searches(
+    probes: Path,
+    references: Path,
+    *,
+    pattern: str = DEFAULT_PATTERN,
+    threads: int = 0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
+    """Search for every template of one folder among those of another, comparing with all of them.
+
+    Probes whose finger is among the references have a mate; the others are searches for somebody who is not
+    enrolled. Where all have one, each is searched a second time with its own finger taken out. A file that
+    cannot be read is a failure to acquire or to enroll: its comparisons fail.
+
+    Args:
+        probes: a folder of files named ``<finger>_<impression>.*``, or as ``pattern`` says.
+        references: another; the finger is what is enrolled, with any number of impressions.
+        pattern: see :func:`abis.evaluation.read_folder`.
+        threads: how many compare at once; 0 for all cores. The scores do not depend on it.
+        seed: of the bootstrap.
+        progress: called with the probes searched and their total.
+
+    Raises:
+        ValueError: see :func:`abis.evaluation.read_folder`; where no probe has a mate, or minutiae and
+            embeddings are mixed.
+        OSError: where a folder cannot be read.
+    """
+    searched, enrolled = read_folder(probes, pattern=pattern), read_folder(references, pattern=pattern)
+    samples = (*searched.samples, *enrolled.samples)
+    finger = finger_numbers(samples)
+    probe_finger, reference_finger = finger[: len(searched.samples)], finger[len(searched.samples) :]
+    if not np.isin(probe_finger, reference_finger).any():
+        raise ValueError(f"no finger of {probes} is in {references}: nobody could be found")
+    templates = [sample.template for sample in enrolled.samples]
+    present = np.flatnonzero([template is not None for template in templates])
+    compare = comparator(templates, threads)
+    score = np.full((len(probe_finger), len(reference_finger)), FAILED)
+    for place, sample in enumerate(searched.samples):
+        if sample.template is not None and len(present):
+            raw = compare(sample.template, np.arange(len(present)))
+            score[place, present] = default_calibration(type(sample.template)).llr(raw)
+        if progress is not None:
+            progress(place + 1, len(searched.samples))
+
+    strangers = ~np.isin(probe_finger, reference_finger)
+    found = search(score, probe_finger, reference_finger, without_mate=not strangers.any())
+    probe, reference = (side.ravel() for side in np.indices(score.shape, dtype=np.int32))
+    scores = Scores(score.ravel(), probe_finger[probe], reference_finger[reference])
+    protocol, cllr, min_cllr = assess("probes against references", scores, calibrated=True, seed=seed)
+    return Findings(
+        name=f"{searched.name} in {enrolled.name}",
+        compared=f"{len(searched.samples):,} probes with {len(enrolled.samples):,} references",
+        unit="fingers",
+        samples=len(samples),
+        subjects=int(finger.max()) + 1,
+        failures=(*searched.failures, *enrolled.failures),
+        ignored=(*searched.ignored, *enrolled.ignored),
+        protocols=(protocol,),
+        calibrated=True,
+        cllr=cllr,
+        min_cllr=min_cllr,
+        identification=measure_identification(found, seed=seed),
+        worst=pairs_of(
+            [sample.name for sample in samples],
+            [sample.template for sample in samples],
+            lambda place: (int(probe[place]), len(searched.samples) + int(reference[place])),
+            scores,
+            protocol.summary.rates,
+        ),
+    )

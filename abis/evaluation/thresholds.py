@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What thresholds on log10 likelihood ratios promise, to be held against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from abis.calibration import threshold_for_fmr, threshold_for_fpir
+from abis.evaluation.intervals import Estimate
+
+__all__ = ["GALLERY_SIZES", "Claim", "Promise", "promises"]
+
+GALLERY_SIZES = (10_000, 1_000_000, 50_000_000)
+_FMRS = (1e-2, 1e-3, 1e-4, 1e-6)
+_FPIR = 1e-2
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A threshold and the error rate it is set for.
+
+    Attributes:
+        rate: wanted, a fraction.
+        gallery_size: subjects searched, where ``rate`` is an FPIR; None where it is an FMR.
+        threshold: log10 likelihood ratio.
+    """
+
+    rate: float
+    gallery_size: int | None
+    threshold: float
+
+    def __str__(self) -> str:
+        percent = f"{100 * self.rate:.6f}".rstrip("0").rstrip(".")
+        if self.gallery_size is None:
+            return f"FMR {percent} %"
+        return f"FPIR {percent} % among {self.gallery_size:,}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A promise, and the rates measured at its threshold, with 95 % intervals."""
+
+    promise: Promise
+    fmr: Estimate
+    fnmr: Estimate
+
+
+def promises(
+    for_fmr: Callable[[float], float] = threshold_for_fmr,
+    for_fpir: Callable[[float, int], float] = threshold_for_fpir,
+) -> tuple[Promise, ...]:
+    """The thresholds one asks for: of some FMRs, and of an FPIR of 1 % at the sizes of real galleries.
+
+    Args:
+        for_fmr: gives the threshold for an FMR; that of the calibration in use.
+        for_fpir: gives the threshold for an FPIR and a number of subjects.
+    """
+    return (
+        *(Promise(fmr, None, for_fmr(fmr)) for fmr in _FMRS),
+        *(Promise(_FPIR, size, for_fpir(_FPIR, size)) for size in GALLERY_SIZES),
+    )
