@@ -107,6 +107,7 @@ class Identification:
         fnir_at: at rank 1 and FPIRs of 10 %, 1 % and so on, for as long as one false alarm is allowed, and
             at none.
         cmc: up to rank 100.
+        rates: FPIR as FMR and FNIR at rank 1 as FNMR, at every threshold.
     """
 
     gallery_size: int
@@ -117,6 +118,7 @@ class Identification:
     rank_1: Estimate
     fnir_at: tuple[FnirAtFpir, ...]
     cmc: Cmc = field(repr=False, compare=False)
+    rates: ErrorRates = field(repr=False, compare=False)
 
 
 def search(
@@ -192,6 +194,7 @@ def measure_identification(searches: Searches, *, seed: int = 0) -> Identificati
         rank_1=Estimate(value=1 - float(hits[0]), replicates=1 - replicates[:, 0], trials=trials),
         fnir_at=tuple(fnir_at(fpir) for fpir in (*_FPIRS, 0.0) if not 0 < fpir * len(searches.highest) < 1),
         cmc=Cmc(ranks, hits, ends[:, 0], ends[:, 1]),
+        rates=rates,
     )
 
 

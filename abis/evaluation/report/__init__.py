@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Findings as one page that can be attached to a tender."""
+
+from abis.evaluation.report.page import page, write_report
+from abis.evaluation.report.provenance import Provenance, provenance
+
+__all__ = ["Provenance", "page", "provenance", "write_report"]

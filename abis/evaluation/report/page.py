@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report as one HTML page that needs nothing else: no script, no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from abis.comparison import explain
+from abis.drawing import draw_pair
+from abis.evaluation.findings import Findings, Pair
+from abis.evaluation.identification import Identification
+from abis.evaluation.intervals import Estimate
+from abis.evaluation.report import plots
+from abis.evaluation.report.provenance import Provenance
+from abis.evaluation.report.words import interval, percent, sentences, threshold
+from abis.evaluation.thresholds import GALLERY_SIZES, Claim
+from abis.template import Minutiae, Position
+
+__all__ = ["page", "write_report"]
+
+
+def write_report(path: Path, findings: Findings, source: Provenance) -> None:
+    """Write the report on findings as one self-contained HTML page, for screen, phone and print.
+
+    Raises:
+        AbisError: where matplotlib is missing: ``pip install abis[report]``.
+        OSError: where the file cannot be written.
+    """
+    path.write_text(page(findings, source), encoding="utf-8")
+
+
+def page(findings: Findings, source: Provenance) -> str:
+    """The page's HTML."""
+    style = files("abis.evaluation.report").joinpath("style.css").read_text(encoding="utf-8")
+    parts = [
+        *_head(findings, source),
+        *_summary(findings),
+        *_verification(findings),
+        *_thresholds(findings),
+        *_identification(findings),
+        *_likelihood_ratios(findings),
+        *_worst_pairs(findings),
+        *_failures(findings),
+        *_method(findings),
+        *_provenance(source),
+    ]
+    body = "\n".join(parts)
+    title = escape(f"Evaluation of {findings.name}")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+# --- its parts, from top to bottom ------------------------------------------------------------------------
+
+
+def _head(findings: Findings, source: Provenance) -> Iterator[str]:
+    yield "<header>"
+    yield f"<h1>Evaluation of {escape(findings.name)}</h1>"
+    yield f'<p class="soft">Error rates of biometric comparison. {escape(source.software)}. {source.date}.</p>'
+    yield "</header>"
+
+
+def _summary(findings: Findings) -> Iterator[str]:
+    first, *others = sentences(findings)
+    yield f'<p class="lead">{escape(first)}</p>'
+    yield "<ul>"
+    yield from (f"<li>{escape(sentence)}</li>" for sentence in others)
+    yield "</ul>"
+    main = findings.main
+    key = [
+        ("EER", main.eer),
+        ("FNMR at FMR 1 % (FMR100)", main.fmr100),
+        ("FNMR at FMR 0.1 % (FMR1000)", main.fmr1000),
+        ("FNMR with no false match (ZeroFMR)", main.zero_fmr),
+    ]
+    if findings.identification is not None:
+        key.append(("FNIR at rank 1", findings.identification.rank_1))
+    yield '<dl class="key">'
+    for name, estimate in key:
+        yield (
+            f"<div><dt>{escape(name)}</dt><dd>{percent(estimate.value)}"
+            f"<small>95 %: {interval(estimate)}</small></dd></div>"
+        )
+    yield "</dl>"
+
+
+def _verification(findings: Findings) -> Iterator[str]:
+    yield "<h2>Verification, 1:1</h2>"
+    yield from _pictures([plots.det(findings), plots.distributions(findings)])
+    for protocol in findings.protocols:
+        summary = protocol.summary
+        yield from _table(
+            f"FNMR at FMR, {protocol.name}.",
+            f"{summary.mated:,} mated comparisons, {summary.mated_failed:,} of them failed; "
+            f"{summary.non_mated:,} non-mated, {summary.non_mated_failed:,} failed. The threshold is the "
+            "lowest at which FMR is not above the one asked for.",
+            ("FMR asked for", "threshold", "FMR measured", "FNMR", "95 % interval"),
+            [
+                (
+                    f"at most {percent(row.wanted)}" if row.wanted else "0, no false match",
+                    threshold(row.threshold),
+                    percent(row.fmr),
+                    percent(row.fnmr.value),
+                    interval(row.fnmr),
+                )
+                for row in summary.fnmr_at
+            ]
+            + [("EER", "", "", percent(summary.eer.value), interval(summary.eer))],
+        )
+
+
+def _thresholds(findings: Findings) -> Iterator[str]:
+    yield "<h2>Which threshold?</h2>"
+    if not findings.calibrated:
+        yield (
+            "<p>These scores are on a scale of their own, so no threshold can be promised for galleries larger "
+            "than what was measured here. Fit a calibration to them first.</p>"
+        )
+    yield from _pictures([plots.thresholds(findings)])
+    if findings.main.claims:
+        yield from _table(
+            "Thresholds asked for as error rates.",
+            "What each promises, what was measured at it here, and the FPIR to expect at most among so many "
+            "enrolled subjects. An FMR of 0 % was measured where no false match was seen; its interval then "
+            "ends by the rule of three.",
+            (
+                *(
+                    "asked for",
+                    "threshold",
+                    "FMR measured",
+                    "95 % interval",
+                    "FNMR measured",
+                    "95 % interval",
+                ),
+                *(f"FPIR among {size:,}" for size in GALLERY_SIZES),
+            ),
+            [
+                (
+                    str(claim.promise),
+                    threshold(claim.promise.threshold),
+                    *_rate_and_interval(claim.fmr),
+                    *_rate_and_interval(claim.fnmr),
+                    *(_expected_fpir(claim, size) for size in GALLERY_SIZES),
+                )
+                for claim in findings.main.claims
+            ],
+        )
+
+
+def _identification(findings: Findings) -> Iterator[str]:
+    found = findings.identification
+    if found is None:
+        return
+    yield "<h2>Identification, 1:N</h2>"
+    yield f"<p>{escape(_searched(findings, found))}</p>"
+    yield from _pictures([plots.cmc(findings, found), plots.identification_det(findings, found)])
+    yield from _table(
+        "FNIR at FPIR.",
+        f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} searches with "
+        f"a mate and {found.non_mated:,} without.",
+        ("FPIR asked for", "rank", "threshold", "FPIR measured", "FNIR", "95 % interval"),
+        [
+            ("none: every list is looked at", "1", "", "", *_rate_and_interval(found.rank_1)),
+            *(
+                (
+                    f"at most {percent(row.wanted)}" if row.wanted else "0, no false alarm",
+                    str(row.rank),
+                    threshold(row.threshold),
+                    percent(row.fpir),
+                    *_rate_and_interval(row.fnir),
+                )
+                for row in found.fnir_at
+            ),
+        ],
+    )
+
+
+def _likelihood_ratios(findings: Findings) -> Iterator[str]:
+    if findings.cllr is None:
+        return
+    yield "<h2>Likelihood ratios</h2>"
+    yield (
+        "<p>A score of 3 says that so much likeness is a thousand times likelier where both templates are of one "
+        f"subject. Cllr is {findings.cllr:.3f} bits; the best calibration of the same scores would have "
+        f"{findings.min_cllr:.3f}. 0 is perfect, 1 says nothing.</p>"
+    )
+    yield from _pictures([plots.reliability(findings)])
+
+
+def _worst_pairs(findings: Findings) -> Iterator[str]:
+    if not findings.worst:
+        return
+    yield "<h2>The worst pairs</h2>"
+    yield (
+        "<p>Look at these before all else: a wrong label, a print taken upside down or a photograph twice in the "
+        "set shows here.</p>"
+    )
+    for mated, title in ((True, "Mated, but least alike"), (False, "Non-mated, but most alike")):
+        pairs = [pair for pair in findings.worst if pair.mated is mated]
+        if not pairs:
+            continue
+        yield f"<h3>{title}</h3>"
+        drawn = [_drawn(pair) for pair in pairs]
+        if any(drawn):
+            yield '<div class="pairs">'
+            yield from (figure for figure in drawn if figure)
+            yield "</div>"
+        others = [pair for pair, figure in zip(pairs, drawn, strict=True) if not figure]
+        if others:
+            yield from _table(
+                "", "", ("probe", "reference", "score"),
+                [(pair.probe, pair.reference, threshold(pair.score)) for pair in others],
+            )  # fmt: skip
+
+
+def _failures(findings: Findings) -> Iterator[str]:
+    if not findings.failures and not findings.ignored:
+        return
+    yield "<h2>Files</h2>"
+    if findings.failures:
+        yield from _table(
+            "Could not be read.",
+            f"{len(findings.failures):,} of {findings.samples or 0:,}. Their comparisons count as non-matches.",
+            ("file", "reason"),
+            [(failure.name, failure.reason) for failure in findings.failures],
+            text=True,
+        )
+    if findings.ignored:
+        names = ", ".join(findings.ignored[:20]) + (", …" if len(findings.ignored) > 20 else "")
+        yield f"<p>{len(findings.ignored):,} other files were left alone: {escape(names)}.</p>"
+
+
+def _method(findings: Findings) -> Iterator[str]:
+    yield "<h2>How it was measured</h2>"
+    yield (
+        "<p>Error rates are those of ISO/IEC 19795-1. A comparison is a match where its score is at or above the "
+        "threshold. FNMR at an FMR is taken at the next higher threshold, so that the FMR is not exceeded, and "
+        "is not interpolated. A template that could not be read, and a comparison that failed, are non-matches: "
+        "nothing is left out.</p>"
+    )
+    drawn = findings.unit
+    yield (
+        f"<p>95 % intervals are by bootstrap: {drawn} were drawn anew, with replacement, a thousand times"
+        + (
+            ", and a comparison counted as often as those on both its sides were"
+            if drawn != "comparisons"
+            else ""
+        )
+        + ". Where no error was seen they end at 3 divided by the number of comparisons (rule of three).</p>"
+    )
+
+
+def _provenance(source: Provenance) -> Iterator[str]:
+    yield "<h2>Provenance</h2>"
+    rows = [
+        ("Command", f"<code>{escape(source.command)}</code>"),
+        *((f"Data, SHA-256 of {escape(name)}", f"<code>{content}</code>") for name, content in source.data),
+        ("Software", escape(source.software)),
+        ("Machine", escape(source.machine)),
+        ("Date", escape(source.date)),
+        ("Seed of the bootstrap", str(source.seed)),
+    ]
+    yield '<table class="provenance"><tbody>'
+    yield from (f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in rows)
+    yield "</tbody></table>"
+
+
+# --- what they are made of ---------------------------------------------------------------------------------
+
+
+def _pictures(pictures: Sequence[plots.Picture]) -> Iterator[str]:
+    yield '<div class="figures">'
+    for picture in pictures:
+        yield _figure(
+            picture.svg, picture.alternative, f"<b>{escape(picture.title)}</b> {escape(picture.caption)}"
+        )
+    yield "</div>"
+
+
+def _figure(svg: str, alternative: str, caption: str) -> str:
+    content = base64.b64encode(svg.encode()).decode()
+    return (
+        f'<figure><img src="data:image/svg+xml;base64,{content}" alt="{escape(alternative)}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _table(
+    title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False
+) -> Iterator[str]:
+    """A table whose first column heads its rows, and whose others are figures, or text."""
+    yield '<div class="scroll"><table>'
+    if title:
+        yield f"<caption><b>{escape(title)}</b> {escape(note)}</caption>"
+    yield (
+        "<thead><tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in columns) + "</tr></thead>"
+    )
+    yield "<tbody>"
+    kind = ' class="text wrap"' if text else ""
+    for first, *others in rows:
+        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell in others)
+        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+    yield "</tbody></table></div>"
+
+
+def _drawn(pair: Pair) -> str:
+    """The pair's minutiae side by side; nothing where they are no fingers."""
+    match pair.templates:
+        case (Minutiae() as first, Minutiae() as second):
+            # File names say whose the prints are, whatever position is noted in them.
+            probe, reference = (replace(t, position=Position.UNKNOWN_FINGER) for t in (first, second))
+        case _:
+            return ""
+    found = explain(probe, reference)
+    names = f"{pair.probe} and {pair.reference}"
+    svg = draw_pair(probe, reference, found.pairs, title=names)
+    alternative = (
+        f"Minutiae of {names}, side by side: {len(found.pairs)} paired of {len(probe)} and {len(reference)}."
+    )
+    return _figure(
+        svg,
+        alternative,
+        f"<b>{escape(names)}</b>, score {threshold(pair.score)}: {len(found.pairs)} minutiae paired of "
+        f"{len(probe)} and {len(reference)}.",
+    )
+
+
+def _rate_and_interval(estimate: Estimate) -> tuple[str, str]:
+    return percent(estimate.value), interval(estimate)
+
+
+def _expected_fpir(claim: Claim, size: int) -> str:
+    """By the union bound from the rate promised; that of another size grows in proportion."""
+    promise = claim.promise
+    fpir = promise.rate * size / (promise.gallery_size or 1)
+    return percent(fpir) if fpir < 1 else "any"
+
+
+def _searched(findings: Findings, found: Identification) -> str:
+    enrolled = "subjects" if findings.unit == "comparisons" else findings.unit
+    taken = (
+        "the same probes with their own subject taken out of the gallery"
+        if found.gallery_size_without_mate < found.gallery_size
+        else "probes of subjects who are not enrolled"
+    )
+    return (
+        f"{found.gallery_size:,} {enrolled} enrolled; {found.mated:,} searches with a mate, and "
+        f"{found.non_mated:,} without: {taken}. Every reference is compared with, and ties in rank count against "
+        "the system."
+    )

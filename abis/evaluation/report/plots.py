@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report's figures, as SVG by matplotlib: each with a text for those who cannot see it, and a caption."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.errors import AbisError
+from abis.evaluation.error_rates import ErrorRates
+from abis.evaluation.findings import Findings
+from abis.evaluation.identification import Identification
+from abis.evaluation.report.words import percent
+from abis.evaluation.scores import FAILED
+from abis.evaluation.summary import Summary
+
+__all__ = [
+    "Picture",
+    "cmc",
+    "det",
+    "distributions",
+    "identification_det",
+    "reliability",
+    "thresholds",
+]
+
+_ACCENT, _DARK, _GREY, _BAND = "#0b5c8a", "#1d2329", "#767f88", "#c5dbe8"
+_SIZE = (4.6, 3.5)  # inches: at a phone's width the letters are still 10 pixels high
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans", "sans-serif"],
+    "font.size": 9.5,
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _DARK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "xtick.labelcolor": _DARK,
+    "ytick.labelcolor": _DARK,
+    "grid.color": "#e3e7ea",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "abis",
+}
+_BINS = 60
+_THRESHOLDS = 400
+_Z = 1.96  # standard deviations to the ends of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: SVG, what it shows in words, and the caption's bold and plain part."""
+
+    svg: str
+    alternative: str
+    title: str
+    caption: str
+
+
+def det(findings: Findings) -> Picture:
+    """Detection error trade-off of the main protocol, with its band."""
+    summary = findings.main
+    with _axes() as (axes, svg):
+        _trade_off(axes, summary.rates, ("FMR", "FNMR"))
+        band = summary.band
+        bottom = axes.get_ylim()[0]
+        axes.fill_between(
+            band.fmr, np.maximum(band.low, bottom), np.maximum(band.high, bottom), color=_BAND, lw=0
+        )
+        axes.plot(*[[max(axes.get_xlim()[0], bottom), 1]] * 2, color=_GREY, lw=0.8, ls=(0, (1, 2)))
+        axes.plot(summary.eer.value or bottom, summary.eer.value or bottom, "o", ms=5, color=_DARK)
+        axes.annotate(
+            "EER", (summary.eer.value or bottom,) * 2, xytext=(7, 4), textcoords="offset points", color=_DARK
+        )
+        axes.set_xlabel("FMR: false matches among non-mated comparisons, %")
+        axes.set_ylabel("FNMR: false non-matches among mated, %")
+    points = "; ".join(
+        f"at FMR {percent(row.wanted)} FNMR {percent(row.fnmr.value)}" for row in summary.fnmr_at
+    )
+    return Picture(
+        svg(),
+        f"DET curve, FNMR over FMR on logarithmic axes: {points}; equal error rate {percent(summary.eer.value)}.",
+        "Detection error trade-off.",
+        f"Nearer the lower left corner is better. Band: 95 % interval by bootstrap over {findings.unit}, down "
+        f"to three false matches. Where the curve lies on the lower edge, no error was seen. "
+        f"{_numbers(summary)}",
+    )
+
+
+def distributions(findings: Findings) -> Picture:
+    """Histograms of mated and non-mated scores."""
+    summary = findings.main
+    kinds = [_made(summary.rates.mated), _made(summary.rates.non_mated)]
+    low, high = _range(kinds)
+    edges = np.linspace(low, high, _BINS + 1)
+    with _axes() as (axes, svg):
+        mated, non_mated = (_histogram(kind, edges) for kind in kinds)
+        axes.stairs(
+            100 * non_mated, edges, fill=True, facecolor="#d9dde0", edgecolor=_GREY, hatch="////", lw=0,
+            label="non-mated",
+        )  # fmt: skip
+        axes.stairs(100 * mated, edges, color=_ACCENT, lw=1.8, label="mated")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(_score_name(findings))
+        axes.set_ylabel(f"comparisons per {edges[1] - edges[0]:.2g}, % of their kind")
+        axes.legend(loc="upper center" if mated.argmax() > _BINS / 2 else "upper right")
+    medians = [float(np.median(kind)) if len(kind) else float("nan") for kind in kinds]
+    return Picture(
+        svg(),
+        f"Histograms of scores: the median mated score is {medians[0]:.2f}, the median non-mated one "
+        f"{medians[1]:.2f}.",
+        "Scores.",
+        f"The less both overlap, the fewer errors. Each kind adds up to 100 %. {_numbers(summary)}",
+    )
+
+
+def thresholds(findings: Findings) -> Picture:
+    """FMR and FNMR over the threshold, and what was promised."""
+    summary = findings.main
+    low, high = _range([_made(summary.rates.mated), _made(summary.rates.non_mated)])
+    at = np.linspace(low, high, _THRESHOLDS)
+    with _axes() as (axes, svg):
+        axes.set_yscale("log")
+        fmr, fnmr = summary.rates.fmr(at), summary.rates.fnmr(at)
+        axes.plot(at, np.where(fmr > 0, fmr, np.nan), color=_ACCENT, lw=1.8, label="FMR measured")
+        axes.plot(at, np.where(fnmr > 0, fnmr, np.nan), color=_DARK, lw=1.4, ls="--", label="FNMR measured")
+        promised = [claim.promise for claim in summary.claims if claim.promise.gallery_size is None]
+        bottom = 0.5 / max(summary.non_mated, summary.mated)
+        shown = [promise for promise in promised if promise.rate >= bottom and promise.threshold <= high]
+        if shown:
+            axes.plot(
+                [promise.threshold for promise in shown], [promise.rate for promise in shown],
+                "D", ms=5, mfc="white", mec=_ACCENT, label="FMR promised",
+            )  # fmt: skip
+        axes.set_ylim(bottom, 1.5)
+        _percent_axis(axes.yaxis)
+        axes.set_xlabel(f"threshold, {_score_name(findings)}")
+        axes.set_ylabel("error rate, %")
+        axes.legend(loc="best")
+    promise = " A promise is kept where the solid line is at or below its diamond." if shown else ""
+    claims = "; ".join(
+        f"at {claim.promise.threshold:.2f}, FMR {percent(claim.fmr.value)} and FNMR {percent(claim.fnmr.value)}"
+        for claim in summary.claims
+    )
+    return Picture(
+        svg(),
+        f"FMR falling and FNMR rising over the threshold, logarithmic error rates{': ' + claims if claims else ''}.",
+        "Error rates over the threshold.",
+        f"What a higher threshold costs and what it saves.{promise} {_numbers(summary)}",
+    )
+
+
+def reliability(findings: Findings) -> Picture:
+    """Observed against claimed likelihood ratios."""
+    kinds = [_made(findings.main.rates.mated), _made(findings.main.rates.non_mated)]
+    low, high = _range(kinds)
+    width = 0.5 if high - low < 8 else 1.0
+    edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
+    mated, non_mated = (np.diff(np.searchsorted(kind, edges)) for kind in kinds)
+    middle = (edges[:-1] + edges[1:]) / 2
+    both = (mated > 0) & (non_mated > 0)
+    least = (mated > 0) & (non_mated == 0)  # rule of three: up to three would have been missed
+    most = (mated == 0) & (non_mated > 0)
+
+    def observed(m: npt.NDArray[Any], n: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.log10(m / len(kinds[0])) - np.log10(n / len(kinds[1])))
+
+    with _axes() as (axes, svg):
+        ends = [float(edges[0]), float(edges[-1])]
+        axes.plot(ends, ends, color=_GREY, lw=0.9, ls=(0, (1, 2)), label="ideal")
+        error = _Z * np.sqrt(1 / mated[both] + 1 / non_mated[both]) / np.log(10)
+        axes.errorbar(
+            middle[both], observed(mated[both], non_mated[both]), error, fmt="o", ms=4.5, color=_ACCENT,
+            lw=1.2, label="observed, 95 % interval",
+        )  # fmt: skip
+        if least.any():
+            axes.plot(
+                middle[least], observed(mated[least], np.full(int(least.sum()), 3)), "^", ms=5,
+                mfc="white", mec=_ACCENT, label="at least",
+            )  # fmt: skip
+        if most.any():
+            axes.plot(
+                middle[most], observed(np.full(int(most.sum()), 3), non_mated[most]), "v", ms=5,
+                mfc="white", mec=_ACCENT, label="at most",
+            )  # fmt: skip
+        axes.set_xlabel("claimed log10 likelihood ratio")
+        axes.set_ylabel("observed log10 likelihood ratio")
+        axes.legend(loc="upper left")
+    points = "; ".join(
+        f"{claimed:g} claimed, {seen:.1f} observed"
+        for claimed, seen in zip(
+            middle[both].tolist(), observed(mated[both], non_mated[both]).tolist(), strict=True
+        )
+    )
+    return Picture(
+        svg(),
+        f"Observed over claimed log10 likelihood ratios: {points or 'none of the bins holds both kinds'}.",
+        "Reliability of likelihood ratios.",
+        f"Points on the dotted line mean what they say; above it, evidence is stronger than claimed, below it "
+        f"weaker. Triangles bound it where one kind was not seen (rule of three). Bins of {width:g}; intervals "
+        f"take comparisons for independent. {_numbers(findings.main)}",
+    )
+
+
+def cmc(findings: Findings, found: Identification) -> Picture:
+    """Cumulative match characteristic."""
+    curve = found.cmc
+    with _axes() as (axes, svg):
+        axes.fill_between(curve.rank, 100 * curve.low, 100 * curve.high, color=_BAND, lw=0)
+        marker = "o" if len(curve.rank) <= 20 else ""
+        axes.plot(curve.rank, 100 * curve.hits, color=_ACCENT, lw=1.8, marker=marker, ms=4)
+        axes.set_xlim(1 - 0.02 * len(curve.rank), len(curve.rank) * 1.02)
+        axes.set_ylim(min(95.0, 100 * float(curve.low.min()) - 1), 100.2)
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=10)
+        axes.set_xlabel("rank")
+        axes.set_ylabel("mates at this rank or before, %")
+    last = percent(float(curve.hits[-1]))
+    return Picture(
+        svg(),
+        f"Cumulative match characteristic: {percent(float(curve.hits[0]))} of mates at rank 1, {last} up to "
+        f"rank {len(curve.rank)}.",
+        "Cumulative match characteristic.",
+        f"How often the mate is among the first candidates. Band: 95 % interval. {found.mated:,} searches, "
+        f"gallery of {found.gallery_size:,} {_enrolled(findings)}, list of {found.list_length:,}.",
+    )
+
+
+def identification_det(findings: Findings, found: Identification) -> Picture:
+    """FNIR over FPIR at rank 1."""
+    with _axes() as (axes, svg):
+        _trade_off(axes, found.rates, ("FPIR", "FNIR"))
+        axes.set_xlabel("FPIR: false alarms among searches without mate, %")
+        axes.set_ylabel("FNIR at rank 1: mates missed, %")
+    points = "; ".join(
+        f"at FPIR {percent(row.wanted)} FNIR {percent(row.fnir.value)}" for row in found.fnir_at
+    )
+    return Picture(
+        svg(),
+        f"FNIR over FPIR on logarithmic axes: {points}.",
+        "Open-set identification.",
+        f"Nearer the lower left corner is better. {found.mated:,} searches with a mate among "
+        f"{found.gallery_size:,} {_enrolled(findings)}, {found.non_mated:,} without among "
+        f"{found.gallery_size_without_mate:,}.",
+    )
+
+
+# --- what they share --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _axes() -> Iterator[tuple[Any, Callable[[], str]]]:
+    """Empty axes, and what gives the SVG once they are drawn on."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an extra
+        from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError:
+        raise AbisError("the report's figures need matplotlib: pip install abis[report]") from None
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=True)
+        axes.set_axisbelow(True)
+
+        def svg() -> str:
+            with mpl.rc_context(_STYLE):
+                file = io.StringIO()
+                FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+                return file.getvalue()
+
+        yield axes, svg
+
+
+def _trade_off(axes: Any, rates: ErrorRates, names: tuple[str, str]) -> None:
+    """One error rate over the other, logarithmic down to less than one error; none lies on the edge."""
+    curve = rates.det()
+    left, bottom = 0.5 / len(rates.non_mated), 0.5 / len(rates.mated)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(left, 1)
+    axes.set_ylim(bottom, 1)
+    axes.step(
+        np.maximum(curve.fmr, left), np.maximum(curve.fnmr, bottom), where="pre", color=_ACCENT, lw=1.8,
+        label=f"{names[1]} over {names[0]}",
+    )  # fmt: skip
+    _percent_axis(axes.xaxis)
+    _percent_axis(axes.yaxis)
+
+
+def _percent_axis(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: PLC0415 - an extra
+
+    axis.set_major_locator(LogLocator(numticks=9))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.9f}".rstrip("0").rstrip(".")))
+
+
+def _made(scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """Ascending scores without those of failed comparisons."""
+    return scores[np.searchsorted(scores, FAILED, side="right") :]
+
+
+def _range(kinds: list[npt.NDArray[np.floating[Any]]]) -> tuple[float, float]:
+    ends = [float(kind[place]) for kind in kinds if len(kind) for place in (0, -1)]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def _histogram(kind: npt.NDArray[np.floating[Any]], edges: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Share of ascending scores in each bin, the last with its right edge."""
+    places = np.searchsorted(kind, edges)
+    places[-1] = len(kind)
+    return np.diff(places) / max(len(kind), 1)
+
+
+def _score_name(findings: Findings) -> str:
+    return "log10 likelihood ratio" if findings.calibrated else "comparison score"
+
+
+def _enrolled(findings: Findings) -> str:
+    return "subjects" if findings.unit == "comparisons" else findings.unit
+
+
+def _numbers(summary: Summary) -> str:
+    return f"N = {summary.mated:,} mated, {summary.non_mated:,} non-mated."
