@@ -27,8 +27,8 @@ from abis.evaluation import (
     ten_fold_accuracy,
     write_scores,
 )
-from abis.evaluation.folder import compare_samples
 from abis.evaluation.bootstrap import bootstrap
+from abis.evaluation.folder import compare_samples
 from abis.evaluation.protocols import all_pairs, fvc_pairs
 from abis.formats import Format, write
 from abis.template import Embedding, Minutiae

@@ -40,7 +40,7 @@ ARROWS = {
         *("template", "errors"),
     },
     # beside the way
-    "evaluation": {"formats", "comparison", "calibration", "template", "errors"},
+    "evaluation": {"formats", "comparison", "calibration", "drawing", "template", "errors"},
     "synthetic": {"template"},
     "drawing": {"template"},
     # on top
@@ -55,8 +55,11 @@ ARROWS = {
 
 OTHERS = {
     "faiss": {"screening"},
+    "matplotlib": {"evaluation"},
     "numba": {"evaluation", "synthetic"},
+    "pyarrow": {"evaluation"},
     "rich": {"cli"},
+    "scipy": {"evaluation"},
     "sklearn": {"evaluation"},
     "sqlalchemy": {"gallery", "store"},
     "typer": {"cli"},

@@ -197,10 +197,33 @@ def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def evaluate(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Templates named <finger>_<impression>.*, one in a file.")
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of templates named <finger>_<impression>.*, one in a file; or a score file: .csv, "
+            ".parquet or .npz with score and mated; or embeddings: .npz with embeddings and names.",
+        ),
     ],
     *,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="1:N: search for every template of DATA among those of this folder."
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare embeddings as LFW's pairs.txt lists them, not all."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Turns a score file's scores into likelihood ratios."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a report with figures as one HTML page."),
+    ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the scores as CSV: probe, reference, mated, score, raw."),
@@ -218,10 +241,20 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare all templates of a folder with each other; print the error rates with 95 % intervals."""
+    """Print the error rates of templates, embeddings or scores with 95 % intervals, and report on them."""
     from abis.cli import evaluation as room
 
-    room.evaluate(folder, scores=scores, all_pairs=all_pairs, pattern=pattern, as_json=as_json)
+    options = room.Options(
+        references=gallery,
+        pairs=pairs,
+        pattern=pattern,
+        calibration=calibration,
+        scores=scores,
+        all_pairs=all_pairs,
+        report=report,
+        as_json=as_json,
+    )
+    room.evaluate(data, options)
 
 
 @app.command()

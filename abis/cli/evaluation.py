@@ -1,67 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis evaluate``: error rates of a folder of templates."""
+"""``abis evaluate``: error rates of templates, embeddings or scores."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from abis.calibration import Calibration
 from abis.cli.console import FAILED, print_json, progress_bar, say
 from abis.errors import AbisError
-from abis.evaluation import Evaluation, Summary, evaluate_folder, write_scores
+from abis.evaluation import (
+    Findings,
+    evaluate_embeddings,
+    evaluate_folder,
+    evaluate_scores,
+    evaluate_searches,
+    write_scores,
+)
 from abis.evaluation.datasets import DEFAULT_PATTERN
+from abis.evaluation.embeddings import is_embeddings
+from abis.evaluation.report import provenance, write_report
+from abis.evaluation.score_files import ENDINGS
 
-__all__ = ["evaluate"]
+__all__ = ["Options", "evaluate"]
+
+_SEED = 0
 
 
-def evaluate(
-    folder: Path, *, scores: Path | None, all_pairs: bool, pattern: str | None, as_json: bool
-) -> None:
-    """Compare, print, and write the scores where that is asked for; end with FAILED if a file did."""
-    if all_pairs and scores is None:
+@dataclass(frozen=True)
+class Options:
+    """What was asked for beside the data; see the command's help."""
+
+    references: Path | None
+    pairs: Path | None
+    pattern: str | None
+    calibration: Path | None
+    scores: Path | None
+    all_pairs: bool
+    report: Path | None
+    as_json: bool
+
+
+def evaluate(data: Path, options: Options) -> None:
+    """Compare, print, and write what is asked for; end with FAILED if a file did."""
+    if options.all_pairs and options.scores is None:
         raise typer.BadParameter("--all-pairs says what --scores FILE is to hold; give that too")
+    _check_applicable(data, options)
     try:
-        with progress_bar("comparing") as progress:
-            evaluation = evaluate_folder(
-                folder, pattern=DEFAULT_PATTERN if pattern is None else pattern, progress=progress
-            )
+        with progress_bar("comparing" if data.is_dir() else "reading") as progress:
+            findings = _findings(data, options, progress)
     except ValueError as error:
         raise AbisError(str(error)) from error
-    if as_json:
-        print_json(_figures(evaluation))
+    if options.report is not None:
+        read = [path for path in (data, options.references, options.pairs, options.calibration) if path]
+        command = ["abis", *sys.argv[1:]]
+        write_report(options.report, findings, provenance(command, read, seed=_SEED))
+        say(f"report written to {options.report}")
+    if options.as_json:
+        print_json(findings.figures())
     else:
-        typer.echo(evaluation)
-    if scores is not None:
-        count = write_scores(scores, evaluation, all_pairs=all_pairs)
-        say(f"{count:,} scores written to {scores}")
-    if failures := evaluation.data_set.failures:
-        say(f"error: {len(failures):,} of {len(evaluation.data_set.samples):,} files failed to be read")
+        typer.echo(findings)
+    if findings.failures:
+        say(f"error: {len(findings.failures):,} of {findings.samples:,} files failed to be read")
         raise typer.Exit(FAILED)
 
 
-def _figures(evaluation: Evaluation) -> dict[str, object]:
-    samples = evaluation.data_set.samples
-    return {
-        "name": evaluation.data_set.name,
-        "samples": len(samples),
-        "fingers": len({sample.finger for sample in samples}),
-        "failures": [{"name": f.name, "reason": f.reason} for f in evaluation.data_set.failures],
-        "ignored": list(evaluation.data_set.ignored),
-        "all_against_all": _rates(evaluation.all_against_all),
-        "fvc_protocol": _rates(evaluation.fvc_protocol),
-        "cllr_bits": evaluation.cllr,
-        "min_cllr_bits": evaluation.min_cllr,
-    }
+def _check_applicable(data: Path, options: Options) -> None:
+    """Refuse options that say nothing about this kind of data, rather than leave them unheard."""
+    is_folder = data.is_dir()
+    is_npz = not is_folder and data.suffix.lower() == ".npz"
+    if not is_folder and data.exists() and data.suffix.lower() not in ENDINGS:
+        raise typer.BadParameter(f"{data} is neither a folder nor a file that ends in {', '.join(ENDINGS)}")
+    for name, given, applicable, what in (
+        ("--gallery", options.references, is_folder, "a folder of templates"),
+        ("--pattern", options.pattern, is_folder, "a folder of templates"),
+        ("--scores", options.scores, is_folder and options.references is None, "one folder of templates"),
+        ("--pairs", options.pairs, is_npz, "a file of embeddings"),
+        ("--calibration", options.calibration, not is_folder, "a score file"),
+    ):
+        if given is not None and not applicable:
+            raise typer.BadParameter(f"{name} is for {what}; {data} is none")
 
 
-def _rates(summary: Summary) -> dict[str, float | int]:
-    rates: dict[str, float | int] = {
-        name: getattr(summary, name) for name in ("mated", "non_mated", "mated_failed", "non_mated_failed")
-    }
-    for name in ("eer", "fmr100", "fmr1000", "zero_fmr"):
-        estimate = getattr(summary, name)
-        rates[f"{name}_percent"] = 100 * estimate.value
-        rates[f"{name}_low_percent"] = 100 * estimate.low
-        rates[f"{name}_high_percent"] = 100 * estimate.high
-    return rates
+def _findings(data: Path, options: Options, progress: Callable[[int, int], None]) -> Findings:
+    pattern = DEFAULT_PATTERN if options.pattern is None else options.pattern
+    if data.is_dir() and options.references is not None:
+        return evaluate_searches(data, options.references, pattern=pattern, seed=_SEED, progress=progress)
+    if data.is_dir():
+        evaluation = evaluate_folder(data, pattern=pattern, seed=_SEED, progress=progress)
+        if options.scores is not None:
+            count = write_scores(options.scores, evaluation, all_pairs=options.all_pairs)
+            say(f"{count:,} scores written to {options.scores}")
+        return evaluation.findings()
+    if is_embeddings(data):
+        if options.calibration is not None:
+            raise typer.BadParameter(f"--calibration is for a score file; {data} holds embeddings")
+        return evaluate_embeddings(data, pairs=options.pairs, seed=_SEED, progress=progress)
+    if options.pairs is not None:
+        raise typer.BadParameter(f"--pairs is for a file of embeddings; {data} holds scores")
+    calibration = None if options.calibration is None else Calibration.load(options.calibration)
+    return evaluate_scores(data, calibration=calibration, seed=_SEED, progress=progress)

@@ -19,7 +19,7 @@ from abis.evaluation.protocols import first_enrolled, pair_at, read_lfw_pairs, t
 from abis.evaluation.scores import Scores
 from abis.template import Embedding
 
-__all__ = ["EmbeddingFile", "all_scores", "evaluate_embeddings", "read_embeddings"]
+__all__ = ["EmbeddingFile", "all_scores", "evaluate_embeddings", "is_embeddings", "read_embeddings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,17 @@ class EmbeddingFile:
     def template(self, row: int) -> Embedding:
         """One of them."""
         return Embedding(vector=self.embedding[row], model=self.model)
+
+
+def is_embeddings(path: Path) -> bool:
+    """Whether a file is an npz with an array ``embeddings``."""
+    if path.suffix.lower() != ".npz":
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return "embeddings" in archive
+    except (ValueError, EOFError):
+        return False
 
 
 def read_embeddings(path: Path) -> EmbeddingFile:

@@ -136,7 +136,7 @@ class Findings:
 
     def _head(self) -> Iterator[str]:
         if self.samples is None:
-            yield f"{self.name}: {self.compared}"
+            yield f"{self.name}: {self.main.mated + self.main.non_mated:,} comparisons"
             return
         yield f"{self.name}: {self.samples:,} samples of {self.subjects:,} {self.unit}"
         yield f"{len(self.failures):,} of them failed to be read"

@@ -142,7 +142,7 @@ def evaluate_scores(
         subjects = len(np.union1d(np.unique(scores.probe_subject), np.unique(scores.reference_subject)))
     return Findings(
         name=path.name,
-        compared=f"{len(scores):,} comparisons",
+        compared="the pairs of a score file",
         unit=file.drawn,
         samples=len(file.samples) or None,
         subjects=subjects,

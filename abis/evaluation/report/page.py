@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from abis.evaluation.identification import Identification
 from abis.evaluation.intervals import Estimate
 from abis.evaluation.report import plots
 from abis.evaluation.report.provenance import Provenance
-from abis.evaluation.report.words import interval, percent, sentences, threshold
+from abis.evaluation.report.words import counted, interval, percent, sentences, threshold, wanted
 from abis.evaluation.thresholds import GALLERY_SIZES, Claim
 from abis.template import Minutiae, Position
 
@@ -43,7 +44,6 @@ def page(findings: Findings, source: Provenance) -> str:
         *_verification(findings),
         *_thresholds(findings),
         *_identification(findings),
-        *_likelihood_ratios(findings),
         *_worst_pairs(findings),
         *_failures(findings),
         *_method(findings),
@@ -64,7 +64,8 @@ def page(findings: Findings, source: Provenance) -> str:
 def _head(findings: Findings, source: Provenance) -> Iterator[str]:
     yield "<header>"
     yield f"<h1>Evaluation of {escape(findings.name)}</h1>"
-    yield f'<p class="soft">Error rates of biometric comparison. {escape(source.software)}. {source.date}.</p>'
+    date = f'<span class="nowrap">{source.date}</span>'
+    yield f'<p class="soft">Error rates of biometric comparison. {escape(source.software)}. {date}.</p>'
     yield "</header>"
 
 
@@ -77,8 +78,8 @@ def _summary(findings: Findings) -> Iterator[str]:
     main = findings.main
     key = [
         ("EER", main.eer),
-        ("FNMR at FMR 1 % (FMR100)", main.fmr100),
-        ("FNMR at FMR 0.1 % (FMR1000)", main.fmr1000),
+        ("FNMR at FMR 1\xa0% (FMR100)", main.fmr100),
+        ("FNMR at FMR 0.1\xa0% (FMR1000)", main.fmr1000),
         ("FNMR with no false match (ZeroFMR)", main.zero_fmr),
     ]
     if findings.identification is not None:
@@ -87,7 +88,7 @@ def _summary(findings: Findings) -> Iterator[str]:
     for name, estimate in key:
         yield (
             f"<div><dt>{escape(name)}</dt><dd>{percent(estimate.value)}"
-            f"<small>95 %: {interval(estimate)}</small></dd></div>"
+            f"<small>95\xa0%: {interval(estimate)}</small></dd></div>"
         )
     yield "</dl>"
 
@@ -102,29 +103,35 @@ def _verification(findings: Findings) -> Iterator[str]:
             f"{summary.mated:,} mated comparisons, {summary.mated_failed:,} of them failed; "
             f"{summary.non_mated:,} non-mated, {summary.non_mated_failed:,} failed. The threshold is the "
             "lowest at which FMR is not above the one asked for.",
-            ("FMR asked for", "threshold", "FMR measured", "FNMR", "95 % interval"),
+            ("FMR asked for", "threshold", "FMR measured", "FNMR, 95\xa0% interval"),
             [
                 (
-                    f"at most {percent(row.wanted)}" if row.wanted else "0, no false match",
-                    threshold(row.threshold),
+                    f"at most {wanted(row.wanted)}" if row.wanted else "0, no false match",
+                    threshold(row.threshold, findings),
                     percent(row.fmr),
-                    percent(row.fnmr.value),
-                    interval(row.fnmr),
+                    _cell(row.fnmr),
                 )
                 for row in summary.fnmr_at
             ]
-            + [("EER", "", "", percent(summary.eer.value), interval(summary.eer))],
+            + [("EER", "", "", _cell(summary.eer))],
         )
 
 
 def _thresholds(findings: Findings) -> Iterator[str]:
-    yield "<h2>Which threshold?</h2>"
-    if not findings.calibrated:
+    yield "<h2>Scores and thresholds</h2>"
+    if findings.cllr is None:
         yield (
             "<p>These scores are on a scale of their own, so no threshold can be promised for galleries larger "
             "than what was measured here. Fit a calibration to them first.</p>"
         )
-    yield from _pictures([plots.thresholds(findings)])
+        yield from _pictures([plots.thresholds(findings)])
+        return
+    yield (
+        "<p>Scores are log10 likelihood ratios: 3 says that so much likeness is a thousand times likelier where "
+        f"both templates are of one subject. They cost {findings.cllr:.3f} bits a decision (Cllr: 0 is perfect, "
+        f"1 says nothing); the best calibration of the same scores would cost {findings.min_cllr:.3f}.</p>"
+    )
+    yield from _pictures([plots.thresholds(findings), plots.reliability(findings)])
     if findings.main.claims:
         yield from _table(
             "Thresholds asked for as error rates.",
@@ -132,22 +139,18 @@ def _thresholds(findings: Findings) -> Iterator[str]:
             "enrolled subjects. An FMR of 0 % was measured where no false match was seen; its interval then "
             "ends by the rule of three.",
             (
-                *(
-                    "asked for",
-                    "threshold",
-                    "FMR measured",
-                    "95 % interval",
-                    "FNMR measured",
-                    "95 % interval",
-                ),
+                "asked for",
+                "threshold",
+                "FMR measured, 95\xa0% interval",
+                "FNMR measured, 95\xa0% interval",
                 *(f"FPIR among {size:,}" for size in GALLERY_SIZES),
             ),
             [
                 (
                     str(claim.promise),
-                    threshold(claim.promise.threshold),
-                    *_rate_and_interval(claim.fmr),
-                    *_rate_and_interval(claim.fnmr),
+                    threshold(claim.promise.threshold, findings),
+                    _cell(claim.fmr),
+                    _cell(claim.fnmr),
                     *(_expected_fpir(claim, size) for size in GALLERY_SIZES),
                 )
                 for claim in findings.main.claims
@@ -166,33 +169,21 @@ def _identification(findings: Findings) -> Iterator[str]:
         "FNIR at FPIR.",
         f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} searches with "
         f"a mate and {found.non_mated:,} without.",
-        ("FPIR asked for", "rank", "threshold", "FPIR measured", "FNIR", "95 % interval"),
+        ("FPIR asked for", "rank", "threshold", "FPIR measured", "FNIR, 95\xa0% interval"),
         [
-            ("none: every list is looked at", "1", "", "", *_rate_and_interval(found.rank_1)),
+            ("none: every list is looked at", "1", "", "", _cell(found.rank_1)),
             *(
                 (
-                    f"at most {percent(row.wanted)}" if row.wanted else "0, no false alarm",
+                    f"at most {wanted(row.wanted)}" if row.wanted else "0, no false alarm",
                     str(row.rank),
-                    threshold(row.threshold),
+                    threshold(row.threshold, findings),
                     percent(row.fpir),
-                    *_rate_and_interval(row.fnir),
+                    _cell(row.fnir),
                 )
                 for row in found.fnir_at
             ),
         ],
     )
-
-
-def _likelihood_ratios(findings: Findings) -> Iterator[str]:
-    if findings.cllr is None:
-        return
-    yield "<h2>Likelihood ratios</h2>"
-    yield (
-        "<p>A score of 3 says that so much likeness is a thousand times likelier where both templates are of one "
-        f"subject. Cllr is {findings.cllr:.3f} bits; the best calibration of the same scores would have "
-        f"{findings.min_cllr:.3f}. 0 is perfect, 1 says nothing.</p>"
-    )
-    yield from _pictures([plots.reliability(findings)])
 
 
 def _worst_pairs(findings: Findings) -> Iterator[str]:
@@ -207,18 +198,21 @@ def _worst_pairs(findings: Findings) -> Iterator[str]:
         pairs = [pair for pair in findings.worst if pair.mated is mated]
         if not pairs:
             continue
-        yield f"<h3>{title}</h3>"
-        drawn = [_drawn(pair) for pair in pairs]
+        drawn = [_drawn(pair, findings) for pair in pairs]
         if any(drawn):
+            yield f"<h3>{title}</h3>"
             yield '<div class="pairs">'
             yield from (figure for figure in drawn if figure)
             yield "</div>"
         others = [pair for pair, figure in zip(pairs, drawn, strict=True) if not figure]
         if others:
             yield from _table(
-                "", "", ("probe", "reference", "score"),
-                [(pair.probe, pair.reference, threshold(pair.score)) for pair in others],
-            )  # fmt: skip
+                f"{title}.",
+                "",
+                ("probe", "reference", "score"),
+                [(pair.probe, pair.reference, threshold(pair.score, findings)) for pair in others],
+                words=2,
+            )
 
 
 def _failures(findings: Findings) -> Iterator[str]:
@@ -231,7 +225,7 @@ def _failures(findings: Findings) -> Iterator[str]:
             f"{len(findings.failures):,} of {findings.samples or 0:,}. Their comparisons count as non-matches.",
             ("file", "reason"),
             [(failure.name, failure.reason) for failure in findings.failures],
-            text=True,
+            words=2,
         )
     if findings.ignored:
         names = ", ".join(findings.ignored[:20]) + (", …" if len(findings.ignored) > 20 else "")
@@ -294,24 +288,30 @@ def _figure(svg: str, alternative: str, caption: str) -> str:
 
 
 def _table(
-    title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False
+    title: str,
+    note: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str | _Cell]],
+    *,
+    words: int = 1,
 ) -> Iterator[str]:
-    """A table whose first column heads its rows, and whose others are figures, or text."""
-    yield '<div class="scroll"><table>'
-    if title:
-        yield f"<caption><b>{escape(title)}</b> {escape(note)}</caption>"
-    yield (
-        "<thead><tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in columns) + "</tr></thead>"
+    """A table whose first ``words`` columns are text, the very first heading its rows; the others are figures."""
+    name = "-".join(re.findall("[a-z]+", title.lower()))
+    kinds = [' class="text"' if place < words else "" for place in range(len(columns))]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(column)}</th>' for column, kind in zip(columns, kinds, strict=True)
     )
-    yield "<tbody>"
-    kind = ' class="text wrap"' if text else ""
-    for first, *others in rows:
-        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell in others)
-        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+    yield f'<p class="caption" id="{name}"><b>{escape(title)}</b> {escape(note)}</p>'
+    yield f'<div class="scroll"><table aria-labelledby="{name}">'
+    yield f"<thead><tr>{head}</tr></thead><tbody>"
+    for row in rows:
+        first, *others = (cell if isinstance(cell, _Cell) else _Cell(cell) for cell in row)
+        cells = "".join(f"<td{kind}>{cell.html()}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
+        yield f'<tr><th scope="row">{first.html()}</th>{cells}</tr>'
     yield "</tbody></table></div>"
 
 
-def _drawn(pair: Pair) -> str:
+def _drawn(pair: Pair, findings: Findings) -> str:
     """The pair's minutiae side by side; nothing where they are no fingers."""
     match pair.templates:
         case (Minutiae() as first, Minutiae() as second):
@@ -322,37 +322,45 @@ def _drawn(pair: Pair) -> str:
     found = explain(probe, reference)
     names = f"{pair.probe} and {pair.reference}"
     svg = draw_pair(probe, reference, found.pairs, title=names)
-    alternative = (
-        f"Minutiae of {names}, side by side: {len(found.pairs)} paired of {len(probe)} and {len(reference)}."
-    )
+    numbers = f"minutiae paired: {len(found.pairs)} of {len(probe)} and {len(reference)}."
     return _figure(
         svg,
-        alternative,
-        f"<b>{escape(names)}</b>, score {threshold(pair.score)}: {len(found.pairs)} minutiae paired of "
-        f"{len(probe)} and {len(reference)}.",
+        f"{names}, side by side; {numbers}",
+        f"<b>{escape(names)}</b>, score {threshold(pair.score, findings)}; {numbers}",
     )
 
 
-def _rate_and_interval(estimate: Estimate) -> tuple[str, str]:
-    return percent(estimate.value), interval(estimate)
+@dataclass(frozen=True)
+class _Cell:
+    """A figure, and what stands small beside it."""
+
+    figure: str
+    small: str = ""
+
+    def html(self) -> str:
+        small = f" <small>{escape(self.small)}</small>" if self.small else ""
+        return f"{escape(self.figure)}{small}"
+
+
+def _cell(estimate: Estimate) -> _Cell:
+    return _Cell(percent(estimate.value), interval(estimate))
 
 
 def _expected_fpir(claim: Claim, size: int) -> str:
     """By the union bound from the rate promised; that of another size grows in proportion."""
     promise = claim.promise
     fpir = promise.rate * size / (promise.gallery_size or 1)
-    return percent(fpir) if fpir < 1 else "any"
+    return percent(fpir) if fpir < 1 else "no bound"
 
 
 def _searched(findings: Findings, found: Identification) -> str:
-    enrolled = "subjects" if findings.unit == "comparisons" else findings.unit
     taken = (
         "the same probes with their own subject taken out of the gallery"
         if found.gallery_size_without_mate < found.gallery_size
         else "probes of subjects who are not enrolled"
     )
     return (
-        f"{found.gallery_size:,} {enrolled} enrolled; {found.mated:,} searches with a mate, and "
+        f"{found.gallery_size:,} {counted(findings)} enrolled; {found.mated:,} searches with a mate, and "
         f"{found.non_mated:,} without: {taken}. Every reference is compared with, and ties in rank count against "
         "the system."
     )

@@ -16,7 +16,7 @@ from abis.errors import AbisError
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.findings import Findings
 from abis.evaluation.identification import Identification
-from abis.evaluation.report.words import percent
+from abis.evaluation.report.words import counted, percent, wanted
 from abis.evaluation.scores import FAILED
 from abis.evaluation.summary import Summary
 
@@ -85,13 +85,13 @@ def det(findings: Findings) -> Picture:
         axes.set_xlabel("FMR: false matches among non-mated comparisons, %")
         axes.set_ylabel("FNMR: false non-matches among mated, %")
     points = "; ".join(
-        f"at FMR {percent(row.wanted)} FNMR {percent(row.fnmr.value)}" for row in summary.fnmr_at
+        f"at FMR {wanted(row.wanted)} FNMR {percent(row.fnmr.value)}" for row in summary.fnmr_at
     )
     return Picture(
         svg(),
         f"DET curve, FNMR over FMR on logarithmic axes: {points}; equal error rate {percent(summary.eer.value)}.",
         "Detection error trade-off.",
-        f"Nearer the lower left corner is better. Band: 95 % interval by bootstrap over {findings.unit}, down "
+        f"Nearer the lower left corner is better. Band: 95\xa0% interval by bootstrap over {findings.unit}, down "
         f"to three false matches. Where the curve lies on the lower edge, no error was seen. "
         f"{_numbers(summary)}",
     )
@@ -110,17 +110,20 @@ def distributions(findings: Findings) -> Picture:
             label="non-mated",
         )  # fmt: skip
         axes.stairs(100 * mated, edges, color=_ACCENT, lw=1.8, label="mated")
-        axes.set_ylim(bottom=0)
+        axes.set_yscale("log")
+        axes.set_ylim(50 / max(len(kind) for kind in kinds), 100)
+        _percent_axis(axes.yaxis, 0.01)
         axes.set_xlabel(_score_name(findings))
         axes.set_ylabel(f"comparisons per {edges[1] - edges[0]:.2g}, % of their kind")
-        axes.legend(loc="upper center" if mated.argmax() > _BINS / 2 else "upper right")
+        axes.legend(loc="upper center")
     medians = [float(np.median(kind)) if len(kind) else float("nan") for kind in kinds]
     return Picture(
         svg(),
         f"Histograms of scores: the median mated score is {medians[0]:.2f}, the median non-mated one "
         f"{medians[1]:.2f}.",
         "Scores.",
-        f"The less both overlap, the fewer errors. Each kind adds up to 100 %. {_numbers(summary)}",
+        f"The less both overlap, the fewer errors. Each kind adds up to 100\xa0%; the axis is logarithmic, to "
+        f"show the tails. {_numbers(summary)}",
     )
 
 
@@ -220,7 +223,8 @@ def cmc(findings: Findings, found: Identification) -> Picture:
         marker = "o" if len(curve.rank) <= 20 else ""
         axes.plot(curve.rank, 100 * curve.hits, color=_ACCENT, lw=1.8, marker=marker, ms=4)
         axes.set_xlim(1 - 0.02 * len(curve.rank), len(curve.rank) * 1.02)
-        axes.set_ylim(min(95.0, 100 * float(curve.low.min()) - 1), 100.2)
+        lowest = 100 - max(1.0, 1.15 * (100 - 100 * float(curve.low.min())))
+        axes.set_ylim(lowest, 100 + 0.02 * (100 - lowest))
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=10)
         axes.set_xlabel("rank")
         axes.set_ylabel("mates at this rank or before, %")
@@ -230,8 +234,8 @@ def cmc(findings: Findings, found: Identification) -> Picture:
         f"Cumulative match characteristic: {percent(float(curve.hits[0]))} of mates at rank 1, {last} up to "
         f"rank {len(curve.rank)}.",
         "Cumulative match characteristic.",
-        f"How often the mate is among the first candidates. Band: 95 % interval. {found.mated:,} searches, "
-        f"gallery of {found.gallery_size:,} {_enrolled(findings)}, list of {found.list_length:,}.",
+        f"How often the mate is among the first candidates. Band: 95\xa0% interval. {found.mated:,} searches, "
+        f"gallery of {found.gallery_size:,} {counted(findings)}, list of {found.list_length:,}.",
     )
 
 
@@ -242,14 +246,14 @@ def identification_det(findings: Findings, found: Identification) -> Picture:
         axes.set_xlabel("FPIR: false alarms among searches without mate, %")
         axes.set_ylabel("FNIR at rank 1: mates missed, %")
     points = "; ".join(
-        f"at FPIR {percent(row.wanted)} FNIR {percent(row.fnir.value)}" for row in found.fnir_at
+        f"at FPIR {wanted(row.wanted)} FNIR {percent(row.fnir.value)}" for row in found.fnir_at
     )
     return Picture(
         svg(),
         f"FNIR over FPIR on logarithmic axes: {points}.",
         "Open-set identification.",
         f"Nearer the lower left corner is better. {found.mated:,} searches with a mate among "
-        f"{found.gallery_size:,} {_enrolled(findings)}, {found.non_mated:,} without among "
+        f"{found.gallery_size:,} {counted(findings)}, {found.non_mated:,} without among "
         f"{found.gallery_size_without_mate:,}.",
     )
 
@@ -285,25 +289,29 @@ def _axes() -> Iterator[tuple[Any, Callable[[], str]]]:
 def _trade_off(axes: Any, rates: ErrorRates, names: tuple[str, str]) -> None:
     """One error rate over the other, logarithmic down to less than one error; none lies on the edge."""
     curve = rates.det()
+    some = slice(int((curve.fmr > 0).sum()) + 1)  # up to the first threshold without a false match
     left, bottom = 0.5 / len(rates.non_mated), 0.5 / len(rates.mated)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(left, 1)
     axes.set_ylim(bottom, 1)
     axes.step(
-        np.maximum(curve.fmr, left), np.maximum(curve.fnmr, bottom), where="pre", color=_ACCENT, lw=1.8,
+        np.maximum(curve.fmr[some], left), np.maximum(curve.fnmr[some], bottom), where="pre", color=_ACCENT, lw=1.8,
         label=f"{names[1]} over {names[0]}",
     )  # fmt: skip
     _percent_axis(axes.xaxis)
     _percent_axis(axes.yaxis)
 
 
-def _percent_axis(axis: Any) -> None:
+def _percent_axis(axis: Any, unit: float = 1.0) -> None:
+    """Ticks at powers of ten, in %; ``unit`` is what the axis' 1 is, as a fraction."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: PLC0415 - an extra
 
-    axis.set_major_locator(LogLocator(numticks=9))
+    axis.set_major_locator(LogLocator(numticks=7))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.9f}".rstrip("0").rstrip(".")))
+    axis.set_major_formatter(
+        FuncFormatter(lambda rate, _: f"{100 * unit * rate:.9f}".rstrip("0").rstrip("."))
+    )
 
 
 def _made(scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
@@ -326,10 +334,6 @@ def _histogram(kind: npt.NDArray[np.floating[Any]], edges: npt.NDArray[Any]) -> 
 
 def _score_name(findings: Findings) -> str:
     return "log10 likelihood ratio" if findings.calibrated else "comparison score"
-
-
-def _enrolled(findings: Findings) -> str:
-    return "subjects" if findings.unit == "comparisons" else findings.unit
 
 
 def _numbers(summary: Summary) -> str:

@@ -10,41 +10,59 @@ from abis.evaluation.findings import Findings
 from abis.evaluation.intervals import Estimate
 from abis.evaluation.thresholds import Claim
 
-__all__ = ["interval", "percent", "sentences", "threshold"]
+__all__ = ["counted", "interval", "percent", "sentences", "threshold", "wanted"]
 
+_PERCENT = "\xa0%"  # kept on the line of its number
 _FEW_SUBJECTS = 100
 _GOOD_LOSS, _FAIR_LOSS = 0.02, 0.1  # bits of Cllr that calibration loses
 
 
 def percent(rate: float) -> str:
-    """A rate in %, with two decimals, or below 0.1 % two digits that count.
+    r"""A rate in %, with two decimals, or below 0.1 % two digits that count.
 
     >>> percent(0.0285), percent(0), percent(0.00000123), percent(1)
-    ('2.85 %', '0 %', '0.00012 %', '100 %')
+    ('2.85\xa0%', '0\xa0%', '0.00012\xa0%', '100\xa0%')
     """
-    if rate in (0, 1):
-        return f"{100 * rate:.0f} %"
-    decimals = 2 if 100 * rate >= 0.1 else 1 - math.floor(math.log10(100 * rate))
-    return f"{100 * rate:.{min(decimals, 9)}f} %"
+    return f"{_decimal(rate, _decimals(rate))}{_PERCENT}"
+
+
+def wanted(rate: float) -> str:
+    r"""A rate that somebody asked for, as short as it is.
+
+    >>> wanted(0.01), wanted(1e-6)
+    ('1\xa0%', '0.0001\xa0%')
+    """
+    return f"{100 * rate:.9f}".rstrip("0").rstrip(".") + _PERCENT
 
 
 def interval(estimate: Estimate) -> str:
-    """Its 95 % interval: ``0.02 to 7.85 %``."""
-    return f"{percent(estimate.low).removesuffix(' %')} to {percent(estimate.high)}"
+    """Its 95 % interval, as ``0.02 to 7.85 %``: both ends with the decimals of the upper one."""
+    decimals = _decimals(estimate.high)
+    return f"{_decimal(estimate.low, decimals)} to {_decimal(estimate.high, decimals)}{_PERCENT}"
 
 
-def threshold(value: float) -> str:
-    """A score, with as many digits as tell it from others."""
-    return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
+def threshold(value: float, findings: Findings) -> str:
+    """A score; likelihood ratios need no more than three decimals."""
+    return f"{value:.3f}" if findings.calibrated else f"{value:.5g}"
+
+
+def _decimals(rate: float) -> int:
+    if 100 * rate >= 0.1 or rate == 0:
+        return 2
+    return min(1 - math.floor(math.log10(100 * rate)), 9)
+
+
+def _decimal(rate: float, decimals: int) -> str:
+    return f"{100 * rate:.0f}" if rate in (0, 1) else f"{100 * rate:.{decimals}f}"
 
 
 def sentences(findings: Findings) -> Iterator[str]:
     """What was found, the most important first."""
     main = findings.main
-    samples = f" of {_of(findings)}" if findings.samples is not None else ""
+    whose = f", of {f'{findings.subjects:,} {counted(findings)}'}," if findings.subjects is not None else ""
     yield (
-        f"This is what {findings.compared}{samples} show: {main.mated:,} mated and {main.non_mated:,} "
-        f"non-mated comparisons."
+        f"{findings.compared[0].upper()}{findings.compared[1:]}{whose} were compared: {main.mated:,} mated and "
+        f"{main.non_mated:,} non-mated comparisons."
     )
     row = next((row for row in reversed(main.fnmr_at[:-1]) if row.wanted * main.non_mated >= 10), None)
     row = main.fnmr_at[-1] if row is None else row
@@ -68,7 +86,7 @@ def sentences(findings: Findings) -> Iterator[str]:
             value=1 - found.rank_1.value, replicates=1 - found.rank_1.replicates, trials=found.mated
         )
         yield (
-            f"Searched among {found.gallery_size:,} {_enrolled(findings)}, the mate comes first in "
+            f"Searched among {found.gallery_size:,} {counted(findings)}, the mate comes first in "
             f"{percent(hits.value)} of {found.mated:,} searches ({interval(hits)})."
         )
     if findings.cllr is not None:
@@ -104,11 +122,8 @@ def sentences(findings: Findings) -> Iterator[str]:
         )
 
 
-def _of(findings: Findings) -> str:
-    return f"{findings.subjects:,} {findings.unit if findings.unit != 'comparisons' else 'subjects'}"
-
-
-def _enrolled(findings: Findings) -> str:
+def counted(findings: Findings) -> str:
+    """What the subjects are called."""
     return "subjects" if findings.unit == "comparisons" else findings.unit
 
 
