@@ -14,6 +14,7 @@ import numpy.typing as npt
 from abis.calibration import default_calibration
 from abis.comparison import cosine
 from abis.errors import FormatError
+from abis.evaluation.archives import open_npz
 from abis.evaluation.findings import Accuracy, Findings, assess, pairs_of
 from abis.evaluation.protocols import first_enrolled, pair_at, read_lfw_pairs, ten_fold_accuracy
 from abis.evaluation.scores import Scores
@@ -51,11 +52,8 @@ def is_embeddings(path: Path) -> bool:
     """Whether a file is an npz with an array ``embeddings``."""
     if path.suffix.lower() != ".npz":
         return False
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return "embeddings" in archive
-    except (ValueError, EOFError):
-        return False
+    with open_npz(path) as archive:
+        return "embeddings" in archive
 
 
 def read_embeddings(path: Path) -> EmbeddingFile:
@@ -66,15 +64,12 @@ def read_embeddings(path: Path) -> EmbeddingFile:
     Raises:
         FormatError: naming the file and what is wrong with it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if missing := {"embeddings", "names"} - set(archive.files):
-                raise FormatError(f"{path}: no array named {' or '.join(sorted(missing))}")
-            vectors, names = archive["embeddings"], archive["names"].tolist()
-            identity = archive["identity"].tolist() if "identity" in archive.files else None
-            model = str(archive["model"]) if "model" in archive.files else path.stem
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"{path}: {error}") from error
+    with open_npz(path) as archive:
+        if missing := {"embeddings", "names"} - set(archive.files):
+            raise FormatError(f"{path}: no array named {' or '.join(sorted(missing))}")
+        vectors, names = archive["embeddings"], archive["names"].tolist()
+        identity = archive["identity"].tolist() if "identity" in archive.files else None
+        model = str(archive["model"]) if "model" in archive.files else path.stem
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(names):
         raise FormatError(
             f"{path}: embeddings are {vectors.dtype} of shape {vectors.shape} and names {len(names)}; "

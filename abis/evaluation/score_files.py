@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from abis.calibration import Calibration
 from abis.errors import AbisError, FormatError
+from abis.evaluation.archives import open_npz
 from abis.evaluation.findings import Findings, Pair, assess, pairs_of
 from abis.evaluation.folder import Evaluation
 from abis.evaluation.scores import FAILED, Scores
@@ -296,7 +297,7 @@ class _Builder:
         numbers = self.numbers[kind]
         if isinstance(column, np.ndarray) and column.dtype.kind == "f":
             raise FormatError(
-                f"{self.path}: the {kind}s are {column.dtype}; expected names or numbers, none missing"
+                f"{self.path}: the {kind}s are {column.dtype}; expected names or whole numbers, none missing"
             )
         if isinstance(column, np.ndarray) and column.dtype.kind in "iuUS":
             values, place = np.unique(column, return_inverse=True)
@@ -381,13 +382,8 @@ def _pyarrow_parquet() -> ModuleType:
 
 
 def _read_npz(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FormatError(f"{path}: one array; expected an archive of columns")
-            columns = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"{path}: {error}") from error
+    with open_npz(path) as archive:
+        columns = {name: archive[name] for name in archive.files}
     for name, column in columns.items():
         if column.ndim != 1:
             raise FormatError(f"{path}: {name} is of shape {column.shape}; expected (n,)")

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report: a page that holds together, and whose every number is one that the library gives."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from people import finger
+
+from abis.evaluation import Estimate, Findings, evaluate_folder, evaluate_scores
+from abis.evaluation.report import page, provenance
+from abis.evaluation.report.page import write_report
+from abis.evaluation.report.provenance import digest
+from abis.evaluation.report.words import interval, percent, sentences, threshold, wanted
+from abis.formats import Format, write
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """What a page is made of; every element closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: dict[str, list[dict[str, str | None]]] = {}
+        self.tables: list[list[list[str]]] = []
+        self.text: dict[str, list[str]] = {}
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.setdefault(tag, []).append(dict(attrs))
+        if tag not in VOID:
+            self.open.append(tag)
+        match tag:
+            case "table":
+                self.tables.append([])
+            case "tr":
+                self.tables[-1].append([])
+            case "td" | "th":
+                self.tables[-1][-1].append("")
+            case "h1" | "h2" | "li" | "figcaption" | "dd":
+                self.text.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+        for tag, texts in self.text.items():
+            if tag in self.open:
+                texts[-1] += data
+
+    def table(self, first: str) -> list[list[str]]:
+        """The rows under the head that begins with ``first``."""
+        return next(table[1:] for table in self.tables if table[0][0] == first)
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Of six fingers, four impressions each; one file is damaged and one is not of the set."""
+    folder = tmp_path_factory.mktemp("few <prints>")
+    for person in range(6):
+        for impression in range(4):
+            record = write([finger(person, impression=impression)], Format.ISO_19794_2_2005)
+            (folder / f"{person}_{impression}.fmr").write_bytes(record)
+    (folder / "3_2.fmr").write_bytes(b"FMR\0 20\0 and no more")
+    (folder / "notes.txt").write_text("& not a template")
+    return evaluate_folder(folder).findings()
+
+
+@pytest.fixture(scope="module")
+def html(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("data") / "s.csv"
+    file.write_text("x")
+    return page(findings, provenance(["abis", "evaluate", "few <prints>"], [file], seed=7))
+
+
+def test_report_stands_alone(html: str) -> None:
+    parsed = Page(html)
+    assert "script" not in parsed.attributes
+    assert "link" not in parsed.attributes
+    assert all(
+        (image["src"] or "").startswith("data:image/svg+xml;base64,") for image in parsed.attributes["img"]
+    )
+    assert not re.search(r"(?:src|href)=\"(?!data:)", html)
+    assert "url(" not in html
+    assert parsed.attributes["html"] == [{"lang": "en"}]
+    assert "<prints>" not in html  # names of files are escaped
+
+
+def test_every_figure_can_be_read_and_heard(html: str) -> None:
+    parsed = Page(html)
+    images = parsed.attributes["img"]
+    # DET, scores, thresholds, reliability, CMC, open set; ten mated and ten non-mated pairs.
+    assert len(images) == len(parsed.text["figcaption"]) == 6 + 20
+    assert all(len(image["alt"] or "") > 20 for image in images)
+    assert all(len(caption) > 20 for caption in parsed.text["figcaption"])
+    for image in images:
+        svg = ElementTree.fromstring(base64.b64decode((image["src"] or "").partition(",")[2]))
+        assert svg.tag.endswith("svg")
+    plots = [base64.b64decode((i["src"] or "").partition(",")[2]).decode() for i in images[:6]]
+    units = ("%", "log10 likelihood ratio", "rank")
+    assert all(sum(text.count(unit) for unit in units) >= 2 for text in plots)  # both axes
+    assert all(re.search(r"\d,?\d* (?:mated|searches)", caption) for caption in parsed.text["figcaption"][:6])
+
+
+def test_ids_are_one_of_a_kind_and_tables_are_named(html: str) -> None:
+    parsed = Page(html)
+    ids = [a["id"] for attributes in parsed.attributes.values() for a in attributes if "id" in a]
+    assert len(set(ids)) == len(ids)
+    named = [a["aria-labelledby"] for a in parsed.attributes["table"] if "aria-labelledby" in a]
+    assert len(named) == len(parsed.tables) - 1  # all but the provenance, whose rows have heads
+    assert set(named) <= set(ids)
+
+
+def cell(estimate: Estimate) -> str:
+    return f"{percent(estimate.value)} {interval(estimate)}"
+
+
+def test_numbers_in_the_tables_are_those_of_the_library(findings: Findings, html: str) -> None:
+    parsed = Page(html)
+    main = findings.main
+    tables = [table[1:] for table in parsed.tables if table[0][0] == "FMR asked for"]
+    assert len(tables) == len(findings.protocols) == 2
+    for table, protocol in zip(tables, findings.protocols, strict=True):
+        *rows, eer = table
+        assert [row[1:] for row in rows] == [
+            [threshold(row.threshold, findings), percent(row.fmr), cell(row.fnmr)]
+            for row in protocol.summary.fnmr_at
+        ]
+        assert eer[-1] == cell(protocol.summary.eer)
+    assert [row[:4] for row in parsed.table("asked for")] == [
+        [
+            str(claim.promise),
+            threshold(claim.promise.threshold, findings),
+            cell(claim.fmr),
+            cell(claim.fnmr),
+        ]
+        for claim in main.claims
+    ]
+    found = findings.identification
+    assert found is not None
+    first, *rows = parsed.table("FPIR asked for")
+    assert first[-1] == cell(found.rank_1)
+    assert [row[2:] for row in rows] == [
+        [threshold(row.threshold, findings), percent(row.fpir), cell(row.fnir)] for row in found.fnir_at
+    ]
+    assert parsed.text["dd"][0] == f"{percent(main.eer.value)}95\xa0%: {interval(main.eer)}"
+
+
+def test_promises_for_other_gallery_sizes_grow_in_proportion(findings: Findings, html: str) -> None:
+    rows = {row[0]: row[4:] for row in Page(html).table("asked for")}
+    assert rows["FPIR 1 % among 1,000,000"] == ["0.010\xa0%", "1.00\xa0%", "50.00\xa0%"]
+    assert rows["FMR 1 %"] == ["no bound"] * 3
+
+
+def test_failures_are_listed(findings: Findings, html: str) -> None:
+    assert Page(html).table("file") == [[failure.name, failure.reason] for failure in findings.failures]
+    assert "1 other files were left alone: notes.txt" in html
+    assert any("1 files could not be read; 3 mated" in sentence for sentence in sentences(findings))
+
+
+def test_provenance_says_what_was_run(html: str) -> None:
+    rows = {row[0]: row[1] for table in Page(html).tables for row in table if len(row) == 2}
+    assert rows["Command"] == "abis evaluate 'few <prints>'"
+    assert "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" in html  # of an x
+    assert "abis" in rows["Software"]
+    assert rows["Seed of the bootstrap"] == "7"
+
+
+def test_digest_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("2")
+    (tmp_path / "a").write_text("1")
+    before = digest(tmp_path)
+    (tmp_path / ".hidden").write_text("3")
+    assert digest(tmp_path) == before
+    sums = subprocess.run(["sha256sum", "a", "b"], cwd=tmp_path, capture_output=True, check=True)
+    piped = subprocess.run(["sha256sum"], input=sums.stdout, capture_output=True, check=True)
+    assert piped.stdout.decode().split()[0] == before
+    (tmp_path / "a").write_text("2")
+    assert digest(tmp_path) != before
+
+
+def test_report_of_plain_scores_says_what_it_cannot_say(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    file = tmp_path / "scores.npz"
+    mated = np.arange(400) % 4 == 0
+    np.savez(file, score=generator.normal(size=400) + 3 * mated, mated=mated)
+    found = evaluate_scores(file)
+    path = tmp_path / "report.html"
+    write_report(path, found, provenance([], [file], seed=0))
+    html = path.read_text(encoding="utf-8")
+    parsed = Page(html)
+    assert len(parsed.attributes["img"]) == 3  # no reliability, no searches, no prints
+    assert "scale of their own" in html
+    assert any("too narrow wherever subjects come more than once" in text for text in parsed.text["li"])
+
+
+def test_summary_tells_good_from_bad(findings: Findings) -> None:
+    def text(**changes: object) -> str:
+        return " ".join(sentences(replace(findings, **changes)))  # type: ignore[arg-type]
+
+    assert "they mean what they say" in text(cllr=findings.min_cllr)
+    assert "before relying on them" in text(cllr=findings.min_cllr + 0.2)
+    assert "Every template could be read" not in text()
+    assert "intervals are wide" in text()
+    assert "intervals are wide" not in text(subjects=1000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [
+        (0.0, "0"),
+        (1.0, "100"),
+        (0.5, "50.00"),
+        (0.0012345, "0.12"),
+        (0.00012345, "0.012"),
+        (1.2e-7, "0.000012"),
+    ],
+)
+def test_rates_show_the_digits_that_count(rate: float, shown: str) -> None:
+    assert percent(rate) == f"{shown}\xa0%"
+
+
+def test_rates_asked_for_are_short() -> None:
+    assert [wanted(rate) for rate in (0.1, 0.01, 1e-6)] == ["10\xa0%", "1\xa0%", "0.0001\xa0%"]
+
+
+def test_report_names_the_extra_it_needs() -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from abis.errors import AbisError\n"
+        "from abis.evaluation.report.plots import _axes\n"
+        "try:\n    _axes().__enter__()\nexcept AbisError as error: print(error)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "pip install abis[report]" in output
