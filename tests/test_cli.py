@@ -17,10 +17,11 @@ import pytest
 from people import LEFT, RIGHT, face, finger
 from typer.testing import CliRunner, Result
 
+from abis.calibration import default_calibration
 from abis.cli import app
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
-from abis.template import Position
+from abis.template import Minutiae, Position
 
 
 def run(*arguments: object) -> Result:
@@ -279,6 +280,63 @@ def test_evaluate_takes_other_names(impressions: Path) -> None:
         file.rename(file.with_name(f"i{file.stem[2]}-f{file.stem[0]}.fmr"))
     assert run("evaluate", impressions).exit_code == 2
     assert run("evaluate", impressions, "--pattern", r"i(?P<impression>.)-f(?P<finger>.)").exit_code == 0
+
+
+def test_evaluate_reads_what_it_wrote_and_reports(impressions: Path, tmp_path: Path) -> None:
+    scores, report = tmp_path / "scores.csv", tmp_path / "report.html"
+    first = run("evaluate", impressions, "--scores", scores, "--all-pairs", "--report", report, "--json")
+    assert first.exit_code == 0
+    assert "<h1>Evaluation of impressions</h1>" in report.read_text()
+    again = run("evaluate", scores, "--json")
+    assert again.exit_code == 0
+    before, after = json.loads(first.stdout), json.loads(again.stdout)
+    assert after["score_file"]["eer_percent"] == before["all_against_all"]["eer_percent"]
+    assert after["cllr_bits"] == pytest.approx(before["cllr_bits"])
+    assert before["identification"]["gallery_size"] == 3
+    assert [pair["mated"] for pair in before["worst_pairs"]] == [True] * 9 + [False] * 10
+
+
+def test_evaluate_searches_one_folder_in_another(impressions: Path, tmp_path: Path) -> None:
+    gallery = tmp_path / "gallery"
+    gallery.mkdir()
+    for person in range(2):
+        (impressions / f"{person}_0.fmr").rename(gallery / f"{person}_0.fmr")
+    result = run("evaluate", impressions, "--gallery", gallery)
+    assert result.exit_code == 0
+    assert "4 searches among 2 fingers, 3 for somebody not there" in result.stdout
+
+
+def test_evaluate_calibrates_scores(tmp_path: Path) -> None:
+    scores, calibration = tmp_path / "scores.csv", tmp_path / "my.calibration"
+    scores.write_text("score,mated\n" + "".join(f"{i % 10},{int(i % 10 > 6)}\n" for i in range(100)))
+    default_calibration(Minutiae).save(calibration)
+    assert "unknown scale" in run("evaluate", scores).stdout
+    assert "Cllr" in run("evaluate", scores, "--calibration", calibration).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--all-pairs",), "--scores FILE"),
+        (("--pairs", "x"), "--pairs is for a file of embeddings"),
+        (("--calibration", "x"), "--calibration is for a score file"),
+        (("--gallery", "x", "--scores", "y"), "--scores is for one folder"),
+    ],
+)
+def test_evaluate_refuses_options_that_do_not_fit(
+    impressions: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run("evaluate", impressions, *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_evaluate_needs_data_it_knows(tmp_path: Path) -> None:
+    assert run("evaluate", tmp_path / "nothing").exit_code == 2
+    (tmp_path / "notes.txt").write_text("score")
+    assert "neither a folder nor a file that ends in" in " ".join(
+        run("evaluate", tmp_path / "notes.txt").stderr.replace("│", " ").split()
+    )
 
 
 def test_explain_draws_the_paired_minutiae(impressions: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from abis.evaluation import (
     Scores,
     evaluate_folder,
     mean_estimate,
+    min_cllr,
     pooled,
     read_folder,
     read_lfw_pairs,
@@ -29,7 +30,8 @@ from abis.evaluation import (
 )
 from abis.evaluation.bootstrap import bootstrap
 from abis.evaluation.folder import compare_samples
-from abis.evaluation.protocols import all_pairs, fvc_pairs
+from abis.evaluation.protocols import all_pairs, fvc_pairs, pair_at
+from abis.evaluation.thresholds import Promise
 from abis.formats import Format, write
 from abis.template import Embedding, Minutiae
 
@@ -127,6 +129,15 @@ def test_eer_follows_from_the_det(mated: npt.NDArray[np.float64], non_mated: npt
     last = np.flatnonzero(det.fnmr <= det.fmr)[-1]
     first = np.flatnonzero(det.fnmr >= det.fmr)[0]
     assert rates.eer == min(det.fmr[last] + det.fnmr[last], det.fmr[first] + det.fnmr[first]) / 2
+
+
+@unhurried
+@given(st.integers(0, 2**32))
+def test_rates_of_scores_are_those_of_their_kinds(seed: int) -> None:
+    scores = random_scores(seed)
+    rates = ErrorRates.of(scores)
+    np.testing.assert_array_equal(rates.mated, np.sort(scores.score[scores.mated]))
+    np.testing.assert_array_equal(rates.non_mated, np.sort(scores.score[~scores.mated]))
 
 
 @unhurried
@@ -250,6 +261,82 @@ def test_bootstrap_bins_every_score_at_its_threshold() -> None:
     np.testing.assert_allclose(replicates.fnmr.mean(axis=0), rates.fnmr(replicates.threshold), atol=0.01)
 
 
+def all_but_the_highest_in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abis.evaluation.bootstrap._ONE_BY_ONE", 0)
+    monkeypatch.setattr("abis.evaluation.bootstrap._FEWEST_SUBJECTS", 0)
+
+
+def test_bulk_of_the_scores_is_counted_to_first_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Some subjects look more like everybody than others do.
+    plain = random_scores(2, subjects=60, impressions=5)
+    offset = 0.5 * np.random.default_rng(2).normal(size=60).astype(np.float32)
+    own = np.where(plain.mated, 0, offset[plain.probe_subject] + offset[plain.reference_subject])
+    scores = Scores(plain.score + own.astype(np.float32), plain.probe_subject, plain.reference_subject)
+    exact = bootstrap(scores, replicates=300, seed=4)
+    all_but_the_highest_in_bulk(monkeypatch)
+    first_order = bootstrap(scores, replicates=300, seed=4)
+    cut = int((ErrorRates.of(scores).fmr(exact.threshold) * 44_250 >= 6000).sum())
+    assert 100 < cut < len(exact.threshold) - 100
+    np.testing.assert_array_equal(first_order.fnmr, exact.fnmr)
+    assert (np.diff(first_order.fmr, axis=1) <= 0).all()
+    spread, error = exact.fmr.std(axis=0), (first_order.fmr - exact.fmr).std(axis=0)
+    middle = slice(int((exact.fmr.mean(axis=0) > 0.95).sum()), cut)
+    assert (error[middle] <= 0.15 * spread[middle]).all()
+    # Above the cut only the denominator differs.
+    np.testing.assert_allclose(first_order.fmr[:, cut:], exact.fmr[:, cut:], rtol=0.04)
+    monkeypatch.setattr("abis.evaluation.bootstrap._MOST_COUNTS", 0)  # no room: back to one by one
+    np.testing.assert_array_equal(bootstrap(scores, replicates=300, seed=4).fmr, exact.fmr)
+
+
+def test_bulk_is_no_surer_than_independent_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where scores do not depend on subjects, all variance is of the second order or of chance.
+    scores = random_scores(2, subjects=60, impressions=5)
+    rates = ErrorRates.of(scores)
+    all_but_the_highest_in_bulk(monkeypatch)
+    replicates = bootstrap(scores, rates=rates)
+    fmr = rates.fmr(replicates.threshold)
+    bulk = (fmr * 44_250 >= 6000) & (fmr < 0.99)
+    independent = np.sqrt(fmr * (1 - fmr) / 44_250)
+    assert (replicates.fmr.std(axis=0)[bulk] >= independent[bulk]).all()
+
+
+def test_bootstrap_does_not_depend_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = random_scores(3, subjects=40, impressions=5)
+    all_but_the_highest_in_bulk(monkeypatch)
+    monkeypatch.setattr("abis.evaluation.bootstrap._SLICE", 1000)
+    replicates = []
+    for workers in (1, 3):
+        monkeypatch.setattr("abis.evaluation.bootstrap._workers", lambda n=workers: n)
+        replicates.append(bootstrap(scores, replicates=50))
+    np.testing.assert_array_equal(replicates[0].fmr, replicates[1].fmr)
+    np.testing.assert_array_equal(replicates[0].fnmr, replicates[1].fnmr)
+
+
+def test_all_errors_have_an_interval_as_no_errors_do() -> None:
+    assert Estimate(value=1.0, replicates=np.ones(100), trials=280).low == 1 - 3 / 280
+
+
+def test_summary_holds_what_the_rates_say() -> None:
+    scores = random_scores(5, subjects=30, impressions=4)
+    claims = (Promise(0.01, None, 2.0), Promise(0.01, 1000, 30.0))
+    summary = summarise(scores, promises=claims)
+    rates = ErrorRates(scores.score[scores.mated], scores.score[~scores.mated])
+    # 6,960 non-mated scores: an FMR of 1e-4 allows none.
+    assert [row.wanted for row in summary.fnmr_at] == [0.01, 0.001, 0]
+    for row in summary.fnmr_at:
+        assert (row.threshold, row.fmr) == (rates.at_fmr(row.wanted).threshold, rates.at_fmr(row.wanted).fmr)
+        assert row.fnmr.value == rates.at_fmr(row.wanted).fnmr
+    low, none = summary.claims
+    assert (low.fmr.value, low.fnmr.value) == (rates.at(2.0).fmr, rates.at(2.0).fnmr)
+    assert low.fmr.low <= low.fmr.value <= low.fmr.high < 0.1
+    assert (none.fmr.value, none.fnmr.value) == (0, 1)
+    assert none.fmr.high == pytest.approx(3 / 6960)
+    assert (summary.band.low <= summary.band.high).all()
+    at_band = [rates.at_fmr(fmr).fnmr for fmr in summary.band.fmr.tolist()]
+    assert (summary.band.low <= at_band).all()
+    assert (at_band <= summary.band.high).all()
+
+
 def test_interval_is_wider_than_independent_pairs_would_make_it() -> None:
     # One of ten fingers fails in all its 28 pairs: independent pairs would give 10 % +- 1.96 * 1.8 %.
     probe, reference = all_pairs(80)
@@ -311,6 +398,26 @@ def test_scores_are_checked() -> None:
         Scores(np.zeros(1), np.array([-1]), np.array([0]))
 
 
+# --- likelihood ratios ------------------------------------------------------------------------------------
+
+
+@unhurried
+@given(some_scores, some_scores)
+def test_least_cllr_is_that_of_all_scores_by_themselves(
+    mated: npt.NDArray[np.float64], non_mated: npt.NDArray[np.float64]
+) -> None:
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - a second to import
+
+    # scikit-learn takes scores very near each other for one: ranks are not.
+    ranks = np.unique(np.concatenate([mated, non_mated]), return_inverse=True)[1].astype(float)
+    truth = np.repeat([1.0, 0.0], [len(mated), len(non_mated)])
+    weight = np.repeat([1 / len(mated), 1 / len(non_mated)], [len(mated), len(non_mated)])
+    posterior = IsotonicRegression(y_min=0, y_max=1).fit_transform(ranks, truth, sample_weight=weight)
+    with np.errstate(divide="ignore"):
+        bits = np.where(truth == 1, -np.log2(posterior), -np.log2(1 - posterior))
+    assert min_cllr(mated, non_mated) == pytest.approx((weight * bits).sum() / 2, abs=1e-9)
+
+
 # --- protocols -------------------------------------------------------------------------------------------
 
 
@@ -323,6 +430,14 @@ def test_fvc_protocol_has_the_known_numbers_of_pairs() -> None:
     assert ((mated & fvc).sum(), (~mated & fvc).sum()) == (280, 45)
     assert (probe < reference).all()
     assert len(set(zip(probe.tolist(), reference.tolist(), strict=True))) == 3160
+
+
+def test_a_pair_is_found_by_its_place() -> None:
+    probe, reference = all_pairs(7)
+    samples_of = pair_at(7)
+    assert [samples_of(place) for place in range(len(probe))] == list(
+        zip(probe.tolist(), reference.tolist(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2])

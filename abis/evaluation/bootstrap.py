@@ -12,8 +12,10 @@ Annals of Applied Statistics 1(2), 2007.
 Mated comparisons and the highest non-mated scores are counted one by one, and so are all where they are a
 few million. Of more non-mated scores the lower ones, the *bulk*, are counted to first order: w(a) * w(b) =
 1 + (w(a) - 1) + (w(b) - 1) + (w(a) - 1) * (w(b) - 1), and the last term, whose mean is zero and whose parts
-are uncorrelated (Hoeffding's decomposition), is left out. Of c counted pairs of S subjects it makes up no
-more than about S / 4c of the variance: the cut is made where that is below a four-hundredth.
+are uncorrelated (Hoeffding's decomposition), is left out. Of c pairs of S subjects it is about S / 4c of the
+variance where subjects differ at all; the cut is made where that is below a four-hundredth. Where scores
+depend on no subject it is a third; but the two-way bootstrap then has three times the true variance (see
+Owen), and the interval stays on the safe side.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ REPLICATES = 1000
 
 _ONE_BY_ONE = 4_000_000  # non-mated scores that are always counted one by one: a second of work
 _PAIRS_A_SUBJECT = 100  # at least so many times the subjects are; see above
+_FEWEST_SUBJECTS = 1000  # of fewer the first order is off by more than a thousandth
 _BLOCK = 250  # replicates counted in one pass: their rows of counts stay in the processor's caches
 _SLICE = 1 << 20  # comparisons placed in one call: Ctrl-C is heard in between
 _CELLS = 1 << 14  # of the table that finds a score's place among the thresholds
@@ -85,7 +88,8 @@ def bootstrap(
     million non-mated ones; each further hundred million cost some three seconds. It runs on all cores, and
     the result does not depend on how many they are. Memory: some 40 bytes a threshold and replicate, 10
     bytes a comparison that is counted one by one, and in the bulk 4 bytes a threshold, subject and core. Of
-    more subjects than that has room for, all comparisons are counted one by one, and it takes longer.
+    fewer than a thousand subjects, or more than that has room for, all comparisons are counted one by one,
+    which takes ten seconds of a core a hundred million.
 
     Args:
         scores: of at least one mated and one non-mated comparison.
@@ -170,7 +174,8 @@ def _bulk_bins(rates: ErrorRates, threshold: FloatArray, subjects: int) -> int:
     one_by_one = max(_ONE_BY_ONE, _PAIRS_A_SUBJECT * subjects)
     at_or_above = len(rates.non_mated) - np.searchsorted(rates.non_mated, threshold)
     bins = int((at_or_above >= one_by_one).sum()) - 1
-    return bins if 0 < bins * subjects <= _MOST_COUNTS else 0
+    worthwhile = subjects >= _FEWEST_SUBJECTS and 0 < bins * subjects <= _MOST_COUNTS
+    return bins if worthwhile else 0
 
 
 def _workers() -> int:
