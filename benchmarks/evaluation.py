@@ -22,7 +22,7 @@ from abis.evaluation import ErrorRates, Estimate, Scores, summarise
 from abis.evaluation.bootstrap import bootstrap
 from abis.evaluation.protocols import all_pairs
 
-SEPARATION, SUBJECT_SPREAD = 3.5, 0.7  # standard deviations of the non-mated scores
+SEPARATION, SUBJECT_SPREAD = 3.5, 1.0  # standard deviations of the non-mated scores
 COVERAGE_SUBJECTS, COVERAGE_IMPRESSIONS, COVERAGE_FMR = 40, 4, 0.01
 TRUE_SAMPLE = 4_000_000  # of each kind, from which the truth is taken
 

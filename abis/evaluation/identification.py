@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error rates of 1:N searches, closed-set and open-set, after ISO/IEC 19795-1:2021, clause on identification.
+"""Error rates of 1:N searches, closed-set and open-set, after ISO/IEC 19795-1.
 
 A search with a mate in the gallery errs where the mate is not among the first R candidates with a score at
 or above the threshold (FNIR); one without errs where any candidate is at or above it (FPIR). With a
