@@ -155,7 +155,7 @@ def test_numbers_in_the_tables_are_those_of_the_library(findings: Findings, html
     assert found is not None
     first, *rows = parsed.table("FPIR asked for")
     assert first[-1] == cell(found.rank_1)
-    assert [row[2:] for row in rows] == [
+    assert [row[1:] for row in rows] == [
         [threshold(row.threshold, findings), percent(row.fpir), cell(row.fnir)] for row in found.fnir_at
     ]
     assert parsed.text["dd"][0] == f"{percent(main.eer.value)}95\xa0%: {interval(main.eer)}"

@@ -166,16 +166,15 @@ def _identification(findings: Findings) -> Iterator[str]:
     yield f"<p>{escape(_searched(findings, found))}</p>"
     yield from _pictures([plots.cmc(findings, found), plots.identification_det(findings, found)])
     yield from _table(
-        "FNIR at FPIR.",
+        "FNIR at rank 1, at FPIR.",
         f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} searches with "
         f"a mate and {found.non_mated:,} without.",
-        ("FPIR asked for", "rank", "threshold", "FPIR measured", "FNIR, 95\xa0% interval"),
+        ("FPIR asked for", "threshold", "FPIR measured", "FNIR, 95\xa0% interval"),
         [
-            ("none: every list is looked at", "1", "", "", _cell(found.rank_1)),
+            ("none: every list is looked at", "", "", _cell(found.rank_1)),
             *(
                 (
                     f"at most {wanted(row.wanted)}" if row.wanted else "0, no false alarm",
-                    str(row.rank),
                     threshold(row.threshold, findings),
                     percent(row.fpir),
                     _cell(row.fnir),
