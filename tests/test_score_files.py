@@ -54,12 +54,12 @@ def test_names_and_truth_make_subjects(tmp_path: Path, ending: str) -> None:
     assert file.scores.mated.tolist() == [True, False, True, False]
     # a1 and a2 are one subject by the first row, b1 and b2 by the third: so the last row's are a and b.
     assert len(np.unique([file.scores.probe_subject, file.scores.reference_subject])) == 2
-    assert (file.drawn, file.calibrated, file.failed) == ("subjects", False, 1)
+    assert (file.subjects, file.calibrated, file.failed) == (2, False, 1)
     assert [file.samples[i] for i in file.probe] == COLUMNS["probe"]  # type: ignore[union-attr]
 
 
 @ENDINGS
-@pytest.mark.parametrize("names", [["x", "y", "x"], [7, 9, 7]])
+@pytest.mark.parametrize("names", [["x", "y", "x"], [7, 9, 7], [7, -9, 7], [10**12, 7, 10**12]])
 def test_subjects_may_be_named_or_numbered(tmp_path: Path, ending: str, names: list[object]) -> None:
     columns = {
         "probe_subject": names,
@@ -68,6 +68,8 @@ def test_subjects_may_be_named_or_numbered(tmp_path: Path, ending: str, names: l
     }
     file = read_scores(save(tmp_path / f"scores{ending}", columns))  # type: ignore[arg-type]
     assert file.scores.mated.tolist() == [True, False, True]
+    assert file.subjects == 2
+    assert file.scores.probe_subject.max() == 1
 
 
 @ENDINGS
@@ -75,7 +77,7 @@ def test_without_names_comparisons_stand_alone(tmp_path: Path, ending: str) -> N
     columns = {name: COLUMNS[name] for name in ("mated", "score")}
     file = read_scores(save(tmp_path / f"scores{ending}", columns))  # type: ignore[arg-type]
     assert file.scores.mated.tolist() == [True, False, True, False]
-    assert file.drawn == "comparisons"
+    assert file.subjects is None
     assert len(np.unique([file.scores.probe_subject, file.scores.reference_subject])) == 6
 
 
@@ -143,6 +145,15 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, name: str) -> None:
         read_scores(path)
     with pytest.raises(FormatError, match="no score file"):
         read_scores(tmp_path / "scores.txt")
+
+
+def test_arrays_must_be_of_one_length(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"score \(3,\), mated \(2,\); expected \(n,\) each"):
+        read_scores(save(tmp_path / "scores.npz", {"score": [1.0, 2, 3], "mated": [0, 1]}))
+    with pytest.raises(FormatError, match="no array 'score'; there are x"):
+        read_scores(save(tmp_path / "scores.npz", {"x": [1.0]}))
+    with pytest.raises(FormatError, match="no column 'score'; there are x"):
+        read_scores(save(tmp_path / "scores.parquet", {"x": [1.0]}))
 
 
 def test_missing_subjects_are_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from abis.evaluation import (
 from abis.evaluation.datasets import DEFAULT_PATTERN
 from abis.evaluation.embeddings import is_embeddings
 from abis.evaluation.report import provenance, write_report
-from abis.evaluation.score_files import ENDINGS
+from abis.evaluation.score_tables import ENDINGS
 
 __all__ = ["Options", "evaluate"]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from abis.evaluation.scores import Scores, check_scores, separate
 
-__all__ = ["Det", "ErrorRates", "OperatingPoint", "equal_error_rate"]
+__all__ = ["Det", "ErrorRates", "OperatingPoint", "ascending", "equal_error_rate"]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -74,8 +74,7 @@ class ErrorRates:
             check_scores(f"{name} score", scores)
             if len(scores) == 0:
                 raise ValueError(f"no {name} scores: an error rate needs both mated and non-mated ones")
-            scores = scores.astype(common, copy=False)
-            object.__setattr__(self, name, scores if _is_sorted(scores) else np.sort(scores))
+            object.__setattr__(self, name, ascending(scores.astype(common, copy=False)))
 
     @classmethod
     def of(cls, scores: Scores) -> Self:
@@ -188,10 +187,11 @@ def equal_error_rate(fmr: npt.NDArray[np.float64], fnmr: npt.NDArray[np.float64]
     return np.asarray(np.minimum(*sums)[..., 0] / 2)
 
 
-def _is_sorted(scores: FloatArray) -> bool:
-    """Whether no score is below the one before it; in parts, for there may be very many."""
+def ascending(scores: FloatArray) -> FloatArray:
+    """The scores sorted: themselves where they are, else a copy."""
+    # In parts, for there may be very many.
     parts = (scores[start : start + _PART + 1] for start in range(0, len(scores), _PART))
-    return all(bool((part[:-1] <= part[1:]).all()) for part in parts)
+    return scores if all(bool((part[:-1] <= part[1:]).all()) for part in parts) else np.sort(scores)
 
 
 def _next_above(score: FloatArray) -> FloatArray:

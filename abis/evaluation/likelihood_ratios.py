@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from abis.evaluation.error_rates import FloatArray
+from abis.evaluation.error_rates import FloatArray, ascending
 
 __all__ = ["cllr", "min_cllr"]
 
@@ -40,7 +40,7 @@ def min_cllr(mated: FloatArray, non_mated: FloatArray) -> float:
     """
     from sklearn.isotonic import isotonic_regression  # noqa: PLC0415 - a second to import
 
-    weight_mated, weight_non_mated = _levels(np.sort(mated), np.sort(non_mated))
+    weight_mated, weight_non_mated = _levels(ascending(mated), ascending(non_mated))
     weight = weight_mated + weight_non_mated
     posterior = isotonic_regression(weight_mated / weight, sample_weight=weight, y_min=0, y_max=1)
     return float((weight * _entropy(posterior)).sum() / 2)

@@ -16,34 +16,29 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from abis.calibration import Calibration
-from abis.errors import AbisError, FormatError
-from abis.evaluation.archives import open_npz
+from abis.errors import FormatError
 from abis.evaluation.findings import Findings, Pair, assess, pairs_of
 from abis.evaluation.folder import Evaluation
+from abis.evaluation.score_tables import Column, Columns, read_columns
 from abis.evaluation.scores import FAILED, Scores
 
-__all__ = ["ENDINGS", "ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
-
-ENDINGS = (".csv", ".parquet", ".npz")
+__all__ = ["ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
 
 _HEADER = ("probe", "reference", "mated", "score", "raw")
 _CHUNK = 1 << 16  # rows turned into or made from text at a time, so that memory stays bounded
 _SUBJECTS = ("probe_subject", "reference_subject")
 _SAMPLES = ("probe", "reference")
+_MOST_NUMBERS = 1 << 26  # of subjects that are looked up in a table
 _TRUTH = {"1": True, "0": False, "true": True, "false": False}
-
-Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
-Columns: TypeAlias = Mapping[str, Column]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +48,10 @@ class ScoreFile:
     Attributes:
         name: of the file.
         scores: and whose templates were compared.
+        subjects: how many there are; None where the file tells nothing of them, and every comparison has two
+            of its own.
         samples: the names of samples, by number; empty where the file does not say.
         probe, reference: (n,) int32 numbers of samples, or None.
-        drawn: what the bootstrap is to draw: "subjects", or "comparisons" where the file tells nothing of
-            subjects, and every comparison has two of its own.
         calibrated: whether the scores are log10 likelihood ratios: files that abis wrote have a column
             ``raw`` beside them.
         failed: comparisons without a score.
@@ -64,10 +59,10 @@ class ScoreFile:
 
     name: str
     scores: Scores
+    subjects: int | None
     samples: tuple[str, ...]
     probe: npt.NDArray[np.int32] | None
     reference: npt.NDArray[np.int32] | None
-    drawn: str
     calibrated: bool
     failed: int
 
@@ -87,12 +82,8 @@ def read_scores(path: Path, *, progress: Callable[[int, int], None] | None = Non
         AbisError: where pyarrow is missing.
         OSError: where the file cannot be read.
     """
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise FormatError(f"{path}: no score file; expected a name that ends in {', '.join(ENDINGS)}")
     builder = _Builder(path)
-    for columns in reader(path, progress):
+    for columns in read_columns(path, ("score", "mated", "raw", *_SUBJECTS, *_SAMPLES), progress):
         builder.extend(columns)
     return builder.finish()
 
@@ -138,15 +129,12 @@ def evaluate_scores(
             scores,
             protocol.summary.rates,
         )
-    subjects = None
-    if file.drawn == "subjects":
-        subjects = len(np.union1d(np.unique(scores.probe_subject), np.unique(scores.reference_subject)))
     return Findings(
         name=path.name,
         compared="the pairs of a score file",
-        unit=file.drawn,
+        unit="comparisons" if file.subjects is None else "subjects",
         samples=len(file.samples) or None,
-        subjects=subjects,
+        subjects=file.subjects,
         failures=(),
         ignored=(),
         protocols=(protocol,),
@@ -202,9 +190,6 @@ class _Builder:
         """Check the columns of some rows, and keep what is needed of them."""
         if self.rows == 0:
             self._check_header(columns)
-        lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) > 1:
-            raise FormatError(f"{self.path}: columns of different lengths: {lengths}")
         kept: dict[str, npt.NDArray[Any]] = {"score": self._scores(columns["score"])}
         if all(name in columns for name in _SUBJECTS):
             kept |= {name: self._numbered("subject", columns[name]) for name in _SUBJECTS}
@@ -221,27 +206,24 @@ class _Builder:
         if self.rows == 0:
             raise FormatError(f"{self.path}: holds no comparison")
         columns = {name: self._joined(name) for name in tuple(self.parts)}
-        score = columns["score"]
-        failed = np.isneginf(score)
         probe, reference = columns.get("probe"), columns.get("reference")
-        drawn = "subjects"
         if "probe_subject" in columns:
-            subjects = (columns["probe_subject"], columns["reference_subject"])
+            *sides, subjects = _dense(columns.pop("probe_subject"), columns.pop("reference_subject"))
         elif probe is not None and reference is not None:
-            subjects = self._joined_by_mates(probe, reference, columns["mated"])
+            *sides, subjects = _dense(*self._joined_by_mates(probe, reference, columns["mated"]))
         else:
-            drawn = "comparisons"
-            number = np.arange(len(score), dtype=np.uint32)
-            subjects = (number, np.where(columns["mated"], number, number + np.uint32(len(score))))
+            number = np.arange(self.rows, dtype=np.uint32)
+            sides = [number, np.where(columns["mated"], number, number + np.uint32(self.rows))]
+            subjects = None
         return ScoreFile(
             name=self.path.name,
-            scores=Scores(score, *subjects),
+            scores=Scores(columns["score"], *sides),
+            subjects=subjects,
             samples=tuple(self.numbers["sample"]),
             probe=probe,
             reference=reference,
-            drawn=drawn,
             calibrated=self.calibrated,
-            failed=int(failed.sum()),
+            failed=int(np.isneginf(columns["score"]).sum()),
         )
 
     def _joined(self, name: str) -> npt.NDArray[Any]:
@@ -293,12 +275,14 @@ class _Builder:
             truth[row] = known
         return truth
 
-    def _numbered(self, kind: str, column: Column) -> npt.NDArray[np.int32]:
-        numbers = self.numbers[kind]
+    def _numbered(self, kind: str, column: Column) -> npt.NDArray[np.integer[Any]]:
         if isinstance(column, np.ndarray) and column.dtype.kind == "f":
             raise FormatError(
-                f"{self.path}: the {kind}s are {column.dtype}; expected names or whole numbers, none missing"
+                f"{self.path}: {kind}s are {column.dtype}; expected names or whole numbers, none missing"
             )
+        if isinstance(column, np.ndarray) and column.dtype.kind in "iu" and kind == "subject":
+            return column  # a number already
+        numbers = self.numbers[kind]
         if isinstance(column, np.ndarray) and column.dtype.kind in "iuUS":
             values, place = np.unique(column, return_inverse=True)
             own = [numbers.setdefault(str(value), len(numbers)) for value in values.tolist()]
@@ -325,68 +309,17 @@ class _Builder:
         return subjects
 
 
-def _read_csv(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
-    with path.open("rb") as raw:
-        total = path.stat().st_size
-        lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(raw))
-        table = csv.reader(lines)
-        try:
-            header = [name.strip() for name in next(table, [])]
-            for rows in _chunks(table):
-                if short := next((i for i, row in enumerate(rows) if len(row) != len(header)), None):
-                    last = table.line_num - len(rows) + short + 1
-                    raise FormatError(
-                        f"{path}, line {last}: {len(rows[short])} columns; expected {len(header)}"
-                    )
-                yield dict(zip(header, zip(*rows, strict=True), strict=True))
-                if progress is not None:
-                    progress(raw.tell() if raw.seekable() else 0, total)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise FormatError(f"{path}, line {table.line_num + 1}: {error}") from error
-
-
-def _chunks(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    chunk = []
-    for row in rows:
-        if row:
-            chunk.append(row)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _read_parquet(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
-    parquet = _pyarrow_parquet()
-    try:
-        file = parquet.ParquetFile(path)
-    except ValueError as error:  # pyarrow's errors are
-        raise FormatError(f"{path}: {error}") from error
-    known = {"score", "mated", "raw", *_SUBJECTS, *_SAMPLES}
-    wanted = [name for name in file.schema_arrow.names if name in known]
-    done = 0
-    for batch in file.iter_batches(batch_size=1 << 20, columns=wanted):
-        done += batch.num_rows
-        yield {name: batch.column(name).to_numpy(zero_copy_only=False) for name in wanted}
-        if progress is not None:
-            progress(done, file.metadata.num_rows)
-
-
-def _pyarrow_parquet() -> ModuleType:
-    try:
-        from pyarrow import parquet  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise AbisError("Parquet files need pyarrow: pip install abis[parquet]") from None
-    return parquet  # type: ignore[no-any-return]
-
-
-def _read_npz(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[Columns]:
-    with open_npz(path) as archive:
-        columns = {name: archive[name] for name in archive.files}
-    for name, column in columns.items():
-        if column.ndim != 1:
-            raise FormatError(f"{path}: {name} is of shape {column.shape}; expected (n,)")
-    yield columns
-    if progress is not None:
-        progress(1, 1)
+def _dense(
+    probe: npt.NDArray[np.integer[Any]], reference: npt.NDArray[np.integer[Any]]
+) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]], int]:
+    """Both sides' subjects numbered from 0 without gaps, in the smallest integers, and how many they are."""
+    low, high = (int(end) for end in (min(probe.min(), reference.min()), max(probe.max(), reference.max())))
+    if low < 0 or high >= _MOST_NUMBERS:  # such as numbers of identity cards
+        values, place = np.unique(np.concatenate([probe, reference]), return_inverse=True)
+        small = place.astype(np.min_scalar_type(len(values)))
+        return small[: len(probe)], small[len(probe) :], len(values)
+    present = np.zeros(high + 1, dtype=bool)
+    present[probe] = present[reference] = True
+    subjects = int(present.sum())
+    number = (np.cumsum(present) - 1).astype(np.min_scalar_type(subjects))
+    return number[probe], number[reference], subjects
