@@ -71,6 +71,7 @@ class Findings:
         unit: what the bootstrap drew: "fingers", "subjects" or "comparisons".
         samples: templates or images, failed ones included; None where nobody says.
         subjects: whose they are; None likewise.
+        from_files: whether each sample was a file of its own, that could fail to be read.
         failures: samples without a template, and why.
         ignored: names of files left alone.
         protocols: the main one first.
@@ -87,6 +88,7 @@ class Findings:
     unit: str
     samples: int | None
     subjects: int | None
+    from_files: bool
     failures: tuple[Failure, ...]
     ignored: tuple[str, ...]
     protocols: tuple[Protocol, ...]
@@ -139,8 +141,9 @@ class Findings:
             yield f"{self.name}: {self.main.mated + self.main.non_mated:,} comparisons"
             return
         yield f"{self.name}: {self.samples:,} samples of {self.subjects:,} {self.unit}"
-        yield f"{len(self.failures):,} of them failed to be read"
-        yield f"{len(self.ignored):,} other files ignored"
+        if self.from_files:
+            yield f"{len(self.failures):,} of them failed to be read"
+            yield f"{len(self.ignored):,} other files ignored"
 
     def _rates(self) -> Iterator[str]:
         summaries = [protocol.summary for protocol in self.protocols]

@@ -75,6 +75,7 @@ class Evaluation:
             unit="fingers",
             samples=len(samples),
             subjects=len({sample.finger for sample in samples}),
+            from_files=True,
             failures=self.data_set.failures,
             ignored=self.data_set.ignored,
             protocols=(

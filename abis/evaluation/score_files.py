@@ -135,6 +135,7 @@ def evaluate_scores(
         unit="comparisons" if file.subjects is None else "subjects",
         samples=len(file.samples) or None,
         subjects=file.subjects,
+        from_files=False,
         failures=(),
         ignored=(),
         protocols=(protocol,),

@@ -74,6 +74,7 @@ def evaluate_searches(
         unit="fingers",
         samples=len(samples),
         subjects=int(finger.max()) + 1,
+        from_files=True,
         failures=(*searched.failures, *enrolled.failures),
         ignored=(*searched.ignored, *enrolled.ignored),
         protocols=(protocol,),

@@ -109,7 +109,8 @@ def sentences(findings: Findings) -> Iterator[str]:
         )
         yield f"{failed + '; ' if failed else ''}{comparisons}. All of these count as non-matches."
     else:
-        yield "Every template could be read, and every comparison was made."
+        read = "Every template could be read, and every" if findings.from_files else "Every"
+        yield f"{read} comparison was made."
     if findings.unit == "comparisons":
         yield (
             "The file does not say whose templates were compared, so the intervals take comparisons for "
