@@ -337,4 +337,4 @@ def _score_name(findings: Findings) -> str:
 
 
 def _numbers(summary: Summary) -> str:
-    return f"N = {summary.mated:,} mated, {summary.non_mated:,} non-mated."
+    return f"N\xa0=\xa0{summary.mated:,} mated, {summary.non_mated:,} non-mated."
