@@ -183,9 +183,8 @@ def _listed_pairs(images: EmbeddingFile, path: Path, *, seed: int) -> Findings:
     scores = Scores(score, images.person[probe], images.person[reference])
     if (wrong := np.flatnonzero(scores.mated != listed.mated)).size:
         pair = f"{listed.first[wrong[0]]} and {listed.second[wrong[0]]}"
-        raise FormatError(
-            f"{path}: {pair} are {'' if listed.mated[wrong[0]] else 'not '}one person's; not so in {images.name}"
-        )
+        truth = "one person's" if listed.mated[wrong[0]] else "different people's"
+        raise FormatError(f"{path}: {pair} are {truth}; {images.name} says otherwise")
     protocol, cllr, min_cllr = assess("listed pairs", scores, calibrated=True, seed=seed)
     accuracy = None
     if (folds := len(np.unique(listed.fold))) > 1:
