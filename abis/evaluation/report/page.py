@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +13,8 @@ from abis.comparison import explain
 from abis.drawing import draw_pair
 from abis.evaluation.findings import Findings, Pair
 from abis.evaluation.identification import Identification
-from abis.evaluation.intervals import Estimate
 from abis.evaluation.report import plots
+from abis.evaluation.report.elements import cell, figure, table
 from abis.evaluation.report.provenance import Provenance
 from abis.evaluation.report.words import counted, interval, percent, sentences, threshold, wanted
 from abis.evaluation.thresholds import GALLERY_SIZES, Claim
@@ -98,7 +96,7 @@ def _verification(findings: Findings) -> Iterator[str]:
     yield from _pictures([plots.det(findings), plots.distributions(findings)])
     for protocol in findings.protocols:
         summary = protocol.summary
-        yield from _table(
+        yield from table(
             f"FNMR at FMR, {protocol.name}.",
             f"{summary.mated:,} mated comparisons, {summary.mated_failed:,} of them failed; "
             f"{summary.non_mated:,} non-mated, {summary.non_mated_failed:,} failed. The threshold is the "
@@ -109,11 +107,11 @@ def _verification(findings: Findings) -> Iterator[str]:
                     f"at most {wanted(row.wanted)}" if row.wanted else "0, no false match",
                     threshold(row.threshold, findings),
                     percent(row.fmr),
-                    _cell(row.fnmr),
+                    cell(row.fnmr),
                 )
                 for row in summary.fnmr_at
             ]
-            + [("EER", "", "", _cell(summary.eer))],
+            + [("EER", "", "", cell(summary.eer))],
         )
 
 
@@ -133,7 +131,7 @@ def _thresholds(findings: Findings) -> Iterator[str]:
     )
     yield from _pictures([plots.thresholds(findings), plots.reliability(findings)])
     if findings.main.claims:
-        yield from _table(
+        yield from table(
             "Thresholds asked for as error rates.",
             "What each promises, what was measured at it here, and the FPIR to expect at most among so many "
             "enrolled subjects. An FMR of 0 % was measured where no false match was seen; its interval then "
@@ -149,8 +147,8 @@ def _thresholds(findings: Findings) -> Iterator[str]:
                 (
                     str(claim.promise),
                     threshold(claim.promise.threshold, findings),
-                    _cell(claim.fmr),
-                    _cell(claim.fnmr),
+                    cell(claim.fmr),
+                    cell(claim.fnmr),
                     *(_expected_fpir(claim, size) for size in GALLERY_SIZES),
                 )
                 for claim in findings.main.claims
@@ -165,19 +163,19 @@ def _identification(findings: Findings) -> Iterator[str]:
     yield "<h2>Identification, 1:N</h2>"
     yield f"<p>{escape(_searched(findings, found))}</p>"
     yield from _pictures([plots.cmc(findings, found), plots.identification_det(findings, found)])
-    yield from _table(
+    yield from table(
         "FNIR at rank 1, at FPIR.",
         f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} searches with "
         f"a mate and {found.non_mated:,} without.",
         ("FPIR asked for", "threshold", "FPIR measured", "FNIR, 95\xa0% interval"),
         [
-            ("none: every list is looked at", "", "", _cell(found.rank_1)),
+            ("none: every list is looked at", "", "", cell(found.rank_1)),
             *(
                 (
                     f"at most {wanted(row.wanted)}" if row.wanted else "0, no false alarm",
                     threshold(row.threshold, findings),
                     percent(row.fpir),
-                    _cell(row.fnir),
+                    cell(row.fnir),
                 )
                 for row in found.fnir_at
             ),
@@ -201,11 +199,11 @@ def _worst_pairs(findings: Findings) -> Iterator[str]:
         if any(drawn):
             yield f"<h3>{title}</h3>"
             yield '<div class="pairs">'
-            yield from (figure for figure in drawn if figure)
+            yield from (drawing for drawing in drawn if drawing)
             yield "</div>"
-        others = [pair for pair, figure in zip(pairs, drawn, strict=True) if not figure]
+        others = [pair for pair, drawing in zip(pairs, drawn, strict=True) if not drawing]
         if others:
-            yield from _table(
+            yield from table(
                 f"{title}.",
                 "",
                 ("probe", "reference", "score"),
@@ -219,7 +217,7 @@ def _failures(findings: Findings) -> Iterator[str]:
         return
     yield "<h2>Files</h2>"
     if findings.failures:
-        yield from _table(
+        yield from table(
             "Could not be read.",
             f"{len(findings.failures):,} of {findings.samples or 0:,}. Their comparisons count as non-matches.",
             ("file", "reason"),
@@ -272,42 +270,10 @@ def _provenance(source: Provenance) -> Iterator[str]:
 def _pictures(pictures: Sequence[plots.Picture]) -> Iterator[str]:
     yield '<div class="figures">'
     for picture in pictures:
-        yield _figure(
+        yield figure(
             picture.svg, picture.alternative, f"<b>{escape(picture.title)}</b> {escape(picture.caption)}"
         )
     yield "</div>"
-
-
-def _figure(svg: str, alternative: str, caption: str) -> str:
-    content = base64.b64encode(svg.encode()).decode()
-    return (
-        f'<figure><img src="data:image/svg+xml;base64,{content}" alt="{escape(alternative)}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def _table(
-    title: str,
-    note: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str | _Cell]],
-    *,
-    words: int = 1,
-) -> Iterator[str]:
-    """A table whose first ``words`` columns are text, the very first heading its rows; the others are figures."""
-    name = "-".join(re.findall("[a-z]+", title.lower()))
-    kinds = [' class="text"' if place < words else "" for place in range(len(columns))]
-    head = "".join(
-        f'<th scope="col"{kind}>{escape(column)}</th>' for column, kind in zip(columns, kinds, strict=True)
-    )
-    yield f'<p class="caption" id="{name}"><b>{escape(title)}</b> {escape(note)}</p>'
-    yield f'<div class="scroll"><table aria-labelledby="{name}">'
-    yield f"<thead><tr>{head}</tr></thead><tbody>"
-    for row in rows:
-        first, *others = (cell if isinstance(cell, _Cell) else _Cell(cell) for cell in row)
-        cells = "".join(f"<td{kind}>{cell.html()}</td>" for cell, kind in zip(others, kinds[1:], strict=True))
-        yield f'<tr><th scope="row">{first.html()}</th>{cells}</tr>'
-    yield "</tbody></table></div>"
 
 
 def _drawn(pair: Pair, findings: Findings) -> str:
@@ -322,27 +288,11 @@ def _drawn(pair: Pair, findings: Findings) -> str:
     names = f"{pair.probe} and {pair.reference}"
     svg = draw_pair(probe, reference, found.pairs, title=names)
     numbers = f"minutiae paired: {len(found.pairs)} of {len(probe)} and {len(reference)}."
-    return _figure(
+    return figure(
         svg,
         f"{names}, side by side; {numbers}",
         f"<b>{escape(names)}</b>, score {threshold(pair.score, findings)}; {numbers}",
     )
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A figure, and what stands small beside it."""
-
-    figure: str
-    small: str = ""
-
-    def html(self) -> str:
-        small = f" <small>{escape(self.small)}</small>" if self.small else ""
-        return f"{escape(self.figure)}{small}"
-
-
-def _cell(estimate: Estimate) -> _Cell:
-    return _Cell(percent(estimate.value), interval(estimate))
 
 
 def _expected_fpir(claim: Claim, size: int) -> str:
