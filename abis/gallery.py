@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from abis import comparison, fusion
 from abis.calibration import threshold_for_fmr, threshold_for_fpir
+from abis.encryption import KeyService, MasterKey
 from abis.errors import StoreError, TemplateError
 from abis.fusion import Comparisons
 from abis.locks import ReadersWriter
@@ -68,7 +69,12 @@ class Gallery:
 
     @classmethod
     def open(
-        cls, path_or_url: str | os.PathLike[str], *, load: bool = True, progress: Progress | None = None
+        cls,
+        path_or_url: str | os.PathLike[str],
+        *,
+        load: bool = True,
+        key: KeyService | None = None,
+        progress: Progress | None = None,
     ) -> Gallery:
         """Open a gallery; create it where there is none.
 
@@ -76,13 +82,17 @@ class Gallery:
             path_or_url: a folder, or the URL of a database of its own, ``postgresql+psycopg://…``.
             load: prepare all references for identification now. False leaves that to the first
                 ``identify`` or ``load``; ``enroll``, ``remove`` and ``verify`` need none.
+            key: the master key; by default that of the environment, ``ABIS_KEY`` (base64) or
+                ``ABIS_KEY_FILE``, if it has one. A gallery made with a key is encrypted.
             progress: called while references are loaded.
 
         Raises:
-            StoreError: where this is no gallery, or one that cannot be used.
+            StoreError: where this is no gallery, or one that cannot be used; an encrypted one without
+                its key, or a key for one that is not encrypted.
         """
         target = os.fspath(path_or_url)
-        gallery = cls(Store(target if "://" in target else _database_in(Path(target))))
+        url = target if "://" in target else _database_in(Path(target))
+        gallery = cls(Store(url, key=key or MasterKey.from_environment()))
         try:
             if load:
                 gallery.load(progress=progress)

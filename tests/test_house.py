@@ -32,12 +32,13 @@ ARROWS = {
     "calibration": {"comparison", "template", "errors"},
     "fusion": {"calibration", "template"},
     # a whole gallery
-    "store": {"formats", "template", "errors"},
+    "encryption": {"errors"},
+    "store": {"encryption", "audit", "formats", "template", "errors"},
     "screening": {"comparison", "template"},
     "results": {"fusion", "template"},
     "gallery": {
         *("store", "screening", "comparison", "calibration", "fusion", "results", "locks"),
-        *("template", "errors"),
+        *("encryption", "template", "errors"),
     },
     # beside the way
     "evaluation": {"formats", "comparison", "calibration", "template", "errors"},
@@ -54,6 +55,7 @@ ARROWS = {
 """Which room may import which: all there are and no others. Rooms are modules and packages of abis."""
 
 OTHERS = {
+    "cryptography": {"encryption"},
     "faiss": {"screening"},
     "numba": {"evaluation", "synthetic"},
     "rich": {"cli"},

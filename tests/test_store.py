@@ -210,6 +210,21 @@ def test_names_are_looked_up_by_the_thousand(store: Store) -> None:
     assert list(store.subject_ids()) == [f"s{n}" for n in range(1200)]
 
 
+def test_calibrations_are_kept_by_kind(tmp_path: Path) -> None:
+    store = Store(url(tmp_path))
+    assert store.calibration("minutiae") is None
+    store.set_calibration("minutiae", "{}")
+    store.set_calibration("embedding-é", '{"bend": 1}')
+    store.set_calibration("minutiae", '{"bend": 2}')
+    store.close()
+    store = Store(url(tmp_path))
+    assert store.calibration("minutiae") == '{"bend": 2}'
+    assert store.calibration("embedding-é") == '{"bend": 1}'
+    with pytest.raises(ValueError, match="kind has 0 characters"):
+        store.calibration("")
+    store.close()
+
+
 # ------------------------------------------------------------------------------------- what can be wrong
 
 
@@ -260,9 +275,9 @@ def test_a_damaged_template_is_named(tmp_path: Path) -> None:
     store = Store(url(tmp_path))
     store.enroll([Enrollment("a", everything(1))])
     execute(tmp_path, "UPDATE templates SET data = substr(data, 1, 20) WHERE key = 2")
-    with pytest.raises(StoreError, match="template 2 is damaged: byte"):
+    with pytest.raises(StoreError, match="template 2 is damaged: its checksum is wrong"):
         store.references("a")
-    with pytest.raises(StoreError, match="template 2 is damaged: byte"):
+    with pytest.raises(StoreError, match="template 2 is damaged: its checksum is wrong"):
         store.tail(Mark(), limit=10)
     store.close()
 
@@ -294,7 +309,7 @@ def test_a_gallery_in_memory_is_refused() -> None:
 
 def test_commits_are_synced_to_disk(store: Store) -> None:
     """What kill -9 cannot show: the log is synced at each commit, so that a power failure takes nothing."""
-    with store._engine.connect() as connection:
+    with store._database._engine.connect() as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         ]

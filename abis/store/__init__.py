@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The truth of a gallery: subjects, encounters, templates and logs, durable."""
+
+from __future__ import annotations
+
+from abis.store.records import (
+    FIRST_ENCOUNTER,
+    Encounter,
+    Enrollment,
+    Mark,
+    State,
+    Status,
+    StoredTemplate,
+    Subject,
+    Tail,
+    check_id,
+    checked_templates,
+)
+from abis.store.schema import SCHEMA_VERSION
+from abis.store.store import Store
+
+__all__ = [
+    "FIRST_ENCOUNTER",
+    "SCHEMA_VERSION",
+    "Encounter",
+    "Enrollment",
+    "Mark",
+    "State",
+    "Status",
+    "Store",
+    "StoredTemplate",
+    "Subject",
+    "Tail",
+    "check_id",
+    "checked_templates",
+]
