@@ -23,8 +23,8 @@ def url(folder: Path) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(url(tmp_path))
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     yield store
     store.close()
 
@@ -38,11 +38,11 @@ def content(store: Store) -> dict[tuple[str, str], list[Template]]:
     return found
 
 
-def test_what_is_enrolled_is_there_again(tmp_path: Path) -> None:
-    store = Store(url(tmp_path))
+def test_what_is_enrolled_is_there_again(database: str) -> None:
+    store = Store(database)
     store.enroll([Enrollment("a", everything(1)), Enrollment("b", [face(2)], "2024")])
     store.close()
-    store = Store(url(tmp_path))
+    store = Store(database)
     assert content(store) == {("a", "1"): list(everything(1)), ("b", "2024"): [face(2)]}
     assert list(store.subject_ids()) == ["a", "b"]
     assert ("a" in store, "c" in store, 5 in store) == (True, False, False)
@@ -128,10 +128,13 @@ def test_bad_enrollments_are_refused_at_the_door(arguments, error, message) -> N
         Enrollment(*arguments)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store that many examples use one after the other."""
-    store = Store(url(tmp_path_factory.mktemp("shared")))
+    if request.param == "sqlite":
+        store = Store(url(tmp_path_factory.mktemp("shared")))
+    else:
+        store = Store(request.getfixturevalue("postgresql").new_database())
     yield store
     store.close()
 
@@ -210,14 +213,14 @@ def test_names_are_looked_up_by_the_thousand(store: Store) -> None:
     assert list(store.subject_ids()) == [f"s{n}" for n in range(1200)]
 
 
-def test_calibrations_are_kept_by_kind(tmp_path: Path) -> None:
-    store = Store(url(tmp_path))
+def test_calibrations_are_kept_by_kind(database: str) -> None:
+    store = Store(database)
     assert store.calibration("minutiae") is None
     store.set_calibration("minutiae", "{}")
     store.set_calibration("embedding-é", '{"bend": 1}')
     store.set_calibration("minutiae", '{"bend": 2}')
     store.close()
-    store = Store(url(tmp_path))
+    store = Store(database)
     assert store.calibration("minutiae") == '{"bend": 2}'
     assert store.calibration("embedding-é") == '{"bend": 1}'
     with pytest.raises(ValueError, match="kind has 0 characters"):
@@ -307,13 +310,15 @@ def test_a_gallery_in_memory_is_refused() -> None:
             Store(memory)
 
 
-def test_commits_are_synced_to_disk(store: Store) -> None:
+def test_commits_are_synced_to_disk(tmp_path: Path) -> None:
     """What kill -9 cannot show: the log is synced at each commit, so that a power failure takes nothing."""
+    store = Store(url(tmp_path))
     with store._database._engine.connect() as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         ]
     assert settings == ["wal", 2]
+    store.close()
 
 
 def test_errors_hold_no_template(tmp_path: Path) -> None:
