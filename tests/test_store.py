@@ -313,7 +313,7 @@ def test_a_gallery_in_memory_is_refused() -> None:
 def test_commits_are_synced_to_disk(tmp_path: Path) -> None:
     """What kill -9 cannot show: the log is synced at each commit, so that a power failure takes nothing."""
     store = Store(url(tmp_path))
-    with store._database._engine.connect() as connection:
+    with store.database._engine.connect() as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from typing import NamedTuple
 
 from abis.errors import NotEnrolled, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
@@ -16,10 +17,12 @@ __all__ = [
     "FIRST_ENCOUNTER",
     "Encounter",
     "Enrollment",
+    "Fault",
     "Mark",
     "Operation",
     "State",
     "Status",
+    "StoredEnrollment",
     "StoredTemplate",
     "Subject",
     "Tail",
@@ -87,6 +90,16 @@ class Enrollment:
         object.__setattr__(self, "labels", checked_labels(self.labels))
         if self.level is not None:
             check_level(self.level)
+
+
+class StoredEnrollment(NamedTuple):
+    """An enrollment whose templates are in their native form already: (position, :func:`native.write`)."""
+
+    subject_id: str
+    encounter_id: str | None
+    templates: Sequence[tuple[int, bytes]]
+    labels: Sequence[str] = ()
+    level: int | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +204,22 @@ class Tail:
     mark: Mark
     state: State
     complete: bool
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something is wrong.
+
+    Attributes:
+        what: is wrong, and where.
+        advice: what to do.
+    """
+
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.advice}"
 
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:

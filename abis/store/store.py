@@ -12,7 +12,7 @@ exactly what it has missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ from abis.store.records import (
     Mark,
     Operation,
     State,
+    StoredEnrollment,
     StoredTemplate,
     Tail,
     check_id,
@@ -40,9 +41,9 @@ from abis.store.records import (
     not_enrolled,
 )
 from abis.store.schema import SCHEMA_VERSION
-from abis.store.stored_form import Place, is_sealed, opened, read_templates
+from abis.store.stored_form import natives_of, read_templates
 from abis.store.transaction import Transaction
-from abis.template import Position
+from abis.template import Position, Template
 
 __all__ = ["Store"]
 
@@ -60,6 +61,7 @@ class Store:
     Attributes:
         name: of the database, for messages.
         cipher: seals what is stored; None where the store is not encrypted.
+        database: where it is.
 
     Raises:
         StoreError: from any method, where the database cannot be opened, read or written, or holds
@@ -69,18 +71,37 @@ class Store:
 
     def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
         self.cipher: Cipher | None = None
-        self._database = Database(url)
-        self.name = self._database.name
+        self.database = Database(url)
+        self.name = self.database.name
         try:
             self._create_or_migrate(key)
-            self._unlock(key)
+            is_encrypted = bool(self.state().data_key)
+            if is_encrypted and key is None:
+                raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
+            if key is not None and not is_encrypted:
+                raise StoreError(
+                    f"{self.name}: is not encrypted, but a master key was given; `abis keys encrypt` encrypts it"
+                )
+            if key is not None:
+                self.unlock(key)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Close all connections. Closing twice is allowed."""
-        self._database.close()
+        self.database.close()
+
+    def unlock(self, key: KeyService) -> None:
+        """Take the master key of an encrypted store.
+
+        Raises:
+            StoreError: where it is another one.
+        """
+        try:
+            self.cipher = Cipher(key, self._wrapped_keys)
+        except StoreError as error:
+            raise StoreError(f"{self.name}: {error}") from None
 
     # ---------------------------------------------------------------------------------------- writing
 
@@ -91,27 +112,59 @@ class Store:
             AlreadyEnrolled: where a subject without an encounter_id is in the gallery (or twice in
                 ``enrollments``), or an encounter of a subject is.
         """
-        encoded = [[(int(t.position), native.write(t)) for t in e.templates] for e in enrollments]
-        with self._writing() as transaction:
+        self.enroll_stored(
+            [
+                StoredEnrollment(
+                    e.subject_id,
+                    e.encounter_id,
+                    [(int(t.position), native.write(t)) for t in e.templates],
+                    e.labels,
+                    e.level,
+                )
+                for e in enrollments
+            ]
+        )
+
+    def enroll_stored(
+        self,
+        enrollments: Sequence[StoredEnrollment],
+        *,
+        also: Callable[[sa.Connection, State], None] | None = None,
+    ) -> None:
+        """:meth:`enroll`, for those that have encoded the templates elsewhere, and checked them.
+
+        Args:
+            enrollments: trusted to be what :class:`Enrollment` would accept.
+            also: called at the end of the same transaction, with the counters as they will be.
+
+        Raises:
+            AlreadyEnrolled: as :meth:`enroll` does.
+        """
+        with self.writing() as transaction:
             subjects = keys_of_subjects(transaction.connection, {e.subject_id for e in enrollments})
             known = encounter_ids_of(transaction.connection, subjects.values())
-            for enrollment, templates in zip(enrollments, encoded, strict=True):
-                subject_id = enrollment.subject_id
+            for subject_id, given_encounter_id, templates, labels, level in enrollments:
                 subject = subjects.get(subject_id)
                 if subject is None:
                     subject = subjects[subject_id] = transaction.new_subject(subject_id)
-                elif enrollment.encounter_id is None:
+                elif given_encounter_id is None:
                     raise AlreadyEnrolled(
                         f"subject {subject_id!r} is enrolled already; a further encounter needs an encounter_id"
                     )
-                encounter_id = enrollment.encounter_id or FIRST_ENCOUNTER
+                encounter_id = given_encounter_id or FIRST_ENCOUNTER
                 if (subject, encounter_id) in known:
                     raise AlreadyEnrolled(
                         f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
                     )
                 known.add((subject, encounter_id))
                 transaction.enroll(subject, subject_id, encounter_id, templates, enrolled=transaction.now)
+                transaction.add_labels(subject, labels)
+                if level is not None:
+                    transaction.set_level(subject, level)
                 transaction.log("enroll", subject_id, f"encounter {encounter_id}")
+            transaction.write()
+            if also is not None:
+                also(transaction.connection, transaction.state)
 
     def remove(self, subject_id: str, encounter_id: str | None = None) -> None:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
@@ -119,23 +172,42 @@ class Store:
         Raises:
             NotEnrolled: where there is no such subject or encounter.
         """
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             subject = transaction.key_of(subject_id)
             transaction.remove(subject, transaction.encounters_of(subject, subject_id, encounter_id))
             gone = transaction.remove_subject_if_empty(subject)
             transaction.log("remove", subject_id, "subject" if gone else f"encounter {encounter_id}")
 
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that no other writer overlaps; what it has gathered is written at its end."""
+        with self.database.writing() as connection:
+            state = _locked_state(connection)
+            if self.cipher is None and state.data_key:
+                raise StoreError(f"{self.name}: has been encrypted meanwhile; open it again with its key")
+            if self.cipher is not None and self.cipher.current != state.data_key:
+                self.cipher.refresh()
+            transaction = Transaction(connection, state, self.cipher)
+            yield transaction
+            transaction.write()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A writing transaction for tables of others that live in this database, e.g. an imports' journal."""
+        with self.writing() as transaction:
+            yield transaction.connection
+
     # ---------------------------------------------------------------------------------------- reading
 
     def state(self) -> State:
         """The counters, by one small read."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return state_of(connection)
 
     def __contains__(self, subject_id: object) -> bool:
         if not isinstance(subject_id, str):
             return False
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return subject_id in keys_of_subjects(connection, [subject_id])
 
     def subject_ids(self) -> Iterator[str]:
@@ -147,7 +219,7 @@ class Store:
         columns = schema.subjects.c
         page = sa.select(columns.key, columns.subject_id).order_by(columns.key).limit(10_000)
         while True:
-            with self._database.reading() as connection:
+            with self.database.reading() as connection:
                 rows = connection.execute(page.where(columns.key > last)).all()
             if not rows:
                 return
@@ -161,16 +233,26 @@ class Store:
             NotEnrolled: where there is no such subject.
         """
         check_id("subject_id", subject_id)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             query = REFERENCES.where(schema.subjects.c.subject_id == subject_id)
             rows = connection.execute(query).all()
             if not rows:
                 raise not_enrolled(subject_id)
             return self._stored(connection, rows)
 
+    def encounters(self, subject_ids: Iterable[str]) -> dict[str, dict[str, list[Template]]]:
+        """The templates of those of the subjects that are enrolled, by subject_id and encounter_id."""
+        found: dict[str, dict[str, list[Template]]] = {}
+        with self.database.reading() as connection:
+            rows = list(select_in(connection, REFERENCES, schema.subjects.c.subject_id, subject_ids))
+            for row, stored in zip(rows, self._stored(connection, rows), strict=True):
+                own = found.setdefault(row.subject_id, {})
+                own.setdefault(stored.encounter_id, []).append(stored.template)
+        return found
+
     def tail(self, after: Mark, *, limit: int) -> Tail:
         """What changed after a mark; from ``Mark()`` on, the whole store. At most ``limit`` templates."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             state = state_of(connection)
             removed: Sequence[int] = []
             if after.template and after.change < state.change:  # else there is nothing to forget
@@ -205,20 +287,20 @@ class Store:
     def templates_by_position(self) -> dict[Position, int]:
         """How many templates there are of each position. Reads an index from end to end."""
         position = schema.templates.c.position
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             counts = connection.execute(sa.select(position, sa.func.count()).group_by(position)).all()
         return {Position(position): count for position, count in sorted(map(tuple, counts))}
 
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""
-        return self._database.disk_bytes()
+        return self.database.disk_bytes()
 
     # ------------------------------------------------------------------------------------ calibrations
 
     def calibration(self, kind: str) -> str | None:
         """The calibration of a kind of comparison that was set for this gallery, or None."""
         query = sa.select(schema.settings.c.content).where(schema.settings.c.name == _calibration(kind))
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.scalar(query)
 
     def set_calibration(self, kind: str, content: str) -> None:
@@ -229,7 +311,7 @@ class Store:
             content: any text.
         """
         name = _calibration(kind)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             settings = schema.settings
             transaction.connection.execute(settings.delete().where(settings.c.name == name))
             transaction.connection.execute(settings.insert().values(name=name, content=content))
@@ -237,23 +319,10 @@ class Store:
 
     # ----------------------------------------------------------------------------------------- inside
 
-    @contextmanager
-    def _writing(self) -> Iterator[Transaction]:
-        """A transaction that no other writer overlaps; what it has gathered is written at its end."""
-        with self._database.writing() as connection:
-            state = _locked_state(connection)
-            if self.cipher is None and state.data_key:
-                raise StoreError(f"{self.name}: has been encrypted meanwhile; open it again with its key")
-            if self.cipher is not None and self.cipher.current != state.data_key:
-                self.cipher.refresh()
-            transaction = Transaction(connection, state, self.cipher)
-            yield transaction
-            transaction.write()
-
     def _create_or_migrate(self, key: KeyService | None) -> None:
         if self._is_empty():
             try:
-                with self._database.writing() as connection:
+                with self.database.writing() as connection:
                     schema.metadata.create_all(connection, checkfirst=False)
                     state = State(data_key=0 if key is None else 1)
                     if key is not None:
@@ -262,10 +331,10 @@ class Store:
             except StoreError:
                 if self._is_empty():
                     raise  # else: another process has just created it
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             version = self._version(connection)
         if version < SCHEMA_VERSION:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 connection.execute(_LOCK)
                 for step in range(self._version(connection), SCHEMA_VERSION):
                     MIGRATIONS[step](connection)
@@ -283,7 +352,7 @@ class Store:
         return int(version)
 
     def _is_empty(self) -> bool:
-        tables = self._database.tables()
+        tables = self.database.tables()
         if tables and schema.gallery.name not in tables:
             raise StoreError(
                 f"{self.name}: not a gallery: it holds tables {', '.join(sorted(tables))}, but no "
@@ -291,37 +360,16 @@ class Store:
             )
         return not tables
 
-    def _unlock(self, key: KeyService | None) -> None:
-        is_encrypted = bool(self.state().data_key)
-        if is_encrypted and key is None:
-            raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
-        if key is not None and not is_encrypted:
-            raise StoreError(
-                f"{self.name}: is not encrypted, but a master key was given; `abis keys encrypt` encrypts it"
-            )
-        if key is not None:
-            try:
-                self.cipher = Cipher(key, self._wrapped_keys)
-            except StoreError as error:
-                raise StoreError(f"{self.name}: {error}") from None
-
     def _wrapped_keys(self) -> Mapping[int, bytes]:
         columns = schema.data_keys.c
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(sa.select(columns.number, columns.wrapped)).all()
         return {row.number: row.wrapped for row in rows}
 
     def _stored(self, connection: sa.Connection, rows: Sequence[Any]) -> list[StoredTemplate]:
-        places = [Place(*row[:4]) for row in rows]
-        natives = []
-        for row, place in zip(rows, places, strict=True):
-            try:
-                natives.append(opened(row.data, place, self.cipher))
-            except StoreError as error:
-                raise StoreError(f"{self.name}: template {place.template} is damaged: {error}") from None
-        self._refuse_plain_ones(connection, rows)
         try:
-            templates = read_templates(natives, places)
+            natives = natives_of(rows, self.cipher, lambda: state_of(connection).reseal_from)
+            templates = read_templates(natives, [row.template for row in rows])
         except StoreError as error:
             raise StoreError(f"{self.name}: {error}") from error
         return [
@@ -329,18 +377,8 @@ class Store:
             for row, template in zip(rows, templates, strict=True)
         ]
 
-    def _refuse_plain_ones(self, connection: sa.Connection, rows: Sequence[Any]) -> None:
-        """In an encrypted gallery none is to be trusted, but while it is being encrypted."""
-        if self.cipher is None:
-            return
-        plain = [row.template for row in rows if not is_sealed(row.data)]
-        if plain:
-            reseal_from = state_of(connection).reseal_from
-            if not reseal_from or plain[0] < reseal_from:
-                raise StoreError(f"{self.name}: template {plain[0]} is not sealed, in an encrypted gallery")
-
     def _look_up(self, key: sa.Column[Any], value: sa.Column[Any], wanted: Iterable[int]) -> dict[int, str]:
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return {row[0]: row[1] for row in select_in(connection, sa.select(key, value), key, wanted)}
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from abis.encryption import SEALED, Cipher
 from abis.errors import AbisError, StoreError
@@ -18,7 +18,7 @@ from abis.formats import native
 from abis.formats._native_many import read_many
 from abis.template import Template
 
-__all__ = ["Place", "opened", "read_templates", "with_checksum"]
+__all__ = ["Place", "natives_of", "read_templates", "stored", "with_checksum"]
 
 _CONTEXT = struct.Struct(">4sqqh")
 _CHECKSUM_BYTES = 4
@@ -47,41 +47,57 @@ def stored(plain: bytes, place: Place, cipher: Cipher | None) -> bytes:
     return with_checksum(plain, place) if cipher is None else cipher.seal(plain, place.context)
 
 
-def is_sealed(data: bytes) -> bool:
-    return data.startswith(SEALED)
+def natives_of(rows: Sequence[Any], cipher: Cipher | None, reseal_from: Callable[[], int]) -> list[bytes]:
+    """The native forms of rows of :data:`abis.store.queries.REFERENCES`.
 
-
-def opened(data: bytes, place: Place, cipher: Cipher | None) -> bytes:
-    """The native form, of whichever of both; whether plain ones are allowed is the caller's to know.
+    Args:
+        rows: as selected.
+        cipher: of the gallery, if it is encrypted. Then none is trusted that is not sealed ...
+        reseal_from: ... but for those from this key on, while the gallery is being encrypted; is asked only
+            where there is one.
 
     Raises:
-        StoreError: where the row is damaged, not of this place, or sealed and there is no cipher.
+        StoreError: naming the template that is damaged, or not of its place.
     """
-    if is_sealed(data):
+    natives = []
+    for row in rows:
+        try:
+            natives.append(_native_of(row, cipher, reseal_from))
+        except StoreError as error:
+            raise StoreError(f"template {row.template} is damaged: {error}") from None
+    return natives
+
+
+def _native_of(row: Any, cipher: Cipher | None, reseal_from: Callable[[], int]) -> bytes:
+    data: bytes = row.data
+    place = Place(*row[:4])
+    if data.startswith(SEALED):
         if cipher is None:
             raise StoreError("sealed, in a gallery that is not encrypted")
         return cipher.open(data, place.context)
     plain, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if checksum != _checksum(plain, place):
         raise StoreError("its checksum is wrong")
+    if cipher is not None and not 0 < reseal_from() <= place.template:
+        raise StoreError("not sealed, in an encrypted gallery")
     return plain
 
 
-def read_templates(natives: Sequence[bytes], places: Sequence[Place]) -> list[Template]:
+def read_templates(natives: Sequence[bytes], keys: Sequence[int]) -> list[Template]:
     """Decode many at once.
 
     Raises:
-        StoreError: naming the one that is no template.
+        StoreError: naming by its key the one that is no template.
     """
     try:
         return read_many(natives)
     except AbisError:
         templates = []
-        for plain, place in zip(natives, places, strict=True):
+        for plain, key in zip(natives, keys, strict=True):
             try:
                 templates.append(native.read(plain))
             except AbisError as error:
-                raise StoreError(f"template {place.template} is damaged: {error}") from error
+                raise StoreError(f"template {key} is damaged: {error}") from error
         return templates
 
 
