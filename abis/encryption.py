@@ -123,12 +123,12 @@ class Cipher:
     """Seals and opens with the data keys of a gallery. Safe for threads; knows new keys when it meets them.
 
     Args:
-        keys: who unwraps the data keys.
+        keys: what wraps the data keys; an attribute too.
         load: gives the wrapped data keys by number, as they are now.
     """
 
     def __init__(self, keys: KeyService, load: Callable[[], Mapping[int, bytes]]) -> None:
-        self._keys = keys
+        self.keys = keys
         self._load = load
         self._aeads: dict[int, AESGCM] = {}
         self._current = 0
@@ -177,7 +177,7 @@ class Cipher:
 
     def _unwrapped(self, number: int, wrapped: bytes) -> bytes:
         try:
-            key = self._keys.unwrap(wrapped, wrapping_context(number))
+            key = self.keys.unwrap(wrapped, wrapping_context(number))
         except StoreError as error:
             raise StoreError(f"data key {number}: {error}") from None
         if len(key) != _KEY_BYTES:

@@ -34,10 +34,17 @@ ARROWS = {
     # a whole gallery
     "encryption": {"errors"},
     "store": {"encryption", "audit", "formats", "template", "errors"},
-    "screening": {"comparison", "template"},
-    "results": {"fusion", "template"},
+    "kind": {"template"},
+    "screening": {"kind", "comparison", "template"},
+    "results": {"fusion", "store", "template"},
+    "policy": {"calibration", "fusion", "template"},
+    "verification": {
+        *("store", "kind", "comparison", "calibration", "fusion", "policy", "results"),
+        *("template", "errors"),
+    },
+    "registry": {"store", "verification", "policy", "results", "audit", "encryption", "template", "errors"},
     "gallery": {
-        *("store", "screening", "comparison", "calibration", "fusion", "results", "locks"),
+        *("registry", "verification", "store", "screening", "calibration", "fusion", "results", "locks"),
         *("encryption", "template", "errors"),
     },
     # beside the way

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from abis.store.records import (
     FIRST_ENCOUNTER,
+    Claimed,
     Encounter,
     Enrollment,
+    Fault,
     Mark,
     State,
     Status,
@@ -16,6 +18,7 @@ from abis.store.records import (
     Tail,
     check_id,
     checked_templates,
+    not_enrolled,
 )
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.store import Store
@@ -23,8 +26,10 @@ from abis.store.store import Store
 __all__ = [
     "FIRST_ENCOUNTER",
     "SCHEMA_VERSION",
+    "Claimed",
     "Encounter",
     "Enrollment",
+    "Fault",
     "Mark",
     "State",
     "Status",
@@ -35,4 +40,5 @@ __all__ = [
     "Tail",
     "check_id",
     "checked_templates",
+    "not_enrolled",
 ]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from abis.store.records import State
 from abis.store.schema import encounters, gallery, subjects, templates
 
-__all__ = ["REFERENCES", "encounter_ids_of", "keys_of_subjects", "select_in", "state_of"]
+__all__ = ["CLAIMED", "REFERENCES", "encounter_ids_of", "keys_of_subjects", "select_in", "state_of"]
 
 _IDS_PER_QUERY = 500  # bound parameters of one statement; SQLite takes 32,766, other databases fewer
 
@@ -30,6 +30,9 @@ REFERENCES = (
     .order_by(templates.c.key)
 )
 """Templates and their owners; the first four columns are a :class:`abis.store.stored_form.Place`."""
+
+CLAIMED = REFERENCES.add_columns(subjects.c.status, subjects.c.level, subjects.c.templates)
+"""The same, and what else a verification needs to know of the subject."""
 
 
 def state_of(connection: sa.Connection) -> State:

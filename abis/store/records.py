@@ -15,6 +15,7 @@ from abis.template import Embedding, Minutiae, Position, Template
 
 __all__ = [
     "FIRST_ENCOUNTER",
+    "Claimed",
     "Encounter",
     "Enrollment",
     "Fault",
@@ -148,6 +149,21 @@ class StoredTemplate:
     encounter: int
     encounter_id: str
     template: Template
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a verification needs to know of a subject.
+
+    Attributes:
+        status: of the identity.
+        level: of assurance.
+        references: all of its templates, in the order of enrolment.
+    """
+
+    status: Status
+    level: int
+    references: Sequence[StoredTemplate]
 
 
 @dataclass

@@ -26,13 +26,15 @@ from abis.formats import native
 from abis.store import schema
 from abis.store.database import Database
 from abis.store.migrations import MIGRATIONS
-from abis.store.queries import REFERENCES, encounter_ids_of, keys_of_subjects, select_in, state_of
+from abis.store.queries import CLAIMED, REFERENCES, encounter_ids_of, keys_of_subjects, select_in, state_of
 from abis.store.records import (
     FIRST_ENCOUNTER,
+    Claimed,
     Enrollment,
     Mark,
     Operation,
     State,
+    Status,
     StoredEnrollment,
     StoredTemplate,
     Tail,
@@ -226,6 +228,31 @@ class Store:
             yield from (row.subject_id for row in rows)
             last = rows[-1].key
 
+    def claimed(self, subject_ids: Iterable[str]) -> dict[str, Claimed]:
+        """What verification needs of those of the subjects that are enrolled, by one read.
+
+        Raises:
+            StoreError: also where not all templates of a subject are found.
+        """
+        with self.database.reading() as connection:
+            rows = list(select_in(connection, CLAIMED, schema.subjects.c.subject_id, set(subject_ids)))
+            references = self._stored(connection, rows)
+        first: dict[str, Any] = {}
+        own: dict[str, list[StoredTemplate]] = {}
+        for row, reference in zip(rows, references, strict=True):
+            first.setdefault(row.subject_id, row)
+            own.setdefault(row.subject_id, []).append(reference)
+        for subject_id, found in own.items():
+            if len(found) != first[subject_id].templates:
+                raise StoreError(
+                    f"{self.name}: subject {subject_id!r} has {first[subject_id].templates} templates, "
+                    f"but {len(found)} are found; `abis check` says more"
+                )
+        return {
+            subject_id: Claimed(Status(row.status), row.level, own[subject_id])
+            for subject_id, row in first.items()
+        }
+
     def references(self, subject_id: str) -> list[StoredTemplate]:
         """All templates of a subject in the order of enrolment.
 
@@ -233,12 +260,10 @@ class Store:
             NotEnrolled: where there is no such subject.
         """
         check_id("subject_id", subject_id)
-        with self.database.reading() as connection:
-            query = REFERENCES.where(schema.subjects.c.subject_id == subject_id)
-            rows = connection.execute(query).all()
-            if not rows:
-                raise not_enrolled(subject_id)
-            return self._stored(connection, rows)
+        found = self.claimed([subject_id])
+        if not found:
+            raise not_enrolled(subject_id)
+        return list(found[subject_id].references)
 
     def encounters(self, subject_ids: Iterable[str]) -> dict[str, dict[str, list[Template]]]:
         """The templates of those of the subjects that are enrolled, by subject_id and encounter_id."""
