@@ -17,6 +17,7 @@ from abis.store.store import Store
 __all__ = ["check_audit", "entries", "faults_of_audit", "record"]
 
 _PAGE = 10_000
+_ADVICE = "ask who had access to the database, and restore a backup beside it to compare"
 
 
 def record(store: Store, operations: Iterable[tuple[str, str, str]]) -> None:
@@ -64,24 +65,21 @@ def check_audit(store: Store) -> tuple[State, list[Fault]]:
 def faults_of_audit(connection: sa.Connection, state: State) -> Iterator[Fault]:
     """Follow the chain of the audit log from its beginning to its end."""
     before, number = b"", 0
-    query = sa.select(schema.audit).order_by(schema.audit.c.number)
-    for row in connection.execution_options(yield_per=10_000).execute(query):
-        *fields, entry = row
-        number += 1
-        if fields[0] != number:
-            yield Fault(
-                f"audit log: entry {number} is missing", "ask who has removed it, and restore a backup"
-            )
-            return
-        if audit.chained(before, fields) != entry:
-            yield Fault(
-                f"audit log: entry {number} was changed, or the one before it",
-                "ask who has changed it, and restore a backup",
-            )
-            return
-        before = entry
+    columns = schema.audit.c
+    page = sa.select(schema.audit).order_by(columns.number).limit(_PAGE)
+    while rows := connection.execute(page.where(columns.number > number)).all():
+        for row in rows:
+            *fields, entry = row
+            number += 1
+            if fields[0] != number:
+                yield Fault(f"audit log: entry {number} is missing", _ADVICE)
+                return
+            if audit.chained(before, fields) != entry:
+                yield Fault(f"audit log: entry {number} was changed, or the one before it", _ADVICE)
+                return
+            before = entry
     if number != state.audit or before.hex() != state.audit_hash:
         yield Fault(
             f"audit log: ends with entry {number}, expected {state.audit}",
-            "ask who has removed what is missing, and restore a backup",
+            _ADVICE,
         )

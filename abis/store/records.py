@@ -102,6 +102,11 @@ class StoredEnrollment(NamedTuple):
     labels: Sequence[str] = ()
     level: int | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"StoredEnrollment({self.subject_id!r}, {self.encounter_id!r}, {len(self.templates)} templates)"
+        )
+
 
 @dataclass(frozen=True)
 class Encounter:
