@@ -15,6 +15,7 @@ from abis.errors import StoreError
 
 __all__ = ["Database"]
 
+_LOG_TIMEOUT_MS = 100
 _LOCK_TIMEOUT_S = 60.0  # that SQLite waits for another process to finish its transaction
 
 
@@ -79,6 +80,17 @@ class Database:
                         result = connection.exec_driver_sql(statement)
                         rows = [tuple(row) for row in result] if result.returns_rows else []
         return rows
+
+    def cut_log(self) -> bool:
+        """Write SQLite's log back and cut it to nothing; False where a reader still looks at it."""
+        with self.errors(), self._one_writer:
+            raw: Any = self._engine.raw_connection()
+            try:
+                raw.execute(f"PRAGMA busy_timeout={_LOG_TIMEOUT_MS}")  # while it waits nobody can write
+                return not raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")
+                raw.close()
 
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""

@@ -116,7 +116,7 @@ def scrub(store: Store) -> None:
         store.database.execute_alone("VACUUM templates", "VACUUM encounters", "VACUUM subjects")
         return
     deadline = time.monotonic() + _PATIENCE_S
-    while store.database.execute_alone("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+    while not store.database.cut_log():
         if time.monotonic() > deadline:
             raise StoreError(
                 f"{store.name}: somebody still reads what was there before, so that the write-ahead log keeps "
