@@ -6,13 +6,17 @@ import stat
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people import everything, face
+from people import RIGHT, everything, face
 
 from abis.encryption import Cipher, MasterKey, new_data_key
 from abis.errors import StoreError
+from abis.formats import native
 from abis.gallery import Gallery
+from abis.store import Enrollment, keys
+from abis.store.stored_form import Place, with_checksum
 
 KEY = MasterKey(bytes(range(32)))
 OTHER = MasterKey(bytes(32))
@@ -129,3 +133,136 @@ def test_a_key_service_wraps_in_place_of_a_master_key(tmp_path: Path) -> None:
     hsm.works = False
     with pytest.raises(StoreError, match="data key 1: the key service says no"):
         Gallery.open(tmp_path, key=hsm)
+
+
+# ---------------------------------------------------------------------------------------------- rotation
+
+
+def numbers_of_keys(database: str) -> list[int]:
+    engine = sa.create_engine(database)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT number FROM data_keys ORDER BY number").all()
+    engine.dispose()
+    return [row[0] for row in rows]
+
+
+def test_a_new_data_key_seals_all_while_others_work(database: str) -> None:
+    with Gallery.open(database, key=KEY, load=False) as gallery, Gallery.open(database, key=KEY) as other:
+        gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(10))
+        seen: list[tuple[int, int]] = []
+
+        def meanwhile(done: int, total: int) -> None:
+            seen.append((done, total))
+            other.enroll(f"new{len(seen)}", everything(20 + len(seen)))
+            assert other.verify(everything(3, 1), "s3")
+
+        assert gallery.rotate_data_key(progress=meanwhile) == 30
+        assert numbers_of_keys(database) == [2]
+        assert seen[-1][0] == seen[-1][1]
+        assert other.verify(everything(21, 1), "new1")
+        assert other.identify([face(4, 1)])[0].subject_id == "s4"
+        assert gallery.check() == []
+        assert [e.operation for e in gallery.audit_log()][-2:] == ["reseal", "enroll"]
+    with Gallery.open(database, key=KEY) as gallery:
+        assert gallery.verify(everything(3, 1), "s3")
+
+
+def test_a_rotation_that_was_stopped_goes_on_where_it_was(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_PAGE", 7)
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(10))
+
+        def stop(done: int, total: int) -> None:
+            if done > total // 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            gallery.rotate_data_key(progress=stop)
+        assert numbers_of_keys(database) == [1, 2]
+        assert gallery.check() == []
+        with pytest.raises(StoreError, match="an earlier rotation is not at its end"):
+            gallery.rotate_data_key()
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        assert all(gallery.verify(everything(n, 1), f"s{n}") for n in range(10))
+        assert gallery.reseal() == 30 - 21
+        assert numbers_of_keys(database) == [2]
+        assert gallery.reseal() == 0
+        assert gallery.check() == []
+
+
+def test_a_new_master_key_takes_the_place_of_the_old_one(database: str) -> None:
+    with Gallery.open(database, key=KEY, load=False) as gallery, Gallery.open(database, key=KEY) as other:
+        gallery.enroll("a", everything(1))
+        gallery.rotate_master_key(OTHER)
+        other.enroll("b", everything(2))  # has the data key in memory
+    with pytest.raises(StoreError, match="does not open the data key"):
+        Gallery.open(database, key=KEY)
+    with Gallery.open(database, key=OTHER) as gallery:
+        assert gallery.verify(everything(2, 1), "b")
+
+
+def test_a_gallery_encrypted_meanwhile_is_opened_again(database: str) -> None:
+    with Gallery.open(database, load=False) as gallery, Gallery.open(database, load=False) as other:
+        gallery.enroll("a", everything(1))
+        gallery.encrypt(KEY)
+        with pytest.raises(StoreError, match="has been encrypted meanwhile"):
+            other.enroll("b", everything(2))
+        with pytest.raises(StoreError, match="gallery that is not encrypted"):
+            other.verify(everything(1), "a")
+        with pytest.raises(StoreError, match="is encrypted already"):
+            gallery.encrypt(KEY)
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        assert gallery.verify(everything(1, 1), "a")
+
+
+def test_what_is_not_encrypted_has_no_keys_to_rotate(database: str) -> None:
+    with Gallery.open(database, load=False) as gallery:
+        with pytest.raises(StoreError, match="is not encrypted"):
+            gallery.rotate_data_key()
+        with pytest.raises(StoreError, match="is not encrypted"):
+            gallery.rotate_master_key(KEY)
+
+
+@pytest.mark.parametrize(
+    ("statement", "whom", "message"),
+    [
+        (
+            "UPDATE templates SET data = (SELECT data FROM templates WHERE key = 4) WHERE key = 1",
+            "a",
+            "not of this place",
+        ),
+        ("UPDATE encounters SET subject = 2, encounter_id = 'x' WHERE key = 1", "b", "not of this place"),
+        ("UPDATE subjects SET subject_id = 'x' || subject_id", "xa", "not of this place"),
+        ("UPDATE templates SET data = substr(data, 1, 60) WHERE key = 1", "a", "damaged"),
+    ],
+)
+def test_sealed_templates_cannot_change_places(
+    database: str, statement: str, whom: str, message: str
+) -> None:
+    """Whoever can write to the database can remove templates, but not make one person of another."""
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        gallery.enroll("a", everything(1))
+        gallery.enroll("b", everything(2))
+        engine = sa.create_engine(database)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+        with pytest.raises(StoreError, match=message):
+            gallery.verify(everything(1), whom)
+        assert any(message in fault.what for fault in gallery.check())
+
+
+def test_plain_templates_are_not_taken_for_sealed_ones(database: str, tmp_path: Path) -> None:
+    """A template that somebody puts into the database of an encrypted gallery is refused."""
+    place = Place(1, 1, RIGHT, "a")
+    forged = with_checksum(native.write(everything(1)[0]), place)
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        gallery.enroll("a", everything(1))
+        engine = sa.create_engine(database)
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE templates SET data = :d WHERE key = 1"), {"d": forged})
+        engine.dispose()
+        with pytest.raises(StoreError, match="template 1 is damaged: not sealed, in an encrypted gallery"):
+            gallery.verify(everything(1), "a")

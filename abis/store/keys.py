@@ -72,12 +72,13 @@ def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> 
             query = REFERENCES.where(schema.templates.c.key >= state.reseal_from).limit(_PAGE)
             rows = transaction.connection.execute(query).all()
             count += _reseal(transaction, rows)
-            state.reseal_from = rows[-1].template + 1 if rows else 0
-            if not rows:
+            state.reseal_from = rows[-1].template + 1 if len(rows) == _PAGE else 0
+            if not state.reseal_from:
                 old = schema.data_keys.delete().where(schema.data_keys.c.number < state.data_key)
                 transaction.connection.execute(old)
                 transaction.log("reseal", "", f"by data key {state.data_key}")
-            done, total = max(state.reseal_from - 1, 0) or state.last_template, state.last_template
+            total = state.last_template
+            done = state.reseal_from - 1 if state.reseal_from else total
         if progress is not None:
             progress(done, total)
     scrub(store)

@@ -234,9 +234,15 @@ class Store:
         Raises:
             StoreError: also where not all templates of a subject are found.
         """
+        subject_ids = set(subject_ids)
         with self.database.reading() as connection:
-            rows = list(select_in(connection, CLAIMED, schema.subjects.c.subject_id, set(subject_ids)))
+            rows = list(select_in(connection, CLAIMED, schema.subjects.c.subject_id, subject_ids))
             references = self._stored(connection, rows)
+            without = keys_of_subjects(connection, subject_ids - {row.subject_id for row in rows})
+        if without:
+            raise StoreError(
+                f"{self.name}: subject {min(without)!r} has no templates; `abis check` says more"
+            )
         first: dict[str, Any] = {}
         own: dict[str, list[StoredTemplate]] = {}
         for row, reference in zip(rows, references, strict=True):
