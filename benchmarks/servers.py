@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server of the tests' own: made in a temporary folder, reached by a Unix socket, gone at the end."""
+"""A PostgreSQL server of our own: made in a temporary folder, reached by a Unix socket, gone at the end."""
 
 from __future__ import annotations
 
