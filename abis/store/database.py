@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis.errors import StoreError
+from abis.errors import AbisError, StoreError
 
 __all__ = ["Database"]
 
@@ -55,7 +55,15 @@ class Database:
     def reading(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the store throughout."""
         with self.errors(), self._snapshots.begin() as connection:
-            yield connection
+            try:
+                yield connection
+            except AbisError:
+                raise
+            except (AttributeError, TypeError, ValueError) as error:  # of what was read: damage
+                raise StoreError(
+                    f"{self.name}: damaged: a value is not what it should be ({type(error).__name__}); "
+                    "`abis check` says more"
+                ) from None
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -112,6 +120,8 @@ class Database:
         driver: Any = self._engine.dialect.dbapi
         try:
             yield
+        except UnicodeDecodeError:  # its argument is the text, which SQLite's driver has found to be none
+            raise StoreError(f"{self.name}: damaged: a text is no UTF-8; `abis check` says more") from None
         except (sa.exc.SQLAlchemyError, driver.Error) as error:
             cause: Any = getattr(error, "orig", None) or error
             message = getattr(getattr(cause, "diag", None), "message_primary", None)  # its detail shows rows

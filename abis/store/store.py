@@ -237,27 +237,21 @@ class Store:
         subject_ids = set(subject_ids)
         with self.database.reading() as connection:
             rows = list(select_in(connection, CLAIMED, schema.subjects.c.subject_id, subject_ids))
-            references = self._stored(connection, rows)
-            without = keys_of_subjects(connection, subject_ids - {row.subject_id for row in rows})
-        if without:
-            raise StoreError(
-                f"{self.name}: subject {min(without)!r} has no templates; `abis check` says more"
-            )
-        first: dict[str, Any] = {}
-        own: dict[str, list[StoredTemplate]] = {}
-        for row, reference in zip(rows, references, strict=True):
-            first.setdefault(row.subject_id, row)
-            own.setdefault(row.subject_id, []).append(reference)
-        for subject_id, found in own.items():
-            if len(found) != first[subject_id].templates:
-                raise StoreError(
-                    f"{self.name}: subject {subject_id!r} has {first[subject_id].templates} templates, "
-                    f"but {len(found)} are found; `abis check` says more"
-                )
-        return {
-            subject_id: Claimed(Status(row.status), row.level, own[subject_id])
-            for subject_id, row in first.items()
-        }
+            own: dict[str, list[StoredTemplate]] = {}
+            for row, reference in zip(rows, self._stored(connection, rows), strict=True):
+                own.setdefault(row.subject_id, []).append(reference)
+            known = {
+                row.subject_id: Claimed(Status(row.status), row.level, own[row.subject_id]) for row in rows
+            }
+            stated = {row.subject_id: row.templates for row in rows}
+            for subject_id in keys_of_subjects(connection, subject_ids):
+                found = len(own.get(subject_id, ()))
+                if found != stated.get(subject_id):
+                    raise StoreError(
+                        f"{self.name}: subject {subject_id!r} has {stated.get(subject_id, 'some')} templates, "
+                        f"but {found} are found; `abis check` says more"
+                    )
+        return known
 
     def references(self, subject_id: str) -> list[StoredTemplate]:
         """All templates of a subject in the order of enrolment.
@@ -320,7 +314,7 @@ class Store:
         position = schema.templates.c.position
         with self.database.reading() as connection:
             counts = connection.execute(sa.select(position, sa.func.count()).group_by(position)).all()
-        return {Position(position): count for position, count in sorted(map(tuple, counts))}
+            return {Position(position): count for position, count in sorted(map(tuple, counts))}
 
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""

@@ -34,7 +34,10 @@ class Place(NamedTuple):
 
     @property
     def context(self) -> bytes:
-        return _CONTEXT.pack(b"abis", *self[:3]) + self.subject_id.encode()
+        try:
+            return _CONTEXT.pack(b"abis", *self[:3]) + self.subject_id.encode()
+        except (struct.error, AttributeError):  # SQLite puts up with values of any type
+            raise StoreError("its row is damaged: keys are no numbers, or an id no text") from None
 
 
 def with_checksum(plain: bytes, place: Place) -> bytes:
