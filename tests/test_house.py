@@ -186,7 +186,8 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
         assert command in COMMANDS, call.group()
         found = COMMANDS[command]
         if inner := getattr(found, "commands", None):  # a group, as `abis audit`
-            assert (name := rest.split()[0] if rest.split() else "") in {*inner, ""}, call.group()
+            name = next(iter(rest.split()), "")
+            assert name in {*inner, ""}, call.group()
             found = inner.get(name, found)
         known = {option for parameter in found.params for option in parameter.opts}
         for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):

@@ -228,6 +228,33 @@ def test_calibrations_are_kept_by_kind(database: str) -> None:
     store.close()
 
 
+def test_an_enrolment_says_what_it_wrote(store: Store) -> None:
+    store.enroll([Enrollment("a", everything(1))])
+    mark = store.tail(Mark(), limit=10).mark
+    written = store.enroll([Enrollment("b", everything(2)), Enrollment("a", [face(1, 1)], "2")])
+    assert (written.before, written.after) == (mark, store.tail(mark, limit=10).mark)
+    assert written.owners == [(2, 2), (1, 3)]
+    assert written.state == store.state()
+
+
+def test_a_tail_ends_where_it_is_told(store: Store) -> None:
+    store.enroll([Enrollment(f"s{n}", everything(n)) for n in range(3)])
+    tail = store.tail(Mark(), limit=100, last=4)
+    assert (len(tail.enrolled), tail.mark.template, tail.complete) == (4, 4, False)
+    tail = store.tail(tail.mark, limit=100, last=99)
+    assert (len(tail.enrolled), tail.mark.template, tail.complete) == (5, 9, True)
+
+
+def test_snapshots_of_the_past_are_known(store: Store) -> None:
+    assert not store.knows_snapshot("one")
+    store.remember_snapshot("one")
+    for n in range(70):
+        store.enroll([Enrollment(f"s{n}", [face(n, dimension=2)])])
+        store.remember_snapshot(f"id{n}")
+    assert (store.knows_snapshot("id69"), store.knows_snapshot("id6")) == (True, True)
+    assert not store.knows_snapshot("one")
+
+
 # ------------------------------------------------------------------------------------- what can be wrong
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "StoredTemplate",
     "Subject",
     "Tail",
+    "Written",
     "check_id",
     "checked_templates",
     "from_microseconds",
@@ -241,6 +242,22 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.what}: {self.advice}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one call of :meth:`Store.enroll` has done.
+
+    Attributes:
+        before, after: marks of one who has followed the store up to it, and past it.
+        owners: keys of subject and encounter of each enrollment.
+        state: the store's counters after it.
+    """
+
+    before: Mark
+    after: Mark
+    owners: Sequence[tuple[int, int]]
+    state: State
 
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:

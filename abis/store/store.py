@@ -38,6 +38,7 @@ from abis.store.records import (
     StoredEnrollment,
     StoredTemplate,
     Tail,
+    Written,
     check_id,
     microseconds,
     not_enrolled,
@@ -48,6 +49,9 @@ from abis.store.transaction import Transaction
 from abis.template import Position, Template
 
 __all__ = ["Store"]
+
+_SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
+_SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
 
 
 class Store:
@@ -107,14 +111,14 @@ class Store:
 
     # ---------------------------------------------------------------------------------------- writing
 
-    def enroll(self, enrollments: Sequence[Enrollment]) -> None:
+    def enroll(self, enrollments: Sequence[Enrollment]) -> Written:
         """Store all of the enrollments, or none, in one transaction.
 
         Raises:
             AlreadyEnrolled: where a subject without an encounter_id is in the gallery (or twice in
                 ``enrollments``), or an encounter of a subject is.
         """
-        self.enroll_stored(
+        return self.enroll_stored(
             [
                 StoredEnrollment(
                     e.subject_id,
@@ -132,7 +136,7 @@ class Store:
         enrollments: Sequence[StoredEnrollment],
         *,
         also: Callable[[sa.Connection, State], None] | None = None,
-    ) -> None:
+    ) -> Written:
         """:meth:`enroll`, for those that have encoded the templates elsewhere, and checked them.
 
         Args:
@@ -142,7 +146,9 @@ class Store:
         Raises:
             AlreadyEnrolled: as :meth:`enroll` does.
         """
+        owners = []
         with self.writing() as transaction:
+            before = Mark(transaction.state.change, transaction.state.last_template)
             subjects = keys_of_subjects(transaction.connection, {e.subject_id for e in enrollments})
             known = encounter_ids_of(transaction.connection, subjects.values())
             for subject_id, given_encounter_id, templates, labels, level in enrollments:
@@ -159,7 +165,10 @@ class Store:
                         f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
                     )
                 known.add((subject, encounter_id))
-                transaction.enroll(subject, subject_id, encounter_id, templates, enrolled=transaction.now)
+                encounter = transaction.enroll(
+                    subject, subject_id, encounter_id, templates, enrolled=transaction.now
+                )
+                owners.append((subject, encounter))
                 transaction.add_labels(subject, labels)
                 if level is not None:
                     transaction.set_level(subject, level)
@@ -167,6 +176,8 @@ class Store:
             transaction.write()
             if also is not None:
                 also(transaction.connection, transaction.state)
+        state = transaction.state
+        return Written(before, Mark(state.change, state.last_template), owners, state)
 
     def remove(self, subject_id: str, encounter_id: str | None = None) -> None:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
@@ -275,8 +286,14 @@ class Store:
                 own.setdefault(stored.encounter_id, []).append(stored.template)
         return found
 
-    def tail(self, after: Mark, *, limit: int) -> Tail:
-        """What changed after a mark; from ``Mark()`` on, the whole store. At most ``limit`` templates."""
+    def tail(self, after: Mark, *, limit: int, last: int | None = None) -> Tail:
+        """What changed after a mark; from ``Mark()`` on, the whole store.
+
+        Args:
+            after: what is known already.
+            limit: at most so many templates.
+            last: no template with a key above it.
+        """
         with self.database.reading() as connection:
             state = state_of(connection)
             removed: Sequence[int] = []
@@ -287,18 +304,19 @@ class Store:
                         schema.changes.c.operation == Operation.REMOVE,
                     )
                 ).all()
-            query = REFERENCES.where(schema.templates.c.key > after.template).limit(limit)
+            end = state.last_template if last is None else min(last, state.last_template)
+            keys = schema.templates.c.key
+            query = REFERENCES.where(keys > after.template, keys <= end).limit(limit)
             rows = connection.execute(query).all()
             enrolled = self._stored(connection, rows)
-        complete = len(rows) < limit
-        # Keys above the last row read, should there be any, belong to templates that are gone.
-        last = state.last_template if complete else rows[-1].template
+        # Keys between the last row read and the end, should there be any, are of templates that are gone.
+        reached = rows[-1].template if len(rows) == limit else end
         return Tail(
             removed=removed,
             enrolled=enrolled,
-            mark=Mark(state.change, last),
+            mark=Mark(state.change, reached),
             state=state,
-            complete=complete,
+            complete=reached >= state.last_template,
         )
 
     def names(self, subjects: Iterable[int]) -> dict[int, str]:
@@ -319,6 +337,30 @@ class Store:
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""
         return self.database.disk_bytes()
+
+    # --------------------------------------------------------------------------------------- snapshots
+
+    def remember_snapshot(self, snapshot_id: str) -> None:
+        """Note that files of what the store holds now have been made outside of it."""
+        names = sa.select(schema.settings.c.name).where(
+            schema.settings.c.name.startswith(_SNAPSHOT, autoescape=True)
+        )
+        with self.writing() as transaction:
+            name = f"{_SNAPSHOT}{transaction.state.change:020d}:{snapshot_id}"
+            transaction.connection.execute(schema.settings.insert(), {"name": name, "content": snapshot_id})
+            old = transaction.connection.scalars(
+                names.order_by(schema.settings.c.name.desc()).offset(_SNAPSHOTS)
+            ).all()
+            transaction.connection.execute(schema.settings.delete().where(schema.settings.c.name.in_(old)))
+
+    def knows_snapshot(self, snapshot_id: str) -> bool:
+        """Whether :meth:`remember_snapshot` was called in the past of this very store."""
+        settings = schema.settings.c
+        known = sa.select(settings.name).where(
+            settings.name.startswith(_SNAPSHOT, autoescape=True), settings.content == snapshot_id
+        )
+        with self.database.reading() as connection:
+            return connection.scalar(known) is not None
 
     # ------------------------------------------------------------------------------------ calibrations
 

@@ -109,8 +109,8 @@ class Transaction:
         templates: Sequence[tuple[int, bytes]],
         *,
         enrolled: int | None,
-    ) -> None:
-        """Add an encounter of (position, native form) each."""
+    ) -> int:
+        """Add an encounter of (position, native form) each; returns its key."""
         state, rows = self.state, self._rows
         state.last_encounter += 1
         state.encounters += 1
@@ -127,6 +127,7 @@ class Transaction:
         else:
             self._more_templates[subject] += len(templates)
         self._change(Operation.ENROLL, subject, encounter)
+        return encounter
 
     def encounters_of(self, subject: int, subject_id: str, encounter_id: str | None) -> list[int]:
         """Keys of all encounters of a subject, or of the one so called.
