@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from abis.calibration import compare
+    from abis.encryption import MasterKey
     from abis.errors import (
         AbisError,
         AlreadyEnrolled,
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from abis.formats import read
     from abis.fusion import Evidence
     from abis.gallery import Gallery
-    from abis.results import Candidate, Identification, Verification
-    from abis.store import Enrollment
+    from abis.policy import Policy
+    from abis.results import Candidate, Identification, Outcome, Verification
+    from abis.store import Enrollment, Status
     from abis.template import Embedding, Minutiae, MinutiaKind, Position, Template
+    from abis.verification import Claim
 
     __version__: str
 
@@ -32,16 +35,21 @@ __all__ = [
     "AbisError",
     "AlreadyEnrolled",
     "Candidate",
+    "Claim",
     "Embedding",
     "Enrollment",
     "Evidence",
     "FormatError",
     "Gallery",
     "Identification",
+    "MasterKey",
     "MinutiaKind",
     "Minutiae",
     "NotEnrolled",
+    "Outcome",
+    "Policy",
     "Position",
+    "Status",
     "StoreError",
     "Template",
     "TemplateError",
@@ -52,6 +60,7 @@ __all__ = [
 
 _MODULES = {
     "abis.calibration": ("compare",),
+    "abis.encryption": ("MasterKey",),
     "abis.errors": (
         "AbisError",
         "AlreadyEnrolled",
@@ -63,8 +72,10 @@ _MODULES = {
     "abis.formats": ("read",),
     "abis.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
-    "abis.results": ("Candidate", "Identification", "Verification"),
-    "abis.store": ("Enrollment",),
+    "abis.policy": ("Policy",),
+    "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
+    "abis.store": ("Enrollment", "Status"),
+    "abis.verification": ("Claim",),
     "abis.template": ("Embedding", "MinutiaKind", "Minutiae", "Position", "Template"),
 }
 """Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""

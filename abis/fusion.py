@@ -14,7 +14,7 @@ on the CPU (NumPy's own ``log10`` and ``power`` differ in the last bit between S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from abis.calibration import default_calibration
 from abis.template import Position, Template
 
-__all__ = ["Comparisons", "Evidence", "alternatives", "explain", "fuse"]
+__all__ = ["Comparisons", "Evidence", "alternatives", "explain", "explain_each", "fuse"]
 
 _LOG2_OF_10 = 3.321928094887362
 _LOG10_OF_2 = 0.3010299956639812
@@ -136,11 +136,24 @@ def explain(
         subject: its number in ``comparisons``.
         encounter_ids: name of each encounter of this subject.
     """
-    return tuple(
-        _evidence(own, encounter_ids)
-        for group in _by_position(comparisons)
-        if (own := [part for c in group if len(part := c.where(c.subject == subject))])
-    )
+    own = [c.where(c.subject == subject) for c in comparisons]
+    return explain_each(own, encounter_ids).get(subject, ())
+
+
+def explain_each(
+    comparisons: Iterable[Comparisons], encounter_ids: Mapping[int, str]
+) -> dict[int, tuple[Evidence, ...]]:
+    """The evidence behind the score of every subject that something was compared with.
+
+    Args:
+        comparisons: of any subjects.
+        encounter_ids: name of each encounter.
+    """
+    evidence: dict[int, tuple[Evidence, ...]] = {}
+    for group in _by_position(comparisons):
+        for subject, one in _evidence(group, encounter_ids):
+            evidence[subject] = (*evidence.get(subject, ()), one)
+    return evidence
 
 
 def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -171,20 +184,33 @@ def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: in
     return mean
 
 
-def _evidence(comparisons: Sequence[Comparisons], encounter_ids: Mapping[int, str]) -> Evidence:
-    """The evidence of one probe position; the comparisons are all of one subject."""
+def _evidence(
+    comparisons: Sequence[Comparisons], encounter_ids: Mapping[int, str]
+) -> Iterator[tuple[int, Evidence]]:
+    """The evidence of one probe position, subject by subject."""
+    subject = np.concatenate([c.subject for c in comparisons])
     raw = np.concatenate([c.raw for c in comparisons])
     llr = np.concatenate([c.llr for c in comparisons])
     encounter = np.concatenate([c.encounter for c in comparisons])
     position = np.repeat([c.reference_position for c in comparisons], [len(c) for c in comparisons])
-    best = np.lexsort((position, encounter, -raw, -llr))[0]  # no tie is left to the order given
-    return Evidence(
-        position=comparisons[0].position,
-        score=float(alternatives(np.zeros(len(llr), np.int64), llr, 1)[0]),
-        raw=float(raw[best]),
-        encounter_id=encounter_ids[int(encounter[best])],
-        reference_position=Position(position[best]),
-    )
+    order = np.lexsort((position, encounter, -raw, -llr, subject))  # no tie is left to the order given
+    best = order[np.flatnonzero(np.diff(subject[order], prepend=-1))]
+    _, number = np.unique(subject, return_inverse=True)
+    scores = alternatives(number, llr, len(best))
+    columns = (subject[best], scores, raw[best], encounter[best], position[best])
+    for key, score, best_raw, best_encounter, best_position in zip(
+        *(c.tolist() for c in columns), strict=True
+    ):
+        yield (
+            key,
+            Evidence(
+                position=comparisons[0].position,
+                score=score,
+                raw=best_raw,
+                encounter_id=encounter_ids[best_encounter],
+                reference_position=Position(best_position),
+            ),
+        )
 
 
 def _by_position(comparisons: Iterable[Comparisons]) -> list[list[Comparisons]]:

@@ -20,15 +20,18 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from abis import comparison, fusion
-from abis.calibration import threshold_for_fmr, threshold_for_fpir
-from abis.errors import StoreError, TemplateError
+from abis import fusion
+from abis.calibration import threshold_for_fpir
+from abis.encryption import KeyService, MasterKey
+from abis.errors import StoreError
 from abis.fusion import Comparisons
 from abis.locks import ReadersWriter
-from abis.results import Candidate, GalleryInfo, Identification, Verification
-from abis.screening import Kind, References
-from abis.store import Enrollment, Mark, Store, StoredTemplate, checked_templates
-from abis.template import Position, Template
+from abis.registry import Registry
+from abis.results import Candidate, GalleryInfo, Identification
+from abis.screening import References
+from abis.store import Enrollment, Mark, Store, checked_templates, lifecycle
+from abis.template import Template
+from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 
@@ -41,7 +44,7 @@ _SHORTLIST = 100  # references of each kind that a template brings to the full c
 _SHORTLIST_SHARE = 1_000  # ... or one in so many, which adds 2 % to the time; benchmarks/screening.py
 
 
-class Gallery:
+class Gallery(Registry):
     """The set of enrolled subjects.
 
     Threads may call any method at any time, and several processes may have the same gallery open (open it
@@ -59,7 +62,7 @@ class Gallery:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._lock = ReadersWriter()
         self._is_loaded = False
         self._references = References()
@@ -68,7 +71,12 @@ class Gallery:
 
     @classmethod
     def open(
-        cls, path_or_url: str | os.PathLike[str], *, load: bool = True, progress: Progress | None = None
+        cls,
+        path_or_url: str | os.PathLike[str],
+        *,
+        load: bool = True,
+        key: KeyService | None = None,
+        progress: Progress | None = None,
     ) -> Gallery:
         """Open a gallery; create it where there is none.
 
@@ -76,13 +84,17 @@ class Gallery:
             path_or_url: a folder, or the URL of a database of its own, ``postgresql+psycopg://…``.
             load: prepare all references for identification now. False leaves that to the first
                 ``identify`` or ``load``; ``enroll``, ``remove`` and ``verify`` need none.
+            key: the master key; by default that of the environment, ``ABIS_KEY`` (base64) or
+                ``ABIS_KEY_FILE``, if it has one. A gallery made with a key is encrypted.
             progress: called while references are loaded.
 
         Raises:
-            StoreError: where this is no gallery, or one that cannot be used.
+            StoreError: where this is no gallery, or one that cannot be used; an encrypted one without
+                its key, or a key for one that is not encrypted.
         """
         target = os.fspath(path_or_url)
-        gallery = cls(Store(target if "://" in target else _database_in(Path(target))))
+        url = target if "://" in target else _database_in(Path(target))
+        gallery = cls(Store(url, key=key or MasterKey.from_environment()))
         try:
             if load:
                 gallery.load(progress=progress)
@@ -138,7 +150,13 @@ class Gallery:
     # ------------------------------------------------------------------------------------- enrolment
 
     def enroll(
-        self, subject_id: str, templates: Sequence[Template], *, encounter_id: str | None = None
+        self,
+        subject_id: str,
+        templates: Sequence[Template],
+        *,
+        encounter_id: str | None = None,
+        labels: Sequence[str] = (),
+        level: int | None = None,
     ) -> None:
         """Enroll a new subject, or a further encounter. Once this has returned it survives any crash.
 
@@ -146,12 +164,14 @@ class Gallery:
             subject_id: 1 to 255 characters.
             templates: one or more, of any positions.
             encounter_id: names the capture session; needed for every one of a subject but the first.
+            labels: partitions the subject belongs to, added to those it has.
+            level: assurance level of the subject, 0 to 9; None leaves it as it is.
 
         Raises:
             AlreadyEnrolled: where no encounter_id is given and the subject is enrolled, or this
                 encounter of it is.
         """
-        self.enroll_many([Enrollment(subject_id, templates, encounter_id)])
+        self.enroll_many([Enrollment(subject_id, templates, encounter_id, labels, level)])
 
     def enroll_many(self, enrollments: Iterable[Enrollment]) -> int:
         """Enroll many, a thousand in a transaction: far faster than one by one.
@@ -170,8 +190,7 @@ class Gallery:
         while batch := list(islice(source, _ENROLL_BATCH)):
             self._store.enroll(batch)
             count += len(batch)
-            if self._is_loaded:
-                self.load()  # now, lest the next identify pay for it
+            self._follow_store()
         return count
 
     def remove(self, subject_id: str, *, encounter_id: str | None = None) -> None:
@@ -181,31 +200,9 @@ class Gallery:
             NotEnrolled: where there is no such subject or encounter.
         """
         self._store.remove(subject_id, encounter_id)
-        if self._is_loaded:
-            self.load()
+        self._follow_store()
 
     # ------------------------------------------------------------------------------------ comparison
-
-    def verify(self, templates: Sequence[Template], subject_id: str, *, fmr: float = 1e-6) -> Verification:
-        """Is this the subject it claims to be?
-
-        Args:
-            templates: the probe.
-            subject_id: the claim.
-            fmr: false match rate to decide at, above 0, at most 1.
-
-        Raises:
-            NotEnrolled: where there is no such subject.
-            TemplateError: where probe and subject have embeddings of different models only.
-        """
-        probe = checked_templates(templates)
-        threshold = threshold_for_fmr(fmr)
-        references = self._store.references(subject_id)
-        _check_models(probe, {Kind.of(reference.template) for reference in references})
-        comparisons = [c for template in probe for c in _compare_with_own(template, references)]
-        evidence = fusion.explain(comparisons, 0, {r.encounter: r.encounter_id for r in references})
-        score = float(fusion.fuse(comparisons, 1)[0]) if evidence else 0.0
-        return Verification(bool(evidence) and score >= threshold, score, threshold, evidence)
 
     def identify(
         self,
@@ -239,7 +236,7 @@ class Gallery:
             with self._up_to_date() as references:
                 change, size = self._mark.change, self._subjects
                 threshold = None if fpir is None else threshold_for_fpir(fpir, max(size, 1))
-                _check_models(probe, references.kinds)
+                check_models(probe, references.kinds)
                 shortlist = max(_SHORTLIST, 10 * max_candidates, size // _SHORTLIST_SHARE)
                 comparisons = _compare(probe, references, None if exact else shortlist)
                 compared = sum(map(len, comparisons))
@@ -249,6 +246,7 @@ class Gallery:
                 comparable = sum(references.comparable(template) for template in probe)
             candidates = self._candidates(best, scores[best], comparisons, max_candidates)
             if candidates is not None:
+                self._record("identify", "", f"{len(candidates)} candidates")
                 return Identification(candidates, compared, comparable, size, threshold)
             if self._store.state().change == change:  # else: one of them has been removed since; look again
                 raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")
@@ -273,12 +271,20 @@ class Gallery:
         encounter_ids = self._store.encounter_names(encounters)
         if len(encounter_ids) < len(encounters):
             return None
+        status = lifecycle.statuses(self._store, chosen.tolist())
+        if len(status) < len(chosen):
+            return None
+        evidence = fusion.explain_each(comparisons, encounter_ids)
         return tuple(
-            Candidate(rank, names[subject], score, fusion.explain(comparisons, subject, encounter_ids))
+            Candidate(rank, names[subject], score, evidence[subject], status[subject])
             for rank, (score, subject) in enumerate(keys_by_rank, 1)
         )
 
     # ------------------------------------------------------------------------- following the store
+
+    def _follow_store(self) -> None:
+        if self._is_loaded:
+            self.load()  # now, lest the next identify pay for it
 
     def load(self, *, progress: Progress | None = None) -> None:
         """Prepare all references that are not yet, so that the next identification need not wait."""
@@ -340,23 +346,6 @@ def _compare_one(
     ]
 
 
-def _compare_with_own(template: Template, references: Sequence[StoredTemplate]) -> Iterator[Comparisons]:
-    """Compare a probe template with the comparable references of one subject, called subject 0."""
-    kind = Kind.of(template)
-    by_position: dict[Position, list[StoredTemplate]] = {}
-    for reference in references:
-        if Kind.of(reference.template).is_comparable(kind):
-            by_position.setdefault(reference.template.position, []).append(reference)
-    for position, own in by_position.items():
-        yield Comparisons.of(
-            template,
-            position,
-            subject=np.zeros(len(own), np.int64),
-            encounter=np.array([reference.encounter for reference in own], np.int64),
-            raw=comparison.raw_scores(template, [reference.template for reference in own]),
-        )
-
-
 def _best(scores: NDArray[np.float64], count: int, threshold: float | None = None) -> NDArray[np.int64]:
     """Where the ``count`` largest scores stand, and all that equal the last of them. NaN is none."""
     found = np.flatnonzero(~np.isnan(scores) if threshold is None else scores >= threshold)
@@ -365,20 +354,6 @@ def _best(scores: NDArray[np.float64], count: int, threshold: float | None = Non
     last = np.partition(scores[found], -count)[-count]
     best: NDArray[np.int64] = found[scores[found] >= last]
     return best
-
-
-def _check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
-    """Refuse a probe that cannot be compared because its embeddings are of other models."""
-    own = {Kind.of(template) for template in probe}
-    kinds = set(kinds)
-    if any(mine.is_comparable(kind) for mine in own for kind in kinds):
-        return
-    others = {kind for kind in kinds if kind.dimension and kind.position in {mine.position for mine in own}}
-    if others:
-        raise TemplateError(
-            f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
-            f"the references' {', '.join(sorted(map(str, others)))}"
-        )
 
 
 def _database_in(folder: Path) -> sa.URL:

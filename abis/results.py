@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import overload
 
 from abis.fusion import Evidence
+from abis.store import Status
 from abis.template import Position
 
-__all__ = ["Candidate", "GalleryInfo", "Identification", "Verification"]
+__all__ = ["Candidate", "GalleryInfo", "Identification", "Outcome", "Verification"]
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,18 @@ class Candidate:
         subject_id: as enrolled.
         score: log10 likelihood ratio, the sum over ``evidence``.
         evidence: what each of the probe's positions says; none for what the subject lacks.
+        status: of the identity: who is locked or terminated is found all the same.
     """
 
     rank: int
     subject_id: str
     score: float
     evidence: tuple[Evidence, ...]
+    status: Status = Status.ACTIVE
 
     def __str__(self) -> str:
-        return f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}  {_listed(self.evidence)}"
+        status = "" if self.status == Status.ACTIVE else f"  {self.status}"
+        return f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}  {_listed(self.evidence)}{status}"
 
 
 @dataclass(frozen=True)
@@ -73,29 +78,53 @@ class Identification(Sequence[Candidate]):
         return "\n".join(lines)
 
 
+class Outcome(StrEnum):
+    """What a verification comes to. Only the first two say something about likeness."""
+
+    MATCH = "match"
+    NON_MATCH = "non-match"
+    LOCKED = "locked"
+    """The holder has locked the identity; nothing was compared."""
+    TERMINATED = "terminated"
+    """The authority has terminated it; nothing was compared."""
+    REFUSED = "refused"
+    """The policy asks for more than there is; ``reason`` says what."""
+    NOT_ENROLLED = "not enrolled"
+    """There is no such subject; of :meth:`Gallery.verify_many` only."""
+
+
 @dataclass(frozen=True)
 class Verification:
     """The result of :meth:`Gallery.verify`; true where it is a match.
 
     Attributes:
-        match: the decision: there is evidence, and its score reaches the threshold.
+        outcome: the decision.
         score: log10 likelihood ratio, the sum over ``evidence``; 0 where there is none.
         threshold: that the false match rate asked for stands for.
         evidence: what each of the probe's positions says; none for what the subject lacks.
+        reason: why it was refused, in words; else empty.
     """
 
-    match: bool
+    outcome: Outcome
     score: float
     threshold: float
     evidence: tuple[Evidence, ...]
+    reason: str = ""
+
+    @property
+    def match(self) -> bool:
+        """There is evidence, its score reaches the threshold, and nothing speaks against the identity."""
+        return self.outcome == Outcome.MATCH
 
     def __bool__(self) -> bool:
         return self.match
 
     def __str__(self) -> str:
-        decision = "match" if self.match else "non-match"
-        why = _listed(self.evidence)
-        return f"{decision}: score {self.score:.1f}, threshold {self.threshold:.1f} ({why})"
+        if self.outcome in (Outcome.MATCH, Outcome.NON_MATCH):
+            why = f"score {self.score:.1f}, threshold {self.threshold:.1f} ({_listed(self.evidence)})"
+        else:
+            why = self.reason
+        return f"{self.outcome}: {why}" if why else str(self.outcome)
 
 
 @dataclass(frozen=True)

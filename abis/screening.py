@@ -16,40 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison import FingerReferences, cosine
+from abis.kind import Kind
 from abis.template import Embedding, Position, Template
 
-__all__ = ["EmbeddingReferences", "Kind", "RawScores", "References"]
+__all__ = ["EmbeddingReferences", "RawScores", "References"]
 
 _REMOVED = 0  # in the place of a subject's key; the store's keys begin at 1
-
-
-class Kind(NamedTuple):
-    """What templates must share to be comparable.
-
-    Attributes:
-        position: of the template; an unknown finger is comparable with every finger.
-        model: of an embedding; "" for a finger.
-        dimension: of an embedding; 0 for a finger.
-    """
-
-    position: Position
-    model: str
-    dimension: int
-
-    @classmethod
-    def of(cls, template: Template) -> Kind:
-        """The kind of a template."""
-        if isinstance(template, Embedding):
-            return cls(template.position, template.model, len(template.vector))
-        return cls(template.position, "", 0)
-
-    def is_comparable(self, other: Kind) -> bool:
-        """True where templates of the two kinds may be compared."""
-        return self[1:] == other[1:] and self.position.is_comparable(other.position)
-
-    def __str__(self) -> str:
-        model = f" by {self.model!r} ({self.dimension}-d)" if self.dimension else ""
-        return f"{self.position.name}{model}"
 
 
 class EmbeddingReferences:

@@ -2,9 +2,15 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # some have a short run here
+
+from servers import Server, programs, server
 
 import abis
 
@@ -23,3 +29,21 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public data: ABIS_DATA is not set to a folder and {beside} does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A server of our own, started for the session."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
+    with server() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite"
+    running: Server = request.getfixturevalue("postgresql")
+    return running.new_database()

@@ -20,7 +20,8 @@ from abis.calibration import default_calibration
 from abis.comparison import raw_scores
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
-from abis.screening import Kind, References
+from abis.kind import Kind
+from abis.screening import References
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Minutiae, Position, Template

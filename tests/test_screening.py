@@ -12,7 +12,8 @@ from people import LEFT, RIGHT, face, finger
 
 from abis import comparison
 from abis.comparison import FingerReferences, cosine, explain, raw_scores
-from abis.screening import EmbeddingReferences, Kind, References
+from abis.kind import Kind
+from abis.screening import EmbeddingReferences, References
 from abis.template import Position, Template
 
 KINDS: list[Callable[[int], Template]] = [

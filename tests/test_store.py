@@ -23,8 +23,8 @@ def url(folder: Path) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(url(tmp_path))
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     yield store
     store.close()
 
@@ -38,11 +38,11 @@ def content(store: Store) -> dict[tuple[str, str], list[Template]]:
     return found
 
 
-def test_what_is_enrolled_is_there_again(tmp_path: Path) -> None:
-    store = Store(url(tmp_path))
+def test_what_is_enrolled_is_there_again(database: str) -> None:
+    store = Store(database)
     store.enroll([Enrollment("a", everything(1)), Enrollment("b", [face(2)], "2024")])
     store.close()
-    store = Store(url(tmp_path))
+    store = Store(database)
     assert content(store) == {("a", "1"): list(everything(1)), ("b", "2024"): [face(2)]}
     assert list(store.subject_ids()) == ["a", "b"]
     assert ("a" in store, "c" in store, 5 in store) == (True, False, False)
@@ -128,10 +128,13 @@ def test_bad_enrollments_are_refused_at_the_door(arguments, error, message) -> N
         Enrollment(*arguments)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store that many examples use one after the other."""
-    store = Store(url(tmp_path_factory.mktemp("shared")))
+    if request.param == "sqlite":
+        store = Store(url(tmp_path_factory.mktemp("shared")))
+    else:
+        store = Store(request.getfixturevalue("postgresql").new_database())
     yield store
     store.close()
 
@@ -210,6 +213,48 @@ def test_names_are_looked_up_by_the_thousand(store: Store) -> None:
     assert list(store.subject_ids()) == [f"s{n}" for n in range(1200)]
 
 
+def test_calibrations_are_kept_by_kind(database: str) -> None:
+    store = Store(database)
+    assert store.calibration("minutiae") is None
+    store.set_calibration("minutiae", "{}")
+    store.set_calibration("embedding-é", '{"bend": 1}')
+    store.set_calibration("minutiae", '{"bend": 2}')
+    store.close()
+    store = Store(database)
+    assert store.calibration("minutiae") == '{"bend": 2}'
+    assert store.calibration("embedding-é") == '{"bend": 1}'
+    with pytest.raises(ValueError, match="kind has 0 characters"):
+        store.calibration("")
+    store.close()
+
+
+def test_an_enrolment_says_what_it_wrote(store: Store) -> None:
+    store.enroll([Enrollment("a", everything(1))])
+    mark = store.tail(Mark(), limit=10).mark
+    written = store.enroll([Enrollment("b", everything(2)), Enrollment("a", [face(1, 1)], "2")])
+    assert (written.before, written.after) == (mark, store.tail(mark, limit=10).mark)
+    assert written.owners == [(2, 2), (1, 3)]
+    assert written.state == store.state()
+
+
+def test_a_tail_ends_where_it_is_told(store: Store) -> None:
+    store.enroll([Enrollment(f"s{n}", everything(n)) for n in range(3)])
+    tail = store.tail(Mark(), limit=100, last=4)
+    assert (len(tail.enrolled), tail.mark.template, tail.complete) == (4, 4, False)
+    tail = store.tail(tail.mark, limit=100, last=99)
+    assert (len(tail.enrolled), tail.mark.template, tail.complete) == (5, 9, True)
+
+
+def test_snapshots_of_the_past_are_known(store: Store) -> None:
+    assert not store.knows_snapshot("one")
+    store.remember_snapshot("one")
+    for n in range(70):
+        store.enroll([Enrollment(f"s{n}", [face(n, dimension=2)])])
+        store.remember_snapshot(f"id{n}")
+    assert (store.knows_snapshot("id69"), store.knows_snapshot("id6")) == (True, True)
+    assert not store.knows_snapshot("one")
+
+
 # ------------------------------------------------------------------------------------- what can be wrong
 
 
@@ -260,9 +305,9 @@ def test_a_damaged_template_is_named(tmp_path: Path) -> None:
     store = Store(url(tmp_path))
     store.enroll([Enrollment("a", everything(1))])
     execute(tmp_path, "UPDATE templates SET data = substr(data, 1, 20) WHERE key = 2")
-    with pytest.raises(StoreError, match="template 2 is damaged: byte"):
+    with pytest.raises(StoreError, match="template 2 is damaged: its checksum is wrong"):
         store.references("a")
-    with pytest.raises(StoreError, match="template 2 is damaged: byte"):
+    with pytest.raises(StoreError, match="template 2 is damaged: its checksum is wrong"):
         store.tail(Mark(), limit=10)
     store.close()
 
@@ -292,13 +337,15 @@ def test_a_gallery_in_memory_is_refused() -> None:
             Store(memory)
 
 
-def test_commits_are_synced_to_disk(store: Store) -> None:
+def test_commits_are_synced_to_disk(tmp_path: Path) -> None:
     """What kill -9 cannot show: the log is synced at each commit, so that a power failure takes nothing."""
-    with store._engine.connect() as connection:
+    store = Store(url(tmp_path))
+    with store.database._engine.connect() as connection:
         settings = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         ]
     assert settings == ["wal", 2]
+    store.close()
 
 
 def test_errors_hold_no_template(tmp_path: Path) -> None:

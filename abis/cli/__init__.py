@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from abis.cli import operations
 from abis.cli.arguments import Together, parse_position, parse_rate
 from abis.cli.console import CommandGroup
 from abis.template import Position
@@ -272,3 +273,6 @@ def explain(
     from abis.cli import explanation as room
 
     room.explain(probe, reference, output=output, as_json=as_json)
+
+
+operations.add_to(app)

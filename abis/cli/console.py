@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,7 @@ import typer.core
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from abis.audit import acting
 from abis.errors import AbisError
 
 __all__ = [
@@ -40,7 +43,8 @@ class CommandGroup(typer.core.TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override, unused-ignore]
         try:
-            return super().invoke(ctx)
+            with acting(_user(), os.environ.get("ABIS_PURPOSE") or "command line"):
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             say(str(stop) or "interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -49,6 +53,14 @@ class CommandGroup(typer.core.TyperGroup):
         except (AbisError, OSError) as error:
             say(f"error: {describe(error)}")
             raise typer.Exit(FAILED) from None
+
+
+def _user() -> str:
+    """Who acts, for the audit log."""
+    try:
+        return os.environ.get("ABIS_ACTOR") or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 class Faults:

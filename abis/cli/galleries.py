@@ -19,7 +19,7 @@ from abis.results import Identification
 from abis.store import Enrollment
 from abis.template import Position
 
-__all__ = ["enroll", "identify", "info", "remove", "verify"]
+__all__ = ["enroll", "identify", "info", "open_existing", "remove", "verify"]
 
 _BATCH = 1_000  # subjects enrolled at once: as many as the gallery takes in one transaction
 
@@ -115,7 +115,7 @@ def identify(
             probes = _by_subject(found, pattern, faults)
         case Together.ALL:
             probes = {", ".join(map(str, found)): found}
-    with _open(gallery, load=True) as opened:
+    with open_existing(gallery, load=True) as opened:
         is_first = True
         for name, own in probes.items():
             try:
@@ -143,13 +143,14 @@ def verify(
 ) -> None:
     """Compare with one subject; the exit code is the decision."""
     templates = read_all(files_in(files), position)
-    with _open(gallery, load=False) as opened:
+    with open_existing(gallery, load=False) as opened:
         result = opened.verify(templates, subject, fmr=fmr)
     if as_json:
         print_json(
             {
                 "subject_id": subject,
                 "match": result.match,
+                "outcome": str(result.outcome),
                 "score": result.score,
                 "threshold": result.threshold,
                 "evidence": _evidence(result.evidence),
@@ -164,7 +165,7 @@ def verify(
 def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> None:
     """Remove each subject, or one encounter of each."""
     faults = Faults()
-    with _open(gallery, load=False) as opened:
+    with open_existing(gallery, load=False) as opened:
         for subject in subjects:
             try:
                 opened.remove(subject, encounter_id=encounter)
@@ -177,7 +178,7 @@ def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> N
 
 def info(gallery: str, *, as_json: bool) -> None:
     """Counts and sizes."""
-    with _open(gallery, load=False) as opened:
+    with open_existing(gallery, load=False) as opened:
         found = opened.info()
     templates = {position.name: count for position, count in found.templates.items()}
     if as_json:
@@ -209,7 +210,7 @@ def info(gallery: str, *, as_json: bool) -> None:
     out.print(table)
 
 
-def _open(gallery: str, *, load: bool) -> Gallery:
+def open_existing(gallery: str, *, load: bool = False) -> Gallery:
     """Open a gallery that exists: only ``enroll`` makes one."""
     folder = Path(gallery)
     if "://" not in gallery and not (folder.is_dir() and any(folder.iterdir())):
@@ -254,6 +255,7 @@ def _identification(result: Identification) -> dict[str, object]:
                 "rank": candidate.rank,
                 "subject_id": candidate.subject_id,
                 "score": candidate.score,
+                "status": str(candidate.status),
                 "evidence": _evidence(candidate.evidence),
             }
             for candidate in result

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who did what to whom, when, and why: the entries of a log in which each holds the hash of the one before.
+
+An entry never holds a template or a score. Whoever changes, removes or inserts one changes the hashes of all
+after it; whoever has written down the number and hash of a later entry elsewhere can tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+__all__ = ["Actor", "AuditEntry", "acting", "actor", "chained"]
+
+_MAX_NAME = 255
+
+
+class Actor(NamedTuple):
+    """Who acts, and what for."""
+
+    name: str
+    purpose: str
+
+
+_actor: ContextVar[Actor | None] = ContextVar("abis_actor", default=None)
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the audit log.
+
+    Attributes:
+        number: from 1, without gaps.
+        time: UTC.
+        actor: who, as :meth:`Gallery.acting` was told; empty where it was not.
+        purpose: what for, likewise.
+        operation: "enroll", "verify", "erase", …
+        subject_id: whom it was done to; empty where no single subject was meant.
+        outcome: in words.
+        hash: SHA-256 over the hash of the entry before and this one, hexadecimal.
+    """
+
+    number: int
+    time: datetime
+    actor: str
+    purpose: str
+    operation: str
+    subject_id: str
+    outcome: str
+    hash: str
+
+    def __str__(self) -> str:
+        who = f"{self.actor or '-'} ({self.purpose or '-'})"
+        what = f"{self.operation} {self.subject_id} {self.outcome}"
+        return f"{self.number:8} {self.time:%Y-%m-%d %H:%M:%S} {who}: {what}"
+
+
+@contextmanager
+def acting(name: str, purpose: str) -> Iterator[None]:
+    """Whatever is done inside, by this thread or task, is done by this actor for this purpose."""
+    for what, value in (("actor", name), ("purpose", purpose)):
+        if not 1 <= len(value) <= _MAX_NAME or "\0" in value:
+            raise ValueError(f"{what} is {value!r}; expected text of 1 to {_MAX_NAME} characters")
+    token = _actor.set(Actor(name, purpose))
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def actor() -> Actor | None:
+    """Who acts now."""
+    return _actor.get()
+
+
+def chained(before: bytes, fields: Sequence[int | str]) -> bytes:
+    """The hash of an entry: SHA-256 over that of the one before it (none: empty) and its fields as JSON.
+
+    The fields are number, time in microseconds, actor, purpose, operation, subject_id, outcome.
+    """
+    return hashlib.sha256(before + json.dumps(fields, separators=(",", ":")).encode()).digest()

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection to SQLite or to a database server: here, and only here, is what is particular to one of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from abis.errors import AbisError, StoreError
+
+__all__ = ["Database"]
+
+_LOG_TIMEOUT_MS = 100
+_LOCK_TIMEOUT_S = 60.0  # that SQLite waits for another process to finish its transaction
+
+
+class Database:
+    """An engine, its transactions, and its errors in our words. Safe for threads.
+
+    Attributes:
+        name: the file, or the URL without its password: for messages.
+    """
+
+    def __init__(self, url: str | sa.URL) -> None:
+        self._closed = False
+        self._one_writer = threading.Lock()  # fair to threads; between processes the database sees to it
+        self._engine = _engine(url)
+        self._snapshots = self._engine
+        if not self.is_sqlite:  # SQLite's transactions are snapshots anyway
+            self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self.name = self._engine.url.render_as_string(hide_password=True)
+        if self.is_sqlite:
+            self.name = str(self._engine.url.database)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file; None where a server keeps it."""
+        return Path(str(self._engine.url.database)) if self.is_sqlite else None
+
+    def close(self) -> None:
+        """Close all connections. Closing twice is allowed."""
+        self._closed = True
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the store throughout."""
+        with self.errors(), self._snapshots.begin() as connection:
+            try:
+                yield connection
+            except AbisError:
+                raise
+            except (AttributeError, TypeError, ValueError) as error:  # of what was read: damage
+                raise StoreError(
+                    f"{self.name}: damaged: a value is not what it should be ({type(error).__name__}); "
+                    "`abis check` says more"
+                ) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that no other one of this process overlaps; what locks out others is up to its first write."""
+        with self.errors(), self._one_writer, self._engine.begin() as connection:
+            yield connection
+
+    def execute_alone(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one."""
+        rows: list[tuple[Any, ...]] = []
+        with self.errors(), self._one_writer:
+            if self.is_sqlite:
+                raw = self._engine.raw_connection()
+                try:
+                    for statement in statements:
+                        rows = raw.driver_connection.execute(statement).fetchall()  # type: ignore[union-attr]
+                finally:
+                    raw.close()
+            else:
+                with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                    for statement in statements:
+                        result = connection.exec_driver_sql(statement)
+                        rows = [tuple(row) for row in result] if result.returns_rows else []
+        return rows
+
+    def cut_log(self) -> bool:
+        """Write SQLite's log back and cut it to nothing; False where a reader still looks at it."""
+        with self.errors(), self._one_writer:
+            raw: Any = self._engine.raw_connection()
+            try:
+                raw.execute(f"PRAGMA busy_timeout={_LOG_TIMEOUT_MS}")  # while it waits nobody can write
+                return not raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")
+                raw.close()
+
+    def disk_bytes(self) -> int | None:
+        """Size of the database's files; None where a server keeps them."""
+        if self.file is None:
+            return None
+        files = (Path(f"{self.file}{suffix}") for suffix in ("", "-wal", "-shm"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def tables(self) -> list[str]:
+        """Names of the tables there are."""
+        with self.reading() as connection:
+            return sa.inspect(connection).get_table_names()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what the database raises into StoreError; values of statements and rows are kept out of it."""
+        if self._closed:
+            raise StoreError(f"{self.name}: the gallery is closed")
+        driver: Any = self._engine.dialect.dbapi
+        try:
+            yield
+        except UnicodeDecodeError:  # its argument is the text, which SQLite's driver has found to be none
+            raise StoreError(f"{self.name}: damaged: a text is no UTF-8; `abis check` says more") from None
+        except (sa.exc.SQLAlchemyError, driver.Error) as error:
+            cause: Any = getattr(error, "orig", None) or error
+            message = getattr(getattr(cause, "diag", None), "message_primary", None)  # its detail shows rows
+            raise StoreError(f"{self.name}: {message or cause}") from (error if message is None else None)
+
+
+def _engine(url: str | sa.URL) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        options: dict[str, Any] = {"hide_parameters": True, "max_overflow": -1}  # no thread waits in vain
+        if parsed.get_backend_name() != "sqlite":
+            return sa.create_engine(parsed, pool_pre_ping=True, **options)
+        if parsed.database in (None, "", ":memory:"):
+            raise StoreError(
+                f"{parsed}: a gallery needs a file; one in memory would not outlive its connection"
+            )
+        engine = sa.create_engine(parsed, connect_args={"timeout": _LOCK_TIMEOUT_S}, **options)
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        raise StoreError(f"cannot use the database URL: {error}") from error
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where SQLAlchemy says, reads included
+        for pragma in (
+            *("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"),
+            *("secure_delete=ON", "cell_size_check=ON"),  # what is deleted is overwritten; damage is noticed
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine

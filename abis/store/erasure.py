@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Removal that leaves nothing: neither rows, nor free pages, nor what the write-ahead log remembers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from abis.errors import StoreError
+from abis.store import schema
+from abis.store.records import from_microseconds, microseconds
+from abis.store.store import Store
+
+__all__ = ["Tombstone", "erase", "remove_older_than", "scrub"]
+
+_PATIENCE_S = 30.0  # that readers are waited for who still look at the log
+_PAGE = 1_000  # encounters removed in one transaction
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What is left of a subject that was erased: the proof that it was.
+
+    Attributes:
+        subject_id: as it was enrolled.
+        erased: when, UTC.
+        encounters: how many there were.
+        templates: likewise.
+        audit: number of the entry in the audit log that says so.
+        audit_hash: of that entry, hexadecimal.
+    """
+
+    subject_id: str
+    erased: datetime
+    encounters: int
+    templates: int
+    audit: int
+    audit_hash: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {self.encounters} encounters, "
+            f"{self.templates} templates; audit entry {self.audit} {self.audit_hash}"
+        )
+
+
+def erase(store: Store, subject_id: str) -> Tombstone:
+    """Remove a subject, and overwrite what it was.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+        StoreError: where somebody reads on and on what was there before; the subject is removed, and
+            :func:`scrub` does the rest later.
+    """
+    with store.writing() as transaction:
+        key = transaction.key_of(subject_id)
+        encounters = transaction.encounters_of(key, subject_id, None)
+        templates = transaction.remove(key, encounters)
+        transaction.remove_subject_if_empty(key)
+        transaction.log("erase", subject_id, f"{len(encounters)} encounters, {templates} templates")
+        state = transaction.state
+        when = from_microseconds(transaction.now)
+        assert when is not None
+        tombstone = Tombstone(subject_id, when, len(encounters), templates, state.audit, state.audit_hash)
+    scrub(store)
+    return tombstone
+
+
+def remove_older_than(store: Store, before: datetime) -> int:
+    """Remove all encounters enrolled before a time (with a time zone); with its last one goes the subject.
+
+    Encounters of which it is not known when they were enrolled stay.
+
+    Returns:
+        How many encounters were removed.
+    """
+    if before.tzinfo is None:
+        raise ValueError("the time has no time zone; expected one, e.g. datetime.UTC")
+    columns = schema.encounters.c
+    query = (
+        sa.select(columns.key, columns.encounter_id, schema.subjects.c.key, schema.subjects.c.subject_id)
+        .join_from(schema.encounters, schema.subjects)
+        .where(columns.enrolled < microseconds(before))
+        .order_by(columns.key)
+        .limit(_PAGE)
+    )
+    count = 0
+    while True:
+        with store.writing() as transaction:
+            rows = transaction.connection.execute(query).all()
+            for encounter, encounter_id, subject, subject_id in rows:
+                transaction.remove(subject, [encounter])
+                transaction.remove_subject_if_empty(subject)
+                transaction.log("expire", subject_id, f"encounter {encounter_id}")
+        count += len(rows)
+        if len(rows) < _PAGE:
+            break
+    scrub(store)
+    return count
+
+
+def scrub(store: Store) -> None:
+    """Overwrite what was removed.
+
+    SQLite overwrites rows as they are deleted (``secure_delete``); here its log is written back and cut to
+    nothing. PostgreSQL's ``VACUUM`` frees the rows; their bytes stay in the free part of a page until it is
+    written again, ``abis compact`` writes all pages anew.
+
+    Raises:
+        StoreError: where somebody reads on and on what was there before.
+    """
+    if not store.database.is_sqlite:
+        store.database.execute_alone("VACUUM templates", "VACUUM encounters", "VACUUM subjects")
+        return
+    deadline = time.monotonic() + _PATIENCE_S
+    while not store.database.cut_log():
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{store.name}: somebody still reads what was there before, so that the write-ahead log keeps "
+                "what was removed; `abis compact` later"
+            )
+        time.sleep(0.05)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys of a gallery: made, rotated, wrapped anew, while others work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from abis.encryption import SEALED, KeyService, new_data_key, number_of_key, rewrapped
+from abis.errors import StoreError
+from abis.store import schema
+from abis.store.erasure import scrub
+from abis.store.queries import REFERENCES
+from abis.store.store import Store
+from abis.store.stored_form import Place, natives_of, stored
+from abis.store.transaction import Transaction
+
+__all__ = ["encrypt", "reseal", "rewrap", "rotate"]
+
+_PAGE = 2_000  # templates sealed again in one transaction: others wait some 50 ms
+
+
+def encrypt(store: Store, key: KeyService) -> None:
+    """Encrypt what is written from now on; :func:`reseal` does what is there already.
+
+    Raises:
+        StoreError: where the gallery is encrypted already.
+    """
+    with store.writing() as transaction:
+        if transaction.state.data_key:
+            raise StoreError(f"{store.name}: is encrypted already; `abis keys rotate` takes a new data key")
+        _new_key(transaction, key)
+    store.unlock(key)
+
+
+def rotate(store: Store, key: KeyService) -> None:
+    """Seal what is written from now on by a new data key; :func:`reseal` does what is there already.
+
+    Raises:
+        StoreError: where the gallery is not encrypted, or a rotation is not at its end.
+    """
+    with store.writing() as transaction:
+        if not transaction.state.data_key:
+            raise StoreError(f"{store.name}: is not encrypted")
+        if transaction.state.reseal_from:
+            raise StoreError(
+                f"{store.name}: an earlier rotation is not at its end; `abis keys reseal` goes on"
+            )
+        _new_key(transaction, key)
+
+
+def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> int:
+    """Seal by the newest data key what is sealed by an older one or not at all; then forget older ones.
+
+    Others may read and write meanwhile. Stopped at any moment, it goes on where it was.
+
+    Args:
+        store: an encrypted one.
+        progress: is called with the key of the last template looked at and that of the last there is.
+
+    Returns:
+        How many templates were sealed anew.
+    """
+    count = 0
+    while True:
+        with store.writing() as transaction:
+            state = transaction.state
+            if not state.reseal_from:
+                break
+            query = REFERENCES.where(schema.templates.c.key >= state.reseal_from).limit(_PAGE)
+            rows = transaction.connection.execute(query).all()
+            count += _reseal(transaction, rows)
+            state.reseal_from = rows[-1].template + 1 if len(rows) == _PAGE else 0
+            if not state.reseal_from:
+                old = schema.data_keys.delete().where(schema.data_keys.c.number < state.data_key)
+                transaction.connection.execute(old)
+                transaction.log("reseal", "", f"by data key {state.data_key}")
+            total = state.last_template
+            done = state.reseal_from - 1 if state.reseal_from else total
+        if progress is not None:
+            progress(done, total)
+    scrub(store)
+    return count
+
+
+def rewrap(store: Store, old: KeyService, new: KeyService) -> None:
+    """Put the data keys under a new master key. Processes that have the gallery open need not know.
+
+    Raises:
+        StoreError: where the gallery is not encrypted, or not with the old one.
+    """
+    with store.writing() as transaction:
+        if not transaction.state.data_key:
+            raise StoreError(f"{store.name}: is not encrypted")
+        rows = transaction.connection.execute(sa.select(schema.data_keys)).all()
+        for row in rows:
+            update = schema.data_keys.update().where(schema.data_keys.c.number == row.number)
+            transaction.connection.execute(
+                update.values(wrapped=rewrapped(row.wrapped, row.number, old, new))
+            )
+        transaction.log("rewrap", "", f"{len(rows)} data keys")
+
+
+def _new_key(transaction: Transaction, key: KeyService) -> None:
+    state = transaction.state
+    state.data_key += 1
+    state.reseal_from = 1
+    transaction.connection.execute(
+        schema.data_keys.insert().values(
+            number=state.data_key, wrapped=new_data_key(key, state.data_key), made=transaction.now
+        )
+    )
+    transaction.log("new_data_key", "", f"data key {state.data_key}")
+
+
+def _reseal(transaction: Transaction, rows: Sequence[Any]) -> int:
+    number = transaction.state.data_key
+    old = [row for row in rows if not row.data.startswith(SEALED) or number_of_key(row.data) != number]
+    natives = natives_of(old, transaction.cipher, lambda: transaction.state.reseal_from)
+    values = [
+        {"row": row.template, "sealed": stored(plain, Place(*row[:4]), transaction.cipher)}
+        for row, plain in zip(old, natives, strict=True)
+    ]
+    if values:
+        update = schema.templates.update().where(schema.templates.c.key == sa.bindparam("row"))
+        transaction.connection.execute(update.values(data=sa.bindparam("sealed")), values)
+    return len(values)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a subject: status, level and labels; merged, moved, replaced.
+
+Encounters that go elsewhere get new keys, as if removed here and enrolled there in one transaction. So
+those who follow the store need to know of nothing but removal and enrolment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from abis.errors import AlreadyEnrolled
+from abis.formats import native
+from abis.store import schema
+from abis.store.queries import encounter_ids_of, select_in
+from abis.store.records import (
+    FIRST_ENCOUNTER,
+    Encounter,
+    Enrollment,
+    Status,
+    Subject,
+    check_id,
+    check_level,
+    checked_labels,
+    from_microseconds,
+    not_enrolled,
+)
+from abis.store.store import Store
+from abis.store.transaction import Transaction
+from abis.template import Position
+
+__all__ = [
+    "keys_with_labels",
+    "merge",
+    "move",
+    "replace",
+    "set_labels",
+    "set_level",
+    "set_status",
+    "statuses",
+    "subject",
+]
+
+
+def subject(store: Store, subject_id: str) -> Subject:
+    """All that is known of a subject but its templates.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+    """
+    check_id("subject_id", subject_id)
+    subjects, encounters, templates = schema.subjects.c, schema.encounters.c, schema.templates.c
+    with store.database.reading() as connection:
+        row = connection.execute(sa.select(schema.subjects).where(subjects.subject_id == subject_id)).first()
+        if row is None:
+            raise not_enrolled(subject_id)
+        labels = connection.scalars(
+            sa.select(schema.labels.c.label).where(schema.labels.c.subject == row.key)
+        ).all()
+        captures = connection.execute(
+            sa.select(encounters.encounter_id, encounters.enrolled, templates.position)
+            .join_from(schema.encounters, schema.templates)
+            .where(encounters.subject == row.key)
+            .order_by(encounters.key, templates.key)
+        ).all()
+    positions: dict[tuple[str, int | None], list[Position]] = {}
+    for encounter_id, enrolled, position in captures:
+        positions.setdefault((encounter_id, enrolled), []).append(Position(position))
+    return Subject(
+        subject_id=subject_id,
+        status=Status(row.status),
+        reason=row.status_reason,
+        since=from_microseconds(row.status_time),
+        level=row.level,
+        labels=tuple(sorted(labels)),
+        encounters=tuple(
+            Encounter(encounter_id, from_microseconds(enrolled), tuple(own))
+            for (encounter_id, enrolled), own in positions.items()
+        ),
+    )
+
+
+def set_status(store: Store, subject_id: str, status: Status, reason: str) -> None:
+    """Lock, terminate or activate an identity.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+    """
+    check_id("reason", reason)
+    status = Status(status)
+    with store.writing() as transaction:
+        key = transaction.key_of(subject_id)
+        _set_status(transaction, key, status, reason, transaction.now)
+        transaction.log("set_status", subject_id, f"{status}: {reason}")
+
+
+def set_level(store: Store, subject_id: str, level: int) -> None:
+    """State the assurance level of a subject.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+    """
+    check_level(level)
+    with store.writing() as transaction:
+        transaction.set_level(transaction.key_of(subject_id), level)
+        transaction.log("set_level", subject_id, str(level))
+
+
+def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
+    """Give a subject these labels in place of those it had.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+    """
+    checked = checked_labels(labels)
+    with store.writing() as transaction:
+        key = transaction.key_of(subject_id)
+        transaction.connection.execute(schema.labels.delete().where(schema.labels.c.subject == key))
+        transaction.add_labels(key, checked)
+        transaction.log("set_labels", subject_id, ", ".join(checked))
+
+
+def keys_with_labels(store: Store, labels: Iterable[str]) -> NDArray[np.int64]:
+    """Keys of the subjects that have any of the labels, sorted."""
+    query = sa.select(schema.labels.c.subject)
+    with store.database.reading() as connection:
+        rows = select_in(connection, query, schema.labels.c.label, checked_labels(labels))
+        return np.unique(np.fromiter((row.subject for row in rows), np.int64))
+
+
+def statuses(store: Store, keys: Iterable[int]) -> dict[int, Status]:
+    """The status of each of the subject keys that is in the store."""
+    columns = schema.subjects.c
+    with store.database.reading() as connection:
+        rows = select_in(connection, sa.select(columns.key, columns.status), columns.key, keys)
+        return {row.key: Status(row.status) for row in rows}
+
+
+def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:
+    """Give all encounters of one subject to another, in whom they are of one person; the former goes.
+
+    An encounter_id that the target has already becomes ``source_id:encounter_id``. The target gets the labels of
+    both, keeps its level, and has the more restrictive status of both.
+
+    Returns:
+        What the encounters are called now, by what they were called.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+        AlreadyEnrolled: where even the longer name is taken.
+    """
+    with store.writing() as transaction:
+        source, target = _two(transaction, source_id, target_id)
+        names = {e: name for name, e in _encounters_by_name(transaction, source).items()}
+        taken = {name for _, name in encounter_ids_of(transaction.connection, [target])}
+        now_called = {}
+        for name in names.values():
+            free = name if name not in taken else f"{source_id}:{name}"
+            if free in taken:
+                raise AlreadyEnrolled(f"encounter {free!r} of subject {target_id!r} is enrolled already")
+            check_id("encounter_id", free)
+            taken.add(free)
+            now_called[name] = free
+        labels = sa.select(schema.labels.c.label).where(schema.labels.c.subject == source)
+        transaction.add_labels(target, list(transaction.connection.scalars(labels)))
+        _take_status(transaction, source, target)
+        renamed = {encounter: now_called[name] for encounter, name in names.items()}
+        _move(transaction, source, renamed, target, target_id)
+        transaction.log("merge", source_id, f"into {target_id}")
+        transaction.log("merge", target_id, f"from {source_id}")
+    return now_called
+
+
+def move(store: Store, encounter_id: str, source_id: str, target_id: str) -> None:
+    """Give one encounter to another subject; with its last one the former goes.
+
+    Raises:
+        NotEnrolled: where there is no such subject or encounter.
+        AlreadyEnrolled: where the target has an encounter of this name.
+    """
+    with store.writing() as transaction:
+        source, target = _two(transaction, source_id, target_id)
+        (encounter,) = transaction.encounters_of(source, source_id, encounter_id)
+        if (target, encounter_id) in encounter_ids_of(transaction.connection, [target]):
+            raise AlreadyEnrolled(f"encounter {encounter_id!r} of subject {target_id!r} is enrolled already")
+        _move(transaction, source, {encounter: encounter_id}, target, target_id)
+        transaction.log("move", source_id, f"encounter {encounter_id} to {target_id}")
+        transaction.log("move", target_id, f"encounter {encounter_id} from {source_id}")
+
+
+def replace(store: Store, enrollment: Enrollment) -> None:
+    """Enroll a subject anew: all encounters it has give way to this one. Status, level and labels stay.
+
+    Raises:
+        NotEnrolled: where there is no such subject.
+    """
+    subject_id = enrollment.subject_id
+    encounter_id = enrollment.encounter_id or FIRST_ENCOUNTER
+    templates = [(int(t.position), native.write(t)) for t in enrollment.templates]
+    with store.writing() as transaction:
+        key = transaction.key_of(subject_id)
+        transaction.remove(key, transaction.encounters_of(key, subject_id, None))
+        transaction.enroll(key, subject_id, encounter_id, templates, enrolled=transaction.now)
+        transaction.add_labels(key, enrollment.labels)
+        if enrollment.level is not None:
+            transaction.set_level(key, enrollment.level)
+        transaction.log("replace", subject_id, f"encounter {encounter_id}")
+
+
+def _two(transaction: Transaction, source_id: str, target_id: str) -> tuple[int, int]:
+    if source_id == target_id:
+        raise ValueError(f"source and target are both {source_id!r}; expected two subjects")
+    return transaction.key_of(source_id), transaction.key_of(target_id)
+
+
+def _encounters_by_name(transaction: Transaction, subject: int) -> dict[str, int]:
+    columns = schema.encounters.c
+    query = (
+        sa.select(columns.encounter_id, columns.key).where(columns.subject == subject).order_by(columns.key)
+    )
+    return {row.encounter_id: row.key for row in transaction.connection.execute(query)}
+
+
+def _move(
+    transaction: Transaction, source: int, encounters: dict[int, str], target: int, target_id: str
+) -> None:
+    """Give encounters, of which the names are given, from one subject to another."""
+    keys: Sequence[int] = list(encounters)
+    templates = transaction.templates_of(keys)
+    columns = schema.encounters.c
+    query = sa.select(columns.key, columns.enrolled).where(columns.key.in_(keys))
+    enrolled = {row.key: row.enrolled for row in transaction.connection.execute(query)}
+    transaction.remove(source, keys)
+    transaction.remove_subject_if_empty(source)
+    for key, name in encounters.items():
+        transaction.enroll(target, target_id, name, templates[key], enrolled=enrolled[key])
+
+
+def _take_status(transaction: Transaction, source: int, target: int) -> None:
+    """The more restrictive status of both, to the target."""
+    columns = schema.subjects.c
+    query = sa.select(columns.key, columns.status, columns.status_reason, columns.status_time)
+    rows = {
+        row.key: row for row in transaction.connection.execute(query.where(columns.key.in_([source, target])))
+    }
+    stricter = rows[source]
+    if stricter.status > rows[target].status:
+        _set_status(
+            transaction, target, Status(stricter.status), stricter.status_reason, stricter.status_time
+        )
+
+
+def _set_status(transaction: Transaction, key: int, status: Status, reason: str, time: int) -> None:
+    update = schema.subjects.update().where(schema.subjects.c.key == key)
+    transaction.connection.execute(update.values(status=int(status), status_reason=reason, status_time=time))

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into a store and comes out of it: small records, checked when made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import NamedTuple
+
+from abis.errors import NotEnrolled, TemplateError
+from abis.store.schema import MAX_ID, SCHEMA_VERSION
+from abis.template import Embedding, Minutiae, Position, Template
+
+__all__ = [
+    "FIRST_ENCOUNTER",
+    "Claimed",
+    "Encounter",
+    "Enrollment",
+    "Fault",
+    "Mark",
+    "Operation",
+    "State",
+    "Status",
+    "StoredEnrollment",
+    "StoredTemplate",
+    "Subject",
+    "Tail",
+    "Written",
+    "check_id",
+    "checked_templates",
+    "from_microseconds",
+    "microseconds",
+    "not_enrolled",
+]
+
+FIRST_ENCOUNTER = "1"
+"""The encounter_id of a subject that was enrolled without one."""
+
+_MAX_LEVEL = 9
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Operation(IntEnum):
+    """What a row of the change log did to an encounter."""
+
+    ENROLL = 1
+    REMOVE = 2
+
+
+class Status(IntEnum):
+    """Whether an identity may be used."""
+
+    ACTIVE = 0
+    LOCKED = 1
+    """By its holder, who may unlock it."""
+    TERMINATED = 2
+    """By the authority."""
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """What is enrolled of one subject at once.
+
+    Attributes:
+        subject_id: 1 to 255 characters, compared exactly as given.
+        templates: one or more, of any positions; several of one position are allowed.
+        encounter_id: names the capture session. None enrolls a subject that must be new.
+        labels: partitions the subject belongs to, as a province; added to those it has.
+        level: assurance level of the subject, 0 to 9; None leaves it as it is, 0 of a new subject.
+
+    Raises:
+        TypeError, ValueError: where an id or label is no such string, or a level no such number.
+        TemplateError: where there is no template.
+    """
+
+    subject_id: str
+    templates: Sequence[Template]
+    encounter_id: str | None = None
+    labels: Sequence[str] = ()
+    level: int | None = None
+
+    def __post_init__(self) -> None:
+        check_id("subject_id", self.subject_id)
+        if self.encounter_id is not None:
+            check_id("encounter_id", self.encounter_id)
+        object.__setattr__(self, "templates", checked_templates(self.templates))
+        object.__setattr__(self, "labels", checked_labels(self.labels))
+        if self.level is not None:
+            check_level(self.level)
+
+
+class StoredEnrollment(NamedTuple):
+    """An enrollment whose templates are in their native form already: (position, :func:`native.write`)."""
+
+    subject_id: str
+    encounter_id: str | None
+    templates: Sequence[tuple[int, bytes]]
+    labels: Sequence[str] = ()
+    level: int | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"StoredEnrollment({self.subject_id!r}, {self.encounter_id!r}, {len(self.templates)} templates)"
+        )
+
+
+@dataclass(frozen=True)
+class Encounter:
+    """One capture session of a subject.
+
+    Attributes:
+        encounter_id: as enrolled.
+        enrolled: when, UTC; None where abis 0.1.0 enrolled it, which did not say.
+        positions: of its templates.
+    """
+
+    encounter_id: str
+    enrolled: datetime | None
+    positions: tuple[Position, ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the gallery knows of a subject, but for its templates.
+
+    Attributes:
+        subject_id: as enrolled.
+        status: active, locked or terminated ...
+        reason: ... why ...
+        since: ... and since when, UTC; None where the status was never set.
+        level: of assurance, 0 to 9; 0 where none was stated.
+        labels: sorted.
+        encounters: in the order of enrolment.
+    """
+
+    subject_id: str
+    status: Status
+    reason: str
+    since: datetime | None
+    level: int
+    labels: tuple[str, ...]
+    encounters: tuple[Encounter, ...]
+
+
+@dataclass(frozen=True)
+class StoredTemplate:
+    """A reference and the keys of its owners, as the store numbers them."""
+
+    subject: int
+    encounter: int
+    encounter_id: str
+    template: Template
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a verification needs to know of a subject.
+
+    Attributes:
+        status: of the identity.
+        level: of assurance.
+        references: all of its templates, in the order of enrolment.
+    """
+
+    status: Status
+    level: int
+    references: Sequence[StoredTemplate]
+
+
+@dataclass
+class State:
+    """The counters of a store: the row of table ``gallery``, and its columns' names.
+
+    Attributes:
+        change: number of the last change.
+        last_subject: the largest key ever given to a subject; likewise for encounters and templates.
+        subjects: how many subjects there are; likewise for encounters and templates.
+        data_key: number of the data key that seals new templates; 0 where the gallery is not encrypted.
+        reseal_from: templates from this key on may still be sealed by an older data key, or not at all;
+            0 where all are sealed as ``data_key`` says.
+        audit: number of the last entry of the audit log.
+        audit_hash: of that entry, hexadecimal.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    change: int = 0
+    last_subject: int = 0
+    last_encounter: int = 0
+    last_template: int = 0
+    subjects: int = 0
+    encounters: int = 0
+    templates: int = 0
+    data_key: int = 0
+    reseal_from: int = 0
+    audit: int = 0
+    audit_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a reader has followed a store: all templates up to ``template`` as of ``change``."""
+
+    change: int = 0
+    template: int = 0
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What came after a mark: first forget ``removed``, then take in ``enrolled``.
+
+    Attributes:
+        removed: keys of the encounters removed since the mark.
+        enrolled: templates in the order of enrolment, as of ``state``; the first so many.
+        mark: where this tail ends.
+        state: the store's counters when this was read.
+        complete: False where more templates follow.
+    """
+
+    removed: Sequence[int]
+    enrolled: Sequence[StoredTemplate]
+    mark: Mark
+    state: State
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something is wrong.
+
+    Attributes:
+        what: is wrong, and where.
+        advice: what to do.
+    """
+
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.advice}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one call of :meth:`Store.enroll` has done.
+
+    Attributes:
+        before, after: marks of one who has followed the store up to it, and past it.
+        owners: keys of subject and encounter of each enrollment.
+        state: the store's counters after it.
+    """
+
+    before: Mark
+    after: Mark
+    owners: Sequence[tuple[int, int]]
+    state: State
+
+
+def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
+    """The templates as a tuple, refused where there is none or something else among them."""
+    if isinstance(templates, Minutiae | Embedding):
+        raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
+    checked = tuple(templates)
+    for number, template in enumerate(checked):
+        if not isinstance(template, Minutiae | Embedding):
+            raise TypeError(
+                f"template {number} is a {type(template).__name__}; expected Minutiae or Embedding"
+            )
+    if not checked:
+        raise TemplateError("no templates; expected at least one")
+    return checked
+
+
+def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """The labels sorted, each once."""
+    if isinstance(labels, str):
+        raise TypeError("labels is one string; expected a sequence of strings")
+    given = tuple(labels)
+    for label in given:
+        check_id("label", label)
+    return tuple(sorted(set(given)))
+
+
+def check_level(level: int) -> None:
+    """Refuse what is no assurance level."""
+    if not isinstance(level, int):
+        raise TypeError(f"level is a {type(level).__name__}; expected an integer")
+    if not 0 <= level <= _MAX_LEVEL:
+        raise ValueError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
+
+
+def check_id(name: str, value: str) -> None:
+    """Refuse what is no id: text of 1 to 255 characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
+    if not 1 <= len(value) <= MAX_ID:
+        raise ValueError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError(f"{name} {value!r} holds a character that is not text")
+
+
+def not_enrolled(subject_id: str) -> NotEnrolled:
+    """The error for a subject that is not there."""
+    return NotEnrolled(f"subject {subject_id!r} is not enrolled")
+
+
+def microseconds(time: datetime) -> int:
+    """As the tables hold times: since 1970-01-01 UTC."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(time: int | None) -> datetime | None:
+    """The time again."""
+    return None if time is None else _EPOCH + timedelta(microseconds=time)

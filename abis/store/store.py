@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The truth of a gallery: subjects, encounters and templates in a SQL database, durable and followed.
+
+SQLite in the gallery's folder and a database server take the same way; what is particular to one of them
+stands in :mod:`abis.store.database` alone.
+
+Every write is one transaction that first locks the single row of table ``gallery``. So the writes of all
+threads and processes happen one after the other; keys and change numbers grow in the order of commit and
+are never used again; and a reader that remembers how far it has read (a :class:`Mark`) can ask for
+exactly what it has missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from abis.encryption import Cipher, KeyService, new_data_key
+from abis.errors import AlreadyEnrolled, StoreError
+from abis.formats import native
+from abis.store import schema
+from abis.store.database import Database
+from abis.store.migrations import MIGRATIONS
+from abis.store.queries import CLAIMED, REFERENCES, encounter_ids_of, keys_of_subjects, select_in, state_of
+from abis.store.records import (
+    FIRST_ENCOUNTER,
+    Claimed,
+    Enrollment,
+    Mark,
+    Operation,
+    State,
+    Status,
+    StoredEnrollment,
+    StoredTemplate,
+    Tail,
+    Written,
+    check_id,
+    microseconds,
+    not_enrolled,
+)
+from abis.store.schema import SCHEMA_VERSION
+from abis.store.stored_form import natives_of, read_templates
+from abis.store.transaction import Transaction
+from abis.template import Position, Template
+
+__all__ = ["Store"]
+
+_SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
+_SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
+
+
+class Store:
+    """A gallery's database. Safe for threads; several processes may open the same one.
+
+    Every method that returned has its effect on disk (SQLite: write-ahead log, synced at each commit);
+    one that raised, or did not live to return, has none.
+
+    Args:
+        url: of the database, as SQLAlchemy takes it.
+        key: the master key. A store that is made with one is encrypted.
+
+    Attributes:
+        name: of the database, for messages.
+        cipher: seals what is stored; None where the store is not encrypted.
+        database: where it is.
+
+    Raises:
+        StoreError: from any method, where the database cannot be opened, read or written, or holds
+            something else than a gallery of this schema version or an older one; or the key is not the
+            one it was encrypted with.
+    """
+
+    def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
+        self.cipher: Cipher | None = None
+        self.database = Database(url)
+        self.name = self.database.name
+        try:
+            self._create_or_migrate(key)
+            is_encrypted = bool(self.state().data_key)
+            if is_encrypted and key is None:
+                raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
+            if key is not None and not is_encrypted:
+                raise StoreError(
+                    f"{self.name}: is not encrypted, but a master key was given; `abis keys encrypt` encrypts it"
+                )
+            if key is not None:
+                self.unlock(key)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close all connections. Closing twice is allowed."""
+        self.database.close()
+
+    def unlock(self, key: KeyService) -> None:
+        """Take the master key of an encrypted store.
+
+        Raises:
+            StoreError: where it is another one.
+        """
+        try:
+            self.cipher = Cipher(key, self._wrapped_keys)
+        except StoreError as error:
+            raise StoreError(f"{self.name}: {error}") from None
+
+    # ---------------------------------------------------------------------------------------- writing
+
+    def enroll(self, enrollments: Sequence[Enrollment]) -> Written:
+        """Store all of the enrollments, or none, in one transaction.
+
+        Raises:
+            AlreadyEnrolled: where a subject without an encounter_id is in the gallery (or twice in
+                ``enrollments``), or an encounter of a subject is.
+        """
+        return self.enroll_stored(
+            [
+                StoredEnrollment(
+                    e.subject_id,
+                    e.encounter_id,
+                    [(int(t.position), native.write(t)) for t in e.templates],
+                    e.labels,
+                    e.level,
+                )
+                for e in enrollments
+            ]
+        )
+
+    def enroll_stored(
+        self,
+        enrollments: Sequence[StoredEnrollment],
+        *,
+        also: Callable[[sa.Connection, State], None] | None = None,
+    ) -> Written:
+        """:meth:`enroll`, for those that have encoded the templates elsewhere, and checked them.
+
+        Args:
+            enrollments: trusted to be what :class:`Enrollment` would accept.
+            also: called at the end of the same transaction, with the counters as they will be.
+
+        Raises:
+            AlreadyEnrolled: as :meth:`enroll` does.
+        """
+        owners = []
+        with self.writing() as transaction:
+            before = Mark(transaction.state.change, transaction.state.last_template)
+            subjects = keys_of_subjects(transaction.connection, {e.subject_id for e in enrollments})
+            known = encounter_ids_of(transaction.connection, subjects.values())
+            for subject_id, given_encounter_id, templates, labels, level in enrollments:
+                subject = subjects.get(subject_id)
+                if subject is None:
+                    subject = subjects[subject_id] = transaction.new_subject(subject_id)
+                elif given_encounter_id is None:
+                    raise AlreadyEnrolled(
+                        f"subject {subject_id!r} is enrolled already; a further encounter needs an encounter_id"
+                    )
+                encounter_id = given_encounter_id or FIRST_ENCOUNTER
+                if (subject, encounter_id) in known:
+                    raise AlreadyEnrolled(
+                        f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
+                    )
+                known.add((subject, encounter_id))
+                encounter = transaction.enroll(
+                    subject, subject_id, encounter_id, templates, enrolled=transaction.now
+                )
+                owners.append((subject, encounter))
+                transaction.add_labels(subject, labels)
+                if level is not None:
+                    transaction.set_level(subject, level)
+                transaction.log("enroll", subject_id, f"encounter {encounter_id}")
+            transaction.write()
+            if also is not None:
+                also(transaction.connection, transaction.state)
+        state = transaction.state
+        return Written(before, Mark(state.change, state.last_template), owners, state)
+
+    def remove(self, subject_id: str, encounter_id: str | None = None) -> None:
+        """Remove a subject, or one encounter of it; with the last encounter goes the subject.
+
+        Raises:
+            NotEnrolled: where there is no such subject or encounter.
+        """
+        with self.writing() as transaction:
+            subject = transaction.key_of(subject_id)
+            transaction.remove(subject, transaction.encounters_of(subject, subject_id, encounter_id))
+            gone = transaction.remove_subject_if_empty(subject)
+            transaction.log("remove", subject_id, "subject" if gone else f"encounter {encounter_id}")
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that no other writer overlaps; what it has gathered is written at its end."""
+        with self.database.writing() as connection:
+            state = _locked_state(connection)
+            if self.cipher is None and state.data_key:
+                raise StoreError(f"{self.name}: has been encrypted meanwhile; open it again with its key")
+            if self.cipher is not None and self.cipher.current != state.data_key:
+                self.cipher.refresh()
+            transaction = Transaction(connection, state, self.cipher)
+            yield transaction
+            transaction.write()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A writing transaction for tables of others that live in this database, e.g. an imports' journal."""
+        with self.writing() as transaction:
+            yield transaction.connection
+
+    # ---------------------------------------------------------------------------------------- reading
+
+    def state(self) -> State:
+        """The counters, by one small read."""
+        with self.database.reading() as connection:
+            return state_of(connection)
+
+    def __contains__(self, subject_id: object) -> bool:
+        if not isinstance(subject_id, str):
+            return False
+        with self.database.reading() as connection:
+            return subject_id in keys_of_subjects(connection, [subject_id])
+
+    def subject_ids(self) -> Iterator[str]:
+        """All subject_ids in the order of enrolment.
+
+        Read in pages: what others enroll or remove meanwhile may or may not be met.
+        """
+        last = 0
+        columns = schema.subjects.c
+        page = sa.select(columns.key, columns.subject_id).order_by(columns.key).limit(10_000)
+        while True:
+            with self.database.reading() as connection:
+                rows = connection.execute(page.where(columns.key > last)).all()
+            if not rows:
+                return
+            yield from (row.subject_id for row in rows)
+            last = rows[-1].key
+
+    def claimed(self, subject_ids: Iterable[str]) -> dict[str, Claimed]:
+        """What verification needs of those of the subjects that are enrolled, by one read.
+
+        Raises:
+            StoreError: also where not all templates of a subject are found.
+        """
+        subject_ids = set(subject_ids)
+        with self.database.reading() as connection:
+            rows = list(select_in(connection, CLAIMED, schema.subjects.c.subject_id, subject_ids))
+            own: dict[str, list[StoredTemplate]] = {}
+            for row, reference in zip(rows, self._stored(connection, rows), strict=True):
+                own.setdefault(row.subject_id, []).append(reference)
+            known = {
+                row.subject_id: Claimed(Status(row.status), row.level, own[row.subject_id]) for row in rows
+            }
+            stated = {row.subject_id: row.templates for row in rows}
+            for subject_id in keys_of_subjects(connection, subject_ids):
+                found = len(own.get(subject_id, ()))
+                if found != stated.get(subject_id):
+                    raise StoreError(
+                        f"{self.name}: subject {subject_id!r} has {stated.get(subject_id, 'some')} templates, "
+                        f"but {found} are found; `abis check` says more"
+                    )
+        return known
+
+    def references(self, subject_id: str) -> list[StoredTemplate]:
+        """All templates of a subject in the order of enrolment.
+
+        Raises:
+            NotEnrolled: where there is no such subject.
+        """
+        check_id("subject_id", subject_id)
+        found = self.claimed([subject_id])
+        if not found:
+            raise not_enrolled(subject_id)
+        return list(found[subject_id].references)
+
+    def encounters(self, subject_ids: Iterable[str]) -> dict[str, dict[str, list[Template]]]:
+        """The templates of those of the subjects that are enrolled, by subject_id and encounter_id."""
+        found: dict[str, dict[str, list[Template]]] = {}
+        with self.database.reading() as connection:
+            rows = list(select_in(connection, REFERENCES, schema.subjects.c.subject_id, subject_ids))
+            for row, stored in zip(rows, self._stored(connection, rows), strict=True):
+                own = found.setdefault(row.subject_id, {})
+                own.setdefault(stored.encounter_id, []).append(stored.template)
+        return found
+
+    def tail(self, after: Mark, *, limit: int, last: int | None = None) -> Tail:
+        """What changed after a mark; from ``Mark()`` on, the whole store.
+
+        Args:
+            after: what is known already.
+            limit: at most so many templates.
+            last: no template with a key above it.
+        """
+        with self.database.reading() as connection:
+            state = state_of(connection)
+            removed: Sequence[int] = []
+            if after.template and after.change < state.change:  # else there is nothing to forget
+                removed = connection.scalars(
+                    sa.select(schema.changes.c.encounter).where(
+                        schema.changes.c.number > after.change,
+                        schema.changes.c.operation == Operation.REMOVE,
+                    )
+                ).all()
+            end = state.last_template if last is None else min(last, state.last_template)
+            keys = schema.templates.c.key
+            query = REFERENCES.where(keys > after.template, keys <= end).limit(limit)
+            rows = connection.execute(query).all()
+            enrolled = self._stored(connection, rows)
+        # Keys between the last row read and the end, should there be any, are of templates that are gone.
+        reached = rows[-1].template if len(rows) == limit else end
+        return Tail(
+            removed=removed,
+            enrolled=enrolled,
+            mark=Mark(state.change, reached),
+            state=state,
+            complete=reached >= state.last_template,
+        )
+
+    def names(self, subjects: Iterable[int]) -> dict[int, str]:
+        """The subject_id of each subject key that is in the store."""
+        return self._look_up(schema.subjects.c.key, schema.subjects.c.subject_id, subjects)
+
+    def encounter_names(self, encounters: Iterable[int]) -> dict[int, str]:
+        """The encounter_id of each encounter key that is in the store."""
+        return self._look_up(schema.encounters.c.key, schema.encounters.c.encounter_id, encounters)
+
+    def templates_by_position(self) -> dict[Position, int]:
+        """How many templates there are of each position. Reads an index from end to end."""
+        position = schema.templates.c.position
+        with self.database.reading() as connection:
+            counts = connection.execute(sa.select(position, sa.func.count()).group_by(position)).all()
+            return {Position(position): count for position, count in sorted(map(tuple, counts))}
+
+    def disk_bytes(self) -> int | None:
+        """Size of the database's files; None where a server keeps them."""
+        return self.database.disk_bytes()
+
+    # --------------------------------------------------------------------------------------- snapshots
+
+    def remember_snapshot(self, snapshot_id: str) -> None:
+        """Note that files of what the store holds now have been made outside of it."""
+        names = sa.select(schema.settings.c.name).where(
+            schema.settings.c.name.startswith(_SNAPSHOT, autoescape=True)
+        )
+        with self.writing() as transaction:
+            name = f"{_SNAPSHOT}{transaction.state.change:020d}:{snapshot_id}"
+            transaction.connection.execute(schema.settings.insert(), {"name": name, "content": snapshot_id})
+            old = transaction.connection.scalars(
+                names.order_by(schema.settings.c.name.desc()).offset(_SNAPSHOTS)
+            ).all()
+            transaction.connection.execute(schema.settings.delete().where(schema.settings.c.name.in_(old)))
+
+    def knows_snapshot(self, snapshot_id: str) -> bool:
+        """Whether :meth:`remember_snapshot` was called in the past of this very store."""
+        settings = schema.settings.c
+        known = sa.select(settings.name).where(
+            settings.name.startswith(_SNAPSHOT, autoescape=True), settings.content == snapshot_id
+        )
+        with self.database.reading() as connection:
+            return connection.scalar(known) is not None
+
+    # ------------------------------------------------------------------------------------ calibrations
+
+    def calibration(self, kind: str) -> str | None:
+        """The calibration of a kind of comparison that was set for this gallery, or None."""
+        query = sa.select(schema.settings.c.content).where(schema.settings.c.name == _calibration(kind))
+        with self.database.reading() as connection:
+            return connection.scalar(query)
+
+    def set_calibration(self, kind: str, content: str) -> None:
+        """Keep a calibration with the gallery, in place of the one there was.
+
+        Args:
+            kind: names what it is of; 1 to 200 characters.
+            content: any text.
+        """
+        name = _calibration(kind)
+        with self.writing() as transaction:
+            settings = schema.settings
+            transaction.connection.execute(settings.delete().where(settings.c.name == name))
+            transaction.connection.execute(settings.insert().values(name=name, content=content))
+            transaction.log("set_calibration", "", kind)
+
+    # ----------------------------------------------------------------------------------------- inside
+
+    def _create_or_migrate(self, key: KeyService | None) -> None:
+        if self._is_empty():
+            try:
+                with self.database.writing() as connection:
+                    schema.metadata.create_all(connection, checkfirst=False)
+                    state = State(data_key=0 if key is None else 1)
+                    if key is not None:
+                        connection.execute(schema.data_keys.insert().values(_new_data_key(key, 1)))
+                    connection.execute(schema.gallery.insert().values(asdict(state)))
+            except StoreError:
+                if self._is_empty():
+                    raise  # else: another process has just created it
+        with self.database.reading() as connection:
+            version = self._version(connection)
+        if version < SCHEMA_VERSION:
+            with self.database.writing() as connection:
+                connection.execute(_LOCK)
+                for step in range(self._version(connection), SCHEMA_VERSION):
+                    MIGRATIONS[step](connection)
+                    connection.execute(schema.gallery.update().values(schema_version=step + 1))
+
+    def _version(self, connection: sa.Connection) -> int:
+        version = connection.scalar(sa.select(schema.gallery.c.schema_version))
+        if version is None:
+            raise StoreError(f"{self.name}: table gallery is empty; expected one row")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.name}: schema version {version} was written by a newer abis; "
+                f"this one reads up to {SCHEMA_VERSION}"
+            )
+        return int(version)
+
+    def _is_empty(self) -> bool:
+        tables = self.database.tables()
+        if tables and schema.gallery.name not in tables:
+            raise StoreError(
+                f"{self.name}: not a gallery: it holds tables {', '.join(sorted(tables))}, but no "
+                f"table {schema.gallery.name}"
+            )
+        return not tables
+
+    def _wrapped_keys(self) -> Mapping[int, bytes]:
+        columns = schema.data_keys.c
+        with self.database.reading() as connection:
+            rows = connection.execute(sa.select(columns.number, columns.wrapped)).all()
+        return {row.number: row.wrapped for row in rows}
+
+    def _stored(self, connection: sa.Connection, rows: Sequence[Any]) -> list[StoredTemplate]:
+        try:
+            natives = natives_of(rows, self.cipher, lambda: state_of(connection).reseal_from)
+            templates = read_templates(natives, [row.template for row in rows])
+        except StoreError as error:
+            raise StoreError(f"{self.name}: {error}") from error
+        return [
+            StoredTemplate(row.subject, row.encounter, row.encounter_id, template)
+            for row, template in zip(rows, templates, strict=True)
+        ]
+
+    def _look_up(self, key: sa.Column[Any], value: sa.Column[Any], wanted: Iterable[int]) -> dict[int, str]:
+        with self.database.reading() as connection:
+            return {row[0]: row[1] for row in select_in(connection, sa.select(key, value), key, wanted)}
+
+
+_LOCK = schema.gallery.update().values(change=schema.gallery.c.change)
+"""Takes the lock of the gallery's row until the transaction ends."""
+
+
+def _locked_state(connection: sa.Connection) -> State:
+    connection.execute(_LOCK)
+    return state_of(connection)
+
+
+def _new_data_key(key: KeyService, number: int) -> dict[str, object]:
+    return {
+        "number": number,
+        "wrapped": new_data_key(key, number),
+        "made": microseconds(datetime.now(UTC)),
+    }
+
+
+def _calibration(kind: str) -> str:
+    check_id("kind", kind)
+    return f"calibration:{kind}"

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Galleries that earlier releases wrote open, hold what they held, and look as those made today."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from abis.errors import StoreError
+from abis.gallery import Gallery
+from abis.store import SCHEMA_VERSION, Mark, Store
+from abis.template import Embedding, Minutiae, Position, Template
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def finger(n: int, position: Position) -> Minutiae:
+    return Minutiae(
+        x=[10 * n, 60, 70 + n],
+        y=[20, 80, 30],
+        direction=[90, 270, 45.5],
+        width=100,
+        height=100,
+        position=position,
+    )
+
+
+def face(n: int) -> Embedding:
+    return Embedding(vector=[0.6, 0.8 * (-1) ** n, 0, 0], model="golden")
+
+
+HELD: dict[tuple[str, str], list[Template]] = {
+    ("079203001234", "1"): [finger(1, Position.RIGHT_INDEX), finger(2, Position.LEFT_INDEX), face(1)],
+    ("Đặng Văn Lâm", "2024-01-31"): [face(2)],
+    ("079203001234", "renewal"): [face(3)],
+}
+
+
+def written_by(version: str, database: str) -> None:
+    """Fill an empty database with what a release wrote."""
+    url = sa.make_url(database)
+    script = (GOLDEN / f"{version}-{url.get_backend_name()}.sql").read_text(encoding="utf-8")
+    if url.get_backend_name() == "sqlite":
+        connection = sqlite3.connect(str(url.database))
+        connection.executescript(script)
+        connection.close()
+    else:
+        engine = sa.create_engine(url)
+        with engine.begin() as server:
+            server.exec_driver_sql(script)
+        engine.dispose()
+
+
+@pytest.mark.parametrize("version", ["0.1.0"])
+def test_what_an_earlier_release_wrote_is_read(database: str, version: str) -> None:
+    written_by(version, database)
+    with Gallery.open(database) as gallery:
+        assert gallery.info().schema_version == SCHEMA_VERSION
+        assert gallery.verify([face(2)], "Đặng Văn Lâm", fmr=0.5)
+        gallery.enroll("new", [face(5)])
+        assert [c.subject_id for c in gallery.identify([finger(1, Position.RIGHT_INDEX)])] == ["079203001234"]
+    store = Store(database)
+    found: dict[tuple[str, str], list[Template]] = {}
+    tail = store.tail(Mark(), limit=100)
+    names = store.names({t.subject for t in tail.enrolled})
+    for t in tail.enrolled:
+        found.setdefault((names[t.subject], t.encounter_id), []).append(t.template)
+    assert found == HELD | {("new", "1"): [face(5)]}
+    state = store.state()
+    assert (state.change, state.subjects, state.encounters, state.templates) == (6, 3, 4, 6)
+    store.close()
+
+
+def shape(url: str) -> dict[str, object]:
+    """Tables, columns, keys and indices."""
+    engine = sa.create_engine(url)
+    look = sa.inspect(engine)
+    found: dict[str, object] = {}
+    for table in sorted(look.get_table_names()):
+        found[table] = (
+            sorted(
+                (c["name"], str(c["type"]), c["nullable"], str(c["default"])) for c in look.get_columns(table)
+            ),
+            look.get_pk_constraint(table)["constrained_columns"],
+            sorted((i["name"] or "", i["column_names"]) for i in look.get_indexes(table)),
+            sorted(k["constrained_columns"] for k in look.get_foreign_keys(table)),
+            sorted(k["column_names"] for k in look.get_unique_constraints(table)),
+        )
+    engine.dispose()
+    return found
+
+
+def test_a_migrated_gallery_has_the_tables_of_a_new_one(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if database.startswith("sqlite"):
+        new = f"sqlite:///{tmp_path}/new.sqlite"
+    else:
+        new = request.getfixturevalue("postgresql").new_database()
+    written_by("0.1.0", database)
+    for url in (database, new):
+        Store(url).close()
+    assert shape(database) == shape(new)
+
+
+def test_a_migration_that_fails_leaves_the_gallery_as_it_was(database: str) -> None:
+    written_by("0.1.0", database)
+    engine = sa.create_engine(database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE settings (what INTEGER)")  # is in the way of the last step
+    before = shape(database)
+    with pytest.raises(StoreError, match=r"settings.* already exists"):
+        Store(database)
+    assert shape(database) == before
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE settings")
+    engine.dispose()
+    Store(database).close()
