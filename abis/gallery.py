@@ -103,6 +103,11 @@ class Gallery(Registry):
             raise
         return gallery
 
+    @property
+    def store(self) -> Store:
+        """Where the gallery's truth is: for imports, exports and upkeep."""
+        return self._store
+
     def close(self) -> None:
         """Close the gallery. All that was enrolled is on disk already."""
         self._store.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 
 import numpy as np
@@ -84,6 +85,17 @@ def annex_example() -> bytes:
     return bytes(record)
 
 
+def cbeff(*blocks: bytes, description: str = "", alphabet: bytes = b"+/") -> bytes:
+    """A BIR of ISO/IEC 19785-3, laid out as MOSIP does, with a BIR for each block."""
+    birs = "".join(
+        f"""<BIR><BIRInfo><Integrity>false</Integrity></BIRInfo><BDBInfo>{description}</BDBInfo>
+        <BDB>{base64.b64encode(block, alphabet).decode()}</BDB></BIR>"""
+        for block in blocks
+    )
+    return f"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<BIR xmlns="http://standards.iso.org/iso-iec/19785/-3/ed-2/">{birs}</BIR>""".encode()
+
+
 def records() -> list[tuple[str, bytes]]:
     """Valid records of every format and variant, each with the name of the module that reads it."""
     made = [
@@ -98,5 +110,6 @@ def records() -> list[tuple[str, bytes]]:
         ("iso_19794_2_2011", certified_2011()),
         ("ansi_378_2004", annex_example()),
         ("ansi_378_2009", draft_2007()),
+        ("cbeff", cbeff(iso_19794_2_2005.write([PLAIN]), native.write(FACE))),
     ]
     return made

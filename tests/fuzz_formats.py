@@ -36,6 +36,7 @@ with atheris.instrument_imports(include=["abis"]):
         native,
         xyt,
     )
+    from abis.formats._stored_many import stored_forms
     from abis.template import Template
 
 from format_records import records
@@ -65,7 +66,10 @@ def check_native(data: bytes) -> None:
 
 
 def check_sniffer(data: bytes) -> None:
-    check_templates(formats.read(data))
+    (stored,) = stored_forms([data])
+    templates = formats.read(data)
+    check_templates(templates)
+    assert stored == [(t.position, native.write(t)) for t in templates], "read many at once, it differs"
 
 
 def check_templates(templates: Sequence[Template]) -> None:
@@ -93,7 +97,9 @@ def write_seeds(folder: Path) -> None:
     """Every valid record, once for its own reader and once for the one that tells formats apart."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, record) in enumerate(records()):
-        (folder / f"seed-{number:03}-own").write_bytes(bytes([NUMBERS[name]]) + record)
+        (folder / f"seed-{number:03}-own").write_bytes(
+            bytes([NUMBERS.get(name, NUMBERS["sniffer"])]) + record
+        )
         (folder / f"seed-{number:03}-any").write_bytes(bytes([NUMBERS["sniffer"]]) + record)
 
 

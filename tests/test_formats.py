@@ -16,7 +16,16 @@ from numpy.testing import assert_array_equal
 
 from abis import formats
 from abis.errors import FormatError
-from abis.formats import Format, ansi_378_2004, ansi_378_2009, iso_19794_2_2005, iso_19794_2_2011, native, xyt
+from abis.formats import (
+    Format,
+    ansi_378_2004,
+    ansi_378_2009,
+    cbeff,
+    iso_19794_2_2005,
+    iso_19794_2_2011,
+    native,
+    xyt,
+)
 from abis.template import NO_QUALITY, Embedding, Minutiae, MinutiaKind, Position
 
 ISO_DEGREES, ANSI_DEGREES = 360 / 256, 2.0
@@ -155,7 +164,12 @@ def test_xyt_lies_on_the_minutiae_of_an_iso_extractor(data: Path) -> None:
 @pytest.mark.parametrize(("name", "record"), records())
 def test_format_is_told_by_content(name: str, record: bytes) -> None:
     module = getattr(formats, name)
-    expected = (module.read(record),) if module is native else module.read(record)
+    if module is native:
+        expected: object = (native.read(record),)
+    elif module is cbeff:
+        expected = cbeff.read(record, formats.read)
+    else:
+        expected = module.read(record)
     assert formats.read(record) == expected
 
 

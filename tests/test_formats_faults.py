@@ -16,6 +16,7 @@ from abis import formats
 from abis.errors import FormatError
 from abis.formats import native, xyt
 from abis.formats._native_many import read_many
+from abis.formats._stored_many import stored_forms
 from abis.template import Minutiae, Template
 
 RECORDS = records()
@@ -25,9 +26,11 @@ BEGINNINGS = [b"", b"FMR\0 20\0", b"FMR\0020\0", b"FMR\0030\0", b"FMR\0035\0", b
 
 def read_or_refuse(data: bytes) -> tuple[Template, ...] | None:
     """What is read, checked to be whole; None where it was refused as it should be."""
+    (stored,) = stored_forms([data])
     try:
         templates = formats.read(data)
     except FormatError:
+        assert isinstance(stored, FormatError)
         if data.startswith(native.MAGIC):
             with pytest.raises(FormatError):
                 read_many([data])
@@ -35,6 +38,7 @@ def read_or_refuse(data: bytes) -> tuple[Template, ...] | None:
     if data.startswith(native.MAGIC):
         assert tuple(read_many([data])) == templates
     assert templates
+    assert stored == [(t.position, native.write(t)) for t in templates]
     for template in templates:  # the stored form is lossless for valid templates
         assert native.read(native.write(template)) == template
     return templates

@@ -47,13 +47,14 @@ ARROWS = {
         *("registry", "verification", "store", "screening", "calibration", "fusion", "results", "locks"),
         *("encryption", "template", "errors"),
     },
+    "migration": {"store", "formats", "template", "errors"},
     # beside the way
     "evaluation": {"formats", "comparison", "calibration", "drawing", "template", "errors"},
     "synthetic": {"template"},
     "drawing": {"template"},
     # on top
     "cli": {
-        *("gallery", "registry", "results", "store", "evaluation", "synthetic", "drawing"),
+        *("gallery", "registry", "results", "store", "migration", "evaluation", "synthetic", "drawing"),
         *("audit", "encryption"),
         *("formats", "comparison", "calibration", "fusion", "template", "errors"),
     },
@@ -70,11 +71,11 @@ OTHERS = {
     "faiss": {"screening"},
     "matplotlib": {"evaluation"},
     "numba": {"evaluation", "synthetic"},
-    "pyarrow": {"evaluation"},
+    "pyarrow": {"evaluation", "migration"},
     "rich": {"cli"},
     "scipy": {"evaluation"},
     "sklearn": {"evaluation"},
-    "sqlalchemy": {"gallery", "store"},
+    "sqlalchemy": {"gallery", "migration", "store"},
     "typer": {"cli"},
 }
 """Rooms that may import what is slow to import, or is for one purpose."""

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from abis.cli import operations
-from abis.cli.arguments import Together, parse_position, parse_rate
+from abis.cli.arguments import Together, parse_format, parse_position, parse_rate
 from abis.cli.console import CommandGroup
+from abis.formats import Format
 from abis.template import Position
 
 __all__ = ["app"]
@@ -194,6 +195,120 @@ def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
     from abis.cli import galleries as room
 
     room.info(gallery, as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder, a tar archive (plain, .gz, .zst), a manifest (.csv, .parquet), another gallery, or "
+            "with --query the URL of a database.",
+        ),
+    ],
+    gallery: GalleryPath,
+    *,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="How names in folders and archives say whose a file is: a regular expression with the group "
+            "(?P<subject>...), and perhaps (?P<encounter>...) and (?P<position>...), for all of the name but "
+            "its ending, or of the path where there is a / in it. By default, all before the first underscore.",
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help="Read the rows of this query: subject_id and template, and perhaps encounter_id and "
+            "position, ordered by subject_id.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Processes that read templates; by default, one for each core."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import the records of another system; make the gallery where there is none.
+
+    A record that cannot be enrolled goes to the gallery's quarantine, and the others go on. After Ctrl-C, or a
+    crash, the same command goes on where it was. See docs/migration.md.
+    """
+    from abis.cli import migration as room
+
+    room.import_(source, gallery, pattern=pattern, query=query, workers=workers, as_json=as_json)
+
+
+@app.command()
+def export(
+    gallery: GalleryPath,
+    destination: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DEST",
+            help="What to make: NAME.parquet, NAME.tar, NAME.tar.gz, or a folder of files and their manifest.csv.",
+        ),
+    ],
+    *,
+    finger_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            parser=parse_format,
+            metavar="FORMAT",
+            help="Of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
+        ),
+    ] = Format.NATIVE,
+    as_json: AsJson = False,
+) -> None:
+    """Write all templates of a gallery, so that others, or `abis import`, can read them."""
+    from abis.cli import migration as room
+
+    room.export(gallery, destination, finger_format=finger_format, as_json=as_json)
+
+
+quarantine = typer.Typer(
+    no_args_is_help=True, help="Records that an import has refused, with their bytes: list, export, retry."
+)
+app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def quarantine_list(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
+    """What is there, and why."""
+    from abis.cli import migration as room
+
+    room.quarantine_list(gallery, as_json=as_json)
+
+
+@quarantine.command("export")
+def quarantine_export(
+    gallery: GalleryPath,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder to make.")],
+) -> None:
+    """Write the original bytes to files, and what is wrong with them to quarantine.csv."""
+    from abis.cli import migration as room
+
+    room.quarantine_export(gallery, folder)
+
+
+@quarantine.command("retry")
+def quarantine_retry(
+    gallery: GalleryPath,
+    records: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[RECORDS]...", help="Their numbers in the list; by default all."),
+    ] = None,
+) -> None:
+    """Enroll what can be enrolled by now; it leaves the quarantine, the rest stays."""
+    from abis.cli import migration as room
+
+    room.quarantine_retry(gallery, records or [])
 
 
 @app.command()

@@ -12,14 +12,16 @@ from pathlib import Path
 import typer
 
 from abis.errors import AbisError, FormatError
-from abis.formats import read_file
+from abis.formats import Format, read_file
 from abis.template import Position, Template
 
 __all__ = [
     "DEFAULT_PATTERN",
     "Together",
+    "compile_pattern",
     "files_in",
     "group_by_subject",
+    "parse_format",
     "parse_position",
     "parse_rate",
     "read_all",
@@ -42,6 +44,17 @@ def parse_position(text: str) -> Position:
         return Position[text.strip().upper().replace("-", "_")]
     except KeyError:
         names = ", ".join(position.name.lower().replace("_", "-") for position in Position)
+        raise typer.BadParameter(f"{text!r} is none of {names}") from None
+
+
+def parse_format(text: str | Format) -> Format:
+    """``iso-19794-2-2011`` as Format.ISO_19794_2_2011; defaults come as formats."""
+    if isinstance(text, Format):
+        return text
+    try:
+        return Format[text.strip().upper().replace("-", "_")]
+    except KeyError:
+        names = ", ".join(known.name.lower().replace("_", "-") for known in Format)
         raise typer.BadParameter(f"{text!r} is none of {names}") from None
 
 
@@ -76,7 +89,7 @@ def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[s
         files: named by ``pattern``.
         pattern: regular expression with the group ``subject`` for the whole stem of a name.
     """
-    expression = _compile(DEFAULT_PATTERN if pattern is None else pattern)
+    expression = compile_pattern(DEFAULT_PATTERN if pattern is None else pattern)
     groups: dict[str, list[Path]] = {}
     misfits = []
     for file in files:
@@ -107,7 +120,8 @@ def _moved(template: Template, position: Position | None, file: Path) -> Templat
         raise FormatError(f"{file}: {error}") from None
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Refused where it is none, or has no group ``subject``."""
     try:
         expression = re.compile(pattern)
     except re.error as error:

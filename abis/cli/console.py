@@ -6,6 +6,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,14 @@ from typing import Any
 import typer
 import typer.core
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from abis.audit import acting
 from abis.errors import AbisError
@@ -25,6 +33,7 @@ __all__ = [
     "CommandGroup",
     "Faults",
     "describe",
+    "import_bar",
     "out",
     "print_json",
     "progress_bar",
@@ -109,3 +118,25 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def import_bar(label: str) -> Iterator[Callable[[int, tuple[int, int | None]], None]]:
+    """The same for an import; gives what to call with the records read and (done, total) of the source."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
+        task = progress.add_task(label, total=None, records=0, rate=0.0)
+        start = time.monotonic()
+
+        def update(records: int, source: tuple[int, int | None]) -> None:
+            done, total = source
+            rate = records / max(time.monotonic() - start, 1e-9)
+            progress.update(task, completed=done, total=total, records=records, rate=rate)
+
+        yield update

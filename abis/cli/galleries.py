@@ -143,7 +143,7 @@ def verify(
 ) -> None:
     """Compare with one subject; the exit code is the decision."""
     templates = read_all(files_in(files), position)
-    with open_existing(gallery, load=False) as opened:
+    with open_existing(gallery) as opened:
         result = opened.verify(templates, subject, fmr=fmr)
     if as_json:
         print_json(
@@ -165,7 +165,7 @@ def verify(
 def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> None:
     """Remove each subject, or one encounter of each."""
     faults = Faults()
-    with open_existing(gallery, load=False) as opened:
+    with open_existing(gallery) as opened:
         for subject in subjects:
             try:
                 opened.remove(subject, encounter_id=encounter)
@@ -178,7 +178,7 @@ def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> N
 
 def info(gallery: str, *, as_json: bool) -> None:
     """Counts and sizes."""
-    with open_existing(gallery, load=False) as opened:
+    with open_existing(gallery) as opened:
         found = opened.info()
     templates = {position.name: count for position, count in found.templates.items()}
     if as_json:
@@ -211,7 +211,7 @@ def info(gallery: str, *, as_json: bool) -> None:
 
 
 def open_existing(gallery: str, *, load: bool = False) -> Gallery:
-    """Open a gallery that exists: only ``enroll`` makes one."""
+    """Open a gallery that exists: only ``enroll`` and ``import`` make one."""
     folder = Path(gallery)
     if "://" not in gallery and not (folder.is_dir() and any(folder.iterdir())):
         raise StoreError(f"{gallery}: no gallery there; `abis enroll` makes one")

@@ -17,6 +17,7 @@ from abis.formats import (
     ansi_378_2004,
     ansi_378_2009,
     ansi_378_2009_am1,
+    cbeff,
     iso_19794_2_2005,
     iso_19794_2_2011,
     native,
@@ -29,7 +30,7 @@ __all__ = ["Format", "read", "read_file", "write"]
 
 
 class Format(Enum):
-    """The formats that can be written; all of them are read."""
+    """The formats that can be written; all of them are read, and :mod:`CBEFF XML <abis.formats.cbeff>` too."""
 
     ISO_19794_2_2005 = "ISO/IEC 19794-2:2005"
     ISO_19794_2_2011 = "ISO/IEC 19794-2:2011"
@@ -59,6 +60,8 @@ def read(data: bytes) -> tuple[Template, ...]:
         return _read_fmr(data)
     if data.lstrip()[:1].isdigit():
         return xyt.read(data)
+    if cbeff.is_cbeff(data):
+        return cbeff.read(data, read)
     raise FormatError(f"begins with {data[:8]!r}, as no supported format does", offset=0)
 
 

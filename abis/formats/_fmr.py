@@ -29,9 +29,9 @@ MINUTIA_SIZE = 6
 NO_EXTENDED_DATA = b"\0\0"
 """What ends a view that has none: their length."""
 
-_MINUTIA = np.dtype([("kind_x", ">u2"), ("y", ">u2"), ("direction", "u1"), ("quality", "u1")])
-_MINUTIA_WITHOUT_QUALITY = np.dtype(_MINUTIA.descr[:-1])
-_MINUTIA_OF_SIZE = {MINUTIA_SIZE: _MINUTIA, MINUTIA_SIZE - 1: _MINUTIA_WITHOUT_QUALITY}
+MINUTIA = np.dtype([("kind_x", ">u2"), ("y", ">u2"), ("direction", "u1"), ("quality", "u1")])
+_MINUTIA_WITHOUT_QUALITY = np.dtype(MINUTIA.descr[:-1])
+_MINUTIA_OF_SIZE = {MINUTIA_SIZE: MINUTIA, MINUTIA_SIZE - 1: _MINUTIA_WITHOUT_QUALITY}
 
 _NOT_REPORTED = 254  # a quality, since 2009, and 255 is one that could not be computed; before, 0 is both
 _EXTENDED_LENGTH_TOLERANCE = 2  # bytes; see skip_extended_data

@@ -149,8 +149,9 @@ class Subject:
 
 @dataclass(frozen=True)
 class StoredTemplate:
-    """A reference and the keys of its owners, as the store numbers them."""
+    """A reference, its key and those of its owners, as the store numbers them."""
 
+    key: int
     subject: int
     encounter: int
     encounter_id: str

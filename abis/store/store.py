@@ -210,6 +210,12 @@ class Store:
         with self.writing() as transaction:
             yield transaction.connection
 
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """The same for reading: one state of the store throughout."""
+        with self.database.reading() as connection:
+            yield connection
+
     # ---------------------------------------------------------------------------------------- reading
 
     def state(self) -> State:
@@ -285,6 +291,16 @@ class Store:
                 own = found.setdefault(row.subject_id, {})
                 own.setdefault(stored.encounter_id, []).append(stored.template)
         return found
+
+    def enrolled_between(self, change: int, last_change: int) -> int:
+        """How many of the changes after the one, up to the other, enrolled an encounter."""
+        query = sa.select(sa.func.count()).where(
+            schema.changes.c.number > change,
+            schema.changes.c.number <= last_change,
+            schema.changes.c.operation == Operation.ENROLL,
+        )
+        with self.database.reading() as connection:
+            return int(connection.scalar(query) or 0)
 
     def tail(self, after: Mark, *, limit: int, last: int | None = None) -> Tail:
         """What changed after a mark; from ``Mark()`` on, the whole store.
@@ -440,7 +456,7 @@ class Store:
         except StoreError as error:
             raise StoreError(f"{self.name}: {error}") from error
         return [
-            StoredTemplate(row.subject, row.encounter, row.encounter_id, template)
+            StoredTemplate(row.template, row.subject, row.encounter, row.encounter_id, template)
             for row, template in zip(rows, templates, strict=True)
         ]
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes from a source to the gallery: records as they were read, and as they can be enrolled.
+
+Named tuples, as millions of them go from process to process.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from abis.store import StoredEnrollment
+
+__all__ = ["Prepared", "Record", "Rejected", "Sample", "printable"]
+
+
+class Sample(NamedTuple):
+    """Bytes that should be a template record, as the source holds them.
+
+    Attributes:
+        place: where in the source: a file's name, a row's number.
+        content: the bytes, or base64 text; None where the source has none.
+        position: of the finger or face as the source states it: a name, an ISO code, or None.
+    """
+
+    place: str
+    content: bytes | str | None
+    position: str | int | None = None
+
+
+class Record(NamedTuple):
+    """All that a source says of one subject at once: what is enrolled as a whole, or quarantined.
+
+    Attributes:
+        subject_id: as the source has it; not yet checked, not even to be text.
+        encounter_id: likewise; None where the source names none.
+        samples: in the order of the source.
+        end: how much of the source has been read with this record, in units of the source's own.
+        fault: what the source found wrong, or None.
+    """
+
+    subject_id: object
+    encounter_id: object
+    samples: tuple[Sample, ...]
+    end: int
+    fault: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it begins."""
+        return self.samples[0].place if self.samples else f"record ending at {self.end}"
+
+
+class Rejected(NamedTuple):
+    """Why a record cannot be enrolled."""
+
+    reason: str
+
+
+Prepared = StoredEnrollment | Rejected
+"""What becomes of a record."""
+
+
+def printable(text: object) -> str:
+    """As text that every terminal and database takes: what is no Unicode, and NUL, escaped."""
+    return str(text).encode(errors="backslashreplace").decode().replace("\0", "\\x00")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches prepared in other processes, and given back in order.
+
+Each process has a pipe of its own to this one, and ends when that is closed: also when this process was
+killed, so that none is left behind.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from multiprocessing.connection import Connection
+
+from abis.errors import AbisError
+from abis.migration.preparation import PreparedBatch, prepare_batch
+from abis.migration.records import Record
+
+__all__ = ["prepare_all"]
+
+Batch = Sequence[Record]
+
+
+def prepare_all(batches: Iterable[Batch], workers: int) -> Generator[tuple[Batch, PreparedBatch], None, None]:
+    """Each batch and what became of it, in order.
+
+    Args:
+        batches: so many of them as there are workers, and one more, are in memory at once.
+        workers: processes besides this one; 0 does all of it here. They import the main module, as all
+            processes of :mod:`multiprocessing` do: a script needs its ``if __name__ == "__main__"``.
+    """
+    if workers == 0:
+        for batch in batches:
+            yield batch, prepare_batch(batch)
+        return
+    with ExitStack() as stack:
+        idle = deque(stack.enter_context(closing(_start(stack))) for _ in range(workers))
+        busy: deque[tuple[Connection, Batch]] = deque()
+        for batch in batches:
+            finished = None
+            if not idle:
+                worker, finished = busy.popleft()
+                prepared = _received(worker)
+                idle.append(worker)
+            worker = idle.popleft()
+            worker.send(batch)
+            busy.append((worker, batch))
+            if finished is not None:  # only now, lest the worker wait while the batch is written
+                yield finished, prepared
+        for worker, batch in busy:
+            yield batch, _received(worker)
+
+
+def _start(stack: ExitStack) -> Connection:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(there,), daemon=True)
+    with _ctrl_c_ignored():
+        process.start()
+    there.close()
+    stack.callback(process.join)  # after its pipe has been closed
+    return here
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Processes started meanwhile ignore it ever after: Ctrl-C is for the one that writes."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may change that
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _work(pipe: Connection) -> None:
+    try:
+        while True:
+            pipe.send(prepare_batch(pipe.recv()))
+    except (EOFError, ConnectionError):  # the other process has ended, or wants no more
+        return
+
+
+def _received(worker: Connection) -> PreparedBatch:
+    try:
+        prepared: PreparedBatch = worker.recv()
+    except (EOFError, ConnectionError):
+        raise AbisError("a worker process ended before its time; it may have said why above") from None
+    return prepared
