@@ -20,6 +20,7 @@ from abis.errors import StoreError
 from abis.migration.preparation import digest
 from abis.migration.records import Record, Sample, printable
 from abis.store import Store
+from abis.store.kept import drop, keep, kept
 
 __all__ = ["BatchRow", "ImportRow", "Journal", "QuarantinedRecord"]
 
@@ -72,7 +73,7 @@ _samples = sa.Table(
     sa.Column("place", sa.Text, nullable=False),
     sa.Column("position", sa.Text, nullable=False),  # as JSON
     sa.Column("is_text", sa.Boolean),  # null: there were no bytes
-    sa.Column("data", sa.LargeBinary, nullable=False),  # the original bytes, sealed where the gallery is
+    sa.Column("kept", sa.BigInteger, nullable=False),  # abis.store.kept: the original bytes
 )
 
 _ROWS = 500  # bound parameters of one statement
@@ -205,16 +206,17 @@ class Journal:
         while True:
             with self._store.reading() as connection:
                 query = _quarantine.select().where(_quarantine.c.key > last).order_by(_quarantine.c.key)
-                rows = connection.execute(query.limit(1)).all()
-                samples = [connection.execute(_samples_of(row.key)).all() for row in rows]
-            if not rows:
-                return
-            for row, own in zip(rows, samples, strict=True):
-                yield self._record(row, own)
-            last = rows[-1].key
+                row = connection.execute(query.limit(1)).first()
+                if row is None:
+                    return
+                found = self._record(connection, row)
+            yield found
+            last = found.key
 
     def release(self, connection: sa.Connection, released: QuarantinedRecord) -> None:
         """Take a record out, in the transaction that enrolls it."""
+        own = sa.select(_samples.c.kept).where(_samples.c.record == released.key)
+        drop(connection, connection.scalars(own).all())
         connection.execute(_samples.delete().where(_samples.c.record == released.key))
         connection.execute(_quarantine.delete().where(_quarantine.c.key == released.key))
         counted = _imports.update().where(_imports.c.key == released.import_key)
@@ -247,9 +249,11 @@ class Journal:
                 },
             )
             for number, sample in enumerate(record.samples):
-                connection.execute(_samples.insert(), self._sample_row(last, number, sample))
+                connection.execute(_samples.insert(), self._sample_row(connection, last, number, sample))
 
-    def _sample_row(self, record: int, number: int, sample: Sample) -> dict[str, Any]:
+    def _sample_row(
+        self, connection: sa.Connection, record: int, number: int, sample: Sample
+    ) -> dict[str, Any]:
         content = sample.content
         data = content.encode(errors="surrogatepass") if isinstance(content, str) else content or b""
         return {
@@ -258,26 +262,26 @@ class Journal:
             "place": printable(sample.place),
             "position": json.dumps(sample.position),
             "is_text": None if content is None else isinstance(content, str),
-            "data": data,
+            "kept": keep(connection, self._store.cipher, data),
         }
 
-    def _record(self, row: Any, samples: Sequence[Any]) -> QuarantinedRecord:
+    def _record(self, connection: sa.Connection, row: Any) -> QuarantinedRecord:
+        samples = connection.execute(
+            _samples.select().where(_samples.c.record == row.key).order_by(_samples.c.number)
+        )
         own = []
         for sample in samples:
-            content: bytes | str | None = bytes(sample.data)
+            data = kept(connection, self._store.cipher, sample.kept)
+            content: bytes | str | None = data
             if sample.is_text is None:
                 content = None
             elif sample.is_text:
-                content = bytes(sample.data).decode(errors="surrogatepass")
+                content = data.decode(errors="surrogatepass")
             own.append(Sample(sample.place, content, json.loads(sample.position)))
         record = Record(
             json.loads(row.subject_id), json.loads(row.encounter_id), tuple(own), row.end, row.fault
         )
         return QuarantinedRecord(row.key, row._mapping["import"], row.reason, record)
-
-
-def _samples_of(record: int) -> sa.Select[Any]:
-    return _samples.select().where(_samples.c.record == record).order_by(_samples.c.number)
 
 
 def _now() -> str:

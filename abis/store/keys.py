@@ -12,6 +12,7 @@ from abis.encryption import SEALED, KeyService, new_data_key, number_of_key, rew
 from abis.errors import StoreError
 from abis.store import schema
 from abis.store.erasure import scrub
+from abis.store.kept import reseal_kept
 from abis.store.queries import REFERENCES
 from abis.store.store import Store
 from abis.store.stored_form import Place, natives_of, stored
@@ -74,6 +75,7 @@ def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> 
             count += _reseal(transaction, rows)
             state.reseal_from = rows[-1].template + 1 if len(rows) == _PAGE else 0
             if not state.reseal_from:
+                reseal_kept(transaction.connection, transaction.cipher)
                 old = schema.data_keys.delete().where(schema.data_keys.c.number < state.data_key)
                 transaction.connection.execute(old)
                 transaction.log("reseal", "", f"by data key {state.data_key}")

@@ -50,6 +50,7 @@ CREATE TABLE audit (
     hash BINARY_TYPE NOT NULL,
     PRIMARY KEY (number)
 );
+CREATE TABLE kept (key KEY_TYPE NOT NULL, data BINARY_TYPE NOT NULL, PRIMARY KEY (key));
 CREATE TABLE settings (name VARCHAR(255) NOT NULL, content TEXT NOT NULL, PRIMARY KEY (name));
 UPDATE subjects SET templates = (
     SELECT count(*) FROM templates t JOIN encounters e ON t.encounter = e.key WHERE e.subject = subjects.key

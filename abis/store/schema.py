@@ -18,6 +18,7 @@ __all__ = [
     "data_keys",
     "encounters",
     "gallery",
+    "kept",
     "labels",
     "metadata",
     "settings",
@@ -112,6 +113,12 @@ audit = sa.Table(  # abis.audit
     sa.Column("subject_id", sa.String(MAX_ID), nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("hash", sa.LargeBinary(32), nullable=False),
+)
+kept = sa.Table(  # bytes that are no templates and as secret: records that imports have refused
+    "kept",
+    metadata,
+    sa.Column("key", Key, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),  # abis.store.kept
 )
 settings = sa.Table(  # what belongs to the gallery and is small: calibrations
     "settings",
