@@ -57,7 +57,8 @@ class ParquetSource(Source):
         if not groups:
             return
         number = self._ends[groups[0] - 1] if groups[0] else 0
-        with pyarrow.parquet.ParquetFile(self._path) as file:
+        # With pre_buffer, what has been read stays in memory to the end of the file.
+        with pyarrow.parquet.ParquetFile(self._path, pre_buffer=False) as file:
             for batch in file.iter_batches(_ROWS, row_groups=groups, columns=self._names):
                 self._done = number + batch.num_rows
                 for row in zip(*(batch.column(name).to_pylist() for name in self._names), strict=True):
