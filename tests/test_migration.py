@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger
 
+from abis.encryption import MasterKey
 from abis.errors import FormatError, StoreError
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
@@ -625,3 +626,35 @@ def test_gzip_that_ends_early_is_damage(tmp_path: Path, people: People, store: S
     path.write_bytes(gzip.compress(data[:3000]))
     with pytest.raises(FormatError, match=r"b\.tar\.gz: cannot be read on: "):
         import_records(open_path(path, pattern=NAMES), store)
+
+
+# --- encryption ---------------------------------------------------------------------------------------
+
+
+def test_the_quarantine_of_an_encrypted_gallery_is_sealed_and_outlives_its_keys(tmp_path: Path) -> None:
+    key = MasterKey(bytes(range(32)))
+    secret = b"\1minutiae of nobody"
+    refused = Record("P1", None, (Sample("s", secret),), 1)
+
+    def is_readable_on_disk() -> bool:
+        return any(secret[1:] in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+    with Gallery.open(tmp_path / "plain", load=False) as gallery:
+        import_records(ListSource(refused), gallery.store)
+        assert is_readable_on_disk()
+        gallery.encrypt(key)
+    with Gallery.open(tmp_path / "plain", key=key, load=False) as gallery:
+        assert not is_readable_on_disk()
+        import_records(ListSource(refused._replace(end=2), fingerprint="1"), gallery.store)
+        gallery.rotate_data_key()
+        assert [found.record.samples[0].content for found in Journal(gallery.store).quarantine()] == [
+            secret
+        ] * 2
+        assert not is_readable_on_disk()
+    with sqlite3.connect(tmp_path / "plain" / "store.sqlite") as connection:
+        connection.execute("UPDATE kept SET data = substr(data, 1, 40)")
+    with (
+        Gallery.open(tmp_path / "plain", key=key, load=False) as gallery,
+        pytest.raises(StoreError, match="damaged"),
+    ):
+        list(Journal(gallery.store).quarantine())
