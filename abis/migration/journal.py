@@ -64,6 +64,7 @@ _quarantine = sa.Table(
     sa.Column("encounter_id", sa.Text, nullable=False),
     sa.Column("end", sa.BigInteger, nullable=False),
     sa.Column("fault", sa.Text),
+    sa.Column("labels", sa.Text, nullable=False),  # as JSON
 )
 _samples = sa.Table(
     "quarantined_samples",
@@ -246,6 +247,7 @@ class Journal:
                     "encounter_id": json.dumps(record.encounter_id, default=str),
                     "end": record.end,
                     "fault": None if record.fault is None else printable(record.fault),
+                    "labels": json.dumps(record.labels),
                 },
             )
             for number, sample in enumerate(record.samples):
@@ -279,7 +281,12 @@ class Journal:
                 content = data.decode(errors="surrogatepass")
             own.append(Sample(sample.place, content, json.loads(sample.position)))
         record = Record(
-            json.loads(row.subject_id), json.loads(row.encounter_id), tuple(own), row.end, row.fault
+            json.loads(row.subject_id),
+            json.loads(row.encounter_id),
+            tuple(own),
+            row.end,
+            row.fault,
+            tuple(json.loads(row.labels)),
         )
         return QuarantinedRecord(row.key, row._mapping["import"], row.reason, record)
 

@@ -15,6 +15,7 @@ from abis.errors import FormatError
 from abis.formats._stored_many import StoredForms, at_position, stored_forms
 from abis.migration.records import Prepared, Record, Rejected, Sample
 from abis.store import StoredEnrollment, check_id
+from abis.store.records import checked_labels
 from abis.template import Position
 
 __all__ = ["PreparedBatch", "digest", "prepare", "prepare_batch"]
@@ -51,7 +52,9 @@ def digest(record: Record) -> bytes:
         (sample.position, type(content).__name__, len(content or b""))
         for sample, content in zip(record.samples, contents, strict=True)
     ]
-    sha256 = hashlib.sha256(repr((record.subject_id, record.encounter_id, record.fault, heads)).encode())
+    sha256 = hashlib.sha256(
+        repr((record.subject_id, record.encounter_id, record.fault, record.labels, heads)).encode()
+    )
     for content in contents:
         if content:
             sha256.update(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
@@ -78,6 +81,7 @@ def _prepared(record: Record, forms: Sequence[StoredForms | FormatError]) -> Pre
         encounter_id = record.encounter_id
         if encounter_id is not None:
             encounter_id = _checked_id("encounter_id", encounter_id)
+        labels = checked_labels(record.labels)
     except (TypeError, ValueError) as error:
         return Rejected(f"{record.place}: {error}")
     templates: list[tuple[int, bytes]] = []
@@ -90,7 +94,7 @@ def _prepared(record: Record, forms: Sequence[StoredForms | FormatError]) -> Pre
             return Rejected(f"{sample.place}: {error}")
     if not templates:
         return Rejected(f"{record.place}: no templates; expected at least one")
-    return StoredEnrollment(subject_id, encounter_id, templates)
+    return StoredEnrollment(subject_id, encounter_id, templates, labels)
 
 
 def _checked_id(name: str, value: object) -> str:

@@ -36,6 +36,7 @@ class Record(NamedTuple):
         samples: in the order of the source.
         end: how much of the source has been read with this record, in units of the source's own.
         fault: what the source found wrong, or None.
+        labels: of the subject.
     """
 
     subject_id: object
@@ -43,6 +44,7 @@ class Record(NamedTuple):
     samples: tuple[Sample, ...]
     end: int
     fault: str | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

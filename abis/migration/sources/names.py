@@ -15,13 +15,14 @@ __all__ = ["NamedSample", "Names", "records_of"]
 
 
 class NamedSample(NamedTuple):
-    """A sample and whose it is; ``end`` counts the samples of the source up to here."""
+    """A sample, whose it is and the labels of whose it is; ``end`` counts the samples of the source up to here."""
 
     subject_id: object
     encounter_id: object
     sample: Sample
     end: int
     fault: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 class Names:
@@ -64,6 +65,7 @@ def records_of(samples: Iterable[NamedSample]) -> Iterator[Record]:
             tuple(named.sample for named in own),
             own[-1].end,
             faults[0] if faults else None,
+            tuple(dict.fromkeys(label for named in own for label in named.labels)),
         )
 
 

@@ -13,8 +13,9 @@ from abis.migration.sources.names import NamedSample
 
 __all__ = ["COLUMNS", "Columns"]
 
-COLUMNS = ("subject_id", "encounter_id", "position", "template", "path")
-"""What is read from a table. ``template`` holds the bytes, or base64 text; ``path`` names a file of them."""
+COLUMNS = ("subject_id", "encounter_id", "position", "template", "path", "labels")
+"""What is read from a table. ``template`` holds the bytes, or base64 text; ``path`` names a file of them;
+``labels`` are text with a ``;`` between them."""
 
 
 class Columns(NamedTuple):
@@ -29,6 +30,7 @@ class Columns(NamedTuple):
     position: int | None
     template: int | None
     path: int | None
+    labels: int | None
     folder: Path
 
     @classmethod
@@ -43,7 +45,7 @@ class Columns(NamedTuple):
         if twice or "subject_id" not in found or not {"template", "path"} & found.keys():
             raise FormatError(
                 f"{source}: columns are {', '.join(names) or 'none'}; expected subject_id, and template or "
-                "path, and perhaps encounter_id and position, each once"
+                "path, and perhaps encounter_id, position and labels, each once"
             )
         return cls(
             found["subject_id"],
@@ -51,6 +53,7 @@ class Columns(NamedTuple):
             found.get("position"),
             found.get("template"),
             found.get("path"),
+            found.get("labels"),
             folder,
         )
 
@@ -67,7 +70,11 @@ class Columns(NamedTuple):
         encounter_id = None if self.encounter_id is None else row[self.encounter_id]
         position = None if self.position is None else row[self.position]
         content = None if self.template is None else row[self.template]
+        labels = None if self.labels is None else row[self.labels]
         fault = None
+        if not isinstance(labels, str | None):
+            fault = f"{place}: labels is {type(labels).__name__}; expected text"
+            labels = None
         if isinstance(content, memoryview):  # as some database drivers give binary columns
             content = content.tobytes()
         if not isinstance(content, bytes | str | None):
@@ -90,4 +97,5 @@ class Columns(NamedTuple):
             Sample(place, content or None, None if position == "" else position),
             end,
             fault,
+            tuple(label.strip() for label in labels.split(";")) if labels else (),
         )
