@@ -658,3 +658,35 @@ def test_the_quarantine_of_an_encrypted_gallery_is_sealed_and_outlives_its_keys(
         pytest.raises(StoreError, match="damaged"),
     ):
         list(Journal(gallery.store).quarantine())
+
+
+def test_each_database_takes_an_import(database: str, tmp_path: Path) -> None:
+    store = Store(database)
+    bad = [
+        Record(
+            "\0\udcff",
+            7,
+            (Sample("\udcff\0", b"\0\xff", 3), Sample("t", "\udcff"), Sample("u", None)),
+            90,
+            "f\0",
+        ),
+        record("P1", finger(2), end=91),
+    ]
+    records = [record(f"Đỗ {n}", *everything(n % 4), end=n) for n in range(1, 31)] + [
+        record("P1", finger(1), end=89)
+    ]
+    source = ListSource(*records, *bad)
+    assert counts(import_records(source, store)) == (33, 31, 0, 2)
+    assert counts(import_records(source, store)) == (33, 0, 31, 2)
+    journal = Journal(store)
+    first, second = journal.quarantine()
+    assert first.record.samples[0].content == b"\0\xff"
+    assert second.record == bad[1]
+    store.remove("P1")
+    assert retry(store, journal, second) is None
+    assert len(list(journal.quarantine())) == 1
+    export(store, tmp_path / "out.parquet")
+    with Gallery.open(tmp_path / "other", load=False) as other:
+        import_records(open_path(tmp_path / "out.parquet", pattern=NAMES), other.store)
+        assert content(other.store) == content(store)
+    store.close()
