@@ -8,6 +8,7 @@ subject. What is timed is the command ``abis import`` in a process of its own, s
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -47,12 +48,15 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=100_000, metavar="N", help="(100,000)")
     parser.add_argument("--workers", type=int, help="processes that read templates (as abis import has it)")
     parser.add_argument("--kills", type=int, default=0, metavar="K", help="kill -9 the import so often (0)")
+    parser.add_argument("--encrypted", action="store_true", help="the gallery, by a key made up")
     parser.add_argument("--again", action="store_true", help="import once more: all must be there already")
     parser.add_argument(
         "--folder", type=Path, default=Path("migration-benchmark"), help="of source and gallery (%(default)s)"
     )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.encrypted:
+        os.environ["ABIS_KEY"] = base64.b64encode(os.urandom(32)).decode()  # for abis import, too
     source = make_source(arguments.folder, arguments.subjects, arguments.seed)
     figures = measure(source, arguments)
     print_results(figures)
@@ -105,7 +109,11 @@ def measure(source: Path, arguments: Namespace) -> dict[str, float | int | str]:
     shutil.rmtree(gallery, ignore_errors=True)
     dice = random.Random(arguments.seed)
     subjects = arguments.subjects
-    figures: dict[str, float | int | str] = {"subjects": subjects, "kills": 0}
+    figures: dict[str, float | int | str] = {
+        "subjects": subjects,
+        "kills": 0,
+        "encrypted": int(arguments.encrypted),
+    }
     estimate = max(1.0, subjects / 10_000)  # seconds, at the rate aimed at
     while figures["kills"] < arguments.kills:
         patience = dice.uniform(0, estimate / max(1, arguments.kills) * 2)
