@@ -32,6 +32,7 @@ from abis.template import Minutiae
 
 PART = 50_000  # subjects of the source that are made between two files: what is lost on Ctrl-C
 ROW_GROUP = 30_000  # templates
+BYTES_ON_DISK = 2_000  # a subject: rather less than it takes
 
 SCHEMA = pa.schema(
     [
@@ -114,14 +115,11 @@ def measure(source: Path, arguments: Namespace) -> dict[str, float | int | str]:
         "kills": 0,
         "encrypted": int(arguments.encrypted),
     }
-    estimate = max(1.0, subjects / 10_000)  # seconds, at the rate aimed at
-    while figures["kills"] < arguments.kills:
-        patience = dice.uniform(0, estimate / max(1, arguments.kills) * 2)
-        outcome = run(source, gallery, arguments.workers, patience)
-        if outcome is not None:  # it was quicker: from the beginning
-            shutil.rmtree(gallery)
-            continue
-        figures["kills"] = int(figures["kills"]) + 1
+    for number in range(arguments.kills):
+        left = subjects * BYTES_ON_DISK - size_of(gallery)
+        limit = size_of(gallery) + dice.uniform(0, left / (arguments.kills - number))
+        if run(source, gallery, arguments.workers, limit) is None:
+            figures["kills"] = int(figures["kills"]) + 1
     outcome = run(source, gallery, arguments.workers, None)
     assert outcome is not None
     figures |= check(outcome, subjects, gallery)
@@ -160,8 +158,8 @@ def check(outcome: dict[str, object], subjects: int, gallery: Path) -> dict[str,
     }
 
 
-def run(source: Path, gallery: Path, workers: int | None, patience: float | None) -> dict[str, object] | None:
-    """``abis import``; its report with time and memory, or None where it was killed for lasting longer."""
+def run(source: Path, gallery: Path, workers: int | None, limit: float | None) -> dict[str, object] | None:
+    """``abis import``; its report with time and memory, or None where it was killed, the gallery being so large."""
     command = [sys.executable, "-m", "abis", "import", str(source), str(gallery), "--json"]
     if workers is not None:
         command += ["--workers", str(workers)]
@@ -175,7 +173,8 @@ def run(source: Path, gallery: Path, workers: int | None, patience: float | None
                 break
             except subprocess.TimeoutExpired:
                 peak = max(peak, sum(resident_mb(pid) for pid in family(process.pid)))
-                if patience is not None and time.perf_counter() - start > patience:
+                if limit is not None and size_of(gallery) >= limit:
+                    time.sleep(random.uniform(0, 0.2))  # to be anywhere
                     process.kill()
                     process.communicate()
                     return None
@@ -184,6 +183,11 @@ def run(source: Path, gallery: Path, workers: int | None, patience: float | None
         sys.exit(f"abis import ended with {process.returncode}")
     report: dict[str, object] = json.loads(output)
     return report | {"seconds": seconds, "peak_mb": peak, "cpu_s": sum(os.times()[2:4]) - cpu}
+
+
+def size_of(gallery: Path) -> int:
+    """Bytes of the gallery's files."""
+    return sum(file.stat().st_size for file in gallery.glob("*"))
 
 
 def family(pid: int) -> Iterator[int]:
