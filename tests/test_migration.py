@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import gzip
 import io
+import os
 import re
 import sqlite3
 import subprocess
@@ -252,6 +253,31 @@ def test_a_manifest_names_files_beside_it(tmp_path: Path, store: Store) -> None:
     assert reasons(store) == ["line 3: absent.fmr: No such file or directory"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="special files")
+def test_what_is_no_template_file_is_named_and_left_alone(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_folder(tmp_path / "in", {"P1": [face(1)]})
+    (folder / "P2_film.mp4").write_bytes(bytes(2000))
+    os.mkfifo(folder / "P3_fifo")
+    (folder / "P4_link").symlink_to("absent")
+    (folder / "P5_folder").symlink_to(".")
+    (folder / ".P6").touch()
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        archive.add(folder, "in")
+    for module in ("archive", "folder"):
+        monkeypatch.setattr(f"abis.migration.sources.{module}.LARGEST_FILE", 1000)
+    assert counts(import_records(open_path(folder, pattern=NAMES), store)) == (5, 1, 0, 4)
+    assert reasons(store) == [
+        "P2_film.mp4: has 2,000 bytes, and stays where it is; no template is so large",
+        "P3_fifo: is no ordinary file",
+        "P4_link: leads nowhere",
+        "P5_folder: is no ordinary file",
+    ]
+    report = import_records(open_path(tmp_path / "b.tar", pattern=NAMES), store)
+    assert counts(report) == (6, 0, 1, 5)  # there, a hidden file is a member as any other
+
+
 @pytest.mark.parametrize("header", ["", "subject_id\n", "template,path\n", "subject_id,template,template\n"])
 def test_a_table_without_the_columns_it_needs_is_refused(tmp_path: Path, header: str) -> None:
     (tmp_path / "m.csv").write_text(header)
@@ -383,7 +409,7 @@ def test_quarantined_content_is_in_no_repr(store: Store) -> None:
     import_records(ListSource(Record("P1", None, (Sample("s", b"\1" + secret),), 1)), store)
     (found,) = Journal(store).quarantine()
     assert found.record.samples[0].content == b"\1" + secret
-    assert "minutiae" not in repr(found)
+    assert "minutiae" not in repr(found) + repr(found.record)
 
 
 def test_rows_that_cannot_be_taken_apart_are_kept_as_they_are(tmp_path: Path, store: Store) -> None:

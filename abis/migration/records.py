@@ -26,6 +26,12 @@ class Sample(NamedTuple):
     content: bytes | str | None
     position: str | int | None = None
 
+    def __repr__(self) -> str:  # never the content: templates stay out of logs
+        size = (
+            "no content" if self.content is None else f"{type(self.content).__name__} of {len(self.content)}"
+        )
+        return f"Sample({self.place!r}, {size}, {self.position!r})"
+
 
 class Record(NamedTuple):
     """All that a source says of one subject at once: what is enrolled as a whole, or quarantined.

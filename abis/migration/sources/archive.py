@@ -13,7 +13,7 @@ from typing import IO, cast
 
 from abis.errors import AbisError
 from abis.migration.records import Record, Sample
-from abis.migration.sources.names import NamedSample, Names, records_of
+from abis.migration.sources.names import LARGEST_FILE, NamedSample, Names, records_of
 from abis.migration.sources.source import Progress, Source, naming, of_file
 
 __all__ = ["ENCOUNTER", "POSITION", "SUBJECT", "ArchiveSource", "is_archive"]
@@ -68,6 +68,11 @@ class ArchiveSource(Source):
             content.check_end()
 
     def _sample(self, archive: tarfile.TarFile, member: tarfile.TarInfo, number: int) -> NamedSample:
+        if member.size > LARGEST_FILE:
+            fault = (
+                f"{member.name}: has {member.size:,} bytes, and stays where it is; no template is so large"
+            )
+            return self._names.named(member.name, None, number, fault)
         opened = archive.extractfile(member) if member.isreg() else None
         if opened is None:
             return self._names.named(member.name, None, number, f"{member.name}: is no ordinary file")

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from abis.migration.records import Record
-from abis.migration.sources.names import NamedSample, Names, records_of
+from abis.migration.sources.names import LARGEST_FILE, NamedSample, Names, records_of
 from abis.migration.sources.source import Progress, Source, hash_of
 
 __all__ = ["FolderSource"]
@@ -49,11 +49,20 @@ class FolderSource(Source):
         for number, entry in islice(enumerate(_files(self._path), 1), after, None):
             self._done = number
             path = Path(entry.path).relative_to(self._path).as_posix()
-            try:
-                content, fault = Path(entry.path).read_bytes(), None
-            except OSError as error:  # a record of its own misfortune; the others go on
-                content, fault = None, f"{path}: {error.strerror}"
-            yield self._names.named(path, content, number, fault)
+            content, fault = _read(entry)
+            yield self._names.named(path, content, number, fault and f"{path}: {fault}")
+
+
+def _read(entry: os.DirEntry[str]) -> tuple[bytes | None, str | None]:
+    """What is in a file, or why that is not known; the others go on."""
+    try:
+        if not entry.is_file():
+            return None, "is no ordinary file" if Path(entry.path).exists() else "leads nowhere"
+        if entry.stat().st_size > LARGEST_FILE:
+            return None, f"has {entry.stat().st_size:,} bytes, and stays where it is; no template is so large"
+        return Path(entry.path).read_bytes(), None
+    except OSError as error:
+        return None, error.strerror
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from abis.migration.records import Record, Sample
 
-__all__ = ["NamedSample", "Names", "records_of"]
+__all__ = ["LARGEST_FILE", "NamedSample", "Names", "records_of"]
+
+LARGEST_FILE = 2**26
+"""Bytes; what is larger is no template, and is not read into memory to be told so."""
 
 
 class NamedSample(NamedTuple):
