@@ -40,7 +40,7 @@ from abis.migration.sources import open_path
 from abis.migration.sources.gallery import GallerySource
 from abis.migration.sources.query import QuerySource
 from abis.migration.sources.source import Progress, Source
-from abis.store import Enrollment, Mark, Store
+from abis.store import Enrollment, Mark, Store, lifecycle
 from abis.template import Minutiae, Position, Template
 
 NAMES = re.compile(r"(?P<subject>[^_]+)(_.*)?")
@@ -276,6 +276,23 @@ def test_what_is_no_template_file_is_named_and_left_alone(
     ]
     report = import_records(open_path(tmp_path / "b.tar", pattern=NAMES), store)
     assert counts(report) == (6, 0, 1, 5)  # there, a hidden file is a member as any other
+
+
+def test_labels_come_along(tmp_path: Path, store: Store) -> None:
+    text = base64.b64encode(native.write(face(1))).decode()
+    rows = [
+        "subject_id,labels,template",
+        f"P1,north; coast,{text}",
+        f"P1,coast,{text}",
+        f"P2,;,{text}",
+        "P3,x,!",
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    assert counts(import_records(open_path(tmp_path / "m.csv", pattern=NAMES), store)) == (3, 1, 0, 2)
+    assert lifecycle.subject(store, "P1").labels == ("coast", "north")
+    no_label, no_text = Journal(store).quarantine()
+    assert no_label.reason == "line 4: label has 0 characters; expected 1 to 255"
+    assert no_text.record.labels == ("x",)
 
 
 @pytest.mark.parametrize("header", ["", "subject_id\n", "template,path\n", "subject_id,template,template\n"])
