@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from people import everything, processes
-from test_crash import KILLS, check_database
+from test_crash import KILLS
 from test_migration import NAMES, content, content_of, save_csv
 
 from abis.gallery import Gallery
@@ -64,8 +64,8 @@ def test_killed_at_random_moments_an_import_loses_and_doubles_nothing(tmp_path: 
         ended = kill_while_importing(source, folder, dice, context)
         kills += not ended
         number += ended
-        check_database(folder)
         with Gallery.open(folder, load=False) as gallery:
+            assert gallery.check() == []
             found = content(gallery.store)
             journal = Journal(gallery.store)
             key = (
