@@ -126,9 +126,10 @@ def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
 
 def keys_with_labels(store: Store, labels: Iterable[str]) -> NDArray[np.int64]:
     """Keys of the subjects that have any of the labels, sorted."""
+    wanted = checked_labels(labels)
     query = sa.select(schema.labels.c.subject)
     with store.database.reading() as connection:
-        rows = select_in(connection, query, schema.labels.c.label, checked_labels(labels))
+        rows = select_in(connection, query, schema.labels.c.label, wanted)
         return np.unique(np.fromiter((row.subject for row in rows), np.int64))
 
 
