@@ -113,7 +113,8 @@ def _degrees(cosine: npt.NDArray[np.float32], sine: npt.NDArray[np.float32]) -> 
 def _finger_quality(confidence: npt.NDArray[np.float32]) -> int:
     """0 to 100: how much there is to compare, minutiae weighed by how sure the network is of them.
 
-    It orders mated scores far better than the mean confidence does; benchmarks/extraction.py shows by how much.
+    It finds the prints whose mated scores are low better than the mean confidence does (docs/extraction.md); among
+    good prints neither says much.
     """
     evidence = float((2 * confidence - 1).sum())
     return round(100 * (1 - math.exp(-evidence / _MUCH_EVIDENCE)))
