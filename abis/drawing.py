@@ -14,19 +14,47 @@ import numpy.typing as npt
 
 from abis.template import Minutiae, MinutiaKind
 
-__all__ = ["draw_pair"]
+__all__ = ["draw_finger", "draw_pair"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 _PIXELS_PER_CM = 197  # of the drawing: 500 dpi, whatever the templates' resolutions
 _MARGIN, _GAP, _TITLE = 12, 24, 28  # pixels
+_LETTER = 8.5  # pixels: a title's letters are hardly wider
 _RADIUS, _TAIL = 4.0, 14.0  # pixels: of a minutia's mark, and of the line that shows its direction
 _UNPAIRED = "#a0a0a0"
 _HUE_STEP = 0.381966  # of a turn, the golden angle: neighbours in the list get colours far apart
 
 
+def draw_finger(finger: Minutiae, *, title: str, picture: str | None = None) -> str:
+    """An SVG document: the minutiae of one finger, drawn as :func:`draw_pair` draws them, each in its own colour.
+
+    Args:
+        finger: one finger view.
+        title: written above.
+        picture: a URL of its image, laid below.
+    """
+    top = _MARGIN + _TITLE
+    width, height = _size(finger)
+    marks = _marks(finger, _places(finger, _MARGIN, top), {i: _colour(i) for i in range(len(finger))})
+    lines = [
+        *_head(title, max(width, _LETTER * len(title)) + 2 * _MARGIN, top + height + _MARGIN),
+        *_picture(picture, _MARGIN, top, width, height),
+        _frame(_MARGIN, top, width, height),
+        '<g stroke-width="1.6">',
+        *marks,
+        "</g></svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def draw_pair(
-    probe: Minutiae, reference: Minutiae, pairs: npt.NDArray[np.integer[Any]], *, title: str
+    probe: Minutiae,
+    reference: Minutiae,
+    pairs: npt.NDArray[np.integer[Any]],
+    *,
+    title: str,
+    pictures: tuple[str | None, str | None] = (None, None),
 ) -> str:
     """An SVG document: the probe on the left, the reference on the right, at one scale.
 
@@ -39,6 +67,7 @@ def draw_pair(
         pairs: (k, 2) indices of the minutiae of probe and reference that were paired, as
             :func:`abis.comparison.explain` gives them.
         title: written above.
+        pictures: URLs of their images, laid below.
     """
     top = _MARGIN + _TITLE
     left_width, left_height = _size(probe)
@@ -50,10 +79,9 @@ def draw_pair(
     height = top + max(left_height, right_height) + _MARGIN
     colours = [_colour(k) for k in range(len(pairs))]
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" fill="none">',
-        f"<title>{escape(title)}</title>",
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{_MARGIN}" y="{top - 14}" font-family="sans-serif" fill="black">{escape(title)}</text>',
+        *_head(title, width, height),
+        *_picture(pictures[0], _MARGIN, top, left_width, left_height),
+        *_picture(pictures[1], right_start, top, right_width, right_height),
         _frame(_MARGIN, top, left_width, left_height),
         _frame(right_start, top, right_width, right_height),
         '<g stroke-opacity="0.45">',
@@ -64,6 +92,25 @@ def draw_pair(
         "</g></svg>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _head(title: str, width: float, height: float) -> Iterator[str]:
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" fill="none">'
+    yield f"<title>{escape(title)}</title>"
+    yield '<rect width="100%" height="100%" fill="white"/>'
+    yield (
+        f'<text x="{_MARGIN}" y="{_MARGIN + _TITLE - 14}" font-family="sans-serif" fill="black">'
+        f"{escape(title)}</text>"
+    )
+
+
+def _picture(url: str | None, start: float, top: float, width: float, height: float) -> Iterator[str]:
+    """The image below the marks, pale enough for them to be seen."""
+    if url is not None:
+        yield (
+            f'<image href="{escape(url)}" x="{start:.0f}" y="{top:.0f}" width="{width:.0f}" '
+            f'height="{height:.0f}" preserveAspectRatio="none" opacity="0.5"/>'
+        )
 
 
 def _colour(number: int) -> str:

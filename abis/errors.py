@@ -3,7 +3,15 @@
 
 from __future__ import annotations
 
-__all__ = ["AbisError", "AlreadyEnrolled", "FormatError", "NotEnrolled", "StoreError", "TemplateError"]
+__all__ = [
+    "AbisError",
+    "AlreadyEnrolled",
+    "ExtractionError",
+    "FormatError",
+    "NotEnrolled",
+    "StoreError",
+    "TemplateError",
+]
 
 
 class AbisError(Exception):
@@ -24,6 +32,10 @@ class FormatError(AbisError, ValueError):
     def __init__(self, message: str, *, offset: int | None = None) -> None:
         super().__init__(message if offset is None else f"byte {offset}: {message}")
         self.offset = offset
+
+
+class ExtractionError(AbisError, ValueError):
+    """No template could be made of an image, e.g. ``no face found``."""
 
 
 class NotEnrolled(AbisError, KeyError):  # noqa: N818 - reads as the sentence it says

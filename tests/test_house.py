@@ -48,13 +48,25 @@ ARROWS = {
         *("encryption", "template", "errors"),
     },
     "migration": {"store", "formats", "template", "errors"},
+    # images -> templates
+    "extraction": {"formats", "template", "errors"},
     # beside the way
     "evaluation": {"formats", "comparison", "calibration", "drawing", "template", "errors"},
     "synthetic": {"template"},
     "drawing": {"template"},
     # on top
     "cli": {
-        *("gallery", "registry", "results", "store", "migration", "evaluation", "synthetic", "drawing"),
+        *(
+            "gallery",
+            "registry",
+            "results",
+            "store",
+            "migration",
+            "evaluation",
+            "extraction",
+            "synthetic",
+            "drawing",
+        ),
         *("audit", "encryption"),
         *("formats", "comparison", "calibration", "fusion", "template", "errors"),
     },
@@ -69,14 +81,18 @@ ARROWS = {
 OTHERS = {
     "cryptography": {"encryption"},
     "faiss": {"screening"},
+    "h5py": {"extraction"},
     "matplotlib": {"evaluation"},
     "numba": {"evaluation", "synthetic"},
+    "onnxruntime": {"extraction"},
+    "PIL": {"extraction"},
     "pyarrow": {"evaluation", "migration"},
     "rich": {"cli"},
     "scipy": {"evaluation"},
     "sklearn": {"evaluation"},
     "sqlalchemy": {"gallery", "migration", "store"},
     "typer": {"cli"},
+    "wsq": {"extraction"},
 }
 """Rooms that may import what is slow to import, or is for one purpose."""
 
@@ -154,6 +170,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_run(name: str) -> None:
+    if name.startswith("abis.extraction"):
+        pytest.importorskip("wsq", reason="the extra abis[extraction] is not installed")
     module = importlib.import_module(name)
     exported = getattr(module, "__all__", [])
     assert all(hasattr(module, public) for public in exported), "__all__ names what is not there"

@@ -14,6 +14,7 @@ import typer
 from abis.cli import operations
 from abis.cli.arguments import Together, parse_format, parse_position, parse_rate
 from abis.cli.console import CommandGroup
+from abis.cli.images import ImageOptions
 from abis.formats import Format
 from abis.template import Position
 
@@ -35,7 +36,7 @@ GalleryPath = Annotated[
 ]
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES...", help="Template files of any supported format, or folders of such."),
+    typer.Argument(metavar="FILES...", help="Templates of any supported format, images, or folders of such."),
 ]
 Pattern = Annotated[
     str | None,
@@ -50,7 +51,29 @@ FingerPosition = Annotated[
     typer.Option(
         parser=parse_position,
         metavar="POSITION",
-        help="Take all templates as of this position, whatever the files say: right-index, left-thumb, ...",
+        help="Take all files as of this position, whatever they say: right-index, left-thumb, face, ... Images "
+        "need it, but for ISO/IEC 19794 records and names that end with it, as 0042_right_index.",
+    ),
+]
+Dpi = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        metavar="DPI",
+        help="Resolution of finger images, in pixels an inch. By default what an ISO/IEC 19794-4 record states, "
+        "else 500.",
+    ),
+]
+FaceModel = Annotated[
+    Path | None,
+    typer.Option(metavar="ONNX", help="Network for images of faces, of ArcFace's kind. By default SFace."),
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Keep what is extracted from images here, not encrypted, and take it from here the next time.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object a line.")]
@@ -61,11 +84,28 @@ def demo(
     *,
     subjects: Annotated[int, typer.Option(min=10, help="How many people to make up.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the people; the same seed makes the same ones.")] = 0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="Do it with images named <finger or person>_<impression>.* instead.",
+        ),
+    ] = None,
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
 ) -> None:
     """Enroll made-up people, search for them and for strangers, and show how well that goes.
 
     Needs no data, takes less than a minute, and leaves nothing behind.
     """
+    if folder is not None:
+        from abis.cli import demonstration_images
+
+        demonstration_images.demo(folder, ImageOptions(position, dpi, face_model, cache))
+        return
     from abis.cli import demonstration as room
 
     room.demo(subjects, seed)
@@ -83,6 +123,9 @@ def enroll(
         typer.Option(metavar="ID", help="Name this capture; needed where a subject is enrolled already."),
     ] = None,
     position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
     skip_enrolled: Annotated[
         bool,
         typer.Option(
@@ -104,7 +147,7 @@ def enroll(
         subject=subject,
         pattern=pattern,
         encounter=encounter,
-        position=position,
+        images=ImageOptions(position, dpi, face_model, cache),
         skip_enrolled=skip_enrolled,
         as_json=as_json,
     )
@@ -135,6 +178,9 @@ def identify(
     ] = None,
     pattern: Pattern = None,
     position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Who is this? List the subjects of the gallery that are most likely the same person."""
@@ -148,7 +194,7 @@ def identify(
         exact=exact,
         together=together,
         pattern=pattern,
-        position=position,
+        images=ImageOptions(position, dpi, face_model, cache),
         as_json=as_json,
     )
 
@@ -166,12 +212,22 @@ def verify(
         ),
     ] = 1e-6,
     position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Is this the person it claims to be? All files together are of one person."""
     from abis.cli import galleries as room
 
-    room.verify(gallery, subject, files, fmr=fmr, position=position, as_json=as_json)
+    room.verify(
+        gallery,
+        subject,
+        files,
+        fmr=fmr,
+        images=ImageOptions(position, dpi, face_model, cache),
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -317,7 +373,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of templates named <finger>_<impression>.*, one in a file; or a score file: .csv, "
+            help="A folder of templates or images named <finger>_<impression>.*, one in a file; or a score file: .csv, "
             ".parquet or .npz with score and mated; or embeddings: .npz with embeddings and names.",
         ),
     ],
@@ -355,6 +411,10 @@ def evaluate(
             "(?P<impression>...).",
         ),
     ] = None,
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the error rates of templates, embeddings or scores with 95 % intervals, and report on them."""
@@ -368,26 +428,53 @@ def evaluate(
         scores=scores,
         all_pairs=all_pairs,
         report=report,
+        images=ImageOptions(position, dpi, face_model, cache),
         as_json=as_json,
     )
     room.evaluate(data, options)
 
 
 @app.command()
+def extract(
+    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of such.")],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the templates go, one file an image.")
+    ],
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Draw the minutiae over each image of a finger: DIR/<name>.svg.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make templates of images: 0042_right_index.png becomes DIR/0042_right_index.abis.
+
+    Templates that are there already are left alone: to go on after Ctrl-C, run the command again.
+    """
+    from abis.cli import extraction as room
+
+    room.extract(files, output, images=ImageOptions(position, dpi, face_model), draw=draw, as_json=as_json)
+
+
+@app.command()
 def explain(
-    probe: Annotated[Path, typer.Argument(metavar="PROBE", help="A file of one finger.")],
+    probe: Annotated[Path, typer.Argument(metavar="PROBE", help="A template or an image of one finger.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Another one.")],
     *,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Draw both, paired minutiae joined, as SVG."),
     ] = None,
+    position: FingerPosition = None,
+    dpi: Dpi = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two fingers, and show what the score is made of."""
     from abis.cli import explanation as room
 
-    room.explain(probe, reference, output=output, as_json=as_json)
+    room.explain(probe, reference, images=ImageOptions(position, dpi), output=output, as_json=as_json)
 
 
 operations.add_to(app)

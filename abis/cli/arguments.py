@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from abis.errors import AbisError, FormatError
-from abis.formats import Format, read_file
+from abis.formats import Format
 from abis.template import Position, Template
 
 __all__ = [
@@ -21,10 +21,10 @@ __all__ = [
     "compile_pattern",
     "files_in",
     "group_by_subject",
+    "moved",
     "parse_format",
     "parse_position",
     "parse_rate",
-    "read_all",
 ]
 
 DEFAULT_PATTERN = r"(?P<subject>[^_]+)(_.*)?"
@@ -101,17 +101,12 @@ def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[s
     return groups, misfits
 
 
-def read_all(files: Sequence[Path], position: Position | None) -> tuple[Template, ...]:
-    """The templates in the files, all of them at ``position`` where one is given.
+def moved(template: Template, position: Position | None, file: Path) -> Template:
+    """The template of a file at ``position`` where one is given.
 
     Raises:
         FormatError: naming the file.
-        OSError: a file cannot be read.
     """
-    return tuple(_moved(t, position, file) for file in files for t in read_file(file))
-
-
-def _moved(template: Template, position: Position | None, file: Path) -> Template:
     if position is None:
         return template
     try:

@@ -12,6 +12,7 @@ import typer
 
 from abis.calibration import Calibration
 from abis.cli.console import FAILED, print_json, progress_bar, say
+from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
 from abis.evaluation import (
     Findings,
@@ -42,6 +43,7 @@ class Options:
     scores: Path | None
     all_pairs: bool
     report: Path | None
+    images: ImageOptions
     as_json: bool
 
 
@@ -51,7 +53,7 @@ def evaluate(data: Path, options: Options) -> None:
         raise typer.BadParameter("--all-pairs says what --scores FILE is to hold; give that too")
     _check_applicable(data, options)
     try:
-        with progress_bar("comparing" if data.is_dir() else "reading") as progress:
+        with progress_bar("evaluating" if data.is_dir() else "reading") as progress:
             findings = _findings(data, options, progress)
     except ValueError as error:
         raise AbisError(str(error)) from error
@@ -81,6 +83,10 @@ def _check_applicable(data: Path, options: Options) -> None:
         ("--scores", options.scores, is_folder and options.references is None, "one folder of templates"),
         ("--pairs", options.pairs, is_npz, "a file of embeddings"),
         ("--calibration", options.calibration, not is_folder, "a score file"),
+        ("--position", options.images.position, is_folder, "a folder of templates"),
+        ("--dpi", options.images.dpi, is_folder, "a folder of images"),
+        ("--face-model", options.images.face_model, is_folder, "a folder of images"),
+        ("--cache", options.images.cache, is_folder, "a folder of images"),
     ):
         if given is not None and not applicable:
             raise typer.BadParameter(f"{name} is for {what}; {data} is none")
@@ -89,9 +95,13 @@ def _check_applicable(data: Path, options: Options) -> None:
 def _findings(data: Path, options: Options, progress: Callable[[int, int], None]) -> Findings:
     pattern = DEFAULT_PATTERN if options.pattern is None else options.pattern
     if data.is_dir() and options.references is not None:
-        return evaluate_searches(data, options.references, pattern=pattern, seed=_SEED, progress=progress)
+        with reading((data, options.references), options.images, progress) as read:
+            return evaluate_searches(
+                data, options.references, pattern=pattern, read=read, seed=_SEED, progress=progress
+            )
     if data.is_dir():
-        evaluation = evaluate_folder(data, pattern=pattern, seed=_SEED, progress=progress)
+        with reading((data,), options.images, progress) as read:
+            evaluation = evaluate_folder(data, pattern=pattern, read=read, seed=_SEED, progress=progress)
         if options.scores is not None:
             count = write_scores(options.scores, evaluation, all_pairs=options.all_pairs)
             say(f"{count:,} scores written to {options.scores}")

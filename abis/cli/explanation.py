@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from abis.calibration import default_calibration
-from abis.cli.arguments import read_all
 from abis.cli.console import out, print_json, say
+from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import explain as explain_comparison
 from abis.drawing import draw_pair
 from abis.errors import FormatError
@@ -19,14 +19,21 @@ from abis.template import Minutiae
 __all__ = ["explain"]
 
 
-def explain(probe: Path, reference: Path, *, output: Path | None, as_json: bool) -> None:
+def explain(
+    probe: Path, reference: Path, *, images: ImageOptions, output: Path | None, as_json: bool
+) -> None:
     """Compare, print the terms of the score, and draw where that is asked for."""
-    first, second = _read_finger(probe), _read_finger(reference)
+    with reader([probe, reference], images) as files:
+        first, second = _read_finger(files, probe), _read_finger(files, reference)
     found = explain_comparison(first, second)
     score = float(default_calibration(Minutiae).llr(found.score))
     if output is not None:
         svg = draw_pair(
-            first, second, found.pairs, title=f"{probe.name} and {reference.name}: score {score:.1f}"
+            first,
+            second,
+            found.pairs,
+            title=f"{probe.name} and {reference.name}: score {score:.1f}",
+            pictures=(picture(probe), picture(reference)),
         )
         output.write_text(svg, encoding="utf-8")
         say(f"drawn in {output}")
@@ -52,8 +59,8 @@ def explain(probe: Path, reference: Path, *, output: Path | None, as_json: bool)
     out.print(table)
 
 
-def _read_finger(file: Path) -> Minutiae:
-    templates = read_all([file], None)
+def _read_finger(files: Reader, file: Path) -> Minutiae:
+    templates = files.read(file)
     if len(templates) != 1 or not isinstance(templates[0], Minutiae):
         raise FormatError(f"{file}: holds {', '.join(map(str, templates))}; expected one finger")
     return templates[0]

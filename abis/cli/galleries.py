@@ -3,21 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import typer
 from rich.table import Table
 
-from abis.cli.arguments import Together, files_in, group_by_subject, read_all
+from abis.cli.arguments import Together, files_in, group_by_subject
 from abis.cli.console import NON_MATCH, Faults, describe, out, print_json, progress_bar
-from abis.errors import AbisError, AlreadyEnrolled, FormatError, NotEnrolled, StoreError, TemplateError
+from abis.cli.images import ImageOptions, reader
+from abis.errors import (
+    AbisError,
+    AlreadyEnrolled,
+    ExtractionError,
+    FormatError,
+    NotEnrolled,
+    StoreError,
+    TemplateError,
+)
 from abis.fusion import Evidence
 from abis.gallery import Gallery
 from abis.results import Identification
 from abis.store import Enrollment
-from abis.template import Position
 
 __all__ = ["enroll", "identify", "info", "open_existing", "remove", "verify"]
 
@@ -31,7 +39,7 @@ def enroll(
     subject: str | None,
     pattern: str | None,
     encounter: str | None,
-    position: Position | None,
+    images: ImageOptions,
     skip_enrolled: bool,
     as_json: bool,
 ) -> None:
@@ -40,7 +48,11 @@ def enroll(
     found = files_in(files)
     people = _by_subject(found, pattern, faults) if subject is None else {subject: found}
     enrolled = templates = skipped = 0
-    with Gallery.open(gallery, load=False) as opened, progress_bar("enrolling") as progress:
+    with (
+        Gallery.open(gallery, load=False) as opened,
+        reader(_wanted(people, opened, skip=skip_enrolled and encounter is None), images) as templates_of,
+        progress_bar("enrolling") as progress,
+    ):
 
         def read() -> Iterator[Enrollment]:
             nonlocal skipped
@@ -49,7 +61,7 @@ def enroll(
                     skipped += 1
                 else:
                     try:
-                        yield Enrollment(name, read_all(own, position), encounter)
+                        yield Enrollment(name, templates_of.read_all(own), encounter)
                     except (AbisError, ValueError, OSError) as error:
                         faults.add(f"{name} is not enrolled: {describe(error)}")
                 progress(done, len(people))
@@ -93,6 +105,11 @@ def enroll(
     faults.exit_if_any()
 
 
+def _wanted(people: Mapping[str, Sequence[Path]], gallery: Gallery, *, skip: bool) -> list[Path]:
+    """The files that will be read, in order."""
+    return [file for name, own in people.items() if not (skip and name in gallery) for file in own]
+
+
 def identify(
     gallery: str,
     files: Sequence[Path],
@@ -102,7 +119,7 @@ def identify(
     exact: bool,
     together: Together | None,
     pattern: str | None,
-    position: Position | None,
+    images: ImageOptions,
     as_json: bool,
 ) -> None:
     """Search for each probe; probes whose files cannot be read are named, and the others go on."""
@@ -115,12 +132,13 @@ def identify(
             probes = _by_subject(found, pattern, faults)
         case Together.ALL:
             probes = {", ".join(map(str, found)): found}
-    with open_existing(gallery, load=True) as opened:
+    files_of_probes = [file for own in probes.values() for file in own]
+    with open_existing(gallery, load=True) as opened, reader(files_of_probes, images) as templates_of:
         is_first = True
         for name, own in probes.items():
             try:
-                probe = read_all(own, position)
-            except (FormatError, OSError) as error:
+                probe = templates_of.read_all(own)
+            except (FormatError, ExtractionError, OSError) as error:
                 faults.add(error)
                 continue
             try:
@@ -139,10 +157,12 @@ def identify(
 
 
 def verify(
-    gallery: str, subject: str, files: Sequence[Path], *, fmr: float, position: Position | None, as_json: bool
+    gallery: str, subject: str, files: Sequence[Path], *, fmr: float, images: ImageOptions, as_json: bool
 ) -> None:
     """Compare with one subject; the exit code is the decision."""
-    templates = read_all(files_in(files), position)
+    found = files_in(files)
+    with reader(found, images) as templates_of:
+        templates = templates_of.read_all(found)
     with open_existing(gallery) as opened:
         result = opened.verify(templates, subject, fmr=fmr)
     if as_json:

@@ -2,6 +2,7 @@
 """Error rates after ISO/IEC 19795-1, their intervals, protocols and data sets, and the report on them."""
 
 from abis.evaluation.datasets import DataSet, Failure, Sample, read_folder
+from abis.evaluation.discard import ErrorVersusDiscard, error_versus_discard
 from abis.evaluation.embeddings import evaluate_embeddings
 from abis.evaluation.error_rates import Det, ErrorRates, OperatingPoint
 from abis.evaluation.findings import Findings
@@ -20,6 +21,7 @@ __all__ = [
     "DataSet",
     "Det",
     "ErrorRates",
+    "ErrorVersusDiscard",
     "Estimate",
     "Evaluation",
     "Failure",
@@ -34,6 +36,7 @@ __all__ = [
     "Summary",
     "TrainingScores",
     "cllr",
+    "error_versus_discard",
     "evaluate_embeddings",
     "evaluate_folder",
     "evaluate_scores",

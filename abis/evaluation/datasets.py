@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +53,19 @@ class DataSet:
     ignored: tuple[str, ...]
 
 
-def read_folder(folder: Path, *, pattern: str = DEFAULT_PATTERN) -> DataSet:
+def read_folder(
+    folder: Path,
+    *,
+    pattern: str = DEFAULT_PATTERN,
+    read: Callable[[Path], tuple[Template, ...]] = read_file,
+) -> DataSet:
     """Read every template file of a folder; its own folders are left alone.
 
     Args:
         folder: of files in any format that :func:`abis.read` knows, one finger view each.
         pattern: regular expression with the groups ``finger`` and ``impression``; must fit the whole of a
             file's stem, or else of its name.
+        read: makes templates of a file, as :func:`abis.read_file` does; called in the order of the files' names.
 
     Raises:
         ValueError: where the pattern is not one or lacks a group; where two files are the same impression
@@ -79,7 +86,7 @@ def read_folder(folder: Path, *, pattern: str = DEFAULT_PATTERN) -> DataSet:
                 f"{folder}: {samples[key].name} and {path.name} are both impression {key[1]} of {key[0]}"
             )
         try:
-            template = _read_one(path)
+            template = _only(read(path))
         except (AbisError, OSError) as error:
             template = None
             failures.append(Failure(path.stem, str(error)))
@@ -105,8 +112,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return expression
 
 
-def _read_one(path: Path) -> Template:
-    templates = read_file(path)
+def _only(templates: tuple[Template, ...]) -> Template:
     if len(templates) != 1:
         raise AbisError(f"holds {len(templates)} templates; expected one")
     return templates[0]

@@ -19,6 +19,7 @@ from abis.evaluation.protocols import all_pairs, first_enrolled, fvc_pairs
 from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
+from abis.formats import read_file
 from abis.template import Embedding, Minutiae, Template
 
 __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
@@ -104,6 +105,7 @@ def evaluate_folder(
     folder: Path,
     *,
     pattern: str = DEFAULT_PATTERN,
+    read: Callable[[Path], tuple[Template, ...]] = read_file,
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -116,6 +118,7 @@ def evaluate_folder(
     Args:
         folder: of files named ``<finger>_<impression>.*``, or as ``pattern`` says.
         pattern: see :func:`abis.evaluation.read_folder`.
+        read: likewise.
         threads: how many compare at once; 0 for all cores. The scores do not depend on it.
         seed: of the bootstrap.
         progress: called with the comparisons done and their total, after every probe.
@@ -125,7 +128,7 @@ def evaluate_folder(
             two of different fingers; where minutiae and embeddings are mixed.
         OSError: where the folder cannot be read.
     """
-    data_set = read_folder(folder, pattern=pattern)
+    data_set = read_folder(folder, pattern=pattern, read=read)
     samples = data_set.samples
     probe, reference = all_pairs(len(samples))
     finger = finger_numbers(samples)

@@ -14,6 +14,8 @@ from abis.evaluation.findings import Findings, assess, pairs_of
 from abis.evaluation.folder import comparator, finger_numbers
 from abis.evaluation.identification import measure_identification, search
 from abis.evaluation.scores import FAILED, Scores
+from abis.formats import read_file
+from abis.template import Template
 
 __all__ = ["evaluate_searches"]
 
@@ -23,6 +25,7 @@ def evaluate_searches(
     references: Path,
     *,
     pattern: str = DEFAULT_PATTERN,
+    read: Callable[[Path], tuple[Template, ...]] = read_file,
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -37,6 +40,7 @@ def evaluate_searches(
         probes: a folder of files named ``<finger>_<impression>.*``, or as ``pattern`` says.
         references: another; the finger is what is enrolled, with any number of impressions.
         pattern: see :func:`abis.evaluation.read_folder`.
+        read: likewise.
         threads: how many compare at once; 0 for all cores. The scores do not depend on it.
         seed: of the bootstrap.
         progress: called with the probes searched and their total.
@@ -46,7 +50,7 @@ def evaluate_searches(
             embeddings are mixed.
         OSError: where a folder cannot be read.
     """
-    searched, enrolled = read_folder(probes, pattern=pattern), read_folder(references, pattern=pattern)
+    searched, enrolled = (read_folder(folder, pattern=pattern, read=read) for folder in (probes, references))
     samples = (*searched.samples, *enrolled.samples)
     finger = finger_numbers(samples)
     probe_finger, reference_finger = finger[: len(searched.samples)], finger[len(searched.samples) :]

@@ -24,9 +24,10 @@ from abis.formats import (
     xyt,
 )
 from abis.formats._fmr import MAGIC as _FMR
+from abis.formats._images import is_image
 from abis.template import Minutiae, Template
 
-__all__ = ["Format", "read", "read_file", "write"]
+__all__ = ["Format", "is_image", "read", "read_file", "write"]
 
 
 class Format(Enum):
@@ -60,6 +61,8 @@ def read(data: bytes) -> tuple[Template, ...]:
         return _read_fmr(data)
     if data.lstrip()[:1].isdigit():
         return xyt.read(data)
+    if is_image(data):
+        raise FormatError("is an image, not a template; abis.extraction makes templates of images", offset=0)
     if cbeff.is_cbeff(data):
         return cbeff.read(data, read)
     raise FormatError(f"begins with {data[:8]!r}, as no supported format does", offset=0)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``abis extract``: images to files of templates."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from abis.cli.arguments import files_in
+from abis.cli.console import Faults, print_json, progress_bar
+from abis.cli.images import ImageOptions, picture, reader
+from abis.drawing import draw_finger
+from abis.errors import ExtractionError, FormatError
+from abis.formats import Format, write
+from abis.template import Minutiae, Template
+
+__all__ = ["extract"]
+
+
+def extract(files: Sequence[Path], output: Path, *, images: ImageOptions, draw: bool, as_json: bool) -> None:
+    """Extract what is not there yet; name each image of which nothing could be made."""
+    faults = Faults()
+    found = files_in(files)
+    name, count = Counter(file.stem for file in found).most_common(1)[0]
+    if count > 1:
+        raise typer.BadParameter(f"{count} images would become {name}.abis")
+    output.mkdir(parents=True, exist_ok=True)
+    wanted = [file for file in found if not _path(output, file, 0).exists()]
+    extracted = 0
+    try:
+        with reader(wanted, images) as opened, progress_bar("extracting") as progress:
+            for done, file in enumerate(wanted, 1):
+                try:
+                    templates = opened.read(file)
+                except (ExtractionError, FormatError, OSError) as error:
+                    faults.add(error)
+                else:
+                    if draw:
+                        _draw(templates, output, file)
+                    _write(templates, output, file)
+                    extracted += 1
+                progress(done, len(wanted))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; {extracted:,} images are extracted; to go on, run the command again"
+        ) from None
+    skipped = len(found) - len(wanted)
+    if as_json:
+        print_json({"extracted": extracted, "skipped": skipped, "failed": faults.count})
+    else:
+        already = f"; {skipped:,} were already" if skipped else ""
+        failed = f"; {faults.count:,} failed" if faults.count else ""
+        typer.echo(f"{extracted:,} images extracted{already}{failed}. The templates are in {output}.")
+    faults.exit_if_any()
+
+
+def _draw(templates: Sequence[Template], output: Path, image: Path) -> None:
+    """The minutiae over the image, of images of one finger."""
+    match templates:
+        case (Minutiae() as finger,):
+            title = f"{image.name}: {len(finger)} minutiae, quality {finger.finger_quality}"
+            svg = draw_finger(finger, title=title, picture=picture(image))
+            (output / f"{image.stem}.svg").write_text(svg, encoding="utf-8")
+
+
+def _write(templates: Sequence[Template], output: Path, image: Path) -> None:
+    """The first template last: where it stands, all of them do."""
+    for number in reversed(range(len(templates))):
+        path = _path(output, image, number)
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_bytes(write([templates[number]], Format.NATIVE))
+        os.replace(unfinished, path)
+
+
+def _path(output: Path, image: Path, number: int) -> Path:
+    """Where a template of an image goes; the others of a record with several are numbered from 2."""
+    return output / (f"{image.stem}-{number + 1}.abis" if number else f"{image.stem}.abis")

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One image file to its templates, or to the reason why there are none."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from abis.errors import ExtractionError, FormatError
+from abis.extraction.faces import extract_embedding
+from abis.extraction.fingers import extract_minutiae
+from abis.extraction.images import Image, read_images
+from abis.template import Position, Template
+
+__all__ = ["Extraction", "ExtractionNote", "Settings", "extract", "extract_all"]
+
+
+class ExtractionNote(UserWarning):
+    """What should be known about a template that was made: that it is of one of several faces."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller knows about an image.
+
+    Attributes:
+        position: what it shows; None leaves that to records of ISO/IEC 19794, which state it.
+        dpi: pixels an inch of finger images; None takes a record's own, else 500.
+        face_model: ONNX file of another face network than SFace.
+    """
+
+    position: Position | None = None
+    dpi: float | None = None
+    face_model: Path | None = None
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What came of one image file.
+
+    Attributes:
+        templates: one an image; empty where one of them failed.
+        reason: why there are none, or None.
+        note: what should be known about the templates, or "".
+    """
+
+    templates: tuple[Template, ...]
+    reason: str | None = None
+    note: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there are templates."""
+        return self.reason is None
+
+
+def extract(
+    image: bytes,
+    *,
+    position: Position | None = None,
+    dpi: float | None = None,
+    face_model: Path | None = None,
+) -> Template:
+    """The template of an image: minutiae of a finger, the embedding of a face.
+
+    Some 0.3 s a finger and 0.05 s a face on one core; the first one takes longer.
+
+    Args:
+        image: a file of TIFF, PNG, BMP, JPEG, JPEG 2000 or WSQ, or a record of ISO/IEC 19794-4 or -5.
+        position: what it shows: a finger, or Position.FACE. Need not be given for records, which state it.
+        dpi: pixels an inch of a finger image. By default what a record states, else 500; a file whose tag says
+            something else needs it stated.
+        face_model: an ONNX file that embeds aligned faces as ArcFace's networks of InsightFace do; by default
+            SFace of OpenCV Zoo.
+
+    Raises:
+        ExtractionError: saying why no template could be made.
+        FormatError: a record is not as its standard says.
+
+    Warns:
+        ExtractionNote: there are several faces; the large central one was taken.
+    """
+    images = read_images(image)
+    if len(images) != 1:
+        raise ExtractionError(
+            f"the record holds {len(images)} images; expected one (extract_many takes several)"
+        )
+    template, note = _extract_one(images[0], Settings(position, dpi, face_model))
+    if note:
+        warnings.warn(note, ExtractionNote, stacklevel=2)
+    return template
+
+
+def extract_all(image: bytes, settings: Settings) -> Extraction:
+    """The templates of all images of a file or record; a failure is an outcome."""
+    try:
+        made = [_extract_one(each, settings) for each in read_images(image)]
+    except (ExtractionError, FormatError) as error:
+        return Extraction((), reason=str(error))
+    return Extraction(
+        tuple(template for template, _ in made), note="; ".join(note for _, note in made if note)
+    )
+
+
+def _extract_one(image: Image, settings: Settings) -> tuple[Template, str]:
+    position = image.position if settings.position is None else settings.position
+    if position is None:
+        raise ExtractionError("an image does not say what it shows; state its position")
+    if position is Position.FACE:
+        return extract_embedding(image.colour(), model=settings.face_model)
+    dpi = image.finger_dpi() if settings.dpi is None else settings.dpi
+    return extract_minutiae(image.grey(), dpi=dpi, position=position), ""

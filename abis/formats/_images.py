@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What images begin with; :mod:`abis.extraction` makes templates of them."""
+
+from __future__ import annotations
+
+__all__ = ["LONGEST_BEGINNING", "is_image"]
+
+_BEGINNINGS = (
+    *(b"II*\0", b"MM\0*"),  # TIFF
+    b"\x89PNG\r\n\x1a\n",
+    b"BM",
+    b"\xff\xd8\xff",  # JPEG
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),  # JPEG 2000: file, codestream
+    b"\xff\xa0\xff",  # WSQ
+    *(b"FIR\0", b"FAC\0"),  # ISO/IEC 19794-4 and -5
+)
+LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
+
+
+def is_image(data: bytes) -> bool:
+    """Whether these bytes, or the first few of them, begin as an image or image record does.
+
+    TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, and records of ISO/IEC 19794-4 (fingers) and -5 (faces).
+
+    >>> is_image(b"BM...")
+    True
+    """
+    return data.startswith(_BEGINNINGS)
