@@ -51,6 +51,11 @@ class Server:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
+
     def close(self) -> None:
         self._engine.dispose()
 

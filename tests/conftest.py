@@ -41,9 +41,12 @@ def postgresql() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.sqlite"
+        yield f"sqlite:///{tmp_path}/store.sqlite"
+        return
     running: Server = request.getfixturevalue("postgresql")
-    return running.new_database()
+    url = running.new_database()
+    yield url
+    running.drop(url)
