@@ -248,6 +248,8 @@ class Embedding:
         largest = np.abs(values).max()
         if largest == 0:
             raise TemplateError("vector is all zero: it has no direction")
+        if largest < 2.0**-900:  # among the least numbers there are, which have few digits
+            values, largest = values * 2.0**900, largest * 2.0**900
         length = largest * np.sqrt(np.square(values / largest).sum())  # squares would overflow
         is_stored_form = given.dtype == np.float16 and abs(length - 1) < 2**-10
         unit = (values if is_stored_form else values / length).astype(np.float16)

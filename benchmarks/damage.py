@@ -210,7 +210,8 @@ def check_read_only(folder: Path, origin: Path, context: multiprocessing.context
 
 
 def run(count: int, seed: int, folder: Path | None, *, progress: bool = False) -> dict[str, Counter[str]]:
-    """The outcomes of all cases by what was damaged."""
+    """The outcomes of all cases by what was damaged; wrong keys and full disks are some twenty each."""
+    few = min(20, 1 + count // 10)
     found: dict[str, Counter[str]] = {}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["abis.gallery", "common", "crash", "damage"])
@@ -235,7 +236,7 @@ def run(count: int, seed: int, folder: Path | None, *, progress: bool = False) -
         pool.shutdown()
 
         wrong_key = Counter[str]()
-        for n in range(20):
+        for n in range(few):
             shutil.copytree(origins[True], top / f"wrong{n}")
             (top / f"wrong{n}" / "key").unlink()
             MasterKey.generate(top / f"wrong{n}" / "key")
@@ -243,7 +244,7 @@ def run(count: int, seed: int, folder: Path | None, *, progress: bool = False) -
         found["wrong key"] = wrong_key
         size = (origins[False] / "gallery" / "store.sqlite").stat().st_size
         found["disk full"] = Counter(
-            check_full_disk(top / f"full{n}", origins[False], size + n * 7_000, context) for n in range(20)
+            check_full_disk(top / f"full{n}", origins[False], size + n * 7_000, context) for n in range(few)
         )
         found["read-only disk"] = Counter(
             check_read_only(top / f"read-only{n}", origins[False], context) for n in range(3)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from format_records import RECORD_FORMATS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abis import formats
@@ -195,6 +195,7 @@ def test_stored_form_loses_no_bit_of_a_direction(direction: float) -> None:
     quality=st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
 @settings(max_examples=100, deadline=None)
+@example(vector=[5e-324, 5e-324], repeat=1, model="", quality=None)  # numbers so small that they have one digit
 def test_stored_form_loses_nothing_of_embeddings(
     vector: list[float], repeat: int, model: str, quality: float | None
 ) -> None:
