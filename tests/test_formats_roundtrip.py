@@ -195,7 +195,7 @@ def test_stored_form_loses_no_bit_of_a_direction(direction: float) -> None:
     quality=st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
 @settings(max_examples=100, deadline=None)
-@example(vector=[5e-324, 5e-324], repeat=1, model="", quality=None)  # numbers so small that they have one digit
+@example(vector=[5e-324, 5e-324], repeat=1, model="", quality=None)
 def test_stored_form_loses_nothing_of_embeddings(
     vector: list[float], repeat: int, model: str, quality: float | None
 ) -> None:
