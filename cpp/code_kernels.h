@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops over codes where a search of a whole index spends its time, as plain bodies, compiled and chosen like
+// those of kernels.h.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "code.h"
+#include "code_projection.h"
+#include "cylinder.h"
+#include "kernels.h"
+#include "prepared.h"
+
+namespace abis {
+
+// The codes of one reference's minutiae; kLanes - 1 words beyond the last may be read.
+struct CodedView {
+    std::size_t size;
+    const std::uint64_t *first, *second;
+    const Angle* direction;
+};
+
+// A minutia of the probe, by its place in CodedProbe, one of the reference, and what they say for one finger.
+struct CodeHit {
+    std::int16_t worth;  // in 1 / kWorthScale natural log units, commonness taken off
+    std::uint8_t probe, reference;
+};
+
+struct CodeKernels {
+    void (*encode)(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes);
+    // The most that pairs of one rotation, give or take a bin, are worth by the first words of the probe's first
+    // `leading` minutiae, less the price of that rotation; in 1 / (2 kWorthScale) natural log units.
+    int (*votes)(const CodedProbe& probe, std::size_t leading, const CodedView& reference);
+    // All pairs that say something by both words; returns how many. There is room for every pair.
+    std::size_t (*hits)(const CodedProbe& probe, const CodedView& reference, CodeHit* hits);
+};
+
+const CodeKernels& code_kernels();
+
+// What each bin of rotation costs, in 1 / (2 kWorthScale) natural log units: fingers are rarely presented turned.
+inline constexpr std::array<int, parameters::kVoteBins> kRotationPrice = [] {
+    using namespace parameters;
+    std::array<int, kVoteBins> price{};
+    for (int bin = 0; bin < kVoteBins; ++bin) {
+        const float turn = static_cast<float>(std::min(bin, kVoteBins - bin)) / kVoteBins;
+        price[static_cast<std::size_t>(bin)] =
+            static_cast<int>(2 * kWorthScale * kScreenRotationPrice * std::min(1.0F, turn / kMostRotation));
+    }
+    return price;
+}();
+
+namespace body {
+
+template <bool kHasPopcount>
+ABIS_INLINE std::uint64_t set_bits(std::uint64_t v) {
+    if constexpr (kHasPopcount) {
+        return static_cast<std::uint64_t>(std::popcount(v));
+    } else {
+        return set_bits_by_adding(v);
+    }
+}
+
+ABIS_INLINE void encode(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes) {
+    for (std::size_t m = 0; m < n; ++m) {
+        alignas(64) std::int16_t sums[kCodeBits];
+        for (std::size_t k = 0; k < kCodeBits; ++k) sums[k] = kCodeOffsets[k];
+        for (std::size_t w = 0; w < kCylinderWords; ++w) {
+            for (std::uint64_t bits = cylinders[m][w]; bits != 0; bits &= bits - 1) {
+                const auto& weights = kCodeWeights[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+                for (std::size_t k = 0; k < kCodeBits; ++k) sums[k] = static_cast<std::int16_t>(sums[k] + weights[k]);
+            }
+        }
+        std::uint64_t words[2] = {};
+        for (std::size_t k = 0; k < kCodeBits; ++k)
+            words[k / 64] |= static_cast<std::uint64_t>(sums[k] > 0) << (k % 64);
+        codes[m] = {words[0], words[1]};
+    }
+}
+
+// Calls found(i, j) for the pairs among the probe's first `leading` minutiae and all of the reference's of which no
+// more bits differ than the limits allow. Counts of eight minutiae of the probe stand in the bytes of one word.
+template <bool kHasPopcount, bool kBothWords, class Found>
+ABIS_INLINE void near_pairs(const CodedProbe& probe, std::size_t leading, const CodedView& reference,
+                            const std::uint8_t* limits, Found found) {
+    constexpr std::uint64_t kTop = 0x8080808080808080U;
+    for (std::size_t j0 = 0; j0 < reference.size; j0 += kLanes) {
+        const std::size_t lanes = std::min(kLanes, reference.size - j0);
+        const std::uint64_t *first = reference.first + j0, *second = reference.second + j0;
+        for (std::size_t i0 = 0; i0 < leading; i0 += CodedProbe::kGroup) {
+            alignas(64) std::uint64_t counts[kLanes] = {};
+            for (std::size_t i = 0; i < CodedProbe::kGroup; ++i) {
+                for (std::size_t lane = 0; lane < kLanes; ++lane) {
+                    std::uint64_t count = set_bits<kHasPopcount>(probe.first[i0 + i] ^ first[lane]);
+                    if constexpr (kBothWords) count += set_bits<kHasPopcount>(probe.second[i0 + i] ^ second[lane]);
+                    counts[lane] |= count << (8 * i);
+                }
+            }
+            std::uint64_t most;
+            std::memcpy(&most, limits + i0, sizeof most);
+            std::uint64_t any = 0;
+            for (std::size_t lane = 0; lane < kLanes; ++lane) {
+                counts[lane] = ((most | kTop) - counts[lane]) & kTop;  // no byte borrows: counts are at most 128
+                any |= counts[lane];
+            }
+            if (any == 0) continue;
+            for (std::size_t lane = 0; lane < lanes; ++lane) {
+                for (std::uint64_t near = counts[lane]; near != 0; near &= near - 1) {
+                    const std::size_t i = i0 + static_cast<std::size_t>(std::countr_zero(near)) / 8;
+                    if (i < leading) found(i, j0 + lane);
+                }
+            }
+        }
+    }
+}
+
+template <bool kHasPopcount>
+ABIS_INLINE int votes(const CodedProbe& probe, std::size_t leading, const CodedView& reference) {
+    using namespace parameters;
+    constexpr int kBinUnits = 256 / kVoteBins;
+    std::array<int, kVoteBins + 2> bins{};  // the first and last repeat, so that neighbours need no wrapping
+    near_pairs<kHasPopcount, false>(
+        probe, leading, reference, probe.word_limit.data(), [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
+            const auto differing =
+                static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]));
+            const auto turn = static_cast<Angle>(probe.minutiae[i].direction - reference.direction[j] + kBinUnits / 2);
+            bins[1 + turn / kBinUnits] += kWordWorth[differing] - probe.commonness[i];
+        });
+    bins.front() = bins[kVoteBins];
+    bins.back() = bins[1];
+    int most = -(1 << 20);
+    for (std::size_t b = 1; b <= kVoteBins; ++b) {
+        most = std::max(most, bins[b - 1] + 2 * bins[b] + bins[b + 1] - kRotationPrice[b - 1]);
+    }
+    return most;
+}
+
+template <bool kHasPopcount>
+ABIS_INLINE std::size_t hits(const CodedProbe& probe, const CodedView& reference, CodeHit* hits) {
+    std::size_t n = 0;
+    near_pairs<kHasPopcount, true>(
+        probe, probe.size, reference, probe.code_limit.data(),
+        [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
+            const auto differing =
+                static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]) +
+                                         set_bits<kHasPopcount>(probe.second[i] ^ reference.second[j]));
+            const int worth = kCodeWorth[differing] - probe.commonness[i];
+            hits[n++] = {static_cast<std::int16_t>(worth), static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)};
+        });
+    return n;
+}
+
+}  // namespace body
+}  // namespace abis
