@@ -134,8 +134,8 @@ class FingerIndex:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All there is, to be kept: copies of the columns, each with a row a slot or a minutia.
 
-        They are biometric data as much as the templates are. Codes mean something only to the version of the core
-        that made them: :data:`FingerIndex.code_version`.
+        They are biometric data as much as the templates are. Codes are comparable only where made by the same
+        ``cpp/code_projection.h``.
         """
         return self._core.columns()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learns the codes of minutiae, and what differing bits are worth, from synthetic fingers; writes cpp/code_projection.h.
+"""Learns the codes of minutiae and what differing bits are worth, from synthetic fingers: cpp/code_projection.h.
 
 Mated pairs of minutiae are those that the comparator pairs in two impressions of one finger. A code bit is the
 side of a plane on which a cylinder lies; the planes are trained so that, by the bits, a minutia finds its mate
@@ -11,7 +11,7 @@ were not trained on. The codes of a gallery depend on the header: a new one call
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,11 @@ from abis.template import Minutiae, Position
 
 HEADER = ROOT / "cpp" / "code_projection.h"
 WORD, BITS = 64, 128
+CYLINDER_BITS = 312  # kCylinderBits of cpp/cylinder.h; the rows of what the core returns are padded
 LEAST_SCORE = 1.0  # raw score of two impressions whose pairs are believed
 HELD_OUT = 0.3  # of the subjects: for the worth of pairs
 
-STEPS, BATCH, RATE = 1500, 768, 9e-3
+STEPS, BATCH, RATE = 1500, 768, 3e-3
 SHARPNESS, SLOPE = 20.0, 2.0  # of the softmax over a batch; of the tanh
 INITIAL_SCALE = 0.7  # standard deviation of a bit's input
 RIDGE = 0.01  # of the mean variance, added to both covariances
@@ -60,7 +61,8 @@ def main() -> None:
     held_out = [np.concatenate([p[side] for p in pairs[learning:]]) for side in (0, 1)]
     a, b = (codes(bits, weights, offsets) for bits in held_out)
     rng = np.random.default_rng(arguments.seed)
-    tables, figures = {}, {"mated_pairs": len(first), "held_out_pairs": len(a)}
+    tables: dict[str, npt.NDArray[np.int64]] = {}
+    figures: dict[str, float | int | str] = {"mated_pairs": len(first), "held_out_pairs": len(a)}
     for name, size, chance in (("word", WORD, WORD_CHANCE), ("code", BITS, CODE_CHANCE)):
         mated, non_mated = distances(a[:, :size], b[:, :size], owner, rng)
         tables[name] = worth(mated, non_mated, chance)
@@ -75,7 +77,14 @@ def main() -> None:
         f"Mated minutiae found, %, where so many of the non-mated are; {len(a):,} held-out pairs",
         ["bits", "0.1 %", "0.3 %", "1 %", "3 %"],
         [
-            [size, *(f"{100 * value:.1f}" for key, value in figures.items() if key.startswith(f"{name}_found"))]
+            [
+                size,
+                *(
+                    f"{100 * float(value):.1f}"
+                    for key, value in figures.items()
+                    if key.startswith(f"{name}_found")
+                ),
+            ]
             for name, size in (("word", WORD), ("code", BITS))
         ],
     )
@@ -84,7 +93,9 @@ def main() -> None:
 
 def mated_pairs(population: Population, subjects: int) -> Iterator[tuple[Bits, Bits]]:
     """The cylinders, as rows of 0 and 1, of the minutiae that two impressions have in common, for each subject."""
-    encounters = zip(*(population.encounters(range(subjects), impression) for impression in (0, 1)), strict=True)
+    encounters = zip(
+        *(population.encounters(range(subjects), impression) for impression in (0, 1)), strict=True
+    )
     for (_, (probe,)), (_, (reference,)) in track(encounters, "comparing", total=subjects):
         assert isinstance(probe, Minutiae)
         assert isinstance(reference, Minutiae)
@@ -107,30 +118,37 @@ def cylinders(template: Minutiae) -> Bits:
 
 
 def train(first: Bits, second: Bits, seed: int) -> tuple[Floats, Floats]:
-    """Weights (cylinder bits, 128) and offsets (128,) of the planes, by Adam (Kingma & Ba, ICLR 2015)."""
+    """Weights (cylinder bits, 128) and offsets (128,) of the planes."""
     rng = np.random.default_rng(seed)
     mean = np.concatenate([first, second]).mean(axis=0, dtype=np.float32)
     weights, offsets = discriminant(first - mean, second - mean, rng), np.zeros(BITS, np.float32)
     step_of_weights = 3 * float(np.abs(weights).mean())
-    moments = [np.zeros_like(weights), np.zeros_like(weights), np.zeros_like(offsets), np.zeros_like(offsets)]
+    adam_weights, adam_offsets = Adam(weights), Adam(offsets)
     for step in track(range(1, STEPS + 1), "training"):
         chosen = rng.integers(0, len(first), BATCH)
-        inputs = [side[chosen] - mean for side in (first, second)]
-        outputs = [np.tanh(SLOPE * (x @ weights + offsets)) for x in inputs]
-        gradients = [
-            g * (1 - y * y) * SLOPE for g, y in zip(contrast(outputs[0], outputs[1]), outputs, strict=True)
-        ]
-        rate = RATE / 3 * 0.5 * (1 + np.cos(np.pi * step / STEPS))
-        for value, gradient, (m, v), size in (
-            (weights, inputs[0].T @ gradients[0] + inputs[1].T @ gradients[1], moments[:2], step_of_weights),
-            (offsets, gradients[0].sum(axis=0) + gradients[1].sum(axis=0), moments[2:], 1.0),
-        ):
-            m += 0.1 * (gradient - m)
-            v += 0.001 * (gradient * gradient - v)
-            value -= (
-                rate * size * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-10)
-            ).astype(np.float32)
+        x, y = (side[chosen] - mean for side in (first, second))
+        a, b = (np.tanh(SLOPE * (side @ weights + offsets)) for side in (x, y))
+        to_a, to_b = (g * (1 - side * side) * SLOPE for g, side in zip(contrast(a, b), (a, b), strict=True))
+        rate = RATE * 0.5 * (1 + np.cos(np.pi * step / STEPS))
+        adam_weights.descend(x.T @ to_a + y.T @ to_b, rate * step_of_weights)
+        adam_offsets.descend(to_a.sum(axis=0) + to_b.sum(axis=0), rate)
     return weights, offsets - mean @ weights
+
+
+class Adam:
+    """Descends a value in place by the published rule and constants: Kingma & Ba, ICLR 2015."""
+
+    def __init__(self, value: Floats) -> None:
+        self.value, self.steps = value, 0
+        self.mean, self.square = np.zeros_like(value), np.zeros_like(value)
+
+    def descend(self, gradient: Floats, rate: float) -> None:
+        """One step down."""
+        self.steps += 1
+        self.mean += 0.1 * (gradient - self.mean)
+        self.square += 0.001 * (gradient * gradient - self.square)
+        mean, square = self.mean / (1 - 0.9**self.steps), self.square / (1 - 0.999**self.steps)
+        self.value -= np.float32(rate) * mean / (np.sqrt(square) + np.float32(1e-10))
 
 
 def discriminant(first: Floats, second: Floats, rng: np.random.Generator) -> Floats:
@@ -153,7 +171,7 @@ def contrast(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     to_a, to_b = np.zeros_like(a), np.zeros_like(b)
     diagonal = np.arange(len(a))
     for size in (WORD, BITS):
-        likeness = SHARPNESS / size * a[:, :size] @ b[:, :size].T
+        likeness: Floats = np.float32(SHARPNESS / size) * (a[:, :size] @ b[:, :size].T)
         wrong = 0.5 * (softmax(likeness, 1) + softmax(likeness, 0))
         wrong[diagonal, diagonal] -= 1
         wrong *= SHARPNESS / size / len(a)
@@ -171,7 +189,9 @@ def softmax(values: Floats, axis: int) -> Floats:
 
 def quantised(weights: Floats, offsets: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int16]]:
     """Whole numbers, scaled a bit so that the largest weight is 127 and no sum of weights leaves 16 bits."""
-    scale = np.minimum(127 / np.abs(weights).max(axis=0), 32_000 / (np.abs(weights).sum(axis=0) + np.abs(offsets)))
+    scale = np.minimum(
+        127 / np.abs(weights).max(axis=0), 32_000 / (np.abs(weights).sum(axis=0) + np.abs(offsets))
+    )
     return np.rint(weights * scale).astype(np.int8), np.rint(offsets * scale).astype(np.int16)
 
 
@@ -189,7 +209,10 @@ def distances(
     packed = [np.packbits(side, axis=1).view(">u8") for side in (a, b)]
 
     def differing(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        return np.bitwise_count(packed[0][i] ^ packed[1][j]).sum(axis=1, dtype=np.int64)
+        bits: npt.NDArray[np.int64] = np.bitwise_count(packed[0][i] ^ packed[1][j]).sum(
+            axis=1, dtype=np.int64
+        )
+        return bits
 
     every = np.arange(len(a))
     mated = np.bincount(differing(every, every), minlength=size + 1)
@@ -205,14 +228,17 @@ def worth(
     mated: npt.NDArray[np.float64], non_mated: npt.NDArray[np.float64], chance: float
 ) -> npt.NDArray[np.int64]:
     """Log likelihood ratios by differing bits, falling; very low where more than `chance` of non-mated pairs are."""
-    smoothed = [np.convolve(np.pad(p, 1, mode="edge"), (0.25, 0.5, 0.25), "valid") for p in (mated, non_mated)]
+    smoothed = [
+        np.convolve(np.pad(p, 1, mode="edge"), (0.25, 0.5, 0.25), "valid") for p in (mated, non_mated)
+    ]
     ratio = np.log((smoothed[0] + 1e-7) / (smoothed[1] + 1e-7))
     rare = np.cumsum(non_mated) < 1e-5  # too few to tell
     ratio[rare] = ratio[~rare].max()
     ratio = np.minimum(np.minimum.accumulate(ratio), MOST_WORTH)
     reach = int(np.searchsorted(np.cumsum(non_mated), chance, side="right"))
     ratio[reach:] = -1000
-    return np.rint(SCALE * ratio).astype(np.int64)
+    units: npt.NDArray[np.int64] = np.rint(SCALE * ratio).astype(np.int64)
+    return units
 
 
 def header(
@@ -239,12 +265,12 @@ def header(
 namespace abis {{
 
 inline constexpr std::size_t kCodeBits = {BITS};
-static_assert(kCylinderBits == {len(weights) if len(weights) < 320 else 312});
+static_assert(kCylinderBits == {CYLINDER_BITS});
 
 // clang-format off
 // Weights of a cylinder's set bits in the sums of each code bit, and what the sums start from; set where above 0.
 inline constexpr std::array<std::array<std::int8_t, kCodeBits>, kCylinderBits> kCodeWeights{{{{
-{lines([f"{{{{{','.join(map(str, row))}}}}}" for row in weights[:312]], 1)}
+{lines([f"{{{{{','.join(map(str, row))}}}}}" for row in weights[:CYLINDER_BITS]], 1)}
 }}}};
 inline constexpr std::array<std::int16_t, kCodeBits> kCodeOffsets{{
 {lines(offsets, 16)}
@@ -274,9 +300,9 @@ inline constexpr std::array<std::uint64_t, {len(sample)}> kCodeSample{{
 """
 
 
-def lines(values: object, a_line: int) -> str:
+def lines(values: Iterable[object], a_line: int) -> str:
     """Values between commas, so many a line."""
-    texts = [str(value) for value in values]  # type: ignore[attr-defined]
+    texts = [str(value) for value in values]
     return ",\n".join(",".join(texts[k : k + a_line]) for k in range(0, len(texts), a_line))
 
 

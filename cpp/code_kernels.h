@@ -82,35 +82,49 @@ ABIS_INLINE void encode(const Cylinder* cylinders, std::size_t n, MinutiaCode* c
     }
 }
 
+// Which of the probe's minutiae are near which of eight of the reference's: bit 8 i + 7 of near[lane] is set where no
+// more bits differ between the i-th of the group and the lane's than the limits' i-th byte says. Returns false where
+// nothing is near, and may then leave `near` as it was.
+struct PlainGroup {
+    template <bool kHasPopcount, bool kBothWords>
+    ABIS_INLINE static bool find(const std::uint64_t* probe_first, const std::uint64_t* probe_second,
+                                 std::uint64_t limits, const std::uint64_t* first, const std::uint64_t* second,
+                                 std::uint64_t* near) {
+        constexpr std::uint64_t kTop = 0x8080808080808080U;
+        alignas(64) std::uint64_t counts[kLanes] = {};  // a byte for each of the probe's
+        for (std::size_t i = 0; i < CodedProbe::kGroup; ++i) {
+            for (std::size_t lane = 0; lane < kLanes; ++lane) {
+                std::uint64_t count = set_bits<kHasPopcount>(probe_first[i] ^ first[lane]);
+                if constexpr (kBothWords) count += set_bits<kHasPopcount>(probe_second[i] ^ second[lane]);
+                counts[lane] |= count << (8 * i);
+            }
+        }
+        std::uint64_t any = 0;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            near[lane] = ((limits | kTop) - counts[lane]) & kTop;  // no byte borrows: counts are at most 128
+            any |= near[lane];
+        }
+        return any != 0;
+    }
+};
+
 // Calls found(i, j) for the pairs among the probe's first `leading` minutiae and all of the reference's of which no
-// more bits differ than the limits allow. Counts of eight minutiae of the probe stand in the bytes of one word.
-template <bool kHasPopcount, bool kBothWords, class Found>
+// more bits differ than the limits allow.
+template <class Group, bool kHasPopcount, bool kBothWords, class Found>
 ABIS_INLINE void near_pairs(const CodedProbe& probe, std::size_t leading, const CodedView& reference,
                             const std::uint8_t* limits, Found found) {
-    constexpr std::uint64_t kTop = 0x8080808080808080U;
     for (std::size_t j0 = 0; j0 < reference.size; j0 += kLanes) {
         const std::size_t lanes = std::min(kLanes, reference.size - j0);
-        const std::uint64_t *first = reference.first + j0, *second = reference.second + j0;
         for (std::size_t i0 = 0; i0 < leading; i0 += CodedProbe::kGroup) {
-            alignas(64) std::uint64_t counts[kLanes] = {};
-            for (std::size_t i = 0; i < CodedProbe::kGroup; ++i) {
-                for (std::size_t lane = 0; lane < kLanes; ++lane) {
-                    std::uint64_t count = set_bits<kHasPopcount>(probe.first[i0 + i] ^ first[lane]);
-                    if constexpr (kBothWords) count += set_bits<kHasPopcount>(probe.second[i0 + i] ^ second[lane]);
-                    counts[lane] |= count << (8 * i);
-                }
-            }
             std::uint64_t most;
             std::memcpy(&most, limits + i0, sizeof most);
-            std::uint64_t any = 0;
-            for (std::size_t lane = 0; lane < kLanes; ++lane) {
-                counts[lane] = ((most | kTop) - counts[lane]) & kTop;  // no byte borrows: counts are at most 128
-                any |= counts[lane];
-            }
-            if (any == 0) continue;
+            alignas(64) std::uint64_t near[kLanes];
+            if (!Group::template find<kHasPopcount, kBothWords>(probe.first.data() + i0, probe.second.data() + i0, most,
+                                                                reference.first + j0, reference.second + j0, near))
+                continue;
             for (std::size_t lane = 0; lane < lanes; ++lane) {
-                for (std::uint64_t near = counts[lane]; near != 0; near &= near - 1) {
-                    const std::size_t i = i0 + static_cast<std::size_t>(std::countr_zero(near)) / 8;
+                for (std::uint64_t bits = near[lane]; bits != 0; bits &= bits - 1) {
+                    const std::size_t i = i0 + static_cast<std::size_t>(std::countr_zero(bits)) / 8;
                     if (i < leading) found(i, j0 + lane);
                 }
             }
@@ -118,12 +132,12 @@ ABIS_INLINE void near_pairs(const CodedProbe& probe, std::size_t leading, const 
     }
 }
 
-template <bool kHasPopcount>
+template <class Group, bool kHasPopcount>
 ABIS_INLINE int votes(const CodedProbe& probe, std::size_t leading, const CodedView& reference) {
     using namespace parameters;
     constexpr int kBinUnits = 256 / kVoteBins;
     std::array<int, kVoteBins + 2> bins{};  // the first and last repeat, so that neighbours need no wrapping
-    near_pairs<kHasPopcount, false>(
+    near_pairs<Group, kHasPopcount, false>(
         probe, leading, reference, probe.word_limit.data(), [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
             const auto differing =
                 static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]));
@@ -139,10 +153,10 @@ ABIS_INLINE int votes(const CodedProbe& probe, std::size_t leading, const CodedV
     return most;
 }
 
-template <bool kHasPopcount>
+template <class Group, bool kHasPopcount>
 ABIS_INLINE std::size_t hits(const CodedProbe& probe, const CodedView& reference, CodeHit* hits) {
     std::size_t n = 0;
-    near_pairs<kHasPopcount, true>(
+    near_pairs<Group, kHasPopcount, true>(
         probe, probe.size, reference, probe.code_limit.data(),
         [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
             const auto differing =

@@ -29,6 +29,7 @@ ARROWS = {
     "formats": {"template", "errors"},
     # templates -> raw scores -> likelihood ratios -> one score a subject
     "comparison": {"_core", "template", "errors"},
+    "finger_index": {"_core", "comparison", "template"},
     "calibration": {"comparison", "template", "errors"},
     "fusion": {"calibration", "template"},
     # a whole gallery
