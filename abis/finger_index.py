@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Very many fingers in memory, and a quick look at all of them: the Python face of the core's index.
 
-A finger takes 22 bytes a minutia and 5 more: 128 bits of code for what stands around each minutia, and the minutia
+A finger takes 22.25 bytes a minutia and 5 more: 128 bits of code for what stands around each minutia, and the minutia
 itself as the comparator takes it. A search looks at all of them, ever more closely at ever fewer:
 
 1. :meth:`FingerIndex.screen`, everyone, some 0.1 microseconds each: the probe's most telling minutiae against all

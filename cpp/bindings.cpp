@@ -201,8 +201,13 @@ std::unique_ptr<FingerIndex> index_of_columns(const Code& sizes, const Code& rem
     check(std::accumulate(sizes.data(), sizes.data() + sizes.size(), py::ssize_t{0}) == n,
           "sizes must add up to the number of minutiae");
     check(all(removed, [](std::uint8_t v) { return v <= 1; }), "removed must be 0 or 1");
-    check(all(x, [](std::int16_t v) { return v >= 0; }), "x must be at least 0");
-    check(all(y, [](std::int16_t v) { return v <= 0 && v >= -32767; }), "y must be -32767 to 0");
+    const std::int16_t* row = x.data();
+    check(all(sizes,
+              [&row](std::uint8_t size) {
+                  row += size;
+                  return std::is_sorted(row - size, row);
+              }),
+          "x must ascend in each slot");
     check(all(kind, [](std::uint8_t v) { return v <= 2; }), "kind must be 0 to 2");
     check(all(reliability, [](std::uint8_t v) { return v <= 100; }), "reliability must be 0 to 100");
     auto index = std::make_unique<FingerIndex>();

@@ -17,8 +17,10 @@ using namespace parameters;
 constexpr std::size_t kPrepareBlock = 16;  // templates a thread takes at a time: a millisecond or less
 constexpr std::size_t kRefineBlock = 64;
 constexpr std::size_t kCompareBlock = 8;
-constexpr unsigned kPlaceBits = 15;
-constexpr std::uint16_t kPlaceMask = (1U << kPlaceBits) - 1;
+constexpr std::size_t kKindsAByte = 4;
+constexpr unsigned kKindMask = 3;
+
+unsigned kind_shift(std::size_t i) { return 2 * static_cast<unsigned>(i % kKindsAByte); }
 
 template <class T>
 std::size_t bytes(const std::vector<T>& column) {
@@ -40,11 +42,8 @@ CodedView FingerIndex::Chunk::view(std::size_t slot) const {
 }
 
 Minutia FingerIndex::Chunk::minutia(std::size_t i) const {
-    return {.x = static_cast<std::int16_t>(x[i] & kPlaceMask),
-            .y = static_cast<std::int16_t>(-(y[i] & kPlaceMask)),
-            .direction = direction[i],
-            .kind = static_cast<Kind>(x[i] >> kPlaceBits | (y[i] >> kPlaceBits) << 1),
-            .reliability = reliability[i]};
+    const auto kind = static_cast<Kind>(kinds[i / kKindsAByte] >> kind_shift(i) & kKindMask);
+    return {x[i], y[i], direction[i], kind, reliability[i]};
 }
 
 void FingerIndex::Chunk::unpack(std::size_t slot, Minutia* minutiae) const {
@@ -57,12 +56,13 @@ void FingerIndex::Chunk::append(const Minutia* minutiae, const MinutiaCode* code
     second.resize(begin + n + kLanes - 1);
     for (std::size_t i = 0; i < n; ++i) {
         const Minutia& m = minutiae[i];
-        const auto kind = static_cast<unsigned>(m.kind);
         first[begin + i] = codes[i].first;
         second[begin + i] = codes[i].second;
-        x.push_back(static_cast<std::uint16_t>(static_cast<unsigned>(m.x) | (kind & 1) << kPlaceBits));
-        y.push_back(static_cast<std::uint16_t>(static_cast<unsigned>(-m.y) | (kind >> 1) << kPlaceBits));
+        x.push_back(m.x);
+        y.push_back(m.y);
         direction.push_back(m.direction);
+        if ((begin + i) % kKindsAByte == 0) kinds.push_back(0);
+        kinds.back() = static_cast<std::uint8_t>(kinds.back() | static_cast<unsigned>(m.kind) << kind_shift(begin + i));
         reliability.push_back(m.reliability);
     }
     begins.push_back(static_cast<std::uint32_t>(begin + n));
@@ -78,6 +78,10 @@ void FingerIndex::Chunk::wipe(std::size_t slot) {
     clear(y);
     clear(direction);
     clear(reliability);
+    for (std::size_t i = begins[slot]; i < begins[slot + 1]; ++i) {
+        auto& four = kinds[i / kKindsAByte];
+        four = static_cast<std::uint8_t>(four & ~(kKindMask << kind_shift(i)));
+    }
     removed[slot] = 1;
 }
 
@@ -89,12 +93,13 @@ void FingerIndex::Chunk::shrink() {
     x.shrink_to_fit();
     y.shrink_to_fit();
     direction.shrink_to_fit();
+    kinds.shrink_to_fit();
     reliability.shrink_to_fit();
 }
 
 std::size_t FingerIndex::Chunk::memory_bytes() const {
     return sizeof *this + bytes(begins) + bytes(removed) + bytes(first) + bytes(second) + bytes(x) + bytes(y) +
-           bytes(direction) + bytes(reliability);
+           bytes(direction) + bytes(kinds) + bytes(reliability);
 }
 
 std::size_t FingerIndex::minutiae() const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many fingers in little memory, to be searched: 22 bytes a minutia, its code and all that a full comparison needs.
+// Many fingers in little memory, to be searched: 22.25 bytes a minutia, its code and all that a full comparison needs.
 #pragma once
 
 #include <cstddef>
@@ -63,8 +63,9 @@ private:
         std::vector<std::uint8_t> removed;
         std::vector<std::uint64_t> first = std::vector<std::uint64_t>(kLanes - 1);  // as many more may be read
         std::vector<std::uint64_t> second = std::vector<std::uint64_t>(kLanes - 1);
-        std::vector<std::uint16_t> x, y;  // 15 bits of place and one of the kind each
+        std::vector<std::int16_t> x, y;
         std::vector<Angle> direction;
+        std::vector<std::uint8_t> kinds;  // of four minutiae a byte
         std::vector<std::uint8_t> reliability;
 
         std::size_t slots() const { return removed.size(); }
