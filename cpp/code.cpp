@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <numeric>
 #include <vector>
 
@@ -33,6 +34,27 @@ int commonness_of(std::uint64_t word) {
     return kCommonness[std::min<std::size_t>(static_cast<std::size_t>(near), kCommonness.size() - 1)];
 }
 
+struct Ranked {
+    int rank;
+    std::size_t index;
+};
+
+// Orders minutiae by rank, the earlier of equal ones first; each that is taken lowers the rank of those around it, so
+// that the first few come from all over the print.
+void spread(const std::vector<Minutia>& minutiae, std::vector<Ranked>& ranked) {
+    const auto less = [](const Ranked& a, const Ranked& b) {
+        return a.rank != b.rank ? a.rank < b.rank : a.index > b.index;
+    };
+    for (auto next = ranked.begin(); next != ranked.end(); ++next) {
+        std::iter_swap(next, std::max_element(next, ranked.end(), less));
+        const Minutia& taken = minutiae[next->index];
+        for (auto other = next + 1; other != ranked.end(); ++other) {
+            const int dx = minutiae[other->index].x - taken.x, dy = minutiae[other->index].y - taken.y;
+            if (std::max(std::abs(dx), std::abs(dy)) < kCrowdingRadius) other->rank -= kRankOfCrowding;
+        }
+    }
+}
+
 }  // namespace
 
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes) {
@@ -45,19 +67,14 @@ CodedProbe coded_probe(const std::vector<Minutia>& minutiae) {
     std::vector<MinutiaCode> codes(minutiae.size());
     code_kernels().encode(descriptors.data(), descriptors.size(), codes.data());
 
-    struct Ranked {
-        int rank;
-        std::size_t index;
-    };
     std::vector<Ranked> ranked;
     for (std::size_t i = 0; i < minutiae.size(); ++i) {
         const int bits = set_bits(descriptors[i]);
-        if (bits > 0) {
-            ranked.push_back(
-                {std::min(bits, kRichCylinder) * kRankOfBits + minutiae[i].reliability * kRankOfReliability, i});
-        }
+        if (bits == 0) continue;
+        ranked.push_back(
+            {std::min(bits, kRichCylinder) * kRankOfBits + minutiae[i].reliability * kRankOfReliability, i});
     }
-    std::stable_sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) { return a.rank > b.rank; });
+    spread(minutiae, ranked);
 
     CodedProbe probe;
     for (const Ranked& r : ranked) {

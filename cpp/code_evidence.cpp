@@ -36,17 +36,16 @@ void place(CandidateArrays& arrays, std::size_t k, const CodeHit& hit, const Min
     arrays.second[k] = hit.reference;
 }
 
-float chance(const CodedProbe& probe, std::size_t leading, const CodedView& reference) {
-    (void)probe;
-    return kChanceOfPair * static_cast<float>(leading * reference.size);
+// What chance makes of so many minutiae.
+float chance(std::size_t minutiae, const CodedView& reference) {
+    return kChanceOfPair * static_cast<float>(minutiae * reference.size);
 }
 
 }  // namespace
 
 float evidence_of_votes(const CodedProbe& probe, const CodedView& reference) {
-    const std::size_t leading = std::min(probe.size, kScreenedMinutiae);
-    const int votes = code_kernels().votes(probe, leading, reference);
-    return static_cast<float>(votes) * (0.5F / kWorthScale) - chance(probe, leading, reference);
+    const Votes votes = code_kernels().votes(probe, reference);
+    return static_cast<float>(votes.most) * (0.5F / kWorthScale) - chance(votes.minutiae, reference);
 }
 
 float evidence_of_poses(const CodedProbe& probe, const CodedView& reference, PoseWorkspace& w) {
@@ -65,7 +64,7 @@ float evidence_of_poses(const CodedProbe& probe, const CodedView& reference, Pos
         sum -= kWorthScale * kScreenRotationPrice * std::min(1.0F, turn / (256 * kMostRotation));
         most = std::max(most, sum);
     }
-    return most / kWorthScale - chance(probe, probe.size, reference);
+    return most / kWorthScale - chance(probe.size, reference);
 }
 
 }  // namespace abis

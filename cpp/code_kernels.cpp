@@ -13,8 +13,8 @@ namespace abis {
         TARGET static void encode(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes) {            \
             body::encode(cylinders, n, codes);                                                               \
         }                                                                                                    \
-        TARGET static int votes(const CodedProbe& probe, std::size_t leading, const CodedView& reference) {  \
-            return body::votes<GROUP, HAS_POPCOUNT>(probe, leading, reference);                              \
+        TARGET static Votes votes(const CodedProbe& probe, const CodedView& reference) {                     \
+            return body::votes<GROUP, HAS_POPCOUNT>(probe, reference);                                       \
         }                                                                                                    \
         TARGET static std::size_t hits(const CodedProbe& probe, const CodedView& reference, CodeHit* hits) { \
             return body::hits<GROUP, HAS_POPCOUNT>(probe, reference, hits);                                  \
@@ -28,9 +28,9 @@ namespace {
 // PlainGroup by hand: the compiler takes three times as long with it.
 struct Avx512Group {
     template <bool kHasPopcount, bool kBothWords>
-    ABIS_TARGET_AVX512 static inline bool find(const std::uint64_t* probe_first, const std::uint64_t* probe_second,
-                                               std::uint64_t limits, const std::uint64_t* first,
-                                               const std::uint64_t* second, std::uint64_t* near) {
+    ABIS_TARGET_AVX512 static inline unsigned find(const std::uint64_t* probe_first, const std::uint64_t* probe_second,
+                                                   std::uint64_t limits, const std::uint64_t* first,
+                                                   const std::uint64_t* second, std::uint64_t* near) {
         const __m512i words = _mm512_loadu_si512(first);
         const __m512i more = kBothWords ? _mm512_loadu_si512(second) : words;
         __m512i counts = _mm512_setzero_si512();
@@ -46,9 +46,9 @@ struct Avx512Group {
         }
         const __m512i top = _mm512_set1_epi8(-128), most = _mm512_set1_epi64(static_cast<long long>(limits));
         const __m512i found = _mm512_and_si512(_mm512_sub_epi64(_mm512_or_si512(most, top), counts), top);
-        if (_mm512_test_epi64_mask(found, found) == 0) return false;
-        _mm512_store_si512(near, found);
-        return true;
+        const unsigned lanes = _mm512_test_epi64_mask(found, found);
+        if (lanes != 0) _mm512_store_si512(near, found);
+        return lanes;
     }
 };
 #endif

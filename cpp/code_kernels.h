@@ -31,11 +31,15 @@ struct CodeHit {
     std::uint8_t probe, reference;
 };
 
+// The most that pairs of one rotation, give or take a bin, are worth by first words, less the price of that rotation.
+struct Votes {
+    int most;              // in 1 / (2 kWorthScale) natural log units
+    std::size_t minutiae;  // of the probe that voted: fewer where the first of them found nothing
+};
+
 struct CodeKernels {
     void (*encode)(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes);
-    // The most that pairs of one rotation, give or take a bin, are worth by the first words of the probe's first
-    // `leading` minutiae, less the price of that rotation; in 1 / (2 kWorthScale) natural log units.
-    int (*votes)(const CodedProbe& probe, std::size_t leading, const CodedView& reference);
+    Votes (*votes)(const CodedProbe& probe, const CodedView& reference);
     // All pairs that say something by both words; returns how many. There is room for every pair.
     std::size_t (*hits)(const CodedProbe& probe, const CodedView& reference, CodeHit* hits);
 };
@@ -83,13 +87,13 @@ ABIS_INLINE void encode(const Cylinder* cylinders, std::size_t n, MinutiaCode* c
 }
 
 // Which of the probe's minutiae are near which of eight of the reference's: bit 8 i + 7 of near[lane] is set where no
-// more bits differ between the i-th of the group and the lane's than the limits' i-th byte says. Returns false where
-// nothing is near, and may then leave `near` as it was.
+// more bits differ between the i-th of the group and the lane's than the limits' i-th byte says. Returns a bit for each
+// lane where something is; the other words of `near` may be left as they were.
 struct PlainGroup {
     template <bool kHasPopcount, bool kBothWords>
-    ABIS_INLINE static bool find(const std::uint64_t* probe_first, const std::uint64_t* probe_second,
-                                 std::uint64_t limits, const std::uint64_t* first, const std::uint64_t* second,
-                                 std::uint64_t* near) {
+    ABIS_INLINE static unsigned find(const std::uint64_t* probe_first, const std::uint64_t* probe_second,
+                                     std::uint64_t limits, const std::uint64_t* first, const std::uint64_t* second,
+                                     std::uint64_t* near) {
         constexpr std::uint64_t kTop = 0x8080808080808080U;
         alignas(64) std::uint64_t counts[kLanes] = {};  // a byte for each of the probe's
         for (std::size_t i = 0; i < CodedProbe::kGroup; ++i) {
@@ -99,65 +103,92 @@ struct PlainGroup {
                 counts[lane] |= count << (8 * i);
             }
         }
-        std::uint64_t any = 0;
+        unsigned lanes = 0;
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
             near[lane] = ((limits | kTop) - counts[lane]) & kTop;  // no byte borrows: counts are at most 128
-            any |= near[lane];
+            lanes |= static_cast<unsigned>(near[lane] != 0) << lane;
         }
-        return any != 0;
+        return lanes;
     }
 };
 
-// Calls found(i, j) for the pairs among the probe's first `leading` minutiae and all of the reference's of which no
-// more bits differ than the limits allow.
+// Calls found(i, j) for the pairs among the probe's minutiae from `begin`, a whole number of groups, to `end` and all
+// of the reference's of which no more bits differ than the limits allow.
 template <class Group, bool kHasPopcount, bool kBothWords, class Found>
-ABIS_INLINE void near_pairs(const CodedProbe& probe, std::size_t leading, const CodedView& reference,
+ABIS_INLINE void near_pairs(const CodedProbe& probe, std::size_t begin, std::size_t end, const CodedView& reference,
                             const std::uint8_t* limits, Found found) {
     for (std::size_t j0 = 0; j0 < reference.size; j0 += kLanes) {
-        const std::size_t lanes = std::min(kLanes, reference.size - j0);
-        for (std::size_t i0 = 0; i0 < leading; i0 += CodedProbe::kGroup) {
+        const unsigned within = (2U << std::min(kLanes - 1, reference.size - 1 - j0)) - 1;
+        for (std::size_t i0 = begin; i0 < end; i0 += CodedProbe::kGroup) {
             std::uint64_t most;
             std::memcpy(&most, limits + i0, sizeof most);
             alignas(64) std::uint64_t near[kLanes];
-            if (!Group::template find<kHasPopcount, kBothWords>(probe.first.data() + i0, probe.second.data() + i0, most,
-                                                                reference.first + j0, reference.second + j0, near))
-                continue;
-            for (std::size_t lane = 0; lane < lanes; ++lane) {
+            unsigned lanes = within & Group::template find<kHasPopcount, kBothWords>(
+                                          probe.first.data() + i0, probe.second.data() + i0, most, reference.first + j0,
+                                          reference.second + j0, near);
+            for (; lanes != 0; lanes &= lanes - 1) {
+                const auto lane = static_cast<std::size_t>(std::countr_zero(lanes));
                 for (std::uint64_t bits = near[lane]; bits != 0; bits &= bits - 1) {
                     const std::size_t i = i0 + static_cast<std::size_t>(std::countr_zero(bits)) / 8;
-                    if (i < leading) found(i, j0 + lane);
+                    if (i < end) found(i, j0 + lane);
                 }
             }
         }
     }
 }
 
+struct VoteBins {
+    std::array<int, parameters::kVoteBins> worth{};
+    std::uint32_t voted = 0;  // a bit for each bin
+};
+static_assert(parameters::kVoteBins == 32);
+
+// Bins beside which nothing has voted have nothing but their price.
+ABIS_INLINE int most_votes(const VoteBins& bins) {
+    constexpr std::size_t kLast = parameters::kVoteBins - 1;
+    int most = 0;
+    for (std::uint32_t left = bins.voted | std::rotl(bins.voted, 1) | std::rotr(bins.voted, 1); left != 0;
+         left &= left - 1) {
+        const auto b = static_cast<std::size_t>(std::countr_zero(left));
+        const int worth = bins.worth[(b - 1) & kLast] + 2 * bins.worth[b] + bins.worth[(b + 1) & kLast];
+        most = std::max(most, worth - kRotationPrice[b]);
+    }
+    return most;
+}
+
 template <class Group, bool kHasPopcount>
-ABIS_INLINE int votes(const CodedProbe& probe, std::size_t leading, const CodedView& reference) {
-    using namespace parameters;
-    constexpr int kBinUnits = 256 / kVoteBins;
-    std::array<int, kVoteBins + 2> bins{};  // the first and last repeat, so that neighbours need no wrapping
+ABIS_INLINE void vote(const CodedProbe& probe, std::size_t begin, std::size_t end, const CodedView& reference,
+                      VoteBins& bins) {
+    constexpr int kBinUnits = 256 / parameters::kVoteBins;
     near_pairs<Group, kHasPopcount, false>(
-        probe, leading, reference, probe.word_limit.data(), [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
+        probe, begin, end, reference, probe.word_limit.data(),
+        [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
             const auto differing =
                 static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]));
             const auto turn = static_cast<Angle>(probe.minutiae[i].direction - reference.direction[j] + kBinUnits / 2);
-            bins[1 + turn / kBinUnits] += kWordWorth[differing] - probe.commonness[i];
+            const auto bin = static_cast<std::size_t>(turn / kBinUnits);
+            bins.worth[bin] += kWordWorth[differing] - probe.commonness[i];
+            bins.voted |= std::uint32_t{1} << bin;
         });
-    bins.front() = bins[kVoteBins];
-    bins.back() = bins[1];
-    int most = -(1 << 20);
-    for (std::size_t b = 1; b <= kVoteBins; ++b) {
-        most = std::max(most, bins[b - 1] + 2 * bins[b] + bins[b + 1] - kRotationPrice[b - 1]);
-    }
-    return most;
+}
+
+template <class Group, bool kHasPopcount>
+ABIS_INLINE Votes votes(const CodedProbe& probe, const CodedView& reference) {
+    using namespace parameters;
+    VoteBins bins{};
+    const std::size_t first = std::min(probe.size, kFirstToVote), all = std::min(probe.size, kMostToVote);
+    vote<Group, kHasPopcount>(probe, 0, first, reference, bins);
+    const int most = most_votes(bins);
+    if (first == all || most < static_cast<int>(2 * kWorthScale * kWorthGoingOn)) return {most, first};
+    vote<Group, kHasPopcount>(probe, first, all, reference, bins);
+    return {most_votes(bins), all};
 }
 
 template <class Group, bool kHasPopcount>
 ABIS_INLINE std::size_t hits(const CodedProbe& probe, const CodedView& reference, CodeHit* hits) {
     std::size_t n = 0;
     near_pairs<Group, kHasPopcount, true>(
-        probe, probe.size, reference, probe.code_limit.data(),
+        probe, 0, probe.size, reference, probe.code_limit.data(),
         [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
             const auto differing =
                 static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]) +

@@ -63,12 +63,23 @@ def coded_probe(template: Minutiae) -> CodedProbe:
         np.minimum(set_bits, C["kRichCylinder"]) * C["kRankOfBits"]
         + minutiae.reliability * C["kRankOfReliability"]
     )
-    order = np.lexsort((np.arange(len(rank)), -rank))
-    order = order[set_bits[order] > 0]
+    order = _spread(minutiae, rank, np.flatnonzero(set_bits))
     own = codes(cylinders)[order]
     near = (np.bitwise_count(own[:, :1] ^ learnt("kCodeSample")) <= sample_radius()).sum(axis=1)
     table = learnt("kCommonness")
     return CodedProbe(_taken(minutiae, order), own, table[np.minimum(near, len(table) - 1)].astype(np.int64))
+
+
+def _spread(minutiae: Normalised, rank: Ints, candidates: Ints) -> Ints:
+    """By rank, which falls where minutiae around have been taken."""
+    rank, order, left = rank.copy(), [], [int(c) for c in candidates]
+    while left:
+        best = max(left, key=lambda i: (rank[i], -i))
+        left.remove(best)
+        order.append(best)
+        apart = np.maximum(np.abs(minutiae.x - minutiae.x[best]), np.abs(minutiae.y - minutiae.y[best]))
+        rank[apart < C["kCrowdingRadius"]] -= int(C["kRankOfCrowding"])
+    return np.array(order, np.int64)
 
 
 @cache
@@ -80,8 +91,15 @@ def sample_radius() -> int:
 def screened(probe: CodedProbe, reference: Minutiae) -> float:
     """Evidence of votes."""
     minutiae, cylinders = prepare(reference)
-    leading = min(len(probe.codes), int(C["kScreenedMinutiae"]))
-    differing = np.bitwise_count(probe.codes[:leading, None, 0] ^ codes(cylinders)[None, :, 0])
+    first, most = (min(len(probe.codes), int(C[name])) for name in ("kFirstToVote", "kMostToVote"))
+    votes = _votes(probe, first, minutiae, codes(cylinders))
+    if votes >= int(2 * scale() * C["kWorthGoingOn"]):
+        return _votes(probe, most, minutiae, codes(cylinders)) / (2 * scale()) - _chance(most, minutiae)
+    return votes / (2 * scale()) - _chance(first, minutiae)
+
+
+def _votes(probe: CodedProbe, leading: int, minutiae: Normalised, own: Words) -> int:
+    differing = np.bitwise_count(probe.codes[:leading, None, 0] ^ own[None, :, 0])
     worth = learnt("kWordWorth")[differing] - probe.commonness[:leading, None]
     bins = int(C["kVoteBins"])
     unit = 256 // bins
@@ -90,7 +108,7 @@ def screened(probe: CodedProbe, reference: Minutiae) -> float:
     around = np.roll(votes, 1) + 2 * votes + np.roll(votes, -1)
     steps = np.minimum(np.arange(bins), bins - np.arange(bins)) / bins
     price = 2 * scale() * C["kScreenRotationPrice"] * np.minimum(1, steps / C["kMostRotation"])
-    return float(np.max(around - price.astype(np.int64))) / (2 * scale()) - _chance(leading, minutiae)
+    return int(np.max(around - price.astype(np.int64)))
 
 
 def refined(probe: CodedProbe, reference: Minutiae) -> float:
