@@ -26,11 +26,6 @@ __all__ = ["Explanation", "FingerReferences", "cosine", "explain", "raw_scores",
 
 _MOST_THREADS = 4096  # more than a machine has cores
 
-_SCREENING_CUTOFF = 4.0
-"""Raw score from which :meth:`FingerReferences.nearest` is sure. So few non-mated references reach it that a
-mate that does is among the nearest ten of 10,000. A comparison takes 1.3 microseconds in place of 32; at 3 it
-would take 2.2, at 5 still 1.1. Curve: benchmarks/screening.py."""
-
 
 class FingerReferences:
     """Minutiae references prepared for comparison, packed in memory.
@@ -101,34 +96,6 @@ class FingerReferences:
         """
         check_indices("slots", slots)
         return self._core.compare(*columns(probe), slots, float(cutoff), checked_threads(threads))
-
-    def nearest(self, probe: Minutiae, count: int) -> npt.NDArray[np.int64]:
-        """The slots that score best by a cheap comparison; some twenty times as fast as :meth:`compare`.
-
-        Scores of at least 4, which few non-mated references reach, count as they are; lower ones are only
-        bounded, so the lower places are roughly in order of likeness.
-
-        Args:
-            probe: one finger view.
-            count: how many are wanted.
-
-        Returns:
-            (min(count, references present),) int64, ascending: the same on every CPU and for any number of
-            threads; of equal ones the earlier.
-        """
-        scores = self.compare(probe, cutoff=_SCREENING_CUTOFF)
-        present = np.flatnonzero(~np.isnan(scores))
-        if count >= len(present):
-            return present
-        if count < 1:
-            return present[:0]
-        scores = scores[present]
-        last = np.partition(scores, -count)[-count]
-        better = scores > last
-        as_good = np.flatnonzero(scores == last)[: count - np.count_nonzero(better)]
-        better[as_good] = True
-        nearest: npt.NDArray[np.int64] = present[better]
-        return nearest
 
 
 def cosine(

@@ -39,6 +39,7 @@ _COLUMNS = {
     "kind": np.uint8,
     "reliability": np.uint8,
 }
+_OF_SLOTS = ("sizes", "removed")  # the other columns have a row for each minutia
 
 
 class FingerIndex:
@@ -51,6 +52,26 @@ class FingerIndex:
 
     def __init__(self) -> None:
         self._core = _core.FingerIndex()
+
+    @classmethod
+    def of(cls, templates: Sequence[Minutiae]) -> Self:
+        """An index of some templates, slot by slot in their order."""
+        index = cls()
+        index.extend(templates)
+        return index
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[FingerIndex, NDArray[np.int64]]]) -> Self:
+        """An index of the given slots of other indexes, in their order; ascending, none of them removed."""
+        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
+        for index, slots in parts:
+            own = index.arrays()
+            chosen = np.zeros(len(index), np.bool_)
+            chosen[slots] = True
+            of_minutiae = np.repeat(chosen, own["sizes"])
+            for name, column in own.items():
+                columns[name].append(column[chosen if name in _OF_SLOTS else of_minutiae])
+        return cls.from_arrays({name: np.concatenate(own) for name, own in columns.items()})
 
     def __len__(self) -> int:
         """The number of slots, removed ones included."""

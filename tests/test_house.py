@@ -36,7 +36,11 @@ ARROWS = {
     "encryption": {"errors"},
     "store": {"encryption", "audit", "formats", "template", "errors"},
     "kind": {"template"},
-    "screening": {"kind", "comparison", "template"},
+    "embedding_index": {"calibration", "comparison", "template"},
+    "segments": {"kind", "finger_index", "embedding_index", "template"},
+    "screening": {"kind", "segments", "template"},
+    "snapshots": {"kind", "segments", "template", "errors"},
+    "references": {"kind", "store", "segments", "snapshots"},
     "results": {"fusion", "store", "template"},
     "policy": {"calibration", "fusion", "template"},
     "verification": {
@@ -45,8 +49,17 @@ ARROWS = {
     },
     "registry": {"store", "verification", "policy", "results", "audit", "encryption", "template", "errors"},
     "gallery": {
-        *("registry", "verification", "store", "screening", "calibration", "fusion", "results", "locks"),
-        *("encryption", "template", "errors"),
+        *(
+            "registry",
+            "verification",
+            "store",
+            "references",
+            "screening",
+            "segments",
+            "calibration",
+            "fusion",
+        ),
+        *("results", "parallel", "encryption", "template", "errors"),
     },
     "migration": {"store", "formats", "template", "errors"},
     # beside the way
@@ -69,7 +82,7 @@ ARROWS = {
 
 OTHERS = {
     "cryptography": {"encryption"},
-    "faiss": {"screening"},
+    "faiss": {"embedding_index"},
     "matplotlib": {"evaluation"},
     "numba": {"evaluation", "synthetic"},
     "pyarrow": {"evaluation", "migration"},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from abis.fusion import Evidence
 from abis.gallery import Gallery
 from abis.results import Identification
 from abis.store import Enrollment
-from abis.template import Position
+from abis.template import Position, Template
 
 __all__ = ["enroll", "identify", "info", "open_existing", "remove", "verify"]
 
@@ -115,20 +116,32 @@ def identify(
             probes = _by_subject(found, pattern, faults)
         case Together.ALL:
             probes = {", ".join(map(str, found)): found}
-    with open_existing(gallery, load=True) as opened:
-        is_first = True
+    names: deque[str] = deque()  # of probes that have been read and not been answered
+
+    def read() -> Iterator[Sequence[Template]]:
         for name, own in probes.items():
             try:
                 probe = read_all(own, position)
             except (FormatError, OSError) as error:
                 faults.add(error)
                 continue
-            try:
-                result = opened.identify(probe, max_candidates=max_candidates, fpir=fpir, exact=exact)
-            except TemplateError as error:
-                faults.add(f"{name}: {error}")
-                continue
-            if as_json:
+            names.append(name)
+            yield probe
+
+    with open_existing(gallery, load=True) as opened, progress_bar("searching") as progress:
+        results = opened.identify_many(
+            read(),
+            max_candidates=max_candidates,
+            fpir=fpir,
+            exact=exact,
+            progress=lambda done: progress(done, len(probes)),
+        )
+        is_first = True
+        for result in results:
+            name = names.popleft()
+            if isinstance(result, TemplateError):
+                faults.add(f"{name}: {result}")
+            elif as_json:
                 print_json({"probe": name} | _identification(result))
             else:
                 if not is_first:
