@@ -55,7 +55,6 @@ ARROWS = {
             "store",
             "references",
             "screening",
-            "segments",
             "calibration",
             "fusion",
         ),
