@@ -286,7 +286,8 @@ def probes_of(plan: Plan, faces: int, non_mated: int) -> Iterator[tuple[str, str
         for person in people
         for n, probe in enumerate(person.probes)
     ]
-    yield from (images[k * len(images) // faces] for k in range(min(faces, len(images))))
+    count = min(faces, len(images))
+    yield from (images[k * len(images) // count] for k in range(count))
     strangers = Population(seed=plan.seed).encounters(range(2**41, 2**41 + non_mated), impression=1)
     for name, templates in strangers:
         for kind, belongs in KINDS.items():
