@@ -2,7 +2,7 @@
 # Types of the native core, bound in cpp/bindings.cpp. A template is passed as its columns; a wrong dtype or
 # stride is a TypeError, never a silent copy.
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,72 @@ class References:
         cutoff: float,
         threads: int,
     ) -> npt.NDArray[np.float32]: ...
+    def __len__(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+class FingerIndex:
+    def __init__(self) -> None: ...
+    def append(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        counts: npt.NDArray[np.int64],
+        resolutions: npt.NDArray[np.int32],
+        threads: int,
+    ) -> int: ...
+    def remove(self, slots: npt.NDArray[np.int64]) -> None: ...
+    def screen(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        resolution_x: int,
+        resolution_y: int,
+        threads: int,
+    ) -> npt.NDArray[np.float32]: ...
+    def refine(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        resolution_x: int,
+        resolution_y: int,
+        slots: npt.NDArray[np.int64],
+        threads: int,
+    ) -> npt.NDArray[np.float32]: ...
+    def compare(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        resolution_x: int,
+        resolution_y: int,
+        slots: npt.NDArray[np.int64],
+        threads: int,
+    ) -> npt.NDArray[np.float32]: ...
+    def columns(self) -> dict[str, npt.NDArray[Any]]: ...
+    @staticmethod
+    def from_columns(
+        sizes: npt.NDArray[np.uint8],
+        removed: npt.NDArray[np.uint8],
+        first: npt.NDArray[np.uint64],
+        second: npt.NDArray[np.uint64],
+        x: npt.NDArray[np.int16],
+        y: npt.NDArray[np.int16],
+        direction: npt.NDArray[np.uint8],
+        kind: npt.NDArray[np.uint8],
+        reliability: npt.NDArray[np.uint8],
+    ) -> FingerIndex: ...
     def __len__(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...

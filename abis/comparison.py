@@ -26,11 +26,6 @@ __all__ = ["Explanation", "FingerReferences", "cosine", "explain", "raw_scores",
 
 _MOST_THREADS = 4096  # more than a machine has cores
 
-_SCREENING_CUTOFF = 4.0
-"""Raw score from which :meth:`FingerReferences.nearest` is sure. So few non-mated references reach it that a
-mate that does is among the nearest ten of 10,000. A comparison takes 1.3 microseconds in place of 32; at 3 it
-would take 2.2, at 5 still 1.1. Curve: benchmarks/screening.py."""
-
 
 class FingerReferences:
     """Minutiae references prepared for comparison, packed in memory.
@@ -60,16 +55,7 @@ class FingerReferences:
         """
         if not templates:
             return range(len(self), len(self))
-        first = self._core.append(
-            np.concatenate([t.x for t in templates]),
-            np.concatenate([t.y for t in templates]),
-            np.concatenate([t.direction for t in templates]),
-            np.concatenate([t.kind for t in templates]),
-            np.concatenate([t.quality for t in templates]),
-            np.array([len(t) for t in templates], np.int64),
-            np.array([t.resolution for t in templates], np.int32).reshape(-1, 2),
-            _checked_threads(threads),
-        )
+        first = self._core.append(*columns_of_many(templates), checked_threads(threads))
         return range(first, first + len(templates))
 
     def remove(self, slots: npt.NDArray[np.int64]) -> None:
@@ -81,7 +67,7 @@ class FingerReferences:
         Raises:
             IndexError: where there is no such slot.
         """
-        _check_indices("slots", slots)
+        check_indices("slots", slots)
         self._core.remove(slots)
 
     def compare(
@@ -108,36 +94,8 @@ class FingerReferences:
         Raises:
             IndexError: where there is no such slot.
         """
-        _check_indices("slots", slots)
-        return self._core.compare(*_arguments(probe), slots, float(cutoff), _checked_threads(threads))
-
-    def nearest(self, probe: Minutiae, count: int) -> npt.NDArray[np.int64]:
-        """The slots that score best by a cheap comparison; some twenty times as fast as :meth:`compare`.
-
-        Scores of at least 4, which few non-mated references reach, count as they are; lower ones are only
-        bounded, so the lower places are roughly in order of likeness.
-
-        Args:
-            probe: one finger view.
-            count: how many are wanted.
-
-        Returns:
-            (min(count, references present),) int64, ascending: the same on every CPU and for any number of
-            threads; of equal ones the earlier.
-        """
-        scores = self.compare(probe, cutoff=_SCREENING_CUTOFF)
-        present = np.flatnonzero(~np.isnan(scores))
-        if count >= len(present):
-            return present
-        if count < 1:
-            return present[:0]
-        scores = scores[present]
-        last = np.partition(scores, -count)[-count]
-        better = scores > last
-        as_good = np.flatnonzero(scores == last)[: count - np.count_nonzero(better)]
-        better[as_good] = True
-        nearest: npt.NDArray[np.int64] = present[better]
-        return nearest
+        check_indices("slots", slots)
+        return self._core.compare(*columns(probe), slots, float(cutoff), checked_threads(threads))
 
 
 def cosine(
@@ -163,11 +121,11 @@ def cosine(
     Raises:
         IndexError: where there is no such row.
     """
-    _check_array("references", references, np.float16, dimensions=2)
+    check_array("references", references, np.float16, dimensions=2)
     if references.shape[1] != len(probe.vector):
         raise ValueError(f"references have {references.shape[1]} dimensions, the probe {len(probe.vector)}")
-    _check_indices("rows", rows)
-    threads = _checked_threads(threads)
+    check_indices("rows", rows)
+    threads = checked_threads(threads)
     return _core.dot_products(probe.vector.view(np.uint16), references.view(np.uint16), rows, threads)
 
 
@@ -217,7 +175,7 @@ def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
         TemplateError: where their positions may not be compared.
     """
     _check_comparable(probe, reference, 0)
-    found = _core.compare_in_detail(*_arguments(probe), *_arguments(reference))
+    found = _core.compare_in_detail(*columns(probe), *columns(reference))
     return Explanation(score=found["score"], pairs=found["pairs"], terms=found["terms"])
 
 
@@ -226,7 +184,7 @@ def simd_level() -> str:
     return _core.simd_level()
 
 
-def _arguments(
+def columns(
     minutiae: Minutiae,
 ) -> tuple[
     npt.NDArray[np.uint16],
@@ -237,21 +195,45 @@ def _arguments(
     int,
     int,
 ]:
+    """A template as the core takes it."""
     if not isinstance(minutiae, Minutiae):
         raise TypeError(f"a {type(minutiae).__name__} cannot be compared with fingers; expected Minutiae")
     m = minutiae
     return (m.x, m.y, m.direction, m.kind, m.quality, *m.resolution)
 
 
+def columns_of_many(
+    templates: Sequence[Minutiae],
+) -> tuple[
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+]:
+    """One or more templates as the core takes them: their columns, sizes and resolutions."""
+    return (
+        np.concatenate([t.x for t in templates]),
+        np.concatenate([t.y for t in templates]),
+        np.concatenate([t.direction for t in templates]),
+        np.concatenate([t.kind for t in templates]),
+        np.concatenate([t.quality for t in templates]),
+        np.array([len(t) for t in templates], np.int64),
+        np.array([t.resolution for t in templates], np.int32).reshape(-1, 2),
+    )
+
+
 # Types are checked here: the core's own TypeError prints all arguments, a template's content among them.
 
 
-def _check_indices(name: str, indices: npt.NDArray[np.int64] | None) -> None:
+def check_indices(name: str, indices: npt.NDArray[np.int64] | None) -> None:
     if indices is not None:
-        _check_array(name, indices, np.int64, dimensions=1)
+        check_array(name, indices, np.int64, dimensions=1)
 
 
-def _check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, *, dimensions: int) -> None:
+def check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, *, dimensions: int) -> None:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}; expected an array")
     if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
@@ -262,7 +244,7 @@ def _check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, *, di
         )
 
 
-def _checked_threads(threads: int) -> int:
+def checked_threads(threads: int) -> int:
     if not 0 <= operator.index(threads) <= _MOST_THREADS:
         raise ValueError(f"threads is {threads}; expected 0 (one a core) to {_MOST_THREADS}")
     return operator.index(threads)

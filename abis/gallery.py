@@ -2,7 +2,7 @@
 """The gallery: enroll, remove, verify, identify. The one stateful noun.
 
 The store is the truth; verification reads it directly. Identification compares with
-:class:`abis.screening.References`, which follow the store's changes before each use, whoever made them:
+:class:`abis.references.References`, which follow the store's changes before each use, whoever made them:
 this thread, another one, or another process.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -23,25 +23,20 @@ from numpy.typing import NDArray
 from abis import fusion
 from abis.calibration import threshold_for_fpir
 from abis.encryption import KeyService, MasterKey
-from abis.errors import StoreError
+from abis.errors import StoreError, TemplateError
 from abis.fusion import Comparisons
-from abis.locks import ReadersWriter
+from abis.parallel import in_parallel
+from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
-from abis.screening import References
-from abis.store import Enrollment, Mark, Store, checked_templates, lifecycle
+from abis.screening import Cuts, comparable_blocks, shortlist
+from abis.store import Enrollment, Store, checked_templates, lifecycle
 from abis.template import Template
 from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 
-Progress = Callable[[int, int], None]
-"""Is called with the templates loaded so far and the templates in all."""
-
 _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
-_LOAD_BATCH = 10_000  # templates read at once: some 5 MB
-_SHORTLIST = 100  # references of each kind that a template brings to the full comparison, at least ...
-_SHORTLIST_SHARE = 1_000  # ... or one in so many, which adds 2 % to the time; benchmarks/screening.py
 
 
 class Gallery(Registry):
@@ -61,13 +56,9 @@ class Gallery(Registry):
     ('079203001234', True)
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: Path | None = None) -> None:
         super().__init__(store)
-        self._lock = ReadersWriter()
-        self._is_loaded = False
-        self._references = References()
-        self._mark = Mark()  # how far the references follow the store
-        self._subjects = 0  # in the store, as of the mark
+        self._references = References(store, folder)
 
     @classmethod
     def open(
@@ -75,6 +66,7 @@ class Gallery(Registry):
         path_or_url: str | os.PathLike[str],
         *,
         load: bool = True,
+        cache: str | os.PathLike[str] | None = None,
         key: KeyService | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
@@ -84,6 +76,8 @@ class Gallery(Registry):
             path_or_url: a folder, or the URL of a database of its own, ``postgresql+psycopg://…``.
             load: prepare all references for identification now. False leaves that to the first
                 ``identify`` or ``load``; ``enroll``, ``remove`` and ``verify`` need none.
+            cache: a folder for what is prepared, so that the next opening need not prepare it again: by
+                default ``derived`` in the gallery's folder; none where a URL is given.
             key: the master key; by default that of the environment, ``ABIS_KEY`` (base64) or
                 ``ABIS_KEY_FILE``, if it has one. A gallery made with a key is encrypted.
             progress: called while references are loaded.
@@ -94,12 +88,14 @@ class Gallery(Registry):
         """
         target = os.fspath(path_or_url)
         url = target if "://" in target else _database_in(Path(target))
-        gallery = cls(Store(url, key=key or MasterKey.from_environment()))
+        folder = None if "://" in target else Path(target) / "derived"
+        store = Store(url, key=key or MasterKey.from_environment())
+        gallery = cls(store, folder if cache is None else Path(cache))
         try:
             if load:
                 gallery.load(progress=progress)
         except BaseException:
-            gallery.close()
+            gallery._close(save=False)
             raise
         return gallery
 
@@ -109,8 +105,8 @@ class Gallery(Registry):
         return self._store
 
     def close(self) -> None:
-        """Close the gallery. All that was enrolled is on disk already."""
-        self._store.close()
+        """Close the gallery. All that was enrolled is on disk already; what was prepared is written now."""
+        self._close(save=True)
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +114,11 @@ class Gallery(Registry):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(save=kind is None)
+
+    def _close(self, *, save: bool) -> None:
+        self._references.close(save=save)
+        self._store.close()
 
     def __repr__(self) -> str:
         return f"Gallery({self._store.name!r})"
@@ -140,13 +140,11 @@ class Gallery(Registry):
     def info(self) -> GalleryInfo:
         """What the gallery holds and takes. Counts templates, which takes a second per some millions."""
         state = self._store.state()
-        with self._lock.reading():
-            memory = self._references.memory_bytes
         return GalleryInfo(
             subjects=state.subjects,
             encounters=state.encounters,
             templates=self._store.templates_by_position(),
-            memory_bytes=memory,
+            memory_bytes=self._references.memory_bytes,
             disk_bytes=self._store.disk_bytes(),
             change=state.change,
             schema_version=state.schema_version,
@@ -193,9 +191,9 @@ class Gallery(Registry):
         count = 0
         source = iter(enrollments)
         while batch := list(islice(source, _ENROLL_BATCH)):
-            self._store.enroll(batch)
+            prepared = self._references.prepare(batch)  # now, lest the next identify pay for it
+            self._references.append(prepared, self._store.enroll(batch))
             count += len(batch)
-            self._follow_store()
         return count
 
     def remove(self, subject_id: str, *, encounter_id: str | None = None) -> None:
@@ -215,20 +213,21 @@ class Gallery(Registry):
         *,
         max_candidates: int = 10,
         fpir: float | None = None,
+        share: float = 0.01,
         exact: bool = False,
     ) -> Identification:
         """Who is this?
 
-        A cheap look at every reference leaves a shortlist: for each template of the probe, the subjects of
-        the nearest references, a hundred, ten times ``max_candidates`` or a thousandth of the gallery,
-        whichever is most. All comparable references of these are then compared in full. docs/gallery.md
-        says what that may lose.
+        Two cheap looks at the references leave a shortlist of subjects: see :mod:`abis.screening`. All
+        comparable references of these are then compared in full. docs/gallery.md says what that may lose.
 
         Args:
             templates: the probe.
             max_candidates: list at most so many.
             fpir: list only what reaches the threshold of this false positive identification rate at the
                 gallery's present size; None lists the best, however low.
+            share: of the gallery that gets more than a first look, above 0, at most 1. More loses less,
+                and takes longer.
             exact: compare with everyone in full.
 
         Raises:
@@ -237,24 +236,72 @@ class Gallery(Registry):
         probe = checked_templates(templates)
         if max_candidates < 1:
             raise ValueError(f"max_candidates is {max_candidates}; expected 1 or more")
+        if not 0 < share <= 1:
+            raise ValueError(f"share is {share}; expected a share above 0 and up to 1")
         while True:
-            with self._up_to_date() as references:
-                change, size = self._mark.change, self._subjects
-                threshold = None if fpir is None else threshold_for_fpir(fpir, max(size, 1))
-                check_models(probe, references.kinds)
-                shortlist = max(_SHORTLIST, 10 * max_candidates, size // _SHORTLIST_SHARE)
-                comparisons = _compare(probe, references, None if exact else shortlist)
-                compared = sum(map(len, comparisons))
-                scores = fusion.fuse(comparisons, references.subject_span)
-                best = _best(scores, max_candidates, threshold)
-                comparisons = [c.where(np.isin(c.subject, best)) for c in comparisons]
-                comparable = sum(references.comparable(template) for template in probe)
-            candidates = self._candidates(best, scores[best], comparisons, max_candidates)
+            view = self._references.view()
+            threshold = None if fpir is None else threshold_for_fpir(fpir, max(view.subjects, 1))
+            check_models(probe, view.kinds)
+            subjects = None
+            if not exact:
+                cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
+                subjects = shortlist(view.segments, probe, cuts, span=view.span)
+            comparisons = [c for template in probe for c in _compare(template, view, subjects)]
+            scores = _fused(comparisons, view.span, subjects)
+            best = _best(scores, max_candidates, threshold)
+            keys = best if subjects is None else subjects[best]
+            candidates = self._candidates(keys, scores[best], comparisons, max_candidates)
             if candidates is not None:
                 self._record("identify", "", f"{len(candidates)} candidates")
-                return Identification(candidates, compared, comparable, size, threshold)
-            if self._store.state().change == change:  # else: one of them has been removed since; look again
+                return Identification(
+                    candidates,
+                    compared=sum(map(len, comparisons)),
+                    comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
+                    gallery_size=view.subjects,
+                    threshold=threshold,
+                )
+            if self._store.state().change == view.mark.change:  # else: one of them has gone since; look again
                 raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")
+
+    def identify_many(
+        self,
+        probes: Iterable[Sequence[Template]],
+        *,
+        max_candidates: int = 10,
+        fpir: float | None = None,
+        share: float = 0.01,
+        exact: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Identification | TemplateError]:
+        """Who are these? Several probes at a time, one on each core.
+
+        Probes are taken from the iterable a few ahead, and results come in their order as soon as they are
+        there; so any number of probes takes no more memory than some. Each is searched as by
+        :meth:`identify`, among what is enrolled when its turn comes.
+
+        Args:
+            probes: templates of each.
+            max_candidates: as for :meth:`identify`.
+            fpir: likewise.
+            share: likewise.
+            exact: likewise.
+            progress: called with the number of probes searched so far.
+
+        Yields:
+            What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
+        """
+        options = {"max_candidates": max_candidates, "fpir": fpir, "share": share, "exact": exact}
+
+        def search(probe: Sequence[Template]) -> Identification | TemplateError:
+            try:
+                return self.identify(probe, **options)  # type: ignore[arg-type]
+            except TemplateError as error:
+                return error
+
+        for done, result in enumerate(in_parallel(search, probes), 1):
+            if progress is not None:
+                progress(done)
+            yield result
 
     def _candidates(
         self,
@@ -288,67 +335,39 @@ class Gallery(Registry):
     # ------------------------------------------------------------------------- following the store
 
     def _follow_store(self) -> None:
-        if self._is_loaded:
+        if self._references.is_loaded:
             self.load()  # now, lest the next identify pay for it
+
+    def _scrub_derived(self) -> None:
+        self._references.scrub()
 
     def load(self, *, progress: Progress | None = None) -> None:
         """Prepare all references that are not yet, so that the next identification need not wait."""
-        with self._lock.writing():
-            self._follow(progress)
-            if self._references.removed > max(self._references.present, _LOAD_BATCH):
-                self._forget()  # too many gaps: begin anew
-                self._follow(progress)
-            self._is_loaded = True
-
-    @contextmanager
-    def _up_to_date(self) -> Iterator[References]:
-        """The references, as of this moment or later, kept from changing meanwhile."""
-        now = self._store.state().change
-        while True:
-            with self._lock.reading():
-                if self._is_loaded and self._mark.change >= now:
-                    yield self._references
-                    return
-            self.load()
-
-    def _follow(self, progress: Progress | None) -> None:
-        try:
-            complete = False
-            while not complete:
-                tail = self._store.tail(self._mark, limit=_LOAD_BATCH)
-                self._references.remove(tail.removed)
-                self._references.extend((t.subject, t.encounter, t.template) for t in tail.enrolled)
-                self._mark, self._subjects, complete = tail.mark, tail.state.subjects, tail.complete
-                if progress is not None:
-                    progress(self._references.present, tail.state.templates)
-        except BaseException:  # also Ctrl-C: what is half followed cannot be trusted
-            self._forget()
-            raise
-
-    def _forget(self) -> None:
-        self._is_loaded = False
-        self._references = References()
-        self._mark = Mark()
-        self._subjects = 0
+        self._references.load(progress)
 
 
-def _compare(probe: Sequence[Template], references: References, shortlist: int | None) -> list[Comparisons]:
-    """Compare a probe in full with everyone, or with the ``shortlist`` nearest to any of its templates."""
-    among = None
-    if shortlist is not None:
-        among = np.zeros(references.subject_span, np.bool_)
-        for template in probe:
-            among[references.nearest(template, shortlist)] = True
-    return [c for template in probe for c in _compare_one(template, references, among)]
+def _compare(template: Template, view: View, subjects: NDArray[np.int64] | None) -> Iterator[Comparisons]:
+    """Compare a probe template in full with everyone, or with some subjects, given in order."""
+    for block in comparable_blocks(view.segments, template):
+        slots = block.present_slots() if subjects is None else block.slots_of(subjects)
+        if len(slots):
+            yield Comparisons.of(
+                template,
+                block.kind.position,
+                subject=block.subjects[slots].astype(np.int64),
+                encounter=block.encounters[slots].astype(np.int64),
+                raw=block.index.compare(template, slots),
+            )
 
 
-def _compare_one(
-    template: Template, references: References, among: NDArray[np.bool_] | None
-) -> list[Comparisons]:
-    return [
-        Comparisons.of(template, r.position, subject=r.subject, encounter=r.encounter, raw=r.raw)
-        for r in references.compare(template, among)
-    ]
+def _fused(
+    comparisons: Sequence[Comparisons], span: int, subjects: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """The score of everyone by key below ``span``, or of the subjects given in order."""
+    if subjects is None:
+        return fusion.fuse(comparisons, span)
+    rows = (replace(c, subject=np.searchsorted(subjects, c.subject)) for c in comparisons)
+    return fusion.fuse(rows, len(subjects))
 
 
 def _best(scores: NDArray[np.float64], count: int, threshold: float | None = None) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -18,7 +19,18 @@ from rich.table import Table
 
 from abis.comparison import simd_level
 
-__all__ = ["EXTRACTORS", "ROOT", "SETS", "data_folder", "options", "print_table", "software", "write"]
+__all__ = [
+    "EXTRACTORS",
+    "ROOT",
+    "SETS",
+    "data_folder",
+    "options",
+    "print_table",
+    "resident_bytes",
+    "software",
+    "wilson",
+    "write",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,6 +79,22 @@ def print_table(
         table.add_row(*(str(cell) for cell in row))
     # A file or a pipe has no width of its own: give it what the table needs.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no VmRSS in /proc/self/status")
+
+
+def wilson(errors: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a rate (Wilson 1927)."""
+    z = 1.959964
+    centre = (errors + z * z / 2) / (trials + z * z)
+    half = z / (trials + z * z) * math.sqrt(errors * (trials - errors) / trials + z * z / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _environment() -> dict[str, float | int | str]:

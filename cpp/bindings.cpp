@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "explanation.h"
+#include "finger_index.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "references.h"
@@ -85,10 +88,8 @@ private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-std::size_t append(References& references, const X& x, const X& y, const Direction& direction, const Code& kind,
-                   const Code& quality, const Array<std::int64_t>& counts, const Array<std::int32_t>& resolutions,
-                   unsigned threads) {
-    const Columns columns{x, y, direction, kind, quality};
+std::vector<RawTemplate> many_templates(const Columns& columns, const Array<std::int64_t>& counts,
+                                        const Array<std::int32_t>& resolutions) {
     const py::ssize_t n = columns.size();
     check(counts.ndim() == 1, "counts must be a (t,) array");
     check(resolutions.ndim() == 2 && resolutions.shape(0) == counts.size() && resolutions.shape(1) == 2,
@@ -102,13 +103,23 @@ std::size_t append(References& references, const X& x, const X& y, const Directi
         check(begin <= n, "counts add up to more minutiae than there are");
     }
     check(begin == n, "counts add up to fewer minutiae than there are");
-    const py::gil_scoped_release release;
-    return references.append(templates, threads, SignalPoll());
+    return templates;
 }
 
-void remove(References& references, const Slots& slots) {
-    check_slots(slots, references.size());
-    for (py::ssize_t k = 0; k < slots.size(); ++k) references.remove(static_cast<std::size_t>(slots.data()[k]));
+// Of packed references or of an index.
+template <class Many>
+std::size_t append(Many& many, const X& x, const X& y, const Direction& direction, const Code& kind,
+                   const Code& quality, const Array<std::int64_t>& counts, const Array<std::int32_t>& resolutions,
+                   unsigned threads) {
+    const auto templates = many_templates({x, y, direction, kind, quality}, counts, resolutions);
+    const py::gil_scoped_release release;
+    return many.append(templates, threads, SignalPoll());
+}
+
+template <class Many>
+void remove(Many& many, const Slots& slots) {
+    check_slots(slots, many.size());
+    for (py::ssize_t k = 0; k < slots.size(); ++k) many.remove(static_cast<std::size_t>(slots.data()[k]));
 }
 
 py::array_t<float> compare_with(const References& references, const X& x, const X& y, const Direction& direction,
@@ -123,6 +134,89 @@ py::array_t<float> compare_with(const References& references, const X& x, const 
     const py::gil_scoped_release release;
     references.compare(probe, which, count, cutoff, threads, SignalPoll(), out);
     return scores;
+}
+
+py::array_t<float> screen(const FingerIndex& index, const X& x, const X& y, const Direction& direction,
+                          const Code& kind, const Code& quality, int resolution_x, int resolution_y, unsigned threads) {
+    const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+    py::array_t<float> evidence(static_cast<py::ssize_t>(index.size()));
+    float* out = evidence.mutable_data();
+    const py::gil_scoped_release release;
+    index.screen(probe, threads, SignalPoll(), out);
+    return evidence;
+}
+
+// FingerIndex::refine or FingerIndex::compare.
+template <auto method>
+py::array_t<float> of_slots(const FingerIndex& index, const X& x, const X& y, const Direction& direction,
+                            const Code& kind, const Code& quality, int resolution_x, int resolution_y,
+                            const Slots& slots, unsigned threads) {
+    const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+    check_slots(slots, index.size());
+    const auto count = static_cast<std::size_t>(slots.size());
+    py::array_t<float> result(slots.size());
+    const std::int64_t* which = slots.data();
+    float* out = result.mutable_data();
+    const py::gil_scoped_release release;
+    (index.*method)(probe, which, count, threads, SignalPoll(), out);
+    return result;
+}
+
+py::dict index_columns(const FingerIndex& index) {
+    const auto slots = static_cast<py::ssize_t>(index.size()), n = static_cast<py::ssize_t>(index.minutiae());
+    py::array_t<std::uint8_t> sizes(slots), removed(slots), direction(n), kind(n), reliability(n);
+    py::array_t<std::uint64_t> first(n), second(n);
+    py::array_t<std::int16_t> x(n), y(n);
+    index.write({sizes.mutable_data(), removed.mutable_data(), first.mutable_data(), second.mutable_data(),
+                 x.mutable_data(), y.mutable_data(), direction.mutable_data(), kind.mutable_data(),
+                 reliability.mutable_data()});
+    py::dict columns;
+    columns["sizes"] = sizes;
+    columns["removed"] = removed;
+    columns["first"] = first;
+    columns["second"] = second;
+    columns["x"] = x;
+    columns["y"] = y;
+    columns["direction"] = direction;
+    columns["kind"] = kind;
+    columns["reliability"] = reliability;
+    return columns;
+}
+
+// Checks all that the index relies on.
+std::unique_ptr<FingerIndex> index_of_columns(const Code& sizes, const Code& removed, const Array<std::uint64_t>& first,
+                                              const Array<std::uint64_t>& second, const Array<std::int16_t>& x,
+                                              const Array<std::int16_t>& y, const Code& direction, const Code& kind,
+                                              const Code& reliability) {
+    check(sizes.ndim() == 1 && removed.ndim() == 1 && removed.size() == sizes.size(),
+          "sizes and removed must be arrays of one length");
+    const py::ssize_t n = first.size();
+    check(first.ndim() == 1 && second.ndim() == 1 && x.ndim() == 1 && y.ndim() == 1 && direction.ndim() == 1 &&
+              kind.ndim() == 1 && reliability.ndim() == 1 && second.size() == n && x.size() == n && y.size() == n &&
+              direction.size() == n && kind.size() == n && reliability.size() == n,
+          "the columns of minutiae must be arrays of one length");
+    const auto all = [](const auto& column, auto good) {
+        return std::all_of(column.data(), column.data() + column.size(), good);
+    };
+    check(std::accumulate(sizes.data(), sizes.data() + sizes.size(), py::ssize_t{0}) == n,
+          "sizes must add up to the number of minutiae");
+    check(all(removed, [](std::uint8_t v) { return v <= 1; }), "removed must be 0 or 1");
+    const std::int16_t* row = x.data();
+    check(all(sizes,
+              [&row](std::uint8_t size) {
+                  row += size;
+                  return std::is_sorted(row - size, row);
+              }),
+          "x must ascend in each slot");
+    check(all(kind, [](std::uint8_t v) { return v <= 2; }), "kind must be 0 to 2");
+    check(all(reliability, [](std::uint8_t v) { return v <= 100; }), "reliability must be 0 to 100");
+    auto index = std::make_unique<FingerIndex>();
+    const IndexColumns columns{sizes.data(), removed.data(),   first.data(), second.data(),     x.data(),
+                               y.data(),     direction.data(), kind.data(),  reliability.data()};
+    const auto slots = static_cast<std::size_t>(sizes.size());
+    const py::gil_scoped_release release;
+    index->append(columns, slots);
+    return index;
 }
 
 py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1, const Code& kind1,
@@ -217,16 +311,39 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     py::class_<References>(m, "References")
         .def(py::init<>())
-        .def("append", &append, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
-             py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("counts").noconvert(),
-             py::arg("resolutions").noconvert(), py::arg("threads"))
-        .def("remove", &remove, py::arg("slots").noconvert())
+        .def("append", &append<References>, py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
+             py::arg("counts").noconvert(), py::arg("resolutions").noconvert(), py::arg("threads"))
+        .def("remove", &remove<References>, py::arg("slots").noconvert())
         .def("compare", &compare_with, py::arg("x").noconvert(), py::arg("y").noconvert(),
              py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
              py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("cutoff"),
              py::arg("threads"))
         .def("__len__", &References::size)
         .def_property_readonly("memory_bytes", &References::memory_bytes);
+
+    py::class_<FingerIndex>(m, "FingerIndex")
+        .def(py::init<>())
+        .def("append", &append<FingerIndex>, py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
+             py::arg("counts").noconvert(), py::arg("resolutions").noconvert(), py::arg("threads"))
+        .def("remove", &remove<FingerIndex>, py::arg("slots").noconvert())
+        .def("screen", &screen, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
+             py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"),
+             py::arg("resolution_y"), py::arg("threads"))
+        .def("refine", &of_slots<&FingerIndex::refine>, py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
+             py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("threads"))
+        .def("compare", &of_slots<&FingerIndex::compare>, py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
+             py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("threads"))
+        .def("columns", &index_columns)
+        .def_static("from_columns", &index_of_columns, py::arg("sizes").noconvert(), py::arg("removed").noconvert(),
+                    py::arg("first").noconvert(), py::arg("second").noconvert(), py::arg("x").noconvert(),
+                    py::arg("y").noconvert(), py::arg("direction").noconvert(), py::arg("kind").noconvert(),
+                    py::arg("reliability").noconvert())
+        .def("__len__", &FingerIndex::size)
+        .def_property_readonly("memory_bytes", &FingerIndex::memory_bytes);
 
     m.def("compare_in_detail", &compare_in_detail, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
           py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),

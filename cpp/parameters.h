@@ -90,4 +90,15 @@ inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_
 inline constexpr float kRelaxationBoundSlope = 8000;               // see bound_by_relaxation
 inline constexpr float kRelaxationPrior = 200;                     // pairs, likewise
 
+// --- Codes: the search of an index [fit] -----------------------------------------------------------------
+// What codes are and what they are worth is learnt from synthetic fingers: code_projection.h.
+inline constexpr int kRichCylinder = 120;                          // bits set: from here on more tell no more
+inline constexpr int kRankOfBits = 5, kRankOfReliability = 6;      // in the order of a probe's minutiae ...
+inline constexpr int kRankOfCrowding = 80, kCrowdingRadius = 50;   // ... less so much for each before it within pixels
+inline constexpr std::size_t kFirstToVote = 16, kMostToVote = 40;  // minutiae of a probe, by that order
+inline constexpr float kWorthGoingOn = 4;                          // natural log units that the first have to find
+inline constexpr float kScreenRotationPrice = 3;                   // natural log units, from kMostRotation on
+inline constexpr float kChanceOfPair = 0.0075F;  // natural log units that chance adds a pair of minutiae
+inline constexpr std::size_t kPoseHits = 32;     // pairs that are held against each other
+
 }  // namespace abis::parameters

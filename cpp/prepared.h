@@ -21,7 +21,7 @@ class PreparedView {
 public:
     PreparedView(const std::byte* block, std::size_t n) : n_(n), block_(block) {}
 
-    static std::size_t bytes(std::size_t n) { return padded(n) * kBytesPerMinutia; }
+    static constexpr std::size_t bytes(std::size_t n) { return padded(n) * kBytesPerMinutia; }
 
     std::size_t size() const { return n_; }
     std::size_t stride() const { return padded(n_); }

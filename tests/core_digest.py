@@ -9,6 +9,7 @@ from fingers import RESOLUTIONS, SHAPES, make_finger, make_impression, make_stra
 
 from abis import _core
 from abis.comparison import FingerReferences
+from abis.finger_index import FingerIndex
 from abis.template import Minutiae
 
 FINGERS = 40
@@ -19,6 +20,9 @@ def main(thread_counts: list[int]) -> None:
     templates = make_templates()
     references = FingerReferences()
     references.extend(templates, threads=2)
+    index = FingerIndex()
+    index.extend(templates, threads=2)
+    slots = np.arange(len(index), dtype=np.int64)
     rng = np.random.default_rng(1)
     halves = rng.integers(0, 0x7C00, (2000, 512), np.uint16)  # any finite float16, then a sign
     halves |= rng.integers(0, 2, halves.shape, np.uint16) << 15
@@ -28,6 +32,11 @@ def main(thread_counts: list[int]) -> None:
         for probe in templates[::5]:
             digest.update(references.compare(probe, threads=threads).tobytes())
             digest.update(references.compare(probe, cutoff=0, threads=threads).tobytes())
+            digest.update(index.screen(probe, threads=threads).tobytes())
+            digest.update(index.refine(probe, slots, threads=threads).tobytes())
+            digest.update(index.compare(probe, slots, threads=threads).tobytes())
+        for column in index.arrays().values():
+            digest.update(column.tobytes())
         for d in DIMENSIONS:
             rows = np.ascontiguousarray(halves[:, :d])
             digest.update(_core.dot_products(rows[7], rows, None, threads).tobytes())

@@ -29,13 +29,18 @@ ARROWS = {
     "formats": {"template", "errors"},
     # templates -> raw scores -> likelihood ratios -> one score a subject
     "comparison": {"_core", "template", "errors"},
+    "finger_index": {"_core", "comparison", "template"},
     "calibration": {"comparison", "template", "errors"},
     "fusion": {"calibration", "template"},
     # a whole gallery
     "encryption": {"errors"},
     "store": {"encryption", "audit", "formats", "template", "errors"},
     "kind": {"template"},
-    "screening": {"kind", "comparison", "template"},
+    "embedding_index": {"calibration", "comparison", "template"},
+    "segments": {"kind", "finger_index", "embedding_index", "template"},
+    "screening": {"kind", "segments", "template"},
+    "snapshots": {"kind", "segments", "template", "errors"},
+    "references": {"kind", "store", "segments", "snapshots"},
     "results": {"fusion", "store", "template"},
     "policy": {"calibration", "fusion", "template"},
     "verification": {
@@ -44,8 +49,16 @@ ARROWS = {
     },
     "registry": {"store", "verification", "policy", "results", "audit", "encryption", "template", "errors"},
     "gallery": {
-        *("registry", "verification", "store", "screening", "calibration", "fusion", "results", "locks"),
-        *("encryption", "template", "errors"),
+        *(
+            "registry",
+            "verification",
+            "store",
+            "references",
+            "screening",
+            "calibration",
+            "fusion",
+        ),
+        *("results", "parallel", "encryption", "template", "errors"),
     },
     "migration": {"store", "formats", "template", "errors"},
     # images -> templates
@@ -80,7 +93,7 @@ ARROWS = {
 
 OTHERS = {
     "cryptography": {"encryption"},
-    "faiss": {"screening"},
+    "faiss": {"embedding_index"},
     "h5py": {"extraction"},
     "matplotlib": {"evaluation"},
     "numba": {"evaluation", "synthetic"},

@@ -1,91 +1,147 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gallery in memory: the right references, whose they are, and which are nearest."""
+"""Who passes the two looks: evidence adds before the cut, and no order, size or thread changes anything."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from people import LEFT, RIGHT, face, finger
 
-from abis import comparison
-from abis.comparison import FingerReferences, cosine, explain, raw_scores
-from abis.kind import Kind
-from abis.screening import EmbeddingReferences, References
+from abis import screening
+from abis.comparison import FingerReferences, cosine, explain
+from abis.screening import Cuts, shortlist
+from abis.segments import Entry, Segment
 from abis.template import Position, Template
 
-KINDS: list[Callable[[int], Template]] = [
-    lambda person: finger(person, RIGHT),
-    lambda person: finger(person, LEFT),
-    lambda person: finger(person, RIGHT, stated=Position.UNKNOWN_FINGER),
-    face,
-    lambda person: face(person, model="another"),
-    lambda person: face(person, dimension=16),
-    lambda person: face(person, model=""),
+
+def enrolled(entries: list[Entry], sizes: list[int]) -> list[Segment]:
+    """The entries cut into segments of these sizes, and of one for the rest."""
+    segments, start = [], 0
+    for size in [*sizes, len(entries)]:
+        part = entries[start : start + size]
+        if part:
+            segments.append(Segment.of(start, start + len(part), part))
+        start += size
+    return segments
+
+
+def picked(
+    segments: list[Segment],
+    probe: list[Template],
+    first: int,
+    second: int,
+    among: NDArray[np.bool_] | None = None,
+) -> list[int]:
+    found: list[int] = shortlist(segments, probe, Cuts(first, second), span=2_000, among=among).tolist()
+    return found
+
+
+PEOPLE = [
+    Entry(person, person, template)
+    for person in range(1, 61)
+    for template in (finger(person, RIGHT), finger(person, LEFT), face(person))
 ]
 
 
-def test_embeddings_are_compared_on_their_stored_precision() -> None:
-    people = [face(person) for person in range(50)]
-    references = EmbeddingReferences(32)
-    assert references.extend(people[:20]) == range(20)
-    assert references.extend(people[20:]) == range(20, 50)
-    probe = face(7, 1)
-    expected = cosine(probe, np.stack([t.vector for t in people]))
-    np.testing.assert_array_equal(references.compare(probe), expected)
-    np.testing.assert_array_equal(references.compare(probe, np.array([7, 3])), expected[[7, 3]])
-    assert len(references) == 50
+def test_evidence_adds_before_the_cut() -> None:
+    """Somebody whose right finger, left finger and face each say a little passes; one look-alike does not."""
+    alone = [Entry(s, s, face(s)) for s in range(100, 160)]  # these have only a face
+    mate: list[Template] = [face(7, 1), finger(7, RIGHT, 1)]
+    segments = enrolled(PEOPLE + alone, [])
+    assert picked(segments, mate, 5, 1) == [7]
+    # Of two people, each of them half the probe, both are worth a look.
+    assert set(picked(segments, [face(9, 1), finger(7, RIGHT, 1)], 5, 2)) == {7, 9}
 
 
-def test_the_nearest_are_the_nearest_and_never_removed_ones() -> None:
-    references = EmbeddingReferences(32)
-    references.extend([face(person) for person in range(300)])
-    probe = face(7, 1)
-    order = np.argsort(-references.compare(probe))
-    assert set(references.nearest(probe, 10)) == set(order[:10])
-    references.remove(order[:5])
-    references.extend([face(person) for person in range(300, 320)])
-    left = np.setdiff1d(np.arange(320), order[:5])
-    order = left[np.argsort(-references.compare(probe, left))]
-    assert set(references.nearest(probe, 10)) == set(order[:10])
-    assert set(references.nearest(probe, 1000)) == set(left)
+def test_the_best_of_several_references_counts_and_not_their_sum() -> None:
+    several = [Entry(200, 200 + n, finger(300 + n, RIGHT)) for n in range(20)]  # no mate among twenty
+    segments = enrolled([*PEOPLE, *several], [])
+    assert picked(segments, [finger(7, RIGHT, 1)], 10, 1) == [7]
+    unknown = finger(7, LEFT, 1, stated=Position.UNKNOWN_FINGER)
+    assert picked(segments, [unknown], 10, 1) == [7]
 
 
-def test_nothing_is_nearest_where_there_is_nothing() -> None:
-    kinds: list[tuple[Any, Template]] = [(EmbeddingReferences(32), face(1)), (FingerReferences(), finger(1))]
-    for references, probe in kinds:
-        assert references.nearest(probe, 3).size == 0
-        references.extend([probe])
-        assert references.nearest(probe, 0).size == 0
-        references.remove(np.array([0]))
-        assert references.nearest(probe, 3).size == 0
+def test_nobody_who_has_nothing_comparable_passes() -> None:
+    entries = [Entry(1, 1, face(1)), Entry(2, 2, finger(2, LEFT)), Entry(3, 3, face(3, model="other"))]
+    segments = enrolled(entries, [1])
+    assert picked(segments, [face(1)], 100, 100) == [1]
+    assert picked(segments, [finger(1, RIGHT)], 100, 100) == []
+    assert picked(segments, [finger(1, RIGHT, stated=Position.UNKNOWN_FINGER), face(4)], 100, 100) == [1, 2]
+    assert picked([], [face(1)], 100, 100) == []
 
 
-def test_the_nearest_fingers_are_those_that_score() -> None:
-    """Scores from the cutoff up are exact, so what reaches it is nearest, and no removed slot ever is."""
-    references = FingerReferences()
-    references.extend([finger(person % 100, impression=person // 100) for person in range(400)])
-    for removed in ([], [107, 3], range(100, 400)):
-        references.remove(np.array(removed, np.int64))
-        for person in (7, 50, 250):  # the last has no mate
-            probe = finger(person, impression=5)
-            scores = references.compare(probe)
-            reach = np.flatnonzero(scores >= comparison._SCREENING_CUTOFF)
-            assert set(reach) <= set(references.nearest(probe, max(len(reach), 1)))
-            present = np.flatnonzero(~np.isnan(scores))
-            for count in (1, 10, 99, 100, 1000):
-                nearest = references.nearest(probe, count)
-                assert len(nearest) == min(count, len(present))
-                assert set(nearest) <= set(present)
-                assert set(nearest) <= set(references.nearest(probe, count + 1))
+def test_removed_and_masked_subjects_do_not_pass() -> None:
+    segments = [s.without(np.array([7, 8])) for s in enrolled(PEOPLE, [50, 31])]
+    probe: list[Template] = [finger(7, RIGHT, 1), face(7, 1)]
+    for first, second in ((100, 100), (20, 10)):
+        found = picked(segments, probe, first, second)
+        assert not {7, 8} & set(found)
+        assert len(found) == min(second, 58)
+    only = np.zeros(2_000, np.bool_)
+    only[[3, 7, 20, 21]] = True
+    assert picked(segments, probe, 100, 100, among=only) == [3, 20, 21]
 
 
-def test_of_equally_near_fingers_the_earlier_are_taken() -> None:
-    references = FingerReferences()
-    references.extend([finger(1)] * 20)
-    np.testing.assert_array_equal(references.nearest(finger(1, impression=1), 5), np.arange(5))
+def test_of_equal_evidence_the_first_enrolled_pass() -> None:
+    segments = enrolled([Entry(s, s, finger(1)) for s in range(1, 31)], [7, 11])
+    assert picked(segments, [finger(1, impression=1)], 12, 5) == [1, 2, 3, 4, 5]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 90), max_size=6),
+    order=st.permutations(range(60)),
+    person=st.integers(1, 60),
+    cuts=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    kept=st.lists(st.integers(0, 2), min_size=1, max_size=3),
+)
+@settings(max_examples=40, deadline=None)
+def test_how_the_gallery_is_cut_changes_nothing(  # type: ignore[no-untyped-def]
+    sizes, order, person, cuts, kept
+) -> None:
+    """Whatever the segments, and whatever order subjects came in: a slice, a scatter, a sort."""
+    probe = [(finger(person, RIGHT, 1), finger(person, LEFT, 1), face(person, 1))[k] for k in kept]
+    shuffled = [Entry(e.subject, e.encounter, e.template) for n in order for e in PEOPLE[3 * n : 3 * n + 3]]
+    expected = picked(enrolled(PEOPLE, []), probe, *cuts)
+    assert picked(enrolled(PEOPLE, sizes), probe, *cuts) == expected
+    assert picked(enrolled(shuffled, sizes), probe, *cuts) == expected
+    assert len(expected) == min(*cuts, 60)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 9])
+def test_the_largest(count: int) -> None:
+    values: NDArray[np.float32] = np.array([2, -np.inf, 5, 2, 7, 2, -np.inf, -3], np.float32)
+    expected = {0: [], 1: [4], 3: [0, 2, 4], 5: [0, 2, 3, 4, 5], 9: [0, 2, 3, 4, 5, 7]}
+    assert screening._largest(values, count).tolist() == expected[count]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 3_000), st.integers(1, 500), st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_the_largest_of_many(seed: int, size: int, count: int, levels: int) -> None:
+    """With many equal ones, and whatever a sample of them says."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 2**levels, size).astype(np.float32)
+    values[rng.random(size) < 0.1] = -np.inf
+    order = np.lexsort((np.arange(size), -values))[:count]
+    expected = np.sort(order[values[order] > -np.inf])
+    np.testing.assert_array_equal(screening._largest(values, count), expected)
+
+
+def test_a_poor_probe_looks_at_more() -> None:
+    good, poor = finger(1), finger(2)
+    poor = type(poor)(x=poor.x[:8], y=poor.y[:8], direction=poor.direction[:8], width=300, height=400)
+    probes: list[list[Template]] = [[good], [poor], [good, poor], [poor, face(1)], [face(1)]]
+    good_one, poor_one, both, with_face, only_face = (
+        Cuts.at(0.01, probe=probe, subjects=1_000_000, wanted=1) for probe in probes
+    )
+    assert good_one == both == with_face == Cuts(10_000, 300)
+    assert poor_one == Cuts(80_000, 2_400)
+    assert only_face == Cuts(2_500, 100)
+    assert Cuts.at(0.02, probe=[good], subjects=1_000_000, wanted=1) == Cuts(20_000, 600)
+    assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 1_500)
+    assert Cuts.at(0.01, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500)
 
 
 def leaks(error: Exception) -> bool:
@@ -152,65 +208,3 @@ def test_vectors_of_another_type_are_named_and_none_is_shown(references: Any, sa
     with pytest.raises((TypeError, ValueError), match=said) as caught:
         cosine(face(1), references)
     assert not leaks(caught.value)
-
-
-def test_memory_grows_by_little_more_than_it_must() -> None:
-    references = EmbeddingReferences(32)
-    for person in range(200):
-        references.extend([face(person)])
-        assert len(references) * 64 <= references.memory_bytes <= (len(references) * 9 // 8) * 64
-
-
-@pytest.mark.parametrize(
-    ("probe", "expected"), list(enumerate([{0, 2}, {1, 2}, {0, 1, 2}, {3}, {4}, {5}, {6}]))
-)
-def test_only_comparable_kinds_are_compared(probe: int, expected: set[int]) -> None:
-    references = References()
-    references.extend((number + 1, number + 1, make(number)) for number, make in enumerate(KINDS))
-    template = KINDS[probe](99)
-    compared = {int(key) - 1 for scores in references.compare(template) for key in scores.subject}
-    assert compared == expected
-    assert references.comparable(template) == len(expected)
-
-
-_OPERATIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("enroll"), st.lists(st.integers(0, len(KINDS) - 1), min_size=1, max_size=4)),
-        st.tuples(st.just("remove"), st.lists(st.integers(1, 20), max_size=4)),
-    ),
-    max_size=12,
-)
-
-
-@given(_OPERATIONS)
-@settings(max_examples=60)
-def test_references_hold_what_was_enrolled_and_not_removed(operations) -> None:  # type: ignore[no-untyped-def]
-    references = References()
-    model: dict[int, list[Template]] = {}  # by encounter; subject 100 + encounter
-    last = 0
-    for operation, values in operations:
-        if operation == "enroll":
-            last += 1
-            model[last] = [KINDS[kind](last) for kind in values]
-            references.extend((100 + last, last, t) for t in model[last])
-        else:
-            references.remove(values)
-            for encounter in values:
-                model.pop(encounter, None)
-    everything = [(encounter, t) for encounter, templates in model.items() for t in templates]
-    assert references.present == len(everything)
-    assert references.kinds == {Kind.of(t) for _, t in everything}
-    for make in KINDS:
-        probe = make(3)
-        mine = [(e, t) for e, t in everything if Kind.of(t).is_comparable(Kind.of(probe))]
-        expected = sorted((e, 100 + e, t.position, raw_scores(probe, [t])[0]) for e, t in mine)
-        for among in (None, np.arange(references.subject_span) > 0):
-            assert expected == sorted(
-                (encounter, subject, scores.position, raw)
-                for scores in references.compare(probe, among)
-                for encounter, subject, raw in zip(scores.encounter, scores.subject, scores.raw, strict=True)
-            )
-        some = np.arange(references.subject_span) % 2 == 1
-        odd = {int(key) for scores in references.compare(probe, some) for key in scores.subject}
-        assert odd == {100 + e for e, _ in mine if e % 2 == 1}
-        assert set(references.nearest(probe, 1000)) == {100 + e for e, _ in mine}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from abis.cli.arguments import Together, files_in, group_by_subject
 from abis.cli.console import NON_MATCH, Faults, describe, out, print_json, progress_bar
-from abis.cli.images import ImageOptions, reader
+from abis.cli.images import ImageOptions, Reader, reader
 from abis.errors import (
     AbisError,
     AlreadyEnrolled,
@@ -26,6 +27,7 @@ from abis.fusion import Evidence
 from abis.gallery import Gallery
 from abis.results import Identification
 from abis.store import Enrollment
+from abis.template import Template
 
 __all__ = ["enroll", "identify", "info", "open_existing", "remove", "verify"]
 
@@ -133,20 +135,36 @@ def identify(
         case Together.ALL:
             probes = {", ".join(map(str, found)): found}
     files_of_probes = [file for own in probes.values() for file in own]
-    with open_existing(gallery, load=True) as opened, reader(files_of_probes, images) as templates_of:
-        is_first = True
+    names: deque[str] = deque()  # of probes that have been read and not been answered
+
+    def read(templates_of: Reader) -> Iterator[Sequence[Template]]:
         for name, own in probes.items():
             try:
                 probe = templates_of.read_all(own)
             except (FormatError, ExtractionError, OSError) as error:
                 faults.add(error)
                 continue
-            try:
-                result = opened.identify(probe, max_candidates=max_candidates, fpir=fpir, exact=exact)
-            except TemplateError as error:
-                faults.add(f"{name}: {error}")
-                continue
-            if as_json:
+            names.append(name)
+            yield probe
+
+    with (
+        open_existing(gallery, load=True) as opened,
+        reader(files_of_probes, images) as templates_of,
+        progress_bar("searching") as progress,
+    ):
+        results = opened.identify_many(
+            read(templates_of),
+            max_candidates=max_candidates,
+            fpir=fpir,
+            exact=exact,
+            progress=lambda done: progress(done, len(probes)),
+        )
+        is_first = True
+        for result in results:
+            name = names.popleft()
+            if isinstance(result, TemplateError):
+                faults.add(f"{name}: {result}")
+            elif as_json:
                 print_json({"probe": name} | _identification(result))
             else:
                 if not is_first:

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "code.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <numeric>
+#include <vector>
+
+#include "code_kernels.h"
+#include "code_projection.h"
+#include "cylinder.h"
+
+namespace abis {
+namespace {
+
+using namespace parameters;
+
+int set_bits(const Cylinder& cylinder) {
+    return std::accumulate(cylinder.begin(), cylinder.end(), 0,
+                           [](int sum, std::uint64_t word) { return sum + std::popcount(word); });
+}
+
+// The most differing bits at which a pair is worth more than its commonness; the tables fall.
+template <std::size_t kSize>
+std::uint8_t limit(const std::array<std::int16_t, kSize>& worth, int commonness) {
+    const auto end = std::partition_point(worth.begin(), worth.end(), [&](int w) { return w > commonness; });
+    return static_cast<std::uint8_t>(std::max<std::ptrdiff_t>(0, end - worth.begin() - 1));
+}
+
+int commonness_of(std::uint64_t word) {
+    const auto near = std::count_if(kCodeSample.begin(), kCodeSample.end(),
+                                    [&](std::uint64_t other) { return std::popcount(word ^ other) <= kSampleRadius; });
+    return kCommonness[std::min<std::size_t>(static_cast<std::size_t>(near), kCommonness.size() - 1)];
+}
+
+struct Ranked {
+    int rank;
+    std::size_t index;
+};
+
+// Orders minutiae by rank, the earlier of equal ones first; each that is taken lowers the rank of those around it, so
+// that the first few come from all over the print.
+void spread(const std::vector<Minutia>& minutiae, std::vector<Ranked>& ranked) {
+    const auto less = [](const Ranked& a, const Ranked& b) {
+        return a.rank != b.rank ? a.rank < b.rank : a.index > b.index;
+    };
+    for (auto next = ranked.begin(); next != ranked.end(); ++next) {
+        std::iter_swap(next, std::max_element(next, ranked.end(), less));
+        const Minutia& taken = minutiae[next->index];
+        for (auto other = next + 1; other != ranked.end(); ++other) {
+            const int dx = minutiae[other->index].x - taken.x, dy = minutiae[other->index].y - taken.y;
+            if (std::max(std::abs(dx), std::abs(dy)) < kCrowdingRadius) other->rank -= kRankOfCrowding;
+        }
+    }
+}
+
+}  // namespace
+
+void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes) {
+    const std::vector<Cylinder> descriptors = cylinders(minutiae);
+    code_kernels().encode(descriptors.data(), descriptors.size(), codes);
+}
+
+CodedProbe coded_probe(const std::vector<Minutia>& minutiae) {
+    const std::vector<Cylinder> descriptors = cylinders(minutiae);
+    std::vector<MinutiaCode> codes(minutiae.size());
+    code_kernels().encode(descriptors.data(), descriptors.size(), codes.data());
+
+    std::vector<Ranked> ranked;
+    for (std::size_t i = 0; i < minutiae.size(); ++i) {
+        const int bits = set_bits(descriptors[i]);
+        if (bits == 0) continue;
+        ranked.push_back(
+            {std::min(bits, kRichCylinder) * kRankOfBits + minutiae[i].reliability * kRankOfReliability, i});
+    }
+    spread(minutiae, ranked);
+
+    CodedProbe probe;
+    for (const Ranked& r : ranked) {
+        const std::size_t k = probe.size++;
+        const int commonness = commonness_of(codes[r.index].first);
+        probe.first[k] = codes[r.index].first;
+        probe.second[k] = codes[r.index].second;
+        probe.commonness[k] = static_cast<std::int16_t>(commonness);
+        probe.word_limit[k] = limit(kWordWorth, commonness);
+        probe.code_limit[k] = limit(kCodeWorth, commonness);
+        probe.minutiae[k] = minutiae[r.index];
+    }
+    return probe;
+}
+
+int worth_of_word(int differing) { return kWordWorth[static_cast<std::size_t>(differing)]; }
+int worth_of_code(int differing) { return kCodeWorth[static_cast<std::size_t>(differing)]; }
+
+}  // namespace abis

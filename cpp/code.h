@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What stands around a minutia in 128 bits, few of which differ between mated minutiae; and what the number of
+// differing bits is worth. Learnt: code_projection.h, written by benchmarks/fit_codes.py.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "parameters.h"
+#include "template.h"
+
+namespace abis {
+
+struct MinutiaCode {
+    std::uint64_t first;  // good for a first look by itself
+    std::uint64_t second;
+};
+
+// A probe's minutiae as the scan of an index wants them: those that tell most come first. Minutiae without a
+// descriptor are left out.
+struct CodedProbe {
+    static constexpr std::size_t kRoom = parameters::kMaxMinutiae + 1;  // a whole number of groups
+    static constexpr std::size_t kGroup = 8;                            // that the kernels take at a time
+
+    std::size_t size = 0;
+    std::array<std::uint64_t, kRoom> first{}, second{};
+    // The most bits that may differ for a pair to say something: of the first word, of both; 0 beyond size.
+    std::array<std::uint8_t, kRoom> word_limit{}, code_limit{};
+    std::array<std::int16_t, kRoom> commonness{};  // how often chance finds its like: taken from what a pair is worth
+    std::array<Minutia, kRoom> minutiae{};
+};
+
+// One code a minutia, of the cylinders that stand around it.
+void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes);
+
+CodedProbe coded_probe(const std::vector<Minutia>& minutiae);
+
+// What a pair of minutiae says for one finger when so many bits differ, in 1 / kWorthScale natural log units, where
+// commonness is 0.
+int worth_of_word(int differing);
+int worth_of_code(int differing);
+
+}  // namespace abis

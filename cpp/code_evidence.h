@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What codes say for one finger, before anything is compared in full. Natural log units.
+#pragma once
+
+#include <array>
+
+#include "code.h"
+#include "code_kernels.h"
+#include "workspace.h"
+
+namespace abis {
+
+struct PoseWorkspace {
+    std::array<Minutia, parameters::kMaxMinutiae> reference;
+    std::array<CodeHit, parameters::kMaxMinutiae * parameters::kMaxMinutiae> hits;  // room for every pair
+    CandidateArrays arrays;
+    alignas(64) std::array<float, parameters::kMaxCandidates * parameters::kMaxCandidates> compatibility;
+};
+
+// Pairs with like first words that agree on how the finger was turned.
+float evidence_of_votes(const CodedProbe& probe, const CodedView& reference);
+
+// Pairs with like codes that agree on how the finger lies. The workspace holds the reference's minutiae.
+float evidence_of_poses(const CodedProbe& probe, const CodedView& reference, PoseWorkspace& workspace);
+
+}  // namespace abis

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops over codes where a search of a whole index spends its time, as plain bodies, compiled and chosen like
+// those of kernels.h.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "code.h"
+#include "code_projection.h"
+#include "cylinder.h"
+#include "kernels.h"
+#include "prepared.h"
+
+namespace abis {
+
+// The codes of one reference's minutiae; kLanes - 1 words beyond the last may be read.
+struct CodedView {
+    std::size_t size;
+    const std::uint64_t *first, *second;
+    const Angle* direction;
+};
+
+// A minutia of the probe, by its place in CodedProbe, one of the reference, and what they say for one finger.
+struct CodeHit {
+    std::int16_t worth;  // in 1 / kWorthScale natural log units, commonness taken off
+    std::uint8_t probe, reference;
+};
+
+// The most that pairs of one rotation, give or take a bin, are worth by first words, less the price of that rotation.
+struct Votes {
+    int most;              // in 1 / (2 kWorthScale) natural log units
+    std::size_t minutiae;  // of the probe that voted: fewer where the first of them found nothing
+};
+
+struct CodeKernels {
+    void (*encode)(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes);
+    Votes (*votes)(const CodedProbe& probe, const CodedView& reference);
+    // All pairs that say something by both words; returns how many. There is room for every pair.
+    std::size_t (*hits)(const CodedProbe& probe, const CodedView& reference, CodeHit* hits);
+};
+
+const CodeKernels& code_kernels();
+
+// What each bin of rotation costs, in 1 / (2 kWorthScale) natural log units: fingers are rarely presented turned.
+inline constexpr std::array<int, parameters::kVoteBins> kRotationPrice = [] {
+    using namespace parameters;
+    std::array<int, kVoteBins> price{};
+    for (int bin = 0; bin < kVoteBins; ++bin) {
+        const float turn = static_cast<float>(std::min(bin, kVoteBins - bin)) / kVoteBins;
+        price[static_cast<std::size_t>(bin)] =
+            static_cast<int>(2 * kWorthScale * kScreenRotationPrice * std::min(1.0F, turn / kMostRotation));
+    }
+    return price;
+}();
+
+namespace body {
+
+template <bool kHasPopcount>
+ABIS_INLINE std::uint64_t set_bits(std::uint64_t v) {
+    if constexpr (kHasPopcount) {
+        return static_cast<std::uint64_t>(std::popcount(v));
+    } else {
+        return set_bits_by_adding(v);
+    }
+}
+
+ABIS_INLINE void encode(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes) {
+    for (std::size_t m = 0; m < n; ++m) {
+        alignas(64) std::int16_t sums[kCodeBits];
+        for (std::size_t k = 0; k < kCodeBits; ++k) sums[k] = kCodeOffsets[k];
+        for (std::size_t w = 0; w < kCylinderWords; ++w) {
+            for (std::uint64_t bits = cylinders[m][w]; bits != 0; bits &= bits - 1) {
+                const auto& weights = kCodeWeights[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+                for (std::size_t k = 0; k < kCodeBits; ++k) sums[k] = static_cast<std::int16_t>(sums[k] + weights[k]);
+            }
+        }
+        std::uint64_t words[2] = {};
+        for (std::size_t k = 0; k < kCodeBits; ++k)
+            words[k / 64] |= static_cast<std::uint64_t>(sums[k] > 0) << (k % 64);
+        codes[m] = {words[0], words[1]};
+    }
+}
+
+// Which of the probe's minutiae are near which of eight of the reference's: bit 8 i + 7 of near[lane] is set where no
+// more bits differ between the i-th of the group and the lane's than the limits' i-th byte says. Returns a bit for each
+// lane where something is; the other words of `near` may be left as they were.
+struct PlainGroup {
+    template <bool kHasPopcount, bool kBothWords>
+    ABIS_INLINE static unsigned find(const std::uint64_t* probe_first, const std::uint64_t* probe_second,
+                                     std::uint64_t limits, const std::uint64_t* first, const std::uint64_t* second,
+                                     std::uint64_t* near) {
+        constexpr std::uint64_t kTop = 0x8080808080808080U;
+        alignas(64) std::uint64_t counts[kLanes] = {};  // a byte for each of the probe's
+        for (std::size_t i = 0; i < CodedProbe::kGroup; ++i) {
+            for (std::size_t lane = 0; lane < kLanes; ++lane) {
+                std::uint64_t count = set_bits<kHasPopcount>(probe_first[i] ^ first[lane]);
+                if constexpr (kBothWords) count += set_bits<kHasPopcount>(probe_second[i] ^ second[lane]);
+                counts[lane] |= count << (8 * i);
+            }
+        }
+        unsigned lanes = 0;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            near[lane] = ((limits | kTop) - counts[lane]) & kTop;  // no byte borrows: counts are at most 128
+            lanes |= static_cast<unsigned>(near[lane] != 0) << lane;
+        }
+        return lanes;
+    }
+};
+
+// Calls found(i, j) for the pairs among the probe's minutiae from `begin`, a whole number of groups, to `end` and all
+// of the reference's of which no more bits differ than the limits allow.
+template <class Group, bool kHasPopcount, bool kBothWords, class Found>
+ABIS_INLINE void near_pairs(const CodedProbe& probe, std::size_t begin, std::size_t end, const CodedView& reference,
+                            const std::uint8_t* limits, Found found) {
+    for (std::size_t j0 = 0; j0 < reference.size; j0 += kLanes) {
+        const unsigned within = (2U << std::min(kLanes - 1, reference.size - 1 - j0)) - 1;
+        for (std::size_t i0 = begin; i0 < end; i0 += CodedProbe::kGroup) {
+            std::uint64_t most;
+            std::memcpy(&most, limits + i0, sizeof most);
+            alignas(64) std::uint64_t near[kLanes];
+            unsigned lanes = within & Group::template find<kHasPopcount, kBothWords>(
+                                          probe.first.data() + i0, probe.second.data() + i0, most, reference.first + j0,
+                                          reference.second + j0, near);
+            for (; lanes != 0; lanes &= lanes - 1) {
+                const auto lane = static_cast<std::size_t>(std::countr_zero(lanes));
+                for (std::uint64_t bits = near[lane]; bits != 0; bits &= bits - 1) {
+                    const std::size_t i = i0 + static_cast<std::size_t>(std::countr_zero(bits)) / 8;
+                    if (i < end) found(i, j0 + lane);
+                }
+            }
+        }
+    }
+}
+
+struct VoteBins {
+    std::array<int, parameters::kVoteBins> worth{};
+    std::uint32_t voted = 0;  // a bit for each bin
+};
+static_assert(parameters::kVoteBins == 32);
+
+// Bins beside which nothing has voted have nothing but their price.
+ABIS_INLINE int most_votes(const VoteBins& bins) {
+    constexpr std::size_t kLast = parameters::kVoteBins - 1;
+    int most = 0;
+    for (std::uint32_t left = bins.voted | std::rotl(bins.voted, 1) | std::rotr(bins.voted, 1); left != 0;
+         left &= left - 1) {
+        const auto b = static_cast<std::size_t>(std::countr_zero(left));
+        const int worth = bins.worth[(b - 1) & kLast] + 2 * bins.worth[b] + bins.worth[(b + 1) & kLast];
+        most = std::max(most, worth - kRotationPrice[b]);
+    }
+    return most;
+}
+
+template <class Group, bool kHasPopcount>
+ABIS_INLINE void vote(const CodedProbe& probe, std::size_t begin, std::size_t end, const CodedView& reference,
+                      VoteBins& bins) {
+    constexpr int kBinUnits = 256 / parameters::kVoteBins;
+    near_pairs<Group, kHasPopcount, false>(
+        probe, begin, end, reference, probe.word_limit.data(),
+        [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
+            const auto differing =
+                static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]));
+            const auto turn = static_cast<Angle>(probe.minutiae[i].direction - reference.direction[j] + kBinUnits / 2);
+            const auto bin = static_cast<std::size_t>(turn / kBinUnits);
+            bins.worth[bin] += kWordWorth[differing] - probe.commonness[i];
+            bins.voted |= std::uint32_t{1} << bin;
+        });
+}
+
+template <class Group, bool kHasPopcount>
+ABIS_INLINE Votes votes(const CodedProbe& probe, const CodedView& reference) {
+    using namespace parameters;
+    VoteBins bins{};
+    const std::size_t first = std::min(probe.size, kFirstToVote), all = std::min(probe.size, kMostToVote);
+    vote<Group, kHasPopcount>(probe, 0, first, reference, bins);
+    const int most = most_votes(bins);
+    if (first == all || most < static_cast<int>(2 * kWorthScale * kWorthGoingOn)) return {most, first};
+    vote<Group, kHasPopcount>(probe, first, all, reference, bins);
+    return {most_votes(bins), all};
+}
+
+template <class Group, bool kHasPopcount>
+ABIS_INLINE std::size_t hits(const CodedProbe& probe, const CodedView& reference, CodeHit* hits) {
+    std::size_t n = 0;
+    near_pairs<Group, kHasPopcount, true>(
+        probe, 0, probe.size, reference, probe.code_limit.data(),
+        [&](std::size_t i, std::size_t j) [[gnu::always_inline]] {
+            const auto differing =
+                static_cast<std::size_t>(set_bits<kHasPopcount>(probe.first[i] ^ reference.first[j]) +
+                                         set_bits<kHasPopcount>(probe.second[i] ^ reference.second[j]));
+            const int worth = kCodeWorth[differing] - probe.commonness[i];
+            hits[n++] = {static_cast<std::int16_t>(worth), static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)};
+        });
+    return n;
+}
+
+}  // namespace body
+}  // namespace abis

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Many fingers in little memory, to be searched: 22.25 bytes a minutia, its code and all that a full comparison needs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "code.h"
+#include "code_kernels.h"
+#include "template.h"
+
+namespace abis {
+
+// Every column of an index, one row a slot or a minutia, slot by slot; it owns nothing. T is const or not.
+template <template <class> class Pointer>
+struct BasicIndexColumns {
+    Pointer<std::uint8_t> sizes, removed;  // of each slot: its minutiae; 1 where it is removed
+    Pointer<std::uint64_t> first, second;  // of each minutia: the words of its code ...
+    Pointer<std::int16_t> x, y;            // ... and itself, as in Minutia
+    Pointer<std::uint8_t> direction, kind, reliability;
+};
+template <class T>
+using In = const T*;
+template <class T>
+using Out = T*;
+using IndexColumns = BasicIndexColumns<In>;
+using MutableIndexColumns = BasicIndexColumns<Out>;
+
+// Slots are numbered from 0 in the order of append and never used again; a removed one is wiped and keeps its
+// memory. Any number of threads may read; append and remove need the index to themselves. Evidence is in natural
+// log units, a rough log likelihood ratio that adds up over fingers; -infinity for a removed slot.
+class FingerIndex {
+public:
+    // Returns the first one's slot.
+    std::size_t append(const std::vector<RawTemplate>& templates, unsigned threads, const std::function<void()>& poll);
+    // Takes in what `write` wrote; the caller has checked it: see bindings.cpp.
+    void append(const IndexColumns& columns, std::size_t slots);
+    void remove(std::size_t slot);
+
+    std::size_t size() const { return size_; }
+    std::size_t minutiae() const;
+    std::size_t memory_bytes() const;
+    void write(const MutableIndexColumns& columns) const;
+
+    // Of every slot: how many first words of the probe's telling minutiae it has, turned alike.
+    void screen(const RawTemplate& probe, unsigned threads, const std::function<void()>& poll, float* evidence) const;
+    // Of some slots: how well pairs of minutiae of like codes lie to each other; some twenty times the time.
+    void refine(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                const std::function<void()>& poll, float* evidence) const;
+    // Raw scores, those of abis::compare to the bit; NaN for a removed slot.
+    void compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                 const std::function<void()>& poll, float* scores) const;
+
+private:
+    static constexpr std::size_t kChunkSlots = 1024;
+
+    // Columns of kChunkSlots slots, the last of fewer; no larger than what they hold once the next is begun.
+    struct Chunk {
+        std::vector<std::uint32_t> begins{0};  // where the minutiae of each slot begin, and the last ones end
+        std::vector<std::uint8_t> removed;
+        std::vector<std::uint64_t> first = std::vector<std::uint64_t>(kLanes - 1);  // as many more may be read
+        std::vector<std::uint64_t> second = std::vector<std::uint64_t>(kLanes - 1);
+        std::vector<std::int16_t> x, y;
+        std::vector<Angle> direction;
+        std::vector<std::uint8_t> kinds;  // of four minutiae a byte
+        std::vector<std::uint8_t> reliability;
+
+        std::size_t slots() const { return removed.size(); }
+        CodedView view(std::size_t slot) const;
+        Minutia minutia(std::size_t index) const;
+        void unpack(std::size_t slot, Minutia* minutiae) const;
+        void append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);
+        void wipe(std::size_t slot);
+        void shrink();
+        std::size_t memory_bytes() const;
+    };
+    struct Place {
+        const Chunk& chunk;
+        std::size_t slot;  // in the chunk
+    };
+    Place at(std::size_t slot) const { return {chunks_[slot / kChunkSlots], slot % kChunkSlots}; }
+    void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);
+
+    std::vector<Chunk> chunks_;
+    std::size_t size_ = 0;
+};
+
+}  // namespace abis

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Codes of minutiae and what an index makes of them; ``cpp/code.cpp``, ``code_kernels.h``, ``code_evidence.cpp``.
+
+Codes and votes are equal to the core to the bit.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.template import Minutiae
+from oracle.angle import Floats, Ints, wrapped
+from oracle.candidates import compatibilities
+from oracle.comparison import prepare
+from oracle.constants import SOURCES, C
+from oracle.template import Normalised
+
+Words = npt.NDArray[np.uint64]
+
+
+@cache
+def learnt(name: str) -> Ints | Words:
+    """A table of ``cpp/code_projection.h``, flat."""
+    text = (SOURCES / "code_projection.h").read_text()
+    (body,) = re.findall(rf" {name}\{{(.*?)\n\}}+;", text, re.DOTALL)
+    if "0x" in body:
+        return np.array([int(value, 16) for value in re.findall(r"0x\w+", body)], np.uint64)
+    return np.array([int(value) for value in re.findall(r"-?\d+", body)], np.int64)
+
+
+@cache
+def scale() -> int:
+    """Units of worth in a natural log unit."""
+    (value,) = re.findall(r"kWorthScale = (\d+);", (SOURCES / "code_projection.h").read_text())
+    return int(value)
+
+
+def codes(cylinders: Words) -> Words:
+    """(n, 2) of the (n, words) cylinders of a template."""
+    offsets = learnt("kCodeOffsets")
+    weights = learnt("kCodeWeights").reshape(-1, len(offsets))
+    bits = np.unpackbits(cylinders.view(np.uint8), axis=1, bitorder="little")
+    sums = bits[:, : len(weights)].astype(np.int64) @ weights + offsets
+    return np.packbits(sums > 0, axis=1, bitorder="little").view("<u8")
+
+
+@dataclass(frozen=True)
+class CodedProbe:
+    """The probe's minutiae that have a descriptor, those that tell most first."""
+
+    minutiae: Normalised
+    codes: Words
+    commonness: Ints
+
+
+def coded_probe(template: Minutiae) -> CodedProbe:
+    minutiae, cylinders = prepare(template)
+    set_bits = np.bitwise_count(cylinders).sum(axis=1, dtype=np.int64)
+    rank = (
+        np.minimum(set_bits, C["kRichCylinder"]) * C["kRankOfBits"]
+        + minutiae.reliability * C["kRankOfReliability"]
+    )
+    order = _spread(minutiae, rank, np.flatnonzero(set_bits))
+    own = codes(cylinders)[order]
+    near = (np.bitwise_count(own[:, :1] ^ learnt("kCodeSample")) <= sample_radius()).sum(axis=1)
+    table = learnt("kCommonness")
+    return CodedProbe(_taken(minutiae, order), own, table[np.minimum(near, len(table) - 1)].astype(np.int64))
+
+
+def _spread(minutiae: Normalised, rank: Ints, candidates: Ints) -> Ints:
+    """By rank, which falls where minutiae around have been taken."""
+    rank, order, left = rank.copy(), [], [int(c) for c in candidates]
+    while left:
+        best = max(left, key=lambda i: (rank[i], -i))
+        left.remove(best)
+        order.append(best)
+        apart = np.maximum(np.abs(minutiae.x - minutiae.x[best]), np.abs(minutiae.y - minutiae.y[best]))
+        rank[apart < C["kCrowdingRadius"]] -= int(C["kRankOfCrowding"])
+    return np.array(order, np.int64)
+
+
+@cache
+def sample_radius() -> int:
+    (value,) = re.findall(r"kSampleRadius = (\d+);", (SOURCES / "code_projection.h").read_text())
+    return int(value)
+
+
+def screened(probe: CodedProbe, reference: Minutiae) -> float:
+    """Evidence of votes."""
+    minutiae, cylinders = prepare(reference)
+    first, most = (min(len(probe.codes), int(C[name])) for name in ("kFirstToVote", "kMostToVote"))
+    votes = _votes(probe, first, minutiae, codes(cylinders))
+    if votes >= int(2 * scale() * C["kWorthGoingOn"]):
+        return _votes(probe, most, minutiae, codes(cylinders)) / (2 * scale()) - _chance(most, minutiae)
+    return votes / (2 * scale()) - _chance(first, minutiae)
+
+
+def _votes(probe: CodedProbe, leading: int, minutiae: Normalised, own: Words) -> int:
+    differing = np.bitwise_count(probe.codes[:leading, None, 0] ^ own[None, :, 0])
+    worth = learnt("kWordWorth")[differing] - probe.commonness[:leading, None]
+    bins = int(C["kVoteBins"])
+    unit = 256 // bins
+    turn = (probe.minutiae.direction[:leading, None] - minutiae.direction + unit // 2) % 256 // unit
+    votes = np.bincount(turn[worth > 0], weights=worth[worth > 0], minlength=bins)
+    around = np.roll(votes, 1) + 2 * votes + np.roll(votes, -1)
+    steps = np.minimum(np.arange(bins), bins - np.arange(bins)) / bins
+    price = 2 * scale() * C["kScreenRotationPrice"] * np.minimum(1, steps / C["kMostRotation"])
+    return int(np.max(around - price.astype(np.int64)))
+
+
+def refined(probe: CodedProbe, reference: Minutiae) -> float:
+    """Evidence of poses."""
+    minutiae, cylinders = prepare(reference)
+    differing = np.bitwise_count(probe.codes[:, None] ^ codes(cylinders)[None]).sum(axis=2, dtype=np.int64)
+    worth = learnt("kCodeWorth")[differing] - probe.commonness[:, None]
+    i, j = np.nonzero(worth > 0)
+    order = np.lexsort((j, i, -worth[i, j]))[: int(C["kPoseHits"])]
+    i, j, best = i[order], j[order], worth[i[order], j[order]]
+    chance = _chance(len(probe.codes), minutiae)
+    if not len(i):
+        return -chance
+    support: Floats = best + compatibilities(probe.minutiae, minutiae, i, j) @ best
+    turn = np.abs(wrapped(probe.minutiae.direction[i] - minutiae.direction[j])) / (256 * C["kMostRotation"])
+    price = scale() * C["kScreenRotationPrice"] * np.minimum(1, turn)
+    return max(0.0, float(np.max(support - price))) / scale() - chance
+
+
+def _chance(leading: int, reference: Normalised) -> float:
+    return float(C["kChanceOfPair"] * leading * len(reference))
+
+
+def _taken(m: Normalised, order: Ints) -> Normalised:
+    return Normalised(
+        m.x[order], m.y[order], m.direction[order], m.kind[order], m.reliability[order], m.order[order]
+    )
