@@ -48,7 +48,7 @@ Bits = npt.NDArray[np.uint8]
 def main() -> None:
     """Make pairs, train, measure, write."""
     parser = options(__doc__ or "")
-    parser.add_argument("--subjects", type=int, default=10_000, help="(default: 10,000)")
+    parser.add_argument("--subjects", type=int, default=6000, help="(default: 6,000)")
     parser.add_argument("--output", type=Path, default=HEADER)
     arguments = parser.parse_args()
     population = Population(seed=10_000 + arguments.seed, fingers=(Position.RIGHT_INDEX,), face=False)
