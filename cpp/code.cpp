@@ -90,7 +90,4 @@ CodedProbe coded_probe(const std::vector<Minutia>& minutiae) {
     return probe;
 }
 
-int worth_of_word(int differing) { return kWordWorth[static_cast<std::size_t>(differing)]; }
-int worth_of_code(int differing) { return kCodeWorth[static_cast<std::size_t>(differing)]; }
-
 }  // namespace abis

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands around a minutia in 128 bits, few of which differ between mated minutiae; and what the number of
-// differing bits is worth. Learnt: code_projection.h, written by benchmarks/fit_codes.py.
+// What stands around a minutia in 128 bits, few of which differ between mated minutiae. What they mean and are worth
+// is learnt: code_projection.h, written by benchmarks/fit_codes.py.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "parameters.h"
 #include "template.h"
@@ -35,10 +36,5 @@ struct CodedProbe {
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes);
 
 CodedProbe coded_probe(const std::vector<Minutia>& minutiae);
-
-// What a pair of minutiae says for one finger when so many bits differ, in 1 / kWorthScale natural log units, where
-// commonness is 0.
-int worth_of_word(int differing);
-int worth_of_code(int differing);
 
 }  // namespace abis
