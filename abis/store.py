@@ -382,6 +382,12 @@ class Store:
             counts = connection.execute(query).all()
         return {Position(position): count for position, count in sorted(map(tuple, counts))}
 
+    def calibration(self, kind: str) -> str | None:
+        return self.__dict__.setdefault("_cal", {}).get(kind)
+
+    def set_calibration(self, kind: str, content: str) -> None:
+        self.__dict__.setdefault("_cal", {})[kind] = content
+
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""
         database = self._engine.url.database
