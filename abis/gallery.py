@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from abis import comparison, fusion
-from abis.calibration import threshold_for_fmr, threshold_for_fpir
+from abis.calibration import Calibration, Calibrations, kind_of
 from abis.errors import StoreError, TemplateError
 from abis.fusion import Comparisons
 from abis.locks import ReadersWriter
@@ -29,6 +30,7 @@ from abis.results import Candidate, GalleryInfo, Identification, Verification
 from abis.screening import Kind, References
 from abis.store import Enrollment, Mark, Store, StoredTemplate, checked_templates
 from abis.template import Position, Template
+from abis.thresholds import Compared, threshold_for_fmr, threshold_for_fpir
 
 __all__ = ["Gallery", "Progress"]
 
@@ -65,6 +67,7 @@ class Gallery:
         self._references = References()
         self._mark = Mark()  # how far the references follow the store
         self._subjects = 0  # in the store, as of the mark
+        self._own_calibrations: dict[str, Calibration | None] = {}  # by kind; None where it has none
 
     @classmethod
     def open(
@@ -192,17 +195,19 @@ class Gallery:
         Args:
             templates: the probe.
             subject_id: the claim.
-            fmr: false match rate to decide at, above 0, at most 1.
+            fmr: false match rate to decide at, above 0, at most 1. The threshold follows from it and from what
+                was compared: so many fingers, a face, so many references of each.
 
         Raises:
             NotEnrolled: where there is no such subject.
             TemplateError: where probe and subject have embeddings of different models only.
         """
         probe = checked_templates(templates)
-        threshold = threshold_for_fmr(fmr)
+        calibrations = self._calibrations(probe)
         references = self._store.references(subject_id)
         _check_models(probe, {Kind.of(reference.template) for reference in references})
-        comparisons = [c for template in probe for c in _compare_with_own(template, references)]
+        comparisons = [c for template in probe for c in _compare_with_own(template, references, calibrations)]
+        threshold = threshold_for_fmr(fmr, fusion.compared_by(comparisons, np.zeros(1, np.int64))[0][0])
         evidence = fusion.explain(comparisons, 0, {r.encounter: r.encounter_id for r in references})
         score = float(fusion.fuse(comparisons, 1)[0]) if evidence else 0.0
         return Verification(bool(evidence) and score >= threshold, score, threshold, evidence)
@@ -233,23 +238,28 @@ class Gallery:
             TemplateError: where probe and gallery have embeddings of different models only.
         """
         probe = checked_templates(templates)
+        calibrations = self._calibrations(probe)
         if max_candidates < 1:
             raise ValueError(f"max_candidates is {max_candidates}; expected 1 or more")
         while True:
             with self._up_to_date() as references:
                 change, size = self._mark.change, self._subjects
-                threshold = None if fpir is None else threshold_for_fpir(fpir, max(size, 1))
                 _check_models(probe, references.kinds)
                 shortlist = max(_SHORTLIST, 10 * max_candidates, size // _SHORTLIST_SHARE)
-                comparisons = _compare(probe, references, None if exact else shortlist)
+                comparisons = _compare(probe, references, None if exact else shortlist, calibrations)
                 compared = sum(map(len, comparisons))
                 scores = fusion.fuse(comparisons, references.subject_span)
-                best = _best(scores, max_candidates, threshold)
+                thresholds = None
+                if fpir is not None:
+                    thresholds = _thresholds(comparisons, scores, partial(threshold_for_fpir, fpir, max(size, 1)))
+                best = _best(scores, max_candidates, thresholds)
                 comparisons = [c.where(np.isin(c.subject, best)) for c in comparisons]
                 comparable = sum(references.comparable(template) for template in probe)
-            candidates = self._candidates(best, scores[best], comparisons, max_candidates)
+            candidates = self._candidates(
+                best, scores[best], None if thresholds is None else thresholds[best], comparisons, max_candidates
+            )
             if candidates is not None:
-                return Identification(candidates, compared, comparable, size, threshold)
+                return Identification(candidates, compared, comparable, size, fpir)
             if self._store.state().change == change:  # else: one of them has been removed since; look again
                 raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")
 
@@ -257,6 +267,7 @@ class Gallery:
         self,
         subjects: NDArray[np.int64],
         scores: NDArray[np.float64],
+        thresholds: NDArray[np.float64] | None,
         comparisons: Sequence[Comparisons],
         max_candidates: int,
     ) -> tuple[Candidate, ...] | None:
@@ -264,19 +275,49 @@ class Gallery:
         names = self._store.names(subjects.tolist())
         if len(names) < len(subjects):
             return None
-        keys_by_rank = sorted(
-            zip(scores.tolist(), subjects.tolist(), strict=True), key=lambda row: (-row[0], names[row[1]])
+        limits = [None] * len(subjects) if thresholds is None else thresholds.tolist()
+        rows = sorted(
+            zip(scores.tolist(), subjects.tolist(), limits, strict=True),
+            key=lambda row: (-row[0], names[row[1]]),
         )[:max_candidates]
-        chosen = np.array([subject for _, subject in keys_by_rank], np.int64)
+        chosen = np.array([subject for _, subject, _ in rows], np.int64)
         comparisons = [c.where(np.isin(c.subject, chosen)) for c in comparisons]
         encounters = {int(encounter) for c in comparisons for encounter in c.encounter}
         encounter_ids = self._store.encounter_names(encounters)
         if len(encounter_ids) < len(encounters):
             return None
         return tuple(
-            Candidate(rank, names[subject], score, fusion.explain(comparisons, subject, encounter_ids))
-            for rank, (score, subject) in enumerate(keys_by_rank, 1)
+            Candidate(
+                rank, names[subject], score, threshold, fusion.explain(comparisons, subject, encounter_ids)
+            )
+            for rank, (score, subject, threshold) in enumerate(rows, 1)
         )
+
+    # ------------------------------------------------------------------------------- calibrations
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Have comparisons of a kind of templates scored by this calibration from now on, and keep it.
+
+        Scores and thresholds of fingers, or of the embeddings of one model, change with it; what is enrolled
+        does not. Another process that has the gallery open sees it when it next opens the gallery.
+
+        Args:
+            calibration: one that ``abis calibrate`` or :func:`abis.evaluation.fit` made, or a shipped one of
+                another extractor: ``shipped("minutiae-leader")``.
+        """
+        self._store.set_calibration(calibration.kind, calibration.to_json())
+        self._own_calibrations[calibration.kind] = calibration
+
+    def calibration(self, template: Template) -> Calibration:
+        """The calibration that comparisons with such a template get."""
+        return self._calibrations([template]).for_template(template)
+
+    def _calibrations(self, templates: Sequence[Template]) -> Calibrations:
+        for kind in {kind_of(template) for template in templates}:
+            if kind not in self._own_calibrations:
+                text = self._store.calibration(kind)
+                self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)
+        return Calibrations.of(c for c in self._own_calibrations.copy().values() if c is not None)
 
     # ------------------------------------------------------------------------- following the store
 
@@ -321,26 +362,37 @@ class Gallery:
         self._subjects = 0
 
 
-def _compare(probe: Sequence[Template], references: References, shortlist: int | None) -> list[Comparisons]:
+def _compare(
+    probe: Sequence[Template], references: References, shortlist: int | None, calibrations: Calibrations
+) -> list[Comparisons]:
     """Compare a probe in full with everyone, or with the ``shortlist`` nearest to any of its templates."""
     among = None
     if shortlist is not None:
         among = np.zeros(references.subject_span, np.bool_)
         for template in probe:
             among[references.nearest(template, shortlist)] = True
-    return [c for template in probe for c in _compare_one(template, references, among)]
+    return [c for template in probe for c in _compare_one(template, references, among, calibrations)]
 
 
 def _compare_one(
-    template: Template, references: References, among: NDArray[np.bool_] | None
+    template: Template, references: References, among: NDArray[np.bool_] | None, calibrations: Calibrations
 ) -> list[Comparisons]:
     return [
-        Comparisons.of(template, r.position, subject=r.subject, encounter=r.encounter, raw=r.raw)
+        Comparisons.of(
+            template,
+            r.position,
+            subject=r.subject,
+            encounter=r.encounter,
+            raw=r.raw,
+            calibrations=calibrations,
+        )
         for r in references.compare(template, among)
     ]
 
 
-def _compare_with_own(template: Template, references: Sequence[StoredTemplate]) -> Iterator[Comparisons]:
+def _compare_with_own(
+    template: Template, references: Sequence[StoredTemplate], calibrations: Calibrations
+) -> Iterator[Comparisons]:
     """Compare a probe template with the comparable references of one subject, called subject 0."""
     kind = Kind.of(template)
     by_position: dict[Position, list[StoredTemplate]] = {}
@@ -354,12 +406,26 @@ def _compare_with_own(template: Template, references: Sequence[StoredTemplate]) 
             subject=np.zeros(len(own), np.int64),
             encounter=np.array([reference.encounter for reference in own], np.int64),
             raw=comparison.raw_scores(template, [reference.template for reference in own]),
+            calibrations=calibrations,
         )
 
 
-def _best(scores: NDArray[np.float64], count: int, threshold: float | None = None) -> NDArray[np.int64]:
+def _thresholds(
+    comparisons: Sequence[Comparisons], scores: NDArray[np.float64], threshold: Callable[[Compared], float]
+) -> NDArray[np.float64]:
+    """(n,) of each subject, by what it was compared by; NaN where it was not."""
+    subjects = np.flatnonzero(~np.isnan(scores))
+    ways, way = fusion.compared_by(comparisons, subjects)
+    thresholds = np.full(len(scores), np.nan)
+    thresholds[subjects] = np.array([threshold(compared) for compared in ways])[way]
+    return thresholds
+
+
+def _best(
+    scores: NDArray[np.float64], count: int, thresholds: NDArray[np.float64] | None
+) -> NDArray[np.int64]:
     """Where the ``count`` largest scores stand, and all that equal the last of them. NaN is none."""
-    found = np.flatnonzero(~np.isnan(scores) if threshold is None else scores >= threshold)
+    found = np.flatnonzero(~np.isnan(scores) if thresholds is None else scores >= thresholds)
     if len(found) <= count:
         return found
     last = np.partition(scores[found], -count)[-count]

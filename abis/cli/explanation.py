@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibrations
 from abis.cli.arguments import read_all
 from abis.cli.console import out, print_json, say
 from abis.comparison import explain as explain_comparison
@@ -23,7 +23,7 @@ def explain(probe: Path, reference: Path, *, output: Path | None, as_json: bool)
     """Compare, print the terms of the score, and draw where that is asked for."""
     first, second = _read_finger(probe), _read_finger(reference)
     found = explain_comparison(first, second)
-    score = float(default_calibration(Minutiae).llr(found.score))
+    score = float(Calibrations.of().for_template(first).llr(found.score))
     if output is not None:
         svg = draw_pair(
             first, second, found.pairs, title=f"{probe.name} and {reference.name}: score {score:.1f}"

@@ -7,6 +7,7 @@ from abis.evaluation.fitting import TrainingScores, fit
 from abis.evaluation.folder import Evaluation, evaluate_folder
 from abis.evaluation.intervals import Estimate, mean_estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
+from abis.evaluation.non_mated import NonMatedScores
 from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
 from abis.evaluation.score_files import write_scores
 from abis.evaluation.scores import Scores, pooled
@@ -20,6 +21,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "LfwPairs",
+    "NonMatedScores",
     "OperatingPoint",
     "Sample",
     "Scores",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibrations
 from abis.comparison import FingerReferences, cosine
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
@@ -128,9 +128,9 @@ def evaluate_folder(
     if not made[mated].any() or not made[~mated].any():
         failure = data_set.failures[0]
         raise ValueError(f"{folder}: too few templates could be read; {failure.name}: {failure.reason}")
-    kind = Embedding if any(isinstance(template, Embedding) for template in templates) else Minutiae
+    some = next(template for template in templates if template is not None)
     score = np.full(len(raw), FAILED)
-    score[made] = default_calibration(kind).llr(raw[made])
+    score[made] = Calibrations.of().for_template(some).llr(raw[made])
 
     scores = Scores(raw, finger[probe], finger[reference])
     return Evaluation(
