@@ -173,7 +173,8 @@ def _parts(tail: _Tail) -> NDArray[np.float64]:
 
 def _markov() -> _Tail:
     steps = np.arange(_LOWEST_RATE_DECADES * STEPS_A_DECADE + 1)
-    return _Tail(0, power_of_10(-steps / STEPS_A_DECADE))
+    # Less the last digits, or 10**-6 would be above 1e-6.
+    return _Tail(0, power_of_10(-steps / STEPS_A_DECADE) * (1 - 1e-14))
 
 
 _MARKOV = _markov()

@@ -19,11 +19,11 @@ import numpy as np
 from common import options, print_table, write
 from rich.progress import track
 
-from abis.calibration import threshold_for_fpir
 from abis.gallery import Gallery
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Minutiae, Position, Template
+from abis.thresholds import threshold_for_fpir
 
 SIZES = (10_000, 100_000)
 FPIR = 0.01  # false positive identification rate asked for
@@ -102,7 +102,8 @@ def enroll(folder: Path, population: Population, size: int) -> Figures:
 
 def identify(gallery: Gallery, probes: Mapping[str, Probe], kind: str, size: int) -> Figures:
     """Time and outcome of searches with one kind of probe; what screening lost is told by exact ones."""
-    threshold = threshold_for_fpir(FPIR, size)
+    one = next(iter(probes.values()))
+    threshold = threshold_for_fpir(FPIR, size, [[gallery.calibration(template)] for template in one])
     seconds: list[float] = []
     compared = comparable = positives = misses = not_first = lost = 0
     gallery.identify(next(iter(probes.values())))  # the first one warms up

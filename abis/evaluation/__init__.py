@@ -10,6 +10,7 @@ from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.non_mated import NonMatedScores
 from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
 from abis.evaluation.score_files import write_scores
+from abis.evaluation.score_fusion import FusionTrial, best_fusion, learn_fusion, try_fusions
 from abis.evaluation.scores import Scores, pooled
 from abis.evaluation.summary import Summary, summarise
 
@@ -20,6 +21,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Failure",
+    "FusionTrial",
     "LfwPairs",
     "NonMatedScores",
     "OperatingPoint",
@@ -27,9 +29,11 @@ __all__ = [
     "Scores",
     "Summary",
     "TrainingScores",
+    "best_fusion",
     "cllr",
     "evaluate_folder",
     "fit",
+    "learn_fusion",
     "mean_estimate",
     "min_cllr",
     "pooled",
@@ -37,5 +41,6 @@ __all__ = [
     "read_lfw_pairs",
     "summarise",
     "ten_fold_accuracy",
+    "try_fusions",
     "write_scores",
 ]

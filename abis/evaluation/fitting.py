@@ -14,7 +14,7 @@ import numpy.typing as npt
 from abis.calibration import Calibration, Provenance, bent_line
 from abis.evaluation.non_mated import NonMatedScores, non_mated_table
 
-__all__ = ["TrainingScores", "fit"]
+__all__ = ["TrainingScores", "fit", "fit_curve"]
 
 _BINS = 1 << 14  # scores beyond this many are fitted through their histogram
 _STEPS = 200
@@ -83,6 +83,32 @@ def fit(
     Raises:
         ValueError: where non-mated scores are not the lower ones on average.
     """
+    slope, offset, minimum, maximum = fit_curve(training)
+    return Calibration(
+        kind=kind,
+        slope=slope,
+        offset=offset,
+        minimum=minimum,
+        maximum=maximum,
+        non_mated=non_mated_table(
+            [_population(training)] if non_mated is None else non_mated,
+            lambda raw: bent_line(raw, slope, offset, minimum, maximum),
+            minimum=minimum,
+            maximum=maximum,
+        ),
+        provenance=Provenance(
+            data=tuple(scores.name for scores in training),
+            mated=sum(len(scores.mated) for scores in training),
+            non_mated=sum(len(scores.non_mated) for scores in training),
+            date=date,
+            software=software,
+            script=script,
+        ),
+    )
+
+
+def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, float]:
+    """Slope, offset, minimum and maximum of a calibration, as :func:`fit` finds them."""
     mated_count = sum(len(scores.mated) for scores in training)
     non_mated_count = sum(len(scores.non_mated) for scores in training)
     targets = (1 - 1 / (mated_count + 2), 1 / (non_mated_count + 2))
@@ -106,28 +132,7 @@ def fit(
         return bent_line(standard, *numbers(point), maximum) * math.log(10)
 
     slope, offset, minimum = numbers(_fisher_scoring(log_odds, np.zeros(3), target, weight))
-    slope, offset = slope / spread, offset - slope / spread * centre
-    return Calibration(
-        kind=kind,
-        slope=slope,
-        offset=offset,
-        minimum=minimum,
-        maximum=maximum,
-        non_mated=non_mated_table(
-            [_population(training)] if non_mated is None else non_mated,
-            lambda raw: bent_line(raw, slope, offset, minimum, maximum),
-            minimum=minimum,
-            maximum=maximum,
-        ),
-        provenance=Provenance(
-            data=tuple(scores.name for scores in training),
-            mated=mated_count,
-            non_mated=non_mated_count,
-            date=date,
-            software=software,
-            script=script,
-        ),
-    )
+    return slope / spread, offset - slope / spread * centre, minimum, maximum
 
 
 def _population(training: Sequence[TrainingScores]) -> NonMatedScores:
