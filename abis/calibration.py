@@ -252,7 +252,9 @@ def kind_of(template: Template) -> str:
 def shipped_names() -> frozenset[str]:
     """Calibrations that abis brings; docs/scores.md tells them apart."""
     folder = files("abis").joinpath("calibrations")
-    return frozenset(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
+    return frozenset(
+        file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json")
+    )
 
 
 @cache

@@ -4,8 +4,9 @@
 Every comparison has a calibrated log10 likelihood ratio (LLR). Comparisons with the same probe position
 are *alternatives*: an unknown finger against ten fingers, the references of several encounters, several
 impressions in the probe. Their likelihood ratios are averaged, because the mean of likelihood ratios is
-one again: over non-mated subjects its expectation is still 1. Over the probe's positions, which are taken as independent, LLRs add. What was not compared is
-no evidence, for or against.
+one again: over non-mated subjects its expectation is still 1. Over the probe's positions, which are taken
+as independent, LLRs add. What was not compared is no evidence, for or against. From which sum on two samples
+are taken for one subject's is the business of :mod:`abis.thresholds`.
 
 A fused score depends on nothing but the LLRs: not on the order of templates, on who else is compared, or
 on the CPU.

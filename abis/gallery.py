@@ -251,12 +251,18 @@ class Gallery:
                 scores = fusion.fuse(comparisons, references.subject_span)
                 thresholds = None
                 if fpir is not None:
-                    thresholds = _thresholds(comparisons, scores, partial(threshold_for_fpir, fpir, max(size, 1)))
+                    thresholds = _thresholds(
+                        comparisons, scores, partial(threshold_for_fpir, fpir, max(size, 1))
+                    )
                 best = _best(scores, max_candidates, thresholds)
                 comparisons = [c.where(np.isin(c.subject, best)) for c in comparisons]
                 comparable = sum(references.comparable(template) for template in probe)
             candidates = self._candidates(
-                best, scores[best], None if thresholds is None else thresholds[best], comparisons, max_candidates
+                best,
+                scores[best],
+                None if thresholds is None else thresholds[best],
+                comparisons,
+                max_candidates,
             )
             if candidates is not None:
                 return Identification(candidates, compared, comparable, size, fpir)

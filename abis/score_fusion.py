@@ -52,11 +52,15 @@ class ScoreInput:
     def __post_init__(self) -> None:
         raw, llr = np.array(self.raw, np.float64), np.array(self.llr, np.float64)
         if not (len(raw) == len(llr) > 1 and np.isfinite([raw, llr]).all()):
-            raise ValueError(f"{self.name}: knots are {len(raw)} and {len(llr)} numbers; expected as many, finite")
+            raise ValueError(
+                f"{self.name}: knots are {len(raw)} and {len(llr)} numbers; expected as many, finite"
+            )
         if not ((np.diff(raw) > 0).all() and (np.diff(llr) >= 0).all()):
             raise ValueError(f"{self.name}: knots do not ascend")
         if not (self.weight >= 0 and math.isfinite(self.weight) and math.isfinite(self.missing)):
-            raise ValueError(f"{self.name}: weight is {self.weight}, missing {self.missing}; expected 0 or more, finite")
+            raise ValueError(
+                f"{self.name}: weight is {self.weight}, missing {self.missing}; expected 0 or more, finite"
+            )
 
     def evidence(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """What scores add to the fused one, any shape; NaN is a missing score."""

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from bssr1 import read_bssr1
 from common import EXTRACTORS, SETS, data_folder, options, print_table, write
-from fit_calibration import Fingers, Figures, fit_faces, fit_fingers, fitted, lfw_scores, within
+from fit_calibration import Figures, Fingers, fit_faces, fit_fingers, fitted, lfw_scores, within
 from lfw import MODEL, at_most, read_lfw
 from rich.progress import track
+from svg import plot
 
 from abis.calibration import Calibration
 from abis.comparison import FingerReferences, cosine
@@ -39,13 +40,15 @@ def main() -> None:
     parser = options(__doc__ or "")
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000], help="of the galleries")
     parser.add_argument("--probes", type=int, default=1000, help="searches without a mate (default: 1000)")
-    parser.add_argument("--curves", type=Path, metavar="FILE", help="write held-out scores for docs/pictures")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="draw the documentation's (docs/pictures)"
+    )
     arguments = parser.parse_args()
     data = data_folder()
     figures: Figures = {}
     held_out = fingers(data, figures)
-    if arguments.curves is not None:
-        np.savez_compressed(arguments.curves, **held_out)
+    if arguments.pictures is not None:
+        draw(held_out, arguments.pictures)
     faces(data, figures, arguments.seed)
     sums(data, figures)
     galleries(data, arguments.sizes, arguments.probes, figures)
@@ -55,11 +58,14 @@ def main() -> None:
 # --- sets left out --------------------------------------------------------------------------------------
 
 
-def fingers(data: Path, figures: Figures) -> dict[str, Floats]:
-    """Every set by the calibration of the others: of its own extractor, and of all of them."""
+def fingers(data: Path, figures: Figures) -> dict[str, list[HeldOut]]:
+    """Every set by the calibration of the others: of its own extractor, and of all of them.
+
+    Returns the former, by extractor.
+    """
     by_extractor = {extractor: Fingers(data, extractor) for extractor in EXTRACTORS}
     rows = []
-    scores: dict[str, Floats] = {}
+    by_own: dict[str, list[HeldOut]] = {}
     for label, together in (("own", False), ("all extractors", True)):
         found: dict[str, list[HeldOut]] = {extractor: [] for extractor in EXTRACTORS}
         for name in SETS:
@@ -72,14 +78,11 @@ def fingers(data: Path, figures: Figures) -> dict[str, Floats]:
         for extractor, sets in found.items():
             key = f"minutiae_{extractor}_{label}".replace(" ", "_")
             rows.append((f"{extractor}, calibration of {label}", *quality(key, sets, figures)))
-            scores |= {
-                f"{extractor}_{label}_mated": np.concatenate([one.mated for one in sets]),
-                f"{extractor}_{label}_non_mated": np.concatenate([one.non_mated for one in sets]),
-            }
+        by_own = by_own or found
         everything = [one for sets in found.values() for one in sets]
         rows.append((f"all, calibration of {label}", *quality(f"minutiae_all_{label}", everything, figures)))
     print_table("fingers, each FVC set by the calibration of the others", HEADINGS, rows, note=NOTE)
-    return {name.replace(" ", "_"): values.astype(np.float32) for name, values in scores.items()}
+    return by_own
 
 
 def faces(data: Path, figures: Figures, seed: int) -> None:
@@ -105,16 +108,20 @@ class HeldOut:
         mated: npt.NDArray[np.floating],  # type: ignore[type-arg]
         non_mated: npt.NDArray[np.floating],  # type: ignore[type-arg]
     ) -> None:
+        self.calibration = calibration
         self.mated, self.non_mated = calibration.llr(mated), calibration.llr(non_mated)
         self.thresholds = [threshold_for_fmr(fmr, [[calibration]]) for fmr in CLAIMED_FMRS]
 
 
 HEADINGS = (
-    *("", "Cllr", "min Cllr", "difference"),
-    *(f"{what} at {fmr:.0e}" for fmr in CLAIMED_FMRS for what in ("FMR", "FNMR")),
-    "FNMR at 1e-06 by Markov",
+    *("", "Cllr", "min", "less min"),
+    *(f"{what} {fmr:.0e}" for fmr in CLAIMED_FMRS for what in ("FMR", "FNMR")),
+    "Markov",
 )
-NOTE = "Means over sets; FMR and FNMR pooled, each set at the threshold its calibration gives."
+NOTE = (
+    "Means over sets. FMR and FNMR pooled, each set at the threshold that its calibration gives for the FMR named. "
+    "\nMarkov: FNMR at a score of 6, which would be the threshold for 1e-06 if nothing were counted."
+)
 
 
 def quality(name: str, sets: Sequence[HeldOut], figures: Figures) -> list[str]:
@@ -134,6 +141,53 @@ def quality(name: str, sets: Sequence[HeldOut], figures: Figures) -> list[str]:
     by_markov = float(np.mean(np.concatenate([one.mated for one in sets]) < 6))
     figures[f"{name}_fnmr_at_markov_1e-06"] = by_markov
     return [*cells, f"{100 * by_markov:.2f} %"]
+
+
+def draw(held_out: dict[str, list[HeldOut]], folder: Path) -> None:
+    """What was said beside what was seen: likelihood ratios, and FMRs."""
+    plot(
+        folder / "reliability.svg",
+        title="Likelihood ratios said and seen",
+        x=("score: log10 likelihood ratio said", -2, 5),
+        y=("log10 likelihood ratio seen", -2, 5),
+        lines={extractor: reliability(sets) for extractor, sets in held_out.items()},
+    )
+    claimed = 10.0 ** np.arange(-4, -0.2, 0.125)
+    plot(
+        folder / "claimed_fmr.svg",
+        title="False match rates claimed and seen",
+        x=("false match rate asked for", -4, 0),
+        y=("false match rate seen", -5, 0),
+        lines={extractor: seen_fmr(sets, claimed) for extractor, sets in held_out.items()},
+        decades=True,
+    )
+
+
+def reliability(sets: Sequence[HeldOut], width: float = 0.5, least: int = 10) -> list[tuple[float, float]]:
+    """Of the scores in each bin, the mated share by the non-mated share; bins with few of either are left out."""
+    mated, non_mated = (
+        np.concatenate([getattr(one, kind) for one in sets]) for kind in ("mated", "non_mated")
+    )
+    points = []
+    for low in np.arange(-2.5, 6, width):
+        own, strange = (kind[(kind >= low) & (kind < low + width)] for kind in (mated, non_mated))
+        if min(len(own), len(strange)) >= least:
+            seen = np.log10(len(own) / len(mated) / (len(strange) / len(non_mated)))
+            points.append((float(np.concatenate([own, strange]).mean()), float(seen)))
+    return points
+
+
+def seen_fmr(sets: Sequence[HeldOut], claimed: Floats) -> list[tuple[float, float]]:
+    """log10 of FMR asked for and seen, pooled."""
+    points = []
+    for fmr in claimed:
+        matches = sum(
+            int((one.non_mated >= threshold_for_fmr(fmr, [[one.calibration]])).sum()) for one in sets
+        )
+        if matches:
+            seen = matches / sum(len(one.non_mated) for one in sets)
+            points.append((float(np.log10(fmr)), float(np.log10(seen))))
+    return points
 
 
 # --- are positions independent? -------------------------------------------------------------------------
@@ -181,7 +235,9 @@ def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -
         gallery = FingerReferences()
         for first in track(range(0, size, 5000), f"{size:,} fingers", transient=True):
             last = min(first + 5000, size)
-            gallery.extend([t for _, (t,) in people.encounters(range(first, last)) if isinstance(t, Minutiae)])
+            gallery.extend(
+                [t for _, (t,) in people.encounters(range(first, last)) if isinstance(t, Minutiae)]
+            )
         strangers = people.encounters(range(size, size + probes), impression=1)
         highest = [
             gallery.compare(probe, cutoff=CUTOFF).max()
@@ -205,7 +261,11 @@ def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -
 
 
 def predicted(
-    name: str, calibration: Calibration, highest: npt.NDArray[np.floating], size: int, figures: Figures  # type: ignore[type-arg]
+    name: str,
+    calibration: Calibration,
+    highest: npt.NDArray[np.floating],
+    size: int,
+    figures: Figures,  # type: ignore[type-arg]
 ) -> list[str]:
     """One row: how many searches end above the threshold."""
     threshold = threshold_for_fpir(PREDICTED_FPIR, size, [[calibration]])
@@ -222,7 +282,7 @@ def synthetic_fingers(people: int = 3000) -> Calibration:
     references = FingerReferences()
     references.extend([t for _, (t,) in population.encounters(range(people)) if isinstance(t, Minutiae)])
     probes = [t for _, (t,) in population.encounters(range(people), impression=1) if isinstance(t, Minutiae)]
-    full = square(lambda t: references.compare(t), probes[:150], "scores")
+    full = square(references.compare, probes[:150], "scores")
     high = square(lambda t: references.compare(t, cutoff=CUTOFF), probes, "high scores")
     mated = np.array([references.compare(t, np.array([k]))[0] for k, t in enumerate(probes)])
     strange = ~np.eye(people, dtype=np.bool_)

@@ -86,9 +86,14 @@ def measure(label: str, table: Table, method: Learn, seed: int, figures: Figures
     replicates = accepted[drawn].sum(axis=1) / tested[drawn].sum(axis=1)
     low, high = np.percentile(replicates, [2.5, 97.5])
     mean, mean_eer = float(np.mean(gar)), float(np.mean(eer))
-    key = label.replace(",", "").replace("% ", "percent_").replace("+ ", "").replace(" ", "_").replace("-", "_")
+    key = (
+        label.replace(",", "").replace("% ", "percent_").replace("+ ", "").replace(" ", "_").replace("-", "_")
+    )
     figures[f"{key}_gar_percent"] = 100 * mean
-    figures[f"{key}_gar_percent_low"], figures[f"{key}_gar_percent_high"] = 100 * float(low), 100 * float(high)
+    figures[f"{key}_gar_percent_low"], figures[f"{key}_gar_percent_high"] = (
+        100 * float(low),
+        100 * float(high),
+    )
     figures[f"{key}_eer_percent"] = 100 * mean_eer
     return [
         label,
@@ -107,7 +112,8 @@ def with_gaps(table: Table, seed: int) -> Table:
     """A tenth of all scores, of each matcher and by chance, made missing."""
     random = np.random.default_rng(seed)
     return {
-        name: np.where(random.random(scores.shape) < MISSING, np.nan, scores) for name, scores in table.items()
+        name: np.where(random.random(scores.shape) < MISSING, np.nan, scores)
+        for name, scores in table.items()
     }
 
 
@@ -144,7 +150,9 @@ def learn_min_max(table: Table) -> Fused:
     ends = {name: (float(np.nanmin(scores)), float(np.nanmax(scores))) for name, scores in table.items()}
 
     def fused(tested: Table) -> Floats:
-        scaled = [(scores - ends[name][0]) / (ends[name][1] - ends[name][0]) for name, scores in tested.items()]
+        scaled = [
+            (scores - ends[name][0]) / (ends[name][1] - ends[name][0]) for name, scores in tested.items()
+        ]
         present = np.sum([~np.isnan(one) for one in scaled], axis=0)
         return np.nansum(scaled, axis=0) / np.maximum(present, 1)
 

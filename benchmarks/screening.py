@@ -194,7 +194,8 @@ def print_identification(crowd: Sequence[Person], mates: Sequence[Person], figur
             "at any score %",
         ],
         rows,
-        note=f"Exact finds: the mate is at rank 1 and reaches the threshold for an FPIR of {FPIR:.0%}.\nAt any score: lost from rank 1.",
+        note=f"Exact finds: the mate is at rank 1 and reaches the threshold for an FPIR of {FPIR:.0%}.\n"
+        "At any score: lost from rank 1.",
     )
 
 

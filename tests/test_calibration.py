@@ -112,7 +112,8 @@ def test_impossible_calibrations_are_refused(field: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rates", "counted"), [((), 1.0), ((0.9, 0.1), 1.0), ((1.0, 0.1, 0.2), 1.0), ((1.0, 0.0), 1.0), ((1.0,), 0.0)]
+    ("rates", "counted"),
+    [((), 1.0), ((0.9, 0.1), 1.0), ((1.0, 0.1, 0.2), 1.0), ((1.0, 0.0), 1.0), ((1.0,), 0.0)],
 )
 def test_impossible_rates_of_non_mated_scores_are_refused(rates: tuple[float, ...], counted: float) -> None:
     with pytest.raises(ValueError, match="non_mated"):
@@ -385,9 +386,7 @@ def test_scores_of_few_subjects_bear_out_less() -> None:
     # Two subjects in twelve look alike to everybody.
     raw = generator.normal(0, 1, n) + 0.8 * np.isin(subjects, (3, 7)).sum(axis=1)
     mated = generator.normal(9, 2, n)
-    known, unknown = (
-        fitted(TrainingScores("few", mated, raw, given)) for given in (subjects, None)
-    )
+    known, unknown = (fitted(TrainingScores("few", mated, raw, given)) for given in (subjects, None))
     assert rate_at(known, 5.0) > 1.2 * rate_at(unknown, 5.0)
 
 

@@ -73,9 +73,7 @@ def test_a_threshold_has_no_more_than_its_rate_and_the_step_below_has(
 
 @unhurried
 @given(ways, st.randoms(use_true_random=False))
-def test_the_order_of_what_was_compared_does_not_matter(
-    compared: list[list[Calibration]], random
-) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_what_was_compared_does_not_matter(compared: list[list[Calibration]], random) -> None:  # type: ignore[no-untyped-def]
     shuffled = random.sample([random.sample(part, len(part)) for part in compared], len(compared))
     assert threshold_for_fmr(1e-5, compared) == threshold_for_fmr(1e-5, shuffled)
 

@@ -28,9 +28,7 @@ _PENALTY = 1e-3  # of a weight's distance from 1, per comparison weighed alike
 _CRITERION_FMR = 1e-3
 
 
-def learn_fusion(
-    scores: MatcherScores, mated: npt.NDArray[np.bool_], *, method: str = "sum"
-) -> ScoreFusion:
+def learn_fusion(scores: MatcherScores, mated: npt.NDArray[np.bool_], *, method: str = "sum") -> ScoreFusion:
     """Learn to fuse.
 
     - ``sum``: each matcher's scores become log10 likelihood ratios by the curve of
@@ -99,7 +97,9 @@ def try_fusions(
     for method in METHODS:
         fused, tested = np.full(len(mated), np.nan), np.zeros(len(mated), np.bool_)
         for learn, test in _folds(probe_subject, reference_subject, seed):
-            fusion = learn_fusion({name: raw[learn] for name, raw in scores.items()}, mated[learn], method=method)
+            fusion = learn_fusion(
+                {name: raw[learn] for name, raw in scores.items()}, mated[learn], method=method
+            )
             fused[test] = fusion({name: raw[test] for name, raw in scores.items()})
             tested |= test
         tested &= ~np.isnan(fused)
@@ -140,7 +140,9 @@ def _kinds(
     present = ~np.isnan(raw)
     kinds = raw[present & mated], raw[present & ~mated]
     if not all(len(kind) for kind in kinds):
-        raise ValueError(f"{name}: no scores of {'non-mated' if len(kinds[0]) else 'mated'} comparisons to learn from")
+        raise ValueError(
+            f"{name}: no scores of {'non-mated' if len(kinds[0]) else 'mated'} comparisons to learn from"
+        )
     return kinds
 
 
@@ -171,7 +173,9 @@ def _density(points: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -
     step = points[1] - points[0]
     part = np.histogram(scores, bins=np.append(points - step / 2, points[-1] + step / 2))[0] / len(scores)
     quartiles = np.percentile(scores, [25, 75])
-    spread = min(float(scores.std()), float(quartiles[1] - quartiles[0]) / 1.349) or float(scores.std()) or step
+    spread = (
+        min(float(scores.std()), float(quartiles[1] - quartiles[0]) / 1.349) or float(scores.std()) or step
+    )
     width = max(0.9 * spread * len(scores) ** -0.2, step)
     kernel = np.exp(-0.5 * ((points[:, np.newaxis] - points) / width) ** 2)
     return np.asarray((kernel / kernel.sum(axis=0)) @ part)
@@ -203,5 +207,3 @@ def _weighted(
         for k, one in enumerate(inputs)
     )
     return ScoreFusion("logistic", learnt, offset=point[-1])
-
-
