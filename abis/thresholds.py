@@ -168,7 +168,8 @@ def _convolved(one: _Tail, other: _Tail) -> _Tail:
 
 def _parts(tail: _Tail) -> NDArray[np.float64]:
     """Of scores at each step."""
-    return tail.rates - np.append(tail.rates[1:], 0.0)
+    parts: NDArray[np.float64] = tail.rates - np.append(tail.rates[1:], 0.0)
+    return parts
 
 
 def _markov() -> _Tail:

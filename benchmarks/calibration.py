@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ PREDICTED_FPIR = 0.05
 FIT_SEED, TEST_SEED = 101, 202  # of populations that have nobody in common
 CUTOFF = 0.5  # raw scores of fingers below it are only bounded, which tails do not mind
 
+T = TypeVar("T", Minutiae, Embedding)
 Floats = npt.NDArray[np.float64]
 
 
@@ -105,8 +107,8 @@ class HeldOut:
     def __init__(
         self,
         calibration: Calibration,
-        mated: npt.NDArray[np.floating],  # type: ignore[type-arg]
-        non_mated: npt.NDArray[np.floating],  # type: ignore[type-arg]
+        mated: npt.NDArray[np.floating[Any]],
+        non_mated: npt.NDArray[np.floating[Any]],
     ) -> None:
         self.calibration = calibration
         self.mated, self.non_mated = calibration.llr(mated), calibration.llr(non_mated)
@@ -206,7 +208,9 @@ def sums(data: Path, figures: Figures) -> None:
             fitted([TrainingScores(name, people[name][mated], people[name][strange], subjects)], name)
             for name in pair
         ]
-        llr = sum(c.llr(people[name][strange]) for c, name in zip(calibrations, pair, strict=True))
+        llr = np.sum(
+            [c.llr(people[name][strange]) for c, name in zip(calibrations, pair, strict=True)], axis=0
+        )
         row = [" + ".join(pair), f"{int(strange.sum()):,}"]
         for fmr in CLAIMED_FMRS[:3]:
             threshold = threshold_for_fmr(fmr, [[calibration] for calibration in calibrations])
@@ -263,9 +267,9 @@ def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -
 def predicted(
     name: str,
     calibration: Calibration,
-    highest: npt.NDArray[np.floating],
+    highest: npt.NDArray[np.floating[Any]],
     size: int,
-    figures: Figures,  # type: ignore[type-arg]
+    figures: Figures,
 ) -> list[str]:
     """One row: how many searches end above the threshold."""
     threshold = threshold_for_fpir(PREDICTED_FPIR, size, [[calibration]])
@@ -319,7 +323,7 @@ def real_faces(data: Path, seed: int, figures: Figures) -> list[str]:
 
 
 def square(
-    compare: Callable[[object], npt.NDArray[np.float32]], probes: Iterable[object], label: str
+    compare: Callable[[T], npt.NDArray[np.float32]], probes: Iterable[T], label: str
 ) -> npt.NDArray[np.float32]:
     """A row for each probe."""
     return np.stack([compare(probe) for probe in track(list(probes), label, transient=True)])

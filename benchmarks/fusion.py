@@ -154,7 +154,7 @@ def learn_min_max(table: Table) -> Fused:
             (scores - ends[name][0]) / (ends[name][1] - ends[name][0]) for name, scores in tested.items()
         ]
         present = np.sum([~np.isnan(one) for one in scaled], axis=0)
-        return np.nansum(scaled, axis=0) / np.maximum(present, 1)
+        return np.asarray(np.nansum(scaled, axis=0) / np.maximum(present, 1))
 
     return fused
 

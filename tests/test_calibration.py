@@ -51,8 +51,10 @@ def fitted(*training: TrainingScores) -> Calibration:
     return fit(training, kind="minutiae", date="2025-01-31", software="abis 0.1.0", script="here")
 
 
-def plain(*, non_mated: NonMated | None = None, **numbers: float) -> Calibration:
-    return Calibration(kind="minutiae", **numbers, non_mated=non_mated, provenance=PROVENANCE)
+def plain(
+    *, slope: float, offset: float, minimum: float, maximum: float, non_mated: NonMated | None = None
+) -> Calibration:
+    return Calibration("minutiae", slope, offset, minimum, maximum, non_mated, PROVENANCE)
 
 
 def normal_scores(distance: float, n: int, seed: int = 0) -> TrainingScores:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -79,8 +79,8 @@ class FusionTrial:
 
 def try_fusions(
     scores: MatcherScores,
-    probe_subject: npt.NDArray[np.integer],  # type: ignore[type-arg]
-    reference_subject: npt.NDArray[np.integer],  # type: ignore[type-arg]
+    probe_subject: npt.NDArray[np.integer[Any]],
+    reference_subject: npt.NDArray[np.integer[Any]],
     *,
     seed: int = 0,
 ) -> list[FusionTrial]:
@@ -115,8 +115,8 @@ def best_fusion(trials: list[FusionTrial]) -> str:
 
 
 def _folds(
-    probe: npt.NDArray[np.integer],  # type: ignore[type-arg]
-    reference: npt.NDArray[np.integer],  # type: ignore[type-arg]
+    probe: npt.NDArray[np.integer[Any]],
+    reference: npt.NDArray[np.integer[Any]],
     seed: int,
 ) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     subjects = np.unique(np.concatenate([probe, reference]))
