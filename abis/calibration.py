@@ -166,7 +166,7 @@ class Calibration:
 
     def to_json(self) -> str:
         """The calibration as JSON text; :meth:`from_json` reads it back to the bit."""
-        content = {"format": _FORMAT, "version": _VERSION} | asdict(self)
+        content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION} | asdict(self)
         rates = ""
         if self.non_mated is not None:  # a line of its own for hundreds of numbers, not one for each
             rates = json.dumps(self.non_mated.rates)

@@ -110,7 +110,7 @@ def test_llr_of_no_score_is_none_and_of_extremes_are_the_limits() -> None:
 def test_impossible_calibrations_are_refused(field: str, value: float) -> None:
     numbers = {"slope": 1.0, "offset": 0.0, "minimum": -1.0, "maximum": 1.0} | {field: value}
     with pytest.raises(ValueError, match=f"{field} is"):
-        plain(**numbers)
+        plain(**numbers, non_mated=None)
 
 
 @pytest.mark.parametrize(
