@@ -200,6 +200,7 @@ class Store:
     """
 
     def __init__(self, url: str | sa.URL) -> None:
+        self._calibrations: dict[str, str] = {}
         self._closed = False
         self._one_writer = threading.Lock()  # fair to threads; between processes the database sees to it
         self._engine = _connect(url)
@@ -383,10 +384,12 @@ class Store:
         return {Position(position): count for position, count in sorted(map(tuple, counts))}
 
     def calibration(self, kind: str) -> str | None:
-        return self.__dict__.setdefault("_cal", {}).get(kind)
+        """The calibration of a kind of comparison that was set, or None. Kept in memory only, as yet."""
+        return self._calibrations.get(kind)
 
     def set_calibration(self, kind: str, content: str) -> None:
-        self.__dict__.setdefault("_cal", {})[kind] = content
+        """Keep a calibration, in place of the one there was."""
+        self._calibrations[kind] = content
 
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""

@@ -277,6 +277,30 @@ def test_verification_decides_at_the_rate_asked_for(gallery: Gallery) -> None:
         gallery.verify(everything(1, 1), "a", fmr=0.0)
 
 
+def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
+    gallery.enroll("a", everything(1))
+    before = gallery.verify(everything(1, 1), "a")
+    mine = shipped("minutiae-leader")
+    gallery.calibrate(mine)
+    assert gallery.calibration(finger(1)) == mine
+    assert gallery.calibration(face(1)) == FACE
+    after = gallery.verify(everything(1, 1), "a", fmr=1e-4)
+    assert after.threshold == threshold_for_fmr(1e-4, [[mine], [mine], [FACE]])
+    assert [e.raw for e in after.evidence] == [e.raw for e in before.evidence]
+    assert after.evidence[0].score == mine.llr(after.evidence[0].raw)
+    assert gallery.identify(everything(1, 1))[0].score == after.score
+
+
+def test_subjects_are_listed_by_what_they_were_compared_by(gallery: Gallery) -> None:
+    gallery.enroll("finger", [finger(1)])
+    gallery.enroll("everything", everything(1))
+    found = {c.subject_id: c.threshold for c in gallery.identify(everything(1, 1), fpir=1e-3)}
+    assert found == {
+        "finger": threshold_for_fpir(1e-3, 2, [[FINGER]]),
+        "everything": threshold_for_fpir(1e-3, 2, [[FINGER], [FINGER], [FACE]]),
+    }
+
+
 def test_the_shortlist_keeps_the_best(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery_module, "_SHORTLIST", 30)
     gallery.enroll_many(Enrollment(f"s{n:04}", [finger(n), face(n)]) for n in range(200))

@@ -30,17 +30,19 @@ ARROWS = {
     # templates -> raw scores -> likelihood ratios -> one score a subject
     "comparison": {"_core", "template", "errors"},
     "calibration": {"comparison", "template", "errors"},
-    "fusion": {"calibration", "template"},
+    "fusion": {"calibration", "exact", "template"},
+    "thresholds": {"calibration", "exact"},
+    "score_fusion": {"errors"},
     # a whole gallery
     "store": {"formats", "template", "errors"},
     "screening": {"comparison", "template"},
     "results": {"fusion", "template"},
     "gallery": {
-        *("store", "screening", "comparison", "calibration", "fusion", "results", "locks"),
+        *("store", "screening", "comparison", "calibration", "fusion", "thresholds", "results", "locks"),
         *("template", "errors"),
     },
     # beside the way
-    "evaluation": {"formats", "comparison", "calibration", "template", "errors"},
+    "evaluation": {"formats", "comparison", "calibration", "score_fusion", "template", "errors"},
     "synthetic": {"template"},
     "drawing": {"template"},
     # on top
