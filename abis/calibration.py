@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From raw scores to log10 likelihood ratios, and from wanted error rates to thresholds on them.
+"""From raw scores to log10 likelihood ratios, and how often non-mated comparisons reach one.
 
 A likelihood ratio of 10**6 says: this raw score is a million times likelier where both templates are of
-one subject. Evidence on one such scale can be added, and thresholds follow from error rates.
+one subject. Evidence on one such scale can be added; :mod:`abis.thresholds` finds the sum at which to decide.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -21,20 +21,26 @@ import numpy.typing as npt
 
 from abis.comparison import raw_scores
 from abis.errors import FormatError
-from abis.template import Embedding, Minutiae, Template
+from abis.template import Minutiae, Template
 
 __all__ = [
+    "STEPS_A_DECADE",
     "Calibration",
+    "Calibrations",
+    "NonMated",
     "Provenance",
     "bent_line",
     "compare",
-    "default_calibration",
-    "threshold_for_fmr",
-    "threshold_for_fpir",
+    "kind_of",
+    "shipped",
+    "shipped_names",
 ]
 
+STEPS_A_DECADE = 64
+"""Rates of non-mated scores are kept at LLRs that are multiples of 1/64: exact in binary, so sums of them are."""
+
 _FORMAT = "abis calibration"
-_VERSION = 1
+_VERSION = 2
 _BEND = 2 * math.log10(2)
 """Width of the bends at both ends, decades: there the curve is as far from both its asymptotes as
 log10(10**a + 10**b) is from a and b where a = b, the curve of a mixture of two likelihoods."""
@@ -61,6 +67,45 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class NonMated:
+    """How often comparisons of different subjects reach an LLR: a bound on the safe side.
+
+    Attributes:
+        start: the first LLR of the table, in steps of 1 / :data:`STEPS_A_DECADE`.
+        rates: ``rates[k]`` is at least the part of non-mated comparisons whose LLR is ``start + k`` steps or
+            more. They start at 1 and do not rise; past the last, none.
+        counted: down to this rate, rates were counted; lower ones are upper confidence limits of a tail fitted
+            to the highest scores.
+        pairs: non-mated comparisons they come from.
+
+    Raises:
+        ValueError: where the rates break these rules.
+    """
+
+    start: int
+    rates: tuple[float, ...]
+    counted: float
+    pairs: int
+
+    def __post_init__(self) -> None:
+        rates = np.array(self.rates, np.float64)
+        if not (len(rates) and rates[0] == 1 and rates[-1] > 0 and (np.diff(rates) <= 0).all()):
+            raise ValueError("non_mated: rates do not fall from 1 to above 0")
+        if not 0 < self.counted <= 1:
+            raise ValueError(f"non_mated: counted is {self.counted}; expected a rate above 0 and up to 1")
+
+    def __repr__(self) -> str:
+        return f"NonMated({len(self.rates)} rates, counted to {self.counted:.1e}, of {self.pairs:,} pairs)"
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.float64]:
+        """(k,) ``rates``, read-only."""
+        table = np.array(self.rates, np.float64)
+        table.flags.writeable = False
+        return table
+
+
+@dataclass(frozen=True)
 class Calibration:
     """A strictly increasing map from raw scores to log10 likelihood ratios (LLR).
 
@@ -79,16 +124,20 @@ class Calibration:
         offset: LLR of the line at a raw score of 0.
         minimum: below 0.
         maximum: above 0.
+        non_mated: how often non-mated comparisons reach an LLR; None where that was not counted, and
+            thresholds rest on Markov's inequality alone.
         provenance: what it was fitted on.
 
     Raises:
         ValueError: where a number is not finite or breaks these rules.
     """
 
+    kind: str
     slope: float
     offset: float
     minimum: float
     maximum: float
+    non_mated: NonMated | None
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -102,6 +151,13 @@ class Calibration:
             if not good or not math.isfinite(value):
                 raise ValueError(f"{name} is {value}; expected {rule} and finite")
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.slope, self.offset, self.minimum, self.maximum, self.non_mated))
+
     def llr(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """log10 likelihood ratios of raw scores, any shape; NaN (no score) stays NaN."""
         return bent_line(
@@ -110,8 +166,12 @@ class Calibration:
 
     def to_json(self) -> str:
         """The calibration as JSON text; :meth:`from_json` reads it back to the bit."""
-        content = {"format": _FORMAT, "version": _VERSION} | asdict(self)
-        return json.dumps(content, indent=2) + "\n"
+        content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION} | asdict(self)
+        rates = ""
+        if self.non_mated is not None:  # a line of its own for hundreds of numbers, not one for each
+            rates = json.dumps(self.non_mated.rates)
+            content["non_mated"]["rates"] = _RATES
+        return json.dumps(content, indent=2).replace(f'"{_RATES}"', rates) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -136,7 +196,12 @@ class Calibration:
         provenance = Provenance(**origin | {"data": tuple(origin["data"])})
         try:
             numbers = {name: float(content[name]) for name in ("slope", "offset", "minimum", "maximum")}
-            return cls(**numbers, provenance=provenance)
+            return cls(
+                kind=content["kind"],
+                **numbers,
+                non_mated=_non_mated(content["non_mated"]),
+                provenance=provenance,
+            )
         except (ValueError, OverflowError) as error:
             raise FormatError(f"calibration: {error}") from error
 
@@ -153,12 +218,59 @@ class Calibration:
             raise FormatError(f"{path}: {error}") from error
 
 
-def default_calibration(kind: type[Minutiae] | type[Embedding]) -> Calibration:
-    """The calibration shipped for comparisons of this kind of template.
+@dataclass(frozen=True)
+class Calibrations:
+    """The calibrations in force: those given, and the shipped ones for all other kinds of templates.
 
-    For embeddings, fitted on one network; another network's cosines have another scale, so fit your own.
+    Attributes:
+        own: by :attr:`Calibration.kind`.
     """
-    return _shipped("minutiae" if kind is Minutiae else "embedding")
+
+    own: Mapping[str, Calibration]
+
+    @classmethod
+    def of(cls, calibrations: Iterable[Calibration] = ()) -> Self:
+        """These before the shipped ones."""
+        return cls({calibration.kind: calibration for calibration in calibrations})
+
+    def for_template(self, template: Template) -> Calibration:
+        """For comparisons with this template.
+
+        Embeddings of a model that nobody measured get the calibration ``embedding``: the curve of another
+        network, and thresholds by Markov's inequality, which are only as good as that curve. Fit your own.
+        """
+        kind = kind_of(template)
+        return self.own.get(kind) or shipped(kind if kind in shipped_names() else "embedding")
+
+
+def kind_of(template: Template) -> str:
+    """What a calibration is for: ``minutiae``, or ``embedding-`` and the name of a model."""
+    return "minutiae" if isinstance(template, Minutiae) else f"embedding-{template.model}"
+
+
+@cache
+def shipped_names() -> frozenset[str]:
+    """Calibrations that abis brings; docs/scores.md tells them apart."""
+    folder = files("abis").joinpath("calibrations")
+    return frozenset(
+        file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json")
+    )
+
+
+@cache
+def shipped(name: str) -> Calibration:
+    """A calibration that abis brings.
+
+    Raises:
+        KeyError: naming those there are.
+
+    >>> shipped("minutiae-leader").kind
+    'minutiae'
+    """
+    if name not in shipped_names():
+        raise KeyError(f"no calibration {name!r} is shipped; there are {', '.join(sorted(shipped_names()))}")
+    text = files("abis").joinpath("calibrations", f"{name}.json").read_text(encoding="utf-8")
+    return Calibration.from_json(text)
 
 
 def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64]:
@@ -179,51 +291,13 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
     Raises:
         TemplateError: naming the first reference that may not be compared with the probe.
 
+    >>> from abis.template import Embedding
     >>> face = Embedding(vector=[0.6, 0.8, 0.0], model="demo")
     >>> other = Embedding(vector=[-0.8, 0.6, 0.0], model="demo")
-    >>> compare(face, [face, other]) >= threshold_for_fmr(1e-6)
+    >>> compare(face, [face, other]) > 6
     array([ True, False])
     """
-    return default_calibration(type(probe)).llr(raw_scores(probe, references))
-
-
-@cache
-def _shipped(name: str) -> Calibration:
-    text = files("abis").joinpath("calibrations", f"{name}.json").read_text(encoding="utf-8")
-    return Calibration.from_json(text)
-
-
-def threshold_for_fmr(fmr: float) -> float:
-    """The LLR at which at most ``fmr`` of non-mated comparisons match, single or fused: -log10(fmr).
-
-    The mean likelihood ratio of non-mated comparisons is 1, so by Markov's inequality a ratio of 1 / fmr or
-    more has a probability of at most fmr, as far as the ratios are calibrated.
-
-    >>> threshold_for_fmr(1e-6)
-    6.0
-    """
-    _check_rate("fmr", fmr)
-    return -math.log10(fmr)
-
-
-def threshold_for_fpir(fpir: float, gallery_size: int) -> float:
-    """The LLR at which at most ``fpir`` of searches without a mate return any of ``gallery_size`` subjects.
-
-    The chance that any matches is at most the sum of the chances that each does (union bound), so each
-    comparison is allowed an FMR of ``fpir / gallery_size``.
-
-    >>> threshold_for_fpir(1e-3, 1_000_000)
-    9.0
-    """
-    _check_rate("fpir", fpir)
-    if gallery_size < 1:
-        raise ValueError(f"gallery_size is {gallery_size}; expected at least 1")
-    return math.log10(gallery_size) - math.log10(fpir)
-
-
-def _check_rate(name: str, rate: float) -> None:
-    if not 0 < rate <= 1:
-        raise ValueError(f"{name} is {rate}; expected a rate above 0 and up to 1")
+    return Calibrations.of().for_template(probe).llr(raw_scores(probe, references))
 
 
 # --- the curve ------------------------------------------------------------------------------------------
@@ -250,16 +324,29 @@ def _rounding(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 # --- reading JSON ---------------------------------------------------------------------------------------
 
 _NUMBER = int | float
+_RATES = "rates stand here"
 _FIELDS: dict[str, Any] = {
+    "kind": str,
     **dict.fromkeys(("slope", "offset", "minimum", "maximum"), _NUMBER),
+    "non_mated": dict | None,
     "provenance": dict,
 }
+_NON_MATED_FIELDS: dict[str, Any] = {"start": int, "rates": list, "counted": _NUMBER, "pairs": int}
 _PROVENANCE_FIELDS: dict[str, Any] = {
     "data": list,
     "mated": int,
     "non_mated": int,
     **dict.fromkeys(("date", "software", "script"), str),
 }
+
+
+def _non_mated(content: object) -> NonMated | None:
+    if content is None:
+        return None
+    fields = _checked(content, "non_mated", _NON_MATED_FIELDS)
+    if not all(isinstance(rate, _NUMBER) for rate in fields["rates"]):
+        raise FormatError("non_mated: rates holds something else than numbers")
+    return NonMated(**fields | {"rates": tuple(map(float, fields["rates"]))})
 
 
 def _checked(content: object, what: str, expected: Mapping[str, Any]) -> dict[str, Any]:

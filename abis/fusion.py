@@ -4,12 +4,12 @@
 Every comparison has a calibrated log10 likelihood ratio (LLR). Comparisons with the same probe position
 are *alternatives*: an unknown finger against ten fingers, the references of several encounters, several
 impressions in the probe. Their likelihood ratios are averaged, because the mean of likelihood ratios is
-one again: over non-mated subjects its expectation is still 1, so that P(LLR >= t) <= 10**-t holds
-(Markov). Over the probe's positions, which are taken as independent, LLRs add. What was not compared is
-no evidence, for or against.
+one again: over non-mated subjects its expectation is still 1. Over the probe's positions, which are taken
+as independent, LLRs add. What was not compared is no evidence, for or against. From which sum on two samples
+are taken for one subject's is the business of :mod:`abis.thresholds`.
 
 A fused score depends on nothing but the LLRs: not on the order of templates, on who else is compared, or
-on the CPU (NumPy's own ``log10`` and ``power`` differ in the last bit between SIMD levels).
+on the CPU.
 """
 
 from __future__ import annotations
@@ -20,16 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibration, Calibrations
+from abis.exact import log10, power_of_10
 from abis.template import Position, Template
 
-__all__ = ["Comparisons", "Evidence", "alternatives", "explain", "explain_each", "fuse"]
-
-_LOG2_OF_10 = 3.321928094887362
-_LOG10_OF_2 = 0.3010299956639812
-_LOG10_OF_E = 0.4342944819032518
-_LN_OF_2 = 0.6931471805599453
-_SQRT_HALF = 0.7071067811865476
+__all__ = ["Comparisons", "Evidence", "alternatives", "compared_by", "explain", "explain_each", "fuse"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,7 @@ class Comparisons:
         encounter: (n,) int64, in which it was taken, as the caller numbers encounters.
         raw: (n,) float32, comparison scores.
         llr: (n,) float64, the same as log10 likelihood ratios.
+        calibration: that made them so.
     """
 
     position: Position
@@ -51,6 +47,7 @@ class Comparisons:
     encounter: NDArray[np.int64]
     raw: NDArray[np.float32]
     llr: NDArray[np.float64]
+    calibration: Calibration
 
     @classmethod
     def of(
@@ -61,10 +58,12 @@ class Comparisons:
         subject: NDArray[np.int64],
         encounter: NDArray[np.int64],
         raw: NDArray[np.float32],
+        calibrations: Calibrations,
     ) -> Comparisons:
         """Calibrate raw scores."""
-        llr = default_calibration(type(probe)).llr(raw)
-        return cls(probe.position, reference_position, subject, encounter, raw, llr)
+        calibration = calibrations.for_template(probe)
+        llr = calibration.llr(raw)
+        return cls(probe.position, reference_position, subject, encounter, raw, llr, calibration)
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -78,6 +77,7 @@ class Comparisons:
             self.encounter[chosen],
             self.raw[chosen],
             self.llr[chosen],
+            self.calibration,
         )
 
 
@@ -124,6 +124,39 @@ def fuse(comparisons: Iterable[Comparisons], count: int) -> NDArray[np.float64]:
         compared |= has
     total[~compared] = np.nan
     return total
+
+
+def compared_by(
+    comparisons: Iterable[Comparisons], subjects: NDArray[np.int64]
+) -> tuple[list[list[list[Calibration]]], NDArray[np.int64]]:
+    """What each subject was compared by, which decides its threshold.
+
+    Args:
+        comparisons: of any probe positions.
+        subjects: (m,) ascending numbers of subjects.
+
+    Returns:
+        The different ways, each as :data:`abis.thresholds.Compared`; and (m,) which of them is each subject's.
+    """
+    groups = [
+        (place, c.calibration, c.subject)
+        for place, group in enumerate(_by_position(comparisons))
+        for c in group
+    ]
+    if not groups:
+        return [[]], np.zeros(len(subjects), np.int64)
+    counts = np.zeros((len(subjects), len(groups)), np.int64)
+    for column, (_, _, subject) in enumerate(groups):
+        known = np.isin(subject, subjects)
+        counts[:, column] = np.bincount(np.searchsorted(subjects, subject[known]), minlength=len(subjects))
+    ways, way = np.unique(counts, axis=0, return_inverse=True)
+    described = []
+    for row in ways.tolist():
+        positions: dict[int, list[Calibration]] = {}
+        for (place, calibration, _), count in zip(groups, row, strict=True):
+            positions.setdefault(place, []).extend([calibration] * count)
+        described.append([alternatives for alternatives in positions.values() if alternatives])
+    return described, way.reshape(-1)
 
 
 def explain(
@@ -179,8 +212,8 @@ def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: in
     size = np.diff(start, append=len(subject))
     run = np.repeat(np.arange(len(start)), size)
     largest = llr[start + size - 1]
-    total = np.bincount(run, weights=_power_of_10(llr - largest[run]))  # adds in order, from 0
-    mean[subject[start]] = largest + _log10(total / size)
+    total = np.bincount(run, weights=power_of_10(llr - largest[run]))  # adds in order, from 0
+    mean[subject[start]] = largest + log10(total / size)
     return mean
 
 
@@ -219,29 +252,3 @@ def _by_position(comparisons: Iterable[Comparisons]) -> list[list[Comparisons]]:
     for c in comparisons:
         groups.setdefault(c.position, []).append(c)
     return [groups[position] for position in sorted(groups)]
-
-
-def _power_of_10(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """10**x for x <= 0 by IEEE operations only, so that every CPU gives the same bits."""
-    x = np.maximum(x, -400.0)  # 10**-400 is 0 already
-    exponent = np.rint(x * _LOG2_OF_10)
-    fraction = (x * _LOG2_OF_10 - exponent) * _LN_OF_2  # within 0.35: Taylor to x**13 is exact to 1e-17
-    power = np.ones_like(x)
-    for n in range(13, 0, -1):
-        power = 1.0 + power * fraction / n
-    result: NDArray[np.float64] = np.ldexp(power, exponent.astype(np.int32))
-    return result
-
-
-def _log10(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log10 of positive numbers by IEEE operations only; exact for 1."""
-    mantissa, exponent = np.frexp(x)
-    low = mantissa < _SQRT_HALF
-    mantissa = np.where(low, 2 * mantissa, mantissa)
-    exponent = exponent - low
-    s = (mantissa - 1) / (mantissa + 1)  # within 0.172: ln = 2 artanh(s), its series to s**21 exact to 1e-17
-    series = np.zeros_like(s)
-    for n in range(21, 0, -2):
-        series = series * s * s + 1.0 / n
-    result: NDArray[np.float64] = exponent * _LOG10_OF_2 + 2 * s * series * _LOG10_OF_E
-    return result

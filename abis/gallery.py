@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from abis import fusion
-from abis.calibration import threshold_for_fpir
+from abis.calibration import Calibrations
 from abis.encryption import KeyService, MasterKey
 from abis.errors import StoreError, TemplateError
 from abis.fusion import Comparisons
@@ -32,6 +33,7 @@ from abis.results import Candidate, GalleryInfo, Identification
 from abis.screening import Cuts, comparable_blocks, shortlist
 from abis.store import Enrollment, Store, checked_templates, lifecycle
 from abis.template import Template
+from abis.thresholds import Compared, threshold_for_fpir
 from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
@@ -234,23 +236,28 @@ class Gallery(Registry):
             TemplateError: where probe and gallery have embeddings of different models only.
         """
         probe = checked_templates(templates)
+        calibrations = self._calibrations(probe)
         if max_candidates < 1:
             raise ValueError(f"max_candidates is {max_candidates}; expected 1 or more")
         if not 0 < share <= 1:
             raise ValueError(f"share is {share}; expected a share above 0 and up to 1")
         while True:
             view = self._references.view()
-            threshold = None if fpir is None else threshold_for_fpir(fpir, max(view.subjects, 1))
             check_models(probe, view.kinds)
             subjects = None
             if not exact:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
                 subjects = shortlist(view.segments, probe, cuts, span=view.span)
-            comparisons = [c for template in probe for c in _compare(template, view, subjects)]
+            comparisons = [c for t in probe for c in _compare(t, view, subjects, calibrations)]
             scores = _fused(comparisons, view.span, subjects)
-            best = _best(scores, max_candidates, threshold)
+            thresholds = None
+            if fpir is not None:
+                needed = partial(threshold_for_fpir, fpir, max(view.subjects, 1))
+                thresholds = _thresholds(comparisons, scores, subjects, needed)
+            best = _best(scores, max_candidates, thresholds)
             keys = best if subjects is None else subjects[best]
-            candidates = self._candidates(keys, scores[best], comparisons, max_candidates)
+            limits = None if thresholds is None else thresholds[best]
+            candidates = self._candidates(keys, scores[best], limits, comparisons, max_candidates)
             if candidates is not None:
                 self._record("identify", "", f"{len(candidates)} candidates")
                 return Identification(
@@ -258,7 +265,7 @@ class Gallery(Registry):
                     compared=sum(map(len, comparisons)),
                     comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
                     gallery_size=view.subjects,
-                    threshold=threshold,
+                    fpir=fpir,
                 )
             if self._store.state().change == view.mark.change:  # else: one of them has gone since; look again
                 raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")
@@ -307,6 +314,7 @@ class Gallery(Registry):
         self,
         subjects: NDArray[np.int64],
         scores: NDArray[np.float64],
+        thresholds: NDArray[np.float64] | None,
         comparisons: Sequence[Comparisons],
         max_candidates: int,
     ) -> tuple[Candidate, ...] | None:
@@ -314,10 +322,12 @@ class Gallery(Registry):
         names = self._store.names(subjects.tolist())
         if len(names) < len(subjects):
             return None
-        keys_by_rank = sorted(
-            zip(scores.tolist(), subjects.tolist(), strict=True), key=lambda row: (-row[0], names[row[1]])
+        limits = [None] * len(subjects) if thresholds is None else thresholds.tolist()
+        rows = sorted(
+            zip(scores.tolist(), subjects.tolist(), limits, strict=True),
+            key=lambda row: (-row[0], names[row[1]]),
         )[:max_candidates]
-        chosen = np.array([subject for _, subject in keys_by_rank], np.int64)
+        chosen = np.array([subject for _, subject, _ in rows], np.int64)
         comparisons = [c.where(np.isin(c.subject, chosen)) for c in comparisons]
         encounters = {int(encounter) for c in comparisons for encounter in c.encounter}
         encounter_ids = self._store.encounter_names(encounters)
@@ -328,8 +338,8 @@ class Gallery(Registry):
             return None
         evidence = fusion.explain_each(comparisons, encounter_ids)
         return tuple(
-            Candidate(rank, names[subject], score, evidence[subject], status[subject])
-            for rank, (score, subject) in enumerate(keys_by_rank, 1)
+            Candidate(rank, names[subject], score, threshold, evidence[subject], status[subject])
+            for rank, (score, subject, threshold) in enumerate(rows, 1)
         )
 
     # ------------------------------------------------------------------------- following the store
@@ -346,7 +356,9 @@ class Gallery(Registry):
         self._references.load(progress)
 
 
-def _compare(template: Template, view: View, subjects: NDArray[np.int64] | None) -> Iterator[Comparisons]:
+def _compare(
+    template: Template, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
+) -> Iterator[Comparisons]:
     """Compare a probe template in full with everyone, or with some subjects, given in order."""
     for block in comparable_blocks(view.segments, template):
         slots = block.present_slots() if subjects is None else block.slots_of(subjects)
@@ -357,6 +369,7 @@ def _compare(template: Template, view: View, subjects: NDArray[np.int64] | None)
                 subject=block.subjects[slots].astype(np.int64),
                 encounter=block.encounters[slots].astype(np.int64),
                 raw=block.index.compare(template, slots),
+                calibrations=calibrations,
             )
 
 
@@ -370,9 +383,25 @@ def _fused(
     return fusion.fuse(rows, len(subjects))
 
 
-def _best(scores: NDArray[np.float64], count: int, threshold: float | None = None) -> NDArray[np.int64]:
+def _thresholds(
+    comparisons: Sequence[Comparisons],
+    scores: NDArray[np.float64],
+    subjects: NDArray[np.int64] | None,
+    threshold: Callable[[Compared], float],
+) -> NDArray[np.float64]:
+    """Of each score, by what its subject was compared by; NaN where it was not."""
+    compared = np.flatnonzero(~np.isnan(scores))
+    ways, way = fusion.compared_by(comparisons, compared if subjects is None else subjects[compared])
+    thresholds = np.full(len(scores), np.nan)
+    thresholds[compared] = np.array([threshold(one) for one in ways])[way]
+    return thresholds
+
+
+def _best(
+    scores: NDArray[np.float64], count: int, thresholds: NDArray[np.float64] | None
+) -> NDArray[np.int64]:
     """Where the ``count`` largest scores stand, and all that equal the last of them. NaN is none."""
-    found = np.flatnonzero(~np.isnan(scores) if threshold is None else scores >= threshold)
+    found = np.flatnonzero(~np.isnan(scores) if thresholds is None else scores >= thresholds)
     if len(found) <= count:
         return found
     last = np.partition(scores[found], -count)[-count]

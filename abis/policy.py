@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from abis.calibration import threshold_for_fmr
 from abis.fusion import Evidence
 from abis.template import Position
+from abis.thresholds import Compared, threshold_for_fmr
 
 __all__ = ["Policy"]
 
@@ -35,9 +35,9 @@ class Policy:
     liveness: bool = False
 
     def __post_init__(self) -> None:
-        threshold_for_fmr(self.fmr)
+        threshold_for_fmr(self.fmr, [])
         if self.face_fmr is not None:
-            threshold_for_fmr(self.face_fmr)
+            threshold_for_fmr(self.face_fmr, [])
         if not 0 <= self.level <= 9:
             raise ValueError(f"level is {self.level}; expected 0 to 9")
         if not 0 <= self.fingers <= 10:
@@ -51,8 +51,13 @@ class Policy:
             return "no liveness verdict" if liveness is None else "liveness verdict not passed"
         return ""
 
-    def unmet_by(self, evidence: Sequence[Evidence]) -> str:
-        """What the evidence lacks, in words; empty where nothing is."""
+    def unmet_by(self, evidence: Sequence[Evidence], face: Compared) -> str:
+        """What the evidence lacks, in words; empty where nothing is.
+
+        Args:
+            evidence: by position.
+            face: what the face alone was compared by.
+        """
         fingers = sum(e.position.is_finger for e in evidence)
         if fingers < self.fingers:
             return f"evidence of {fingers} fingers, expected {self.fingers} or more"
@@ -60,6 +65,6 @@ class Policy:
             faces = [e.score for e in evidence if e.position == Position.FACE]
             if not faces:
                 return "no evidence of a face"
-            if max(faces) < threshold_for_fmr(self.face_fmr):
+            if max(faces) < threshold_for_fmr(self.face_fmr, face):
                 return "the face alone does not reach its threshold"
         return ""

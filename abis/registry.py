@@ -12,6 +12,7 @@ from pathlib import Path
 
 from abis import audit
 from abis.audit import AuditEntry
+from abis.calibration import Calibration, Calibrations, kind_of
 from abis.encryption import KeyService
 from abis.errors import StoreError
 from abis.policy import Policy
@@ -60,12 +61,39 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._own_calibrations: dict[str, Calibration | None] = {}  # by kind; None where it has none
 
     def _follow_store(self) -> None:
         """Is called when this object has changed the store."""
 
     def _scrub_derived(self) -> None:
         """Is called when what was removed must not be anywhere any more."""
+
+    # ---------------------------------------------------------------------------------- calibrations
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Have comparisons of a kind of templates scored by this calibration from now on, and keep it.
+
+        Scores and thresholds of fingers, or of the embeddings of one model, change with it; what is enrolled
+        does not. Another process that has the gallery open sees it when it next opens the gallery.
+
+        Args:
+            calibration: one that ``abis calibrate`` or :func:`abis.evaluation.fit` made, or a shipped one of
+                another extractor: ``shipped("minutiae-leader")``.
+        """
+        self._store.set_calibration(calibration.kind, calibration.to_json())
+        self._own_calibrations[calibration.kind] = calibration
+
+    def calibration(self, template: Template) -> Calibration:
+        """The calibration that comparisons with such a template get."""
+        return self._calibrations([template]).for_template(template)
+
+    def _calibrations(self, templates: Iterable[Template]) -> Calibrations:
+        for kind in {kind_of(template) for template in templates}:
+            if kind not in self._own_calibrations:
+                text = self._store.calibration(kind)
+                self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)
+        return Calibrations.of(c for c in self._own_calibrations.copy().values() if c is not None)
 
     # ---------------------------------------------------------------------------------- verification
 
@@ -91,7 +119,8 @@ class Registry:
             NotEnrolled: where there is no such subject.
             TemplateError: where probe and subject have embeddings of different models only.
         """
-        (result,) = verify(self._store, [Claim(subject_id, templates, liveness)], _policy(fmr, policy))
+        claim = Claim(subject_id, templates, liveness)
+        (result,) = verify(self._store, [claim], _policy(fmr, policy), self._calibrations)
         self._record("verify", subject_id, str(result.outcome))
         if result.outcome == Outcome.NOT_ENROLLED:
             raise not_enrolled(subject_id)
@@ -114,7 +143,7 @@ class Registry:
         """
         policy = _policy(fmr, policy)
         if audit.actor() is None:
-            yield from verify_many(self._store, claims, policy)
+            yield from verify_many(self._store, claims, policy, self._calibrations)
             return
         asked: list[str] = []
         done: list[Verification] = []
@@ -133,7 +162,7 @@ class Registry:
             yield from done
             done.clear()
 
-        for result in verify_many(self._store, noted(), policy):
+        for result in verify_many(self._store, noted(), policy, self._calibrations):
             done.append(result)
             if len(done) == _AUDITED_AT_ONCE:
                 yield from answered()

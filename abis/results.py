@@ -23,6 +23,8 @@ class Candidate:
         rank: from 1.
         subject_id: as enrolled.
         score: log10 likelihood ratio, the sum over ``evidence``.
+        threshold: the score from which a subject with this evidence is listed at the false positive
+            identification rate asked for; None where none was.
         evidence: what each of the probe's positions says; none for what the subject lacks.
         status: of the identity: who is locked or terminated is found all the same.
     """
@@ -30,12 +32,16 @@ class Candidate:
     rank: int
     subject_id: str
     score: float
+    threshold: float | None
     evidence: tuple[Evidence, ...]
     status: Status = Status.ACTIVE
 
     def __str__(self) -> str:
+        limit = "" if self.threshold is None else f"  {self.threshold:9.1f}"
         status = "" if self.status == Status.ACTIVE else f"  {self.status}"
-        return f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}  {_listed(self.evidence)}{status}"
+        return (
+            f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}{limit}  {_listed(self.evidence)}{status}"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,14 @@ class Identification(Sequence[Candidate]):
         compared: how many times a probe template was compared in full with a reference.
         comparable: how many times it could have been: the number that ``exact=True`` looks at.
         gallery_size: subjects in the gallery.
-        threshold: log10 likelihood ratio below which nothing is listed, or None.
+        fpir: false positive identification rate asked for, or None where the best are listed however low.
     """
 
     candidates: tuple[Candidate, ...]
     compared: int
     comparable: int
     gallery_size: int
-    threshold: float | None
+    fpir: float | None
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -67,9 +73,11 @@ class Identification(Sequence[Candidate]):
         return self.candidates[index]
 
     def __str__(self) -> str:
-        lines = [f"{'rank':>4}  {'subject':20}  {'score':>6}  evidence", *map(str, self.candidates)]
+        limit = "" if self.fpir is None else "  threshold"
+        heading = f"{'rank':>4}  {'subject':20}  {'score':>6}{limit}  evidence"
+        lines = [heading, *map(str, self.candidates)]
         if not self.candidates:
-            limit = "" if self.threshold is None else f" with a score of {self.threshold:.1f} or more"
+            limit = "" if self.fpir is None else f" at a false positive identification rate of {self.fpir:g}"
             lines = [f"no candidate{limit}"]
         lines.append(
             f"{self.compared:,} of {self.comparable:,} comparable references compared in full; "
@@ -100,7 +108,7 @@ class Verification:
     Attributes:
         outcome: the decision.
         score: log10 likelihood ratio, the sum over ``evidence``; 0 where there is none.
-        threshold: that the false match rate asked for stands for.
+        threshold: at which strangers reach the false match rate asked for, with this evidence.
         evidence: what each of the probe's positions says; none for what the subject lacks.
         reason: why it was refused, in words; else empty.
     """

@@ -8,7 +8,7 @@ each is compared with its own. One claim takes the same way as many and gets the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import comparison, fusion
-from abis.calibration import threshold_for_fmr
+from abis.calibration import Calibrations
 from abis.errors import TemplateError
 from abis.fusion import Comparisons, Evidence
 from abis.kind import Kind
@@ -26,8 +26,12 @@ from abis.policy import Policy
 from abis.results import Outcome, Verification
 from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
 from abis.template import Minutiae, Position, Template
+from abis.thresholds import Compared, threshold_for_fmr
 
 __all__ = ["Claim", "check_models", "verify", "verify_many"]
+
+CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
+"""The calibrations in force for some templates."""
 
 _CHUNK = 256  # claims worked off at once
 _PORTION = 48  # comparisons a thread takes at a time: a few milliseconds
@@ -52,16 +56,20 @@ class Claim:
         object.__setattr__(self, "templates", checked_templates(self.templates))
 
 
-def verify(store: Store, claims: Sequence[Claim], policy: Policy) -> list[Verification]:
+def verify(
+    store: Store, claims: Sequence[Claim], policy: Policy, calibrations: CalibrationsOf
+) -> list[Verification]:
     """Decide claims.
 
     Raises:
         TemplateError: where probe and subject have embeddings of different models only.
     """
-    return _decided(_Chunk(store, claims), policy)
+    return _decided(_Chunk(store, claims), policy, calibrations)
 
 
-def verify_many(store: Store, claims: Iterable[Claim], policy: Policy) -> Iterator[Verification]:
+def verify_many(
+    store: Store, claims: Iterable[Claim], policy: Policy, calibrations: CalibrationsOf
+) -> Iterator[Verification]:
     """Decide claims one after the other, in order; the next are read while some are compared."""
     source = iter(claims)
     with ThreadPoolExecutor(1, "abis-verify") as reader:
@@ -73,7 +81,7 @@ def verify_many(store: Store, claims: Iterable[Claim], policy: Policy) -> Iterat
         waiting = ahead()
         while waiting is not None:
             chunk, waiting = waiting.result(), ahead()
-            yield from _decided(chunk, policy)
+            yield from _decided(chunk, policy, calibrations)
 
 
 class _Task(NamedTuple):
@@ -98,25 +106,29 @@ class _Chunk:
         self.slot = dict(zip(minutiae, slots, strict=True))
 
 
-def _decided(chunk: _Chunk, policy: Policy) -> list[Verification]:
-    threshold = threshold_for_fmr(policy.fmr)
+def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> list[Verification]:
     refused = [_refused(claim, chunk.known.get(claim.subject_id), policy) for claim in chunk.claims]
     open_ones = [number for number, outcome in enumerate(refused) if outcome is None]
-    comparisons = _comparisons(chunk, open_ones)
+    in_force = calibrations(t for number in open_ones for t in chunk.claims[number].templates)
+    comparisons = _comparisons(chunk, open_ones, in_force)
     scores = fusion.fuse(comparisons, len(chunk.claims)).tolist()
     names = {r.encounter: r.encounter_id for c in chunk.known.values() for r in c.references}
     evidence = fusion.explain_each(comparisons, names)
+    compared = _compared(comparisons, open_ones)
+    faces = _compared([c for c in comparisons if c.position == Position.FACE], open_ones)
     results = []
     for number, outcome in enumerate(refused):
         own = evidence.get(number, ())
         if outcome is not None:
+            threshold = threshold_for_fmr(policy.fmr, [])
             results.append(Verification(outcome[0], 0.0, threshold, (), outcome[1]))
             continue
         if not own:
             claim = chunk.claims[number]
             references = chunk.known[claim.subject_id].references
             check_models(claim.templates, {Kind.of(r.template) for r in references})
-        results.append(_decision(scores[number] if own else 0.0, threshold, own, policy))
+        threshold = threshold_for_fmr(policy.fmr, compared[number])
+        results.append(_decision(scores[number] if own else 0.0, threshold, own, policy, faces[number]))
     return results
 
 
@@ -132,15 +144,23 @@ def _refused(claim: Claim, known: Claimed | None, policy: Policy) -> tuple[Outco
     return (Outcome.REFUSED, unmet) if unmet else None
 
 
-def _decision(score: float, threshold: float, evidence: tuple[Evidence, ...], policy: Policy) -> Verification:
+def _compared(comparisons: Sequence[Comparisons], numbers: Sequence[int]) -> dict[int, Compared]:
+    """What each of these claims was compared by, which decides its threshold."""
+    ways, way = fusion.compared_by(comparisons, np.array(numbers, np.int64))
+    return {number: ways[one] for number, one in zip(numbers, way.tolist(), strict=True)}
+
+
+def _decision(
+    score: float, threshold: float, evidence: tuple[Evidence, ...], policy: Policy, face: Compared
+) -> Verification:
     if not evidence or score < threshold:
         return Verification(Outcome.NON_MATCH, score, threshold, evidence)
-    unmet = policy.unmet_by(evidence)
+    unmet = policy.unmet_by(evidence, face)
     outcome = Outcome.REFUSED if unmet else Outcome.MATCH
     return Verification(outcome, score, threshold, evidence, unmet)
 
 
-def _comparisons(chunk: _Chunk, numbers: Sequence[int]) -> list[Comparisons]:
+def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
     """All comparisons of some of the claims; the number of the claim stands for the subject."""
     tasks = [
         _Task(number, probe, position, own)
@@ -169,6 +189,7 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int]) -> list[Comparisons]:
             subject=np.array([tasks[at].claim for at in places for _ in tasks[at].references], np.int64),
             encounter=np.array([r.encounter for at in places for r in tasks[at].references], np.int64),
             raw=np.concatenate([scores[at] for at in places]),
+            calibrations=calibrations,
         )
         for (_, position), places in alike.items()
     ]

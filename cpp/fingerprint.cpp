@@ -94,7 +94,7 @@ Comparison compare(const PreparedView& probe, const PreparedView& reference, flo
 
     kernels().similarities(roles.first, roles.second, w.similarity.data());
     best.evidence.votes = rotation_votes(roles, w.similarity.data());
-    const float most_by_votes = bound_by_votes(best.evidence);
+    const float most_by_votes = std::min(bound_by_size(roles.first.size()), bound_by_votes(best.evidence));
     if (most_by_votes < cutoff) return give_up(most_by_votes);
 
     unpack(roles.first, w.first);

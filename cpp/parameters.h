@@ -86,6 +86,8 @@ inline constexpr float kScoreOfMissed = -0.45F;    // of missed minutiae by the 
 inline constexpr float kOverlapPrior = 10;         // minutiae
 inline constexpr float kScoreOfRotation = -9.84F;  // a turn
 inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
+// Five minutiae that are all alike would else score as a good match of many does.
+inline constexpr float kMostAMinutia = 1.2F;                       // see bound_by_size
 inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_by_votes
 inline constexpr float kRelaxationBoundSlope = 8000;               // see bound_by_relaxation
 inline constexpr float kRelaxationPrior = 200;                     // pairs, likewise

@@ -17,6 +17,8 @@ float score(const Evidence& e) {
            kScoreOfRotation * std::min(e.rotation, kMostRotation);
 }
 
+float bound_by_size(std::size_t minutiae) { return kMostAMinutia * static_cast<float>(minutiae); }
+
 float bound_by_votes(const Evidence& e) { return kVoteBound + kVoteBoundSlope * e.votes; }
 
 float bound_by_relaxation(const Evidence& e) { return kRelaxationBoundSlope * e.relaxation; }

@@ -17,11 +17,11 @@ import pytest
 from people import LEFT, RIGHT, face, finger
 from typer.testing import CliRunner, Result
 
-from abis.calibration import default_calibration
+from abis.calibration import shipped
 from abis.cli import app
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
-from abis.template import Minutiae, Position
+from abis.template import Position
 
 
 def run(*arguments: object) -> Result:
@@ -309,7 +309,7 @@ def test_evaluate_searches_one_folder_in_another(impressions: Path, tmp_path: Pa
 def test_evaluate_calibrates_scores(tmp_path: Path) -> None:
     scores, calibration = tmp_path / "scores.csv", tmp_path / "my.calibration"
     scores.write_text("score,mated\n" + "".join(f"{i % 10},{int(i % 10 > 6)}\n" for i in range(100)))
-    default_calibration(Minutiae).save(calibration)
+    shipped("minutiae").save(calibration)
     assert "unknown scale" in run("evaluate", scores).stdout
     assert "Cllr" in run("evaluate", scores, "--calibration", calibration).stdout
 

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from abis.fusion import Comparisons, alternatives, explain, fuse
+from abis.calibration import shipped
+from abis.fusion import Comparisons, alternatives, compared_by, explain, fuse
 from abis.template import Position
 
 LLR = st.floats(-30, 30)
 PAIRS = st.lists(st.tuples(st.integers(0, 4), LLR), max_size=40)
 COUNT = 5
+CALIBRATION = shipped("minutiae")
 
 
 def columns(pairs: list[tuple[int, float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -38,6 +40,7 @@ def comparisons(
         encounter=np.array(encounters or range(len(subjects)), np.int64),
         raw=np.array(llr, np.float32),
         llr=np.array(llr, np.float64),
+        calibration=CALIBRATION,
     )
 
 
@@ -109,6 +112,19 @@ def test_the_evidence_adds_up_to_the_score(
         assert [e.position for e in evidence] == sorted({e.position for e in evidence})
 
 
+def test_subjects_are_told_apart_by_what_they_were_compared_by() -> None:
+    parts = [
+        comparisons(Position.LEFT_INDEX, [4], [1.0]),
+        comparisons(Position.RIGHT_INDEX, [1, 4, 4, 9], [1.0] * 4),
+        comparisons(Position.RIGHT_INDEX, [9], [1.0], reference_position=Position.UNKNOWN_FINGER),
+    ]
+    ways, way = compared_by(parts, np.array([1, 4, 9]))
+    sizes = [sorted(len(position) for position in ways[k]) for k in way]
+    assert sizes == [[1], [1, 2], [2]]
+    assert {c for compared in ways for position in compared for c in position} == {CALIBRATION}
+    assert compared_by([], np.array([0]))[0] == [[]]
+
+
 def test_evidence_names_the_best_reference() -> None:
     unknown = Position.UNKNOWN_FINGER
     parts = [
@@ -129,7 +145,7 @@ def test_fused_scores_of_non_mated_subjects_keep_their_promise() -> None:
 
     def part(position: Position) -> Comparisons:
         llr = random.normal(-np.log(10) * sigma**2 / 2, sigma, n)
-        return Comparisons(position, position, subjects, subjects, llr.astype(np.float32), llr)
+        return Comparisons(position, position, subjects, subjects, llr.astype(np.float32), llr, CALIBRATION)
 
     right = [part(Position.RIGHT_INDEX) for _ in range(5)]
     scores = fuse([*right, part(Position.LEFT_INDEX), part(Position.FACE)], n)

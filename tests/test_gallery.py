@@ -18,7 +18,7 @@ from people import LEFT, RIGHT, everything, face, finger, processes
 
 import abis.gallery as gallery_module
 from abis import references, screening
-from abis.calibration import default_calibration
+from abis.calibration import Calibrations, shipped
 from abis.comparison import raw_scores
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
@@ -27,8 +27,10 @@ from abis.references import References
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Minutiae, Position, Template
+from abis.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
 
 UNKNOWN = Position.UNKNOWN_FINGER
+FINGER, FACE = shipped("minutiae"), shipped("embedding")
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_an_empty_gallery_has_no_candidates(gallery: Gallery) -> None:
     found = gallery.identify(everything(1), fpir=0.01)
     assert (len(found), found.gallery_size, found.compared, found.comparable) == (0, 0, 0, 0)
     assert (len(gallery), bool(gallery), list(gallery)) == (0, True, [])
-    assert "no candidate with a score of 2.0 or more" in str(found)
+    assert "no candidate at a false positive identification rate of 0.01" in str(found)
 
 
 # -------------------------------------------------------------------------------------------- positions
@@ -197,7 +199,7 @@ def brute_force(probe: Sequence[Template], references: Sequence[Template]) -> fl
     total, compared = 0.0, False
     for position in {t.position for t in probe}:
         ratios = [
-            10 ** float(default_calibration(type(mine)).llr(raw_scores(mine, [reference]))[0])
+            10 ** float(Calibrations.of().for_template(mine).llr(raw_scores(mine, [reference]))[0])
             for mine in probe
             for reference in references
             if mine.position == position and Kind.of(mine).is_comparable(Kind.of(reference))
@@ -257,21 +259,23 @@ def test_equal_scores_are_in_the_order_of_subject_ids(gallery: Gallery) -> None:
 def test_only_what_reaches_the_threshold_is_listed(gallery: Gallery) -> None:
     gallery.enroll_many(crowd(20))
     everyone = gallery.identify(everything(3, 1), max_candidates=20)
-    assert (len(everyone), everyone.threshold) == (20, None)
+    assert (len(everyone), everyone.fpir, everyone[0].threshold) == (20, None, None)
     for fpir in (1e-6, 0.01, 1.0):
         found = gallery.identify(everything(3, 1), max_candidates=20, fpir=fpir)
-        assert found.threshold is not None
-        assert found.threshold == pytest.approx(np.log10(20 / fpir))
-        assert found.candidates == tuple(c for c in everyone if c.score >= found.threshold)
+        threshold = threshold_for_fpir(fpir, 20, [[FINGER], [FINGER], [FACE]])
+        assert [c.subject_id for c in found] == [c.subject_id for c in everyone if c.score >= threshold]
+        assert {c.threshold for c in found} <= {threshold}
 
 
 def test_verification_decides_at_the_rate_asked_for(gallery: Gallery) -> None:
     gallery.enroll("a", everything(1))
     verification = gallery.verify(everything(1, 1), "a", fmr=1e-3)
-    assert verification.threshold == 3.0
-    at = 10.0**-verification.score
-    assert gallery.verify(everything(1, 1), "a", fmr=at * 1.01)
-    assert not gallery.verify(everything(1, 1), "a", fmr=at * 0.99)
+    compared = [[FINGER], [FINGER], [FACE]]
+    assert verification.threshold == threshold_for_fmr(1e-3, compared)
+    stranger = gallery.verify(everything(2, 1), "a")
+    at = fmr_at(stranger.score, compared)
+    assert gallery.verify(everything(2, 1), "a", fmr=at)
+    assert not gallery.verify(everything(2, 1), "a", fmr=at * 0.9)
     with pytest.raises(ValueError, match="fmr"):
         gallery.verify(everything(1, 1), "a", fmr=0.0)
 
@@ -280,6 +284,30 @@ def short(monkeypatch: pytest.MonkeyPatch, first: int, second: int) -> None:
     """Let so few subjects pass the looks of screening, however small the gallery."""
     monkeypatch.setattr(screening, "_LEAST_FIRST", first)
     monkeypatch.setattr(screening, "_LEAST_SECOND", second)
+
+
+def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
+    gallery.enroll("a", everything(1))
+    before = gallery.verify(everything(1, 1), "a")
+    mine = shipped("minutiae-leader")
+    gallery.calibrate(mine)
+    assert gallery.calibration(finger(1)) == mine
+    assert gallery.calibration(face(1)) == FACE
+    after = gallery.verify(everything(1, 1), "a", fmr=1e-4)
+    assert after.threshold == threshold_for_fmr(1e-4, [[mine], [mine], [FACE]])
+    assert [e.raw for e in after.evidence] == [e.raw for e in before.evidence]
+    assert after.evidence[0].score == mine.llr(after.evidence[0].raw)
+    assert gallery.identify(everything(1, 1))[0].score == after.score
+
+
+def test_subjects_are_listed_by_what_they_were_compared_by(gallery: Gallery) -> None:
+    gallery.enroll("finger", [finger(1)])
+    gallery.enroll("everything", everything(1))
+    found = {c.subject_id: c.threshold for c in gallery.identify(everything(1, 1), fpir=1e-3)}
+    assert found == {
+        "finger": threshold_for_fpir(1e-3, 2, [[FINGER]]),
+        "everything": threshold_for_fpir(1e-3, 2, [[FINGER], [FINGER], [FACE]]),
+    }
 
 
 def test_the_shortlist_keeps_the_best(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,9 @@ ARROWS = {
     "comparison": {"_core", "template", "errors"},
     "finger_index": {"_core", "comparison", "template"},
     "calibration": {"comparison", "template", "errors"},
-    "fusion": {"calibration", "template"},
+    "fusion": {"calibration", "exact", "template"},
+    "thresholds": {"calibration", "exact"},
+    "score_fusion": {"errors"},
     # a whole gallery
     "encryption": {"errors"},
     "store": {"encryption", "audit", "formats", "template", "errors"},
@@ -42,12 +44,15 @@ ARROWS = {
     "snapshots": {"kind", "segments", "template", "errors"},
     "references": {"kind", "store", "segments", "snapshots"},
     "results": {"fusion", "store", "template"},
-    "policy": {"calibration", "fusion", "template"},
+    "policy": {"fusion", "thresholds", "template"},
     "verification": {
-        *("store", "kind", "comparison", "calibration", "fusion", "policy", "results"),
+        *("store", "kind", "comparison", "calibration", "fusion", "policy", "thresholds", "results"),
         *("template", "errors"),
     },
-    "registry": {"store", "verification", "policy", "results", "audit", "encryption", "template", "errors"},
+    "registry": {
+        *("store", "verification", "policy", "calibration", "results", "audit", "encryption"),
+        *("template", "errors"),
+    },
     "gallery": {
         *(
             "registry",
@@ -57,6 +62,7 @@ ARROWS = {
             "screening",
             "calibration",
             "fusion",
+            "thresholds",
         ),
         *("results", "parallel", "encryption", "template", "errors"),
     },
@@ -64,7 +70,10 @@ ARROWS = {
     # images -> templates
     "extraction": {"formats", "template", "errors"},
     # beside the way
-    "evaluation": {"formats", "comparison", "calibration", "drawing", "template", "errors"},
+    "evaluation": {
+        *("formats", "comparison", "calibration", "thresholds", "score_fusion", "drawing"),
+        *("template", "errors"),
+    },
     "synthetic": {"template"},
     "drawing": {"template"},
     # on top

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abis.calibration import default_calibration
+from abis.calibration import shipped
 from abis.errors import FormatError
 from abis.evaluation import evaluate_embeddings, evaluate_scores, read_scores
 from abis.evaluation.embeddings import all_scores, read_embeddings
 from abis.evaluation.protocols import all_pairs
-from abis.template import Minutiae
 
 COLUMNS = {
     "probe": ["a1", "a1", "b1", "a2"],
@@ -183,7 +182,7 @@ def some_scores(tmp_path: Path, **more: list[object]) -> Path:
 
 def test_a_calibration_makes_likelihood_ratios(tmp_path: Path) -> None:
     path = some_scores(tmp_path)
-    calibration = default_calibration(Minutiae)
+    calibration = shipped("minutiae")
     plain, calibrated = evaluate_scores(path), evaluate_scores(path, calibration=calibration)
     assert plain.main.eer.value == calibrated.main.eer.value
     assert (plain.cllr, plain.main.claims) == (None, ())
@@ -198,7 +197,7 @@ def test_likelihood_ratios_are_not_calibrated_again(tmp_path: Path) -> None:
     path = some_scores(tmp_path, raw=[0.0] * 300)
     assert evaluate_scores(path).cllr is not None
     with pytest.raises(ValueError, match="already"):
-        evaluate_scores(path, calibration=default_calibration(Minutiae))
+        evaluate_scores(path, calibration=shipped("minutiae"))
 
 
 # --- embeddings ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibrations
 from abis.cli.console import out, print_json, say
 from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import explain as explain_comparison
@@ -26,7 +26,7 @@ def explain(
     with reader([probe, reference], images) as files:
         first, second = _read_finger(files, probe), _read_finger(files, reference)
     found = explain_comparison(first, second)
-    score = float(default_calibration(Minutiae).llr(found.score))
+    score = float(Calibrations.of().for_template(first).llr(found.score))
     if output is not None:
         svg = draw_pair(
             first,

@@ -287,13 +287,14 @@ def _identification(result: Identification) -> dict[str, object]:
         "gallery_size": result.gallery_size,
         "compared": result.compared,
         "comparable": result.comparable,
-        "threshold": result.threshold,
+        "fpir": result.fpir,
         "candidates": [
             {
                 "rank": candidate.rank,
                 "subject_id": candidate.subject_id,
                 "score": candidate.score,
                 "status": str(candidate.status),
+                "threshold": candidate.threshold,
                 "evidence": _evidence(candidate.evidence),
             }
             for candidate in result

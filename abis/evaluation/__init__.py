@@ -11,8 +11,10 @@ from abis.evaluation.folder import Evaluation, evaluate_folder
 from abis.evaluation.identification import Identification, Searches, measure_identification, search
 from abis.evaluation.intervals import Estimate, mean_estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
+from abis.evaluation.non_mated import NonMatedScores
 from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
 from abis.evaluation.score_files import ScoreFile, evaluate_scores, read_scores, write_scores
+from abis.evaluation.score_fusion import FusionTrial, best_fusion, learn_fusion, try_fusions
 from abis.evaluation.scores import Scores, pooled
 from abis.evaluation.searches import evaluate_searches
 from abis.evaluation.summary import Summary, summarise
@@ -26,8 +28,10 @@ __all__ = [
     "Evaluation",
     "Failure",
     "Findings",
+    "FusionTrial",
     "Identification",
     "LfwPairs",
+    "NonMatedScores",
     "OperatingPoint",
     "Sample",
     "ScoreFile",
@@ -35,6 +39,7 @@ __all__ = [
     "Searches",
     "Summary",
     "TrainingScores",
+    "best_fusion",
     "cllr",
     "error_versus_discard",
     "evaluate_embeddings",
@@ -42,6 +47,7 @@ __all__ = [
     "evaluate_scores",
     "evaluate_searches",
     "fit",
+    "learn_fusion",
     "mean_estimate",
     "measure_identification",
     "min_cllr",
@@ -52,5 +58,6 @@ __all__ = [
     "search",
     "summarise",
     "ten_fold_accuracy",
+    "try_fusions",
     "write_scores",
 ]

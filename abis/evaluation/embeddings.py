@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibration, Calibrations
 from abis.comparison import cosine
 from abis.errors import FormatError
 from abis.evaluation.archives import open_npz
@@ -42,6 +42,11 @@ class EmbeddingFile:
     embedding: npt.NDArray[np.float16]
     person: npt.NDArray[np.unsignedinteger[Any]]
     people: tuple[str, ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """The one in force for their model."""
+        return Calibrations.of().for_template(self.template(0))
 
     def template(self, row: int) -> Embedding:
         """One of them."""
@@ -100,7 +105,7 @@ def all_scores(
 ) -> Scores:
     """log10 likelihood ratios of every two images, float32, in the order of ``all_pairs``."""
     n = len(images.names)
-    calibration = default_calibration(Embedding)
+    calibration = images.calibration
     score = np.empty(n * (n - 1) // 2, dtype=np.float32)
     reference = np.empty(len(score), dtype=images.person.dtype)
     done = 0
@@ -143,7 +148,9 @@ def evaluate_embeddings(
     if pairs is not None:
         return _listed_pairs(images, pairs, seed=seed)
     scores = all_scores(images, threads=threads, progress=progress)
-    protocol, cllr, min_cllr = assess("all against all", scores, calibrated=True, seed=seed)
+    protocol, cllr, min_cllr = assess(
+        "all against all", scores, calibrated=True, calibration=images.calibration, seed=seed
+    )
     return Findings(
         name=images.name,
         compared=f"every two of {len(images.names):,} images",
@@ -179,13 +186,15 @@ def _listed_pairs(images: EmbeddingFile, path: Path, *, seed: int) -> Findings:
         ],
         np.float32,
     )
-    score = default_calibration(Embedding).llr(raw)
+    score = images.calibration.llr(raw)
     scores = Scores(score, images.person[probe], images.person[reference])
     if (wrong := np.flatnonzero(scores.mated != listed.mated)).size:
         pair = f"{listed.first[wrong[0]]} and {listed.second[wrong[0]]}"
         truth = "one person's" if listed.mated[wrong[0]] else "different people's"
         raise FormatError(f"{path}: {pair} are {truth}; {images.name} says otherwise")
-    protocol, cllr, min_cllr = assess("listed pairs", scores, calibrated=True, seed=seed)
+    protocol, cllr, min_cllr = assess(
+        "listed pairs", scores, calibrated=True, calibration=images.calibration, seed=seed
+    )
     accuracy = None
     if (folds := len(np.unique(listed.fold))) > 1:
         parts = ten_fold_accuracy(score, listed.mated, listed.fold)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from abis.calibration import Calibration
 from abis.evaluation.datasets import Failure
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.identification import Identification
@@ -184,9 +185,14 @@ class Findings:
         yield from (f"failed: {failure.name}: {failure.reason}" for failure in self.failures)
 
 
-def assess(name: str, scores: Scores, *, calibrated: bool, seed: int) -> tuple[Protocol, float | None, float]:
-    """A protocol's error rates, and Cllr (None where scores are not calibrated) and least Cllr."""
-    summary = summarise(scores, seed=seed, promises=promises() if calibrated else ())
+def assess(
+    name: str, scores: Scores, *, calibrated: bool, calibration: Calibration | None, seed: int
+) -> tuple[Protocol, float | None, float]:
+    """A protocol's error rates, and Cllr (None where scores are not calibrated) and least Cllr.
+
+    ``calibration`` is what made the scores, where that is known.
+    """
+    summary = summarise(scores, seed=seed, promises=promises(calibration) if calibrated else ())
     made = [
         kind[np.searchsorted(kind, FAILED, side="right") :]
         for kind in (summary.rates.mated, summary.rates.non_mated)

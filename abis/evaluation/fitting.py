@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.calibration import Calibration, Provenance, bent_line
+from abis.evaluation.non_mated import NonMatedScores, non_mated_table
 
-__all__ = ["TrainingScores", "fit"]
+__all__ = ["TrainingScores", "fit", "fit_curve"]
 
 _BINS = 1 << 14  # scores beyond this many are fitted through their histogram
 _STEPS = 200
@@ -23,11 +24,20 @@ _CONVERGED = 1e-12  # of the loss, relative
 
 @dataclass(frozen=True, eq=False)
 class TrainingScores:
-    """Raw scores of one data set, of comparisons whose truth is known; (m,) and (n,), both not empty."""
+    """Raw scores of one data set, of comparisons whose truth is known.
+
+    Attributes:
+        name: of the data set.
+        mated: (m,) not empty.
+        non_mated: (n,) not empty.
+        non_mated_subjects: (n, 2) integers, whose templates were compared; None where nobody knows, and each
+            comparison is taken as one of two subjects of its own.
+    """
 
     name: str
     mated: npt.NDArray[np.floating[Any]]
     non_mated: npt.NDArray[np.floating[Any]]
+    non_mated_subjects: npt.NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         for kind in ("mated", "non_mated"):
@@ -36,7 +46,15 @@ class TrainingScores:
                 raise ValueError(f"{self.name}: {kind} scores are not (n,) finite numbers, n > 0")
 
 
-def fit(training: Sequence[TrainingScores], *, date: str, software: str, script: str) -> Calibration:
+def fit(
+    training: Sequence[TrainingScores],
+    *,
+    kind: str,
+    non_mated: Sequence[NonMatedScores] | None = None,
+    date: str,
+    software: str,
+    script: str,
+) -> Calibration:
     """Fit a calibration by logistic regression, every data set weighing the same, and in it both kinds.
 
     With both kinds weighing the same, the log odds that the regression models are the log likelihood ratio.
@@ -55,6 +73,9 @@ def fit(training: Sequence[TrainingScores], *, date: str, software: str, script:
 
     Args:
         training: at least one set.
+        kind: of templates, as :func:`abis.calibration.kind_of` names them.
+        non_mated: what to count non-mated rates on, population by population; the worst holds. By default the
+            non-mated scores of all sets are one population.
         date: of the fit, for the provenance; so are ``software`` and ``script``.
         software: what made the raw scores.
         script: what called this.
@@ -62,13 +83,39 @@ def fit(training: Sequence[TrainingScores], *, date: str, software: str, script:
     Raises:
         ValueError: where non-mated scores are not the lower ones on average.
     """
-    mated = sum(len(scores.mated) for scores in training)
-    non_mated = sum(len(scores.non_mated) for scores in training)
-    targets = (1 - 1 / (mated + 2), 1 / (non_mated + 2))
+    slope, offset, minimum, maximum = fit_curve(training)
+    return Calibration(
+        kind=kind,
+        slope=slope,
+        offset=offset,
+        minimum=minimum,
+        maximum=maximum,
+        non_mated=non_mated_table(
+            [_population(training)] if non_mated is None else non_mated,
+            lambda raw: bent_line(raw, slope, offset, minimum, maximum),
+            minimum=minimum,
+            maximum=maximum,
+        ),
+        provenance=Provenance(
+            data=tuple(scores.name for scores in training),
+            mated=sum(len(scores.mated) for scores in training),
+            non_mated=sum(len(scores.non_mated) for scores in training),
+            date=date,
+            software=software,
+            script=script,
+        ),
+    )
+
+
+def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, float]:
+    """Slope, offset, minimum and maximum of a calibration, as :func:`fit` finds them."""
+    mated_count = sum(len(scores.mated) for scores in training)
+    non_mated_count = sum(len(scores.non_mated) for scores in training)
+    targets = (1 - 1 / (mated_count + 2), 1 / (non_mated_count + 2))
     parts = [_weighted(scores, targets, share=1 / len(training)) for scores in training]
     raw, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
-    maximum = 2 * math.log10(max(non_mated, 10))
-    lowest = -math.log10(max(mated, 10))
+    maximum = 2 * math.log10(max(non_mated_count, 10))
+    lowest = -math.log10(max(mated_count, 10))
 
     centre = float(np.average(raw, weights=weight))
     spread = math.sqrt(float(np.average((raw - centre) ** 2, weights=weight)))
@@ -85,20 +132,19 @@ def fit(training: Sequence[TrainingScores], *, date: str, software: str, script:
         return bent_line(standard, *numbers(point), maximum) * math.log(10)
 
     slope, offset, minimum = numbers(_fisher_scoring(log_odds, np.zeros(3), target, weight))
-    return Calibration(
-        slope=slope / spread,
-        offset=offset - slope / spread * centre,
-        minimum=minimum,
-        maximum=maximum,
-        provenance=Provenance(
-            data=tuple(scores.name for scores in training),
-            mated=mated,
-            non_mated=non_mated,
-            date=date,
-            software=software,
-            script=script,
-        ),
-    )
+    return slope / spread, offset - slope / spread * centre, minimum, maximum
+
+
+def _population(training: Sequence[TrainingScores]) -> NonMatedScores:
+    """The non-mated scores of all sets; subjects of different sets are different ones."""
+    sets = [scores.non_mated for scores in training]
+    subjects, offset = [], 0
+    for scores in training:
+        if scores.non_mated_subjects is None:
+            return NonMatedScores(sets, np.concatenate(sets))
+        subjects.append(scores.non_mated_subjects.astype(np.int64) + offset)
+        offset = int(subjects[-1].max()) + 1
+    return NonMatedScores(sets, np.concatenate(sets), np.concatenate(subjects))
 
 
 def _weighted(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibrations
 from abis.comparison import FingerReferences, cosine
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
 from abis.evaluation.findings import Findings, Protocol, pairs_of
@@ -144,9 +144,10 @@ def evaluate_folder(
     if not made[mated].any() or not made[~mated].any():
         failure = data_set.failures[0]
         raise ValueError(f"{folder}: too few templates could be read; {failure.name}: {failure.reason}")
-    kind = Embedding if any(isinstance(template, Embedding) for template in templates) else Minutiae
+    some = next(template for template in templates if template is not None)
     score = np.full(len(raw), FAILED)
-    score[made] = default_calibration(kind).llr(raw[made])
+    calibration = Calibrations.of().for_template(some)
+    score[made] = calibration.llr(raw[made])
 
     scores = Scores(score, finger[probe], finger[reference])
     return Evaluation(
@@ -157,8 +158,8 @@ def evaluate_folder(
         fvc=fvc,
         raw=raw,
         score=score,
-        all_against_all=summarise(scores, seed=seed, promises=promises()),
-        fvc_protocol=summarise(scores.select(fvc), seed=seed, promises=promises()),
+        all_against_all=summarise(scores, seed=seed, promises=promises(calibration)),
+        fvc_protocol=summarise(scores.select(fvc), seed=seed, promises=promises(calibration)),
         cllr=cllr(score[made & mated], score[made & ~mated]),
         min_cllr=min_cllr(score[made & mated], score[made & ~mated]),
         seed=seed,

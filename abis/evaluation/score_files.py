@@ -118,7 +118,9 @@ def evaluate_scores(
         score[made] = calibration.llr(scores.score[made])
         scores = Scores(score, scores.probe_subject, scores.reference_subject)
     calibrated = file.calibrated or calibration is not None
-    protocol, cllr, min_cllr = assess("score file", scores, calibrated=calibrated, seed=seed)
+    protocol, cllr, min_cllr = assess(
+        "score file", scores, calibrated=calibrated, calibration=calibration, seed=seed
+    )
     probe, reference = file.probe, file.reference
     worst: tuple[Pair, ...] = ()
     if probe is not None and reference is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from abis.calibration import default_calibration
+from abis.calibration import Calibrations
 from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
 from abis.evaluation.findings import Findings, assess, pairs_of
 from abis.evaluation.folder import comparator, finger_numbers
@@ -58,12 +58,16 @@ def evaluate_searches(
         raise ValueError(f"no finger of {probes} is in {references}: nobody could be found")
     templates = [sample.template for sample in enrolled.samples]
     present = np.flatnonzero([template is not None for template in templates])
+    some = next((sample.template for sample in samples if sample.template is not None), None)
+    if some is None:
+        raise ValueError(f"{probes} and {references}: no template could be read")
+    calibration = Calibrations.of().for_template(some)
     compare = comparator(templates, threads)
     score = np.full((len(probe_finger), len(reference_finger)), FAILED)
     for place, sample in enumerate(searched.samples):
         if sample.template is not None and len(present):
             raw = compare(sample.template, np.arange(len(present)))
-            score[place, present] = default_calibration(type(sample.template)).llr(raw)
+            score[place, present] = calibration.llr(raw)
         if progress is not None:
             progress(place + 1, len(searched.samples))
 
@@ -71,7 +75,9 @@ def evaluate_searches(
     found = search(score, probe_finger, reference_finger, without_mate=not strangers.any())
     probe, reference = (side.ravel() for side in np.indices(score.shape, dtype=np.int32))
     scores = Scores(score.ravel(), probe_finger[probe], reference_finger[reference])
-    protocol, cllr, min_cllr = assess("probes against references", scores, calibrated=True, seed=seed)
+    protocol, cllr, min_cllr = assess(
+        "probes against references", scores, calibrated=True, calibration=calibration, seed=seed
+    )
     return Findings(
         name=f"{searched.name} in {enrolled.name}",
         compared=f"{len(searched.samples):,} probes with {len(enrolled.samples):,} references",

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from abis.calibration import threshold_for_fmr, threshold_for_fpir
+from abis.calibration import Calibration, shipped
 from abis.evaluation.intervals import Estimate
+from abis.thresholds import threshold_for_fmr, threshold_for_fpir
 
 __all__ = ["GALLERY_SIZES", "Claim", "Promise", "promises"]
 
@@ -46,17 +46,15 @@ class Claim:
     fnmr: Estimate
 
 
-def promises(
-    for_fmr: Callable[[float], float] = threshold_for_fmr,
-    for_fpir: Callable[[float, int], float] = threshold_for_fpir,
-) -> tuple[Promise, ...]:
+def promises(calibration: Calibration | None) -> tuple[Promise, ...]:
     """The thresholds one asks for: of some FMRs, and of an FPIR of 1 % at the sizes of real galleries.
 
     Args:
-        for_fmr: gives the threshold for an FMR; that of the calibration in use.
-        for_fpir: gives the threshold for an FPIR and a number of subjects.
+        calibration: of the scores, one comparison each; None where nobody knows, and thresholds rest on
+            Markov's inequality.
     """
+    compared = [[shipped("embedding") if calibration is None else calibration]]
     return (
-        *(Promise(fmr, None, for_fmr(fmr)) for fmr in _FMRS),
-        *(Promise(_FPIR, size, for_fpir(_FPIR, size)) for size in GALLERY_SIZES),
+        *(Promise(fmr, None, threshold_for_fmr(fmr, compared)) for fmr in _FMRS),
+        *(Promise(_FPIR, size, threshold_for_fpir(_FPIR, size, compared)) for size in GALLERY_SIZES),
     )

@@ -51,7 +51,7 @@ def compare(probe: Minutiae, reference: Minutiae) -> Comparison:
         terms["relaxation"] = relaxation(len(first), len(second), candidates)
         best, pairing = _best_hypothesis(first, second, similarity, candidates, edges)
         terms |= best
-        total = min(score(terms), bound(terms))
+        total = min(score(terms), bound(terms, len(first)))
         if pairing is not None:
             a, b = first.order[pairing.first].tolist(), second.order[pairing.second].tolist()
             pairs = set(zip(b, a, strict=True) if swapped else zip(a, b, strict=True))

@@ -15,7 +15,8 @@ def score(evidence: Evidence) -> float:
     )
 
 
-def bound(evidence: Evidence) -> float:
-    """The most that a comparison can score, by the votes and the candidates alone."""
+def bound(evidence: Evidence, minutiae: int) -> float:
+    """The most that a comparison can score, by the smaller template's minutiae, the votes and the candidates alone."""
+    by_size = C["kMostAMinutia"] * minutiae
     by_votes = C["kVoteBound"] + C["kVoteBoundSlope"] * evidence["votes"]
-    return min(by_votes, C["kRelaxationBoundSlope"] * evidence["relaxation"])
+    return min(by_size, by_votes, C["kRelaxationBoundSlope"] * evidence["relaxation"])

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often non-mated comparisons reach a score: counted, and beyond the data an upper limit of a fitted tail.
+
+Scores above a high threshold follow a generalised Pareto distribution (Pickands, Statistical inference using
+extreme order statistics, Annals of Statistics 3(1), 1975). It is fitted by probability-weighted moments (Hosking
+and Wallis, Parameter and quantile estimation for the generalized Pareto distribution, Technometrics 29(3), 1987,
+section 3), and its uncertainty is that of other subjects: a bootstrap draws them anew, as in
+:mod:`abis.evaluation.intervals`. Its shape is held at 0 or above: a negative one would promise a score that no
+stranger can ever reach, which no count of pairs can show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.calibration import STEPS_A_DECADE, NonMated
+
+__all__ = ["NonMatedScores", "non_mated_table"]
+
+COUNTED = 20
+"""Rates are counted as long as so many scores are above."""
+TAIL_SHARE, TAIL_LEAST, TAIL_MOST = 3e-3, 50, 2000
+"""The tail is fitted to this part of all scores, but to no fewer and no more than these."""
+REPLICATES = 400
+CONFIDENCE = 0.95  # one-sided
+_HEAVIEST = 0.5
+"""Shape: heavier tails have no variance, and the estimator breaks down."""
+_DIGITS = 6  # of a rate, rounded up
+_CHUNK = 1 << 22
+
+Floats = npt.NDArray[np.floating[Any]]
+Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class NonMatedScores:
+    """Raw scores of comparisons of different subjects, of one kind of templates.
+
+    Attributes:
+        sets: (n,) each, of data sets that weigh the same: what is counted.
+        tail: (m,) scores, of these and of more comparisons of the same kind: how rates fall beyond.
+        subjects: (m, 2) integers, whose templates each of ``tail`` compared; None where nobody knows, and
+            all are taken as independent.
+    """
+
+    sets: Sequence[Floats]
+    tail: Floats
+    subjects: npt.NDArray[np.integer[Any]] | None = None
+
+
+def non_mated_table(
+    populations: Sequence[NonMatedScores], curve: Curve, *, minimum: float, maximum: float, seed: int = 0
+) -> NonMated:
+    """The rates of a calibration: at each LLR those of the population that reaches it most often.
+
+    Args:
+        populations: at least one.
+        curve: raw scores to LLRs, strictly increasing.
+        minimum: LLR that none is below.
+        maximum: LLR that none is above.
+        seed: of the bootstrap.
+    """
+    start = math.floor(minimum * STEPS_A_DECADE)
+    steps = np.arange(start, math.ceil(maximum * STEPS_A_DECADE) + 1)
+    rates, counted, pairs = np.zeros(len(steps)), 0.0, 0
+    for population in populations:
+        own, down_to = _rates(population, curve, steps, np.random.default_rng(seed))
+        rates, counted = np.maximum(rates, own), max(counted, down_to)
+        pairs += len(population.tail)
+    rates[0] = 1.0
+    return NonMated(start, tuple(map(_up, rates.tolist())), counted, pairs)
+
+
+def _rates(
+    population: NonMatedScores, curve: Curve, steps: npt.NDArray[np.int64], random: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], float]:
+    """At each step; and down to which rate they were counted."""
+    counted = np.mean([_counted(scores, curve, steps) for scores in population.sets], axis=0)
+    highest = np.sort(np.concatenate([_highest(scores, COUNTED) for scores in population.sets]))[-COUNTED:]
+    junction = float(highest[0])
+    # At the junction itself, not at the step below.
+    down_to = float(np.mean([(scores >= junction).mean() for scores in population.sets]))
+    raw = _inverse(curve, steps / STEPS_A_DECADE)
+    beyond = raw > junction
+    rates = np.where(beyond, 0.0, counted)
+    rates[beyond] = down_to * _tail(population, junction, raw[beyond], random)
+    rates = np.maximum(rates, float(len(population.tail)) ** -2.0)
+    return np.maximum.accumulate(rates[::-1])[::-1], down_to
+
+
+def _counted(scores: Floats, curve: Curve, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """(k,) part of the scores whose LLR is at each step or more."""
+    count = np.zeros(len(steps) + 1)
+    for first in range(0, len(scores), _CHUNK):
+        llr = curve(scores[first : first + _CHUNK].astype(np.float64))
+        place = np.floor(llr * STEPS_A_DECADE).astype(np.int64) - steps[0]
+        count += np.bincount(np.clip(place, 0, len(steps)), minlength=len(steps) + 1)
+    return np.cumsum(count[::-1])[::-1][:-1] / len(scores)
+
+
+def _tail(
+    population: NonMatedScores, junction: float, raw: npt.NDArray[np.float64], random: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """(k,) upper limit of the part, of those that reach ``junction``, that reach each raw score."""
+    scores = population.tail
+    size = min(len(scores), max(TAIL_LEAST, min(TAIL_MOST, int(TAIL_SHARE * len(scores)))))
+    threshold = min(float(_highest(scores, size).min()), junction)
+    chosen = np.flatnonzero(scores >= threshold)
+    excess = scores[chosen].astype(np.float64) - threshold
+    order = np.argsort(excess)
+    excess, chosen = excess[order], chosen[order]
+    if not excess[-1] > 0:
+        raise ValueError("the highest non-mated scores are all equal: no tail can be fitted")
+
+    def beyond(raw: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        share = weight.sum() / len(weight)
+        return np.asarray(share * _survival(raw - threshold, *_generalised_pareto(excess, weight)))
+
+    once = np.ones(len(excess))
+    replicates = [
+        beyond(raw, weight)
+        for weight in _weights(population.subjects, chosen, random)
+        if np.count_nonzero(weight) >= COUNTED // 2
+    ]
+    upper = np.quantile([beyond(raw, once), *replicates], CONFIDENCE, axis=0)
+    return np.asarray(np.maximum(upper, beyond(raw, once)) / beyond(np.array([junction]), once))
+
+
+def _weights(
+    subjects: npt.NDArray[np.integer[Any]] | None,
+    chosen: npt.NDArray[np.int64],
+    random: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """(REPLICATES, len(chosen)) how often each score counts where subjects, or else scores, are drawn anew."""
+    if subjects is None:
+        return random.poisson(1.0, (REPLICATES, len(chosen))).astype(np.float64)
+    present = np.zeros(int(subjects.max()) + 1, np.bool_)
+    present[subjects] = True
+    number = np.cumsum(present) - 1
+    first, second = number[subjects[chosen]].T
+    count = int(present.sum())
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=REPLICATES)
+    return np.asarray(drawn[:, first] * drawn[:, second], dtype=np.float64)
+
+
+def _generalised_pareto(
+    excess: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
+) -> tuple[float, float]:
+    """Shape and scale of excesses, ascending; Hosking and Wallis' shape k is the negative of this one."""
+    total = weight.sum()
+    above = 1 - (np.cumsum(weight) - weight / 2) / total
+    mean = float(weight @ excess / total)
+    moment = float(weight @ (above * excess) / total)
+    shape = 2 - mean / (mean - 2 * moment) if mean > 2 * moment else 0.0
+    if shape <= 0:
+        return 0.0, mean
+    shape = min(shape, _HEAVIEST)
+    return shape, mean * (1 - shape)
+
+
+def _survival(excess: npt.NDArray[np.float64], shape: float, scale: float) -> npt.NDArray[np.float64]:
+    if shape < 1e-9:
+        return np.exp(-excess / scale)
+    return np.asarray((1 + shape * excess / scale) ** (-1 / shape))
+
+
+def _highest(scores: Floats, count: int) -> Floats:
+    return np.partition(scores, -count)[-count:] if len(scores) > count else scores
+
+
+def _inverse(curve: Curve, llr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Raw scores at which the curve reaches LLRs; infinite where it never does."""
+    low, high = np.full(len(llr), -1e6), np.full(len(llr), 1e6)
+    for _ in range(100):
+        middle = (low + high) / 2
+        reached = curve(middle) >= llr
+        high, low = np.where(reached, middle, high), np.where(reached, low, middle)
+    return np.where(curve(high) >= llr, high, np.inf)
+
+
+def _up(rate: float) -> float:
+    """Rounded up to some digits, for a file that one can read."""
+    if rate <= 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(rate)) - _DIGITS + 1)
+    return min(1.0, float(f"{math.ceil(rate / unit) * unit:.{_DIGITS}g}"))

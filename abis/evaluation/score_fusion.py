@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learning to fuse the scores of several matchers from comparisons whose truth is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from abis.calibration import bent_line
+from abis.evaluation.error_rates import ErrorRates
+from abis.evaluation.fitting import TrainingScores, fit_curve
+from abis.evaluation.likelihood_ratios import cllr
+from abis.score_fusion import ScoreFusion, ScoreInput
+
+__all__ = ["METHODS", "FusionTrial", "MatcherScores", "best_fusion", "learn_fusion", "try_fusions"]
+
+MatcherScores: TypeAlias = Mapping[str, npt.NDArray[np.float64]]
+
+_KNOTS = 65
+_DENSITY_POINTS = 513
+_FOLDS = 5
+_PENALTY = 1e-3  # of a weight's distance from 1, per comparison weighed alike
+_CRITERION_FMR = 1e-3
+
+
+def learn_fusion(scores: MatcherScores, mated: npt.NDArray[np.bool_], *, method: str = "sum") -> ScoreFusion:
+    """Learn to fuse.
+
+    - ``sum``: each matcher's scores become log10 likelihood ratios by the curve of
+      :class:`abis.calibration.Calibration`, and are added: right where matchers are independent.
+    - ``logistic``: the same curves, with weights and an offset by logistic regression: for correlated matchers, whose
+      weights come out below 1. A missing score is evidence of its own where failures tell mates from strangers.
+    - ``density``: likelihood ratios as the quotient of two smoothed densities, made to rise with the score by the
+      pool-adjacent-violators algorithm and level where either kind has no scores, so that no single high score can
+      claim more than there were scores to show it; then added.
+
+    Args:
+        scores: by matcher, (n,) scores, NaN where missing.
+        mated: (n,) the truth.
+        method: one of :data:`METHODS`.
+
+    Raises:
+        ValueError: where a matcher has no scores of one kind, or does not tell mates from strangers.
+    """
+    if method == "density":
+        curves = {name: _density_ratio(name, raw, mated) for name, raw in scores.items()}
+    else:
+        curves = {name: _line(name, raw, mated) for name, raw in scores.items()}
+    inputs = tuple(ScoreInput(name, *knots, weight=1.0, missing=0.0) for name, knots in curves.items())
+    if method != "logistic":
+        return ScoreFusion(method, inputs, offset=0.0)
+    return _weighted(inputs, scores, mated)
+
+
+METHODS = ("sum", "logistic", "density")
+
+
+@dataclass(frozen=True)
+class FusionTrial:
+    """How well a method does on subjects it has not learnt from.
+
+    Attributes:
+        method: of :data:`METHODS`.
+        cllr: of the fused likelihood ratios, in bits.
+        eer: fraction.
+        fnmr: fraction, at an FMR of 0.1 %.
+    """
+
+    method: str
+    cllr: float
+    eer: float
+    fnmr: float
+
+
+def try_fusions(
+    scores: MatcherScores,
+    probe_subject: npt.NDArray[np.integer[Any]],
+    reference_subject: npt.NDArray[np.integer[Any]],
+    *,
+    seed: int = 0,
+) -> list[FusionTrial]:
+    """Cross-validate every method over subjects: who is tested, on either side, was not learnt from.
+
+    Args:
+        scores: by matcher, (n,) scores, NaN where missing.
+        probe_subject: (n,) numbers.
+        reference_subject: (n,) in the same numbering; mated where they are equal.
+        seed: of the five parts that subjects are dealt into.
+    """
+    mated = probe_subject == reference_subject
+    trials = []
+    for method in METHODS:
+        fused, tested = np.full(len(mated), np.nan), np.zeros(len(mated), np.bool_)
+        for learn, test in _folds(probe_subject, reference_subject, seed):
+            fusion = learn_fusion(
+                {name: raw[learn] for name, raw in scores.items()}, mated[learn], method=method
+            )
+            fused[test] = fusion({name: raw[test] for name, raw in scores.items()})
+            tested |= test
+        tested &= ~np.isnan(fused)
+        rates = ErrorRates(fused[tested & mated], fused[tested & ~mated])
+        fnmr = rates.at_fmr(_CRITERION_FMR).fnmr
+        trials.append(FusionTrial(method, cllr(rates.mated, rates.non_mated), rates.eer, fnmr))
+    return trials
+
+
+def best_fusion(trials: list[FusionTrial]) -> str:
+    """The method of the lowest FNMR at an FMR of 0.1 %, or of those as good, the simplest."""
+    return min(trials, key=lambda trial: (trial.fnmr, METHODS.index(trial.method))).method
+
+
+def _folds(
+    probe: npt.NDArray[np.integer[Any]],
+    reference: npt.NDArray[np.integer[Any]],
+    seed: int,
+) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    subjects = np.unique(np.concatenate([probe, reference]))
+    part = np.random.default_rng(seed).permutation(len(subjects)) % _FOLDS
+    probe_part, reference_part = (part[np.searchsorted(subjects, side)] for side in (probe, reference))
+    for fold in range(_FOLDS):
+        yield (
+            (probe_part != fold) & (reference_part != fold),
+            (probe_part == fold) & (reference_part == fold),
+        )
+
+
+# --- curves ---------------------------------------------------------------------------------------------
+
+_Knots: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def _kinds(
+    name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    present = ~np.isnan(raw)
+    kinds = raw[present & mated], raw[present & ~mated]
+    if not all(len(kind) for kind in kinds):
+        raise ValueError(
+            f"{name}: no scores of {'non-mated' if len(kinds[0]) else 'mated'} comparisons to learn from"
+        )
+    return kinds
+
+
+def _line(name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_]) -> _Knots:
+    """The bent line of a calibration, at knots: dense where it bends."""
+    own, strange = _kinds(name, raw, mated)
+    numbers = fit_curve([TrainingScores(name, own, strange)])
+    low, high = min(own.min(), strange.min()), max(own.max(), strange.max())
+    knots = np.linspace(low - (high - low) / 4, high + (high - low) / 4, 4 * _KNOTS)
+    return tuple(knots.tolist()), tuple(np.maximum.accumulate(bent_line(knots, *numbers)).tolist())
+
+
+def _density_ratio(name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_]) -> _Knots:
+    """Kernel densities after Silverman (Density Estimation, 1986, section 3.4.1), their quotient made to rise."""
+    from sklearn.isotonic import isotonic_regression  # noqa: PLC0415 - a second to import
+
+    own, strange = _kinds(name, raw, mated)
+    points = np.linspace(min(own.min(), strange.min()), max(own.max(), strange.max()), _DENSITY_POINTS)
+    # Half a score more for each kind, spread over all points: what was not seen may still be.
+    densities = [_density(points, kind) + 0.5 / len(kind) / len(points) for kind in (own, strange)]
+    ratio = np.log10(densities[0] / densities[1])
+    rising = isotonic_regression(ratio, sample_weight=densities[0] + densities[1])
+    return tuple(points.tolist()), tuple(np.maximum.accumulate(rising).tolist())
+
+
+def _density(points: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The part of the scores near each point, smoothed by a normal kernel."""
+    step = points[1] - points[0]
+    part = np.histogram(scores, bins=np.append(points - step / 2, points[-1] + step / 2))[0] / len(scores)
+    quartiles = np.percentile(scores, [25, 75])
+    spread = (
+        min(float(scores.std()), float(quartiles[1] - quartiles[0]) / 1.349) or float(scores.std()) or step
+    )
+    width = max(0.9 * spread * len(scores) ** -0.2, step)
+    kernel = np.exp(-0.5 * ((points[:, np.newaxis] - points) / width) ** 2)
+    return np.asarray((kernel / kernel.sum(axis=0)) @ part)
+
+
+def _weighted(
+    inputs: tuple[ScoreInput, ...], scores: MatcherScores, mated: npt.NDArray[np.bool_]
+) -> ScoreFusion:
+    """Weights, what a missing score says, and an offset, of least cross-entropy; both kinds weighing the same."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - a while to import
+
+    count = len(inputs)
+    evidence = np.stack([one.evidence(scores[one.name]) for one in inputs], axis=1)
+    missing = np.stack([np.isnan(scores[one.name]) for one in inputs], axis=1).astype(np.float64)
+    columns = np.concatenate([evidence, missing, np.ones((len(mated), 1))], axis=1) * math.log(10)
+    weight = np.where(mated, 0.5 / mated.sum(), 0.5 / (~mated).sum())
+    start = np.concatenate([np.ones(count), np.zeros(count + 1)])
+
+    def loss(point: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        odds = columns @ point
+        value = weight @ (np.logaddexp(0, odds) - mated * odds) + _PENALTY * ((point - start) ** 2).sum()
+        gradient = columns.T @ (weight * (1 / (1 + np.exp(-odds)) - mated)) + 2 * _PENALTY * (point - start)
+        return float(value), gradient
+
+    bounds = [(0.0, None)] * count + [(None, None)] * (count + 1)  # more likeness is never evidence against
+    point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    learnt = tuple(
+        ScoreInput(one.name, one.raw, one.llr, weight=point[k], missing=point[count + k])
+        for k, one in enumerate(inputs)
+    )
+    return ScoreFusion("logistic", learnt, offset=point[-1])
