@@ -214,6 +214,7 @@ class Gallery(Registry):
         max_candidates: int = 10,
         fpir: float | None = None,
         share: float = 0.01,
+        labels: Sequence[str] | None = None,
         exact: bool = False,
     ) -> Identification:
         """Who is this?
@@ -228,6 +229,7 @@ class Gallery(Registry):
                 gallery's present size; None lists the best, however low.
             share: of the gallery that gets more than a first look, above 0, at most 1. More loses less,
                 and takes longer.
+            labels: look only among subjects that have any of these; None for everyone.
             exact: compare with everyone in full.
 
         Raises:
@@ -242,10 +244,10 @@ class Gallery(Registry):
             view = self._references.view()
             threshold = None if fpir is None else threshold_for_fpir(fpir, max(view.subjects, 1))
             check_models(probe, view.kinds)
-            subjects = None
+            subjects = None if labels is None else lifecycle.keys_with_labels(self._store, labels)
             if not exact:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
-                subjects = shortlist(view.segments, probe, cuts, span=view.span)
+                subjects = shortlist(view.segments, probe, cuts, span=view.span, among=subjects)
             comparisons = [c for template in probe for c in _compare(template, view, subjects)]
             scores = _fused(comparisons, view.span, subjects)
             best = _best(scores, max_candidates, threshold)
@@ -270,6 +272,7 @@ class Gallery(Registry):
         max_candidates: int = 10,
         fpir: float | None = None,
         share: float = 0.01,
+        labels: Sequence[str] | None = None,
         exact: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Identification | TemplateError]:
@@ -284,13 +287,20 @@ class Gallery(Registry):
             max_candidates: as for :meth:`identify`.
             fpir: likewise.
             share: likewise.
+            labels: likewise.
             exact: likewise.
             progress: called with the number of probes searched so far.
 
         Yields:
             What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
         """
-        options = {"max_candidates": max_candidates, "fpir": fpir, "share": share, "exact": exact}
+        options = {
+            "max_candidates": max_candidates,
+            "fpir": fpir,
+            "share": share,
+            "labels": labels,
+            "exact": exact,
+        }
 
         def search(probe: Sequence[Template]) -> Identification | TemplateError:
             try:
