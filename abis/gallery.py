@@ -216,6 +216,7 @@ class Gallery(Registry):
         max_candidates: int = 10,
         fpir: float | None = None,
         share: float = 0.01,
+        labels: Sequence[str] | None = None,
         exact: bool = False,
     ) -> Identification:
         """Who is this?
@@ -230,6 +231,7 @@ class Gallery(Registry):
                 gallery's present size; None lists the best, however low.
             share: of the gallery that gets more than a first look, above 0, at most 1. More loses less,
                 and takes longer.
+            labels: look only among subjects that have any of these; None for everyone.
             exact: compare with everyone in full.
 
         Raises:
@@ -244,10 +246,10 @@ class Gallery(Registry):
         while True:
             view = self._references.view()
             check_models(probe, view.kinds)
-            subjects = None
+            subjects = None if labels is None else lifecycle.keys_with_labels(self._store, labels)
             if not exact:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
-                subjects = shortlist(view.segments, probe, cuts, span=view.span)
+                subjects = shortlist(view.segments, probe, cuts, span=view.span, among=subjects)
             comparisons = [c for t in probe for c in _compare(t, view, subjects, calibrations)]
             scores = _fused(comparisons, view.span, subjects)
             thresholds = None
@@ -277,6 +279,7 @@ class Gallery(Registry):
         max_candidates: int = 10,
         fpir: float | None = None,
         share: float = 0.01,
+        labels: Sequence[str] | None = None,
         exact: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Identification | TemplateError]:
@@ -291,13 +294,20 @@ class Gallery(Registry):
             max_candidates: as for :meth:`identify`.
             fpir: likewise.
             share: likewise.
+            labels: likewise.
             exact: likewise.
             progress: called with the number of probes searched so far.
 
         Yields:
             What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
         """
-        options = {"max_candidates": max_candidates, "fpir": fpir, "share": share, "exact": exact}
+        options = {
+            "max_candidates": max_candidates,
+            "fpir": fpir,
+            "share": share,
+            "labels": labels,
+            "exact": exact,
+        }
 
         def search(probe: Sequence[Template]) -> Identification | TemplateError:
             try:

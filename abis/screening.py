@@ -61,7 +61,7 @@ def shortlist(
     cuts: Cuts,
     *,
     span: int,
-    among: NDArray[np.bool_] | None = None,
+    among: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Sorted keys of the subjects that a probe should be compared with in full.
 
@@ -70,11 +70,13 @@ def shortlist(
         probe: templates of any positions.
         cuts: how many subjects pass each look; of equal evidence, those enrolled first.
         span: every subject's key is below it.
-        among: (``span``,), True at the keys of subjects that may be found; None for everyone.
+        among: sorted keys of the subjects that may be found; None for everyone.
     """
     evidence = _first_look(segments, probe, span)
     if among is not None:
-        evidence[~among] = -np.inf
+        others = np.ones(span, np.bool_)
+        others[among[among < span]] = False
+        evidence[others] = -np.inf
     subjects = _largest(evidence, cuts.first)
     evidence = _second_look(segments, probe, subjects) if len(subjects) > cuts.second else evidence[subjects]
     return subjects[_largest(evidence, cuts.second)]

@@ -369,6 +369,21 @@ def first_minutiae(m: Minutiae, count: int) -> Minutiae:
     )
 
 
+def test_labels_restrict_a_search(gallery: Gallery) -> None:
+    gallery.enroll_many(
+        Enrollment(f"s{n:04}", everything(n), labels=["north" if n % 3 else "south"]) for n in range(12)
+    )
+    gallery.enroll("extra", everything(20), labels=["west", "south"])
+    for exact in (False, True):
+        found = gallery.identify(everything(7, 1), labels=["south"], max_candidates=20, exact=exact)
+        assert {c.subject_id for c in found} == {"s0000", "s0003", "s0006", "s0009", "extra"}
+        assert found.compared == 15
+        assert (
+            gallery.identify(everything(7, 1), labels=["north", "west"], exact=exact)[0].subject_id == "s0007"
+        )
+        assert len(gallery.identify(everything(7, 1), labels=["nowhere"], exact=exact)) == 0
+
+
 def test_who_asks_for_more_gets_more_compared(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     short(monkeypatch, 6, 3)
     gallery.enroll_many(Enrollment(f"s{n:04}", [finger(n)]) for n in range(100))

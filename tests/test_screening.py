@@ -33,7 +33,7 @@ def picked(
     probe: list[Template],
     first: int,
     second: int,
-    among: NDArray[np.bool_] | None = None,
+    among: NDArray[np.int64] | None = None,
 ) -> list[int]:
     found: list[int] = shortlist(segments, probe, Cuts(first, second), span=2_000, among=among).tolist()
     return found
@@ -80,8 +80,7 @@ def test_removed_and_masked_subjects_do_not_pass() -> None:
         found = picked(segments, probe, first, second)
         assert not {7, 8} & set(found)
         assert len(found) == min(second, 58)
-    only = np.zeros(2_000, np.bool_)
-    only[[3, 7, 20, 21]] = True
+    only = np.array([3, 7, 20, 21, 5_000])
     assert picked(segments, probe, 100, 100, among=only) == [3, 20, 21]
 
 
