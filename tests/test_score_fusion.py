@@ -61,7 +61,7 @@ def test_what_is_missing_says_nothing() -> None:
 
 def test_a_matcher_that_repeats_another_counts_for_less() -> None:
     weight = {one.name: one.weight for one in FUSIONS["logistic"].inputs}
-    assert weight["one"] + weight["echo"] < 1.3
+    assert weight["one"] + weight["echo"] < 1.6  # and not 2
     assert weight["other"] > 0.7
 
 
