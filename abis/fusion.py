@@ -138,25 +138,25 @@ def compared_by(
     Returns:
         The different ways, each as :data:`abis.thresholds.Compared`; and (m,) which of them is each subject's.
     """
-    groups = [
-        (place, c.calibration, c.subject)
-        for place, group in enumerate(_by_position(comparisons))
-        for c in group
-    ]
-    if not groups:
-        return [[]], np.zeros(len(subjects), np.int64)
-    counts = np.zeros((len(subjects), len(groups)), np.int64)
-    for column, (_, _, subject) in enumerate(groups):
-        known = np.isin(subject, subjects)
-        counts[:, column] = np.bincount(np.searchsorted(subjects, subject[known]), minlength=len(subjects))
-    ways, way = np.unique(counts, axis=0, return_inverse=True)
-    described = []
-    for row in ways.tolist():
-        positions: dict[int, list[Calibration]] = {}
-        for (place, calibration, _), count in zip(groups, row, strict=True):
-            positions.setdefault(place, []).extend([calibration] * count)
-        described.append([alternatives for alternatives in positions.values() if alternatives])
-    return described, way.reshape(-1)
+    counts: dict[tuple[Position, Calibration], NDArray[np.int64]] = {}
+    for c in comparisons:
+        place = np.searchsorted(subjects, c.subject)
+        known = place < len(subjects)
+        known[known] = subjects[place[known]] == c.subject[known]
+        own = np.bincount(place[known], minlength=len(subjects))
+        key = c.position, c.calibration
+        counts[key] = counts[key] + own if key in counts else own
+    way = np.zeros(len(subjects), np.int64)
+    for own in counts.values():  # numbered anew after each, so that numbers stay small
+        way = np.unique(way * (1 + own.max(initial=0)) + own, return_inverse=True)[1]
+    ways = []
+    for first in np.unique(way, return_index=True)[1].tolist():
+        compared: dict[Position, list[Calibration]] = {}
+        for (position, calibration), own in counts.items():
+            if own[first]:
+                compared.setdefault(position, []).extend([calibration] * int(own[first]))
+        ways.append(list(compared.values()))
+    return ways, way
 
 
 def explain(

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from people import LEFT, RIGHT, face, finger
 from typer.testing import CliRunner, Result
 
-from abis.calibration import shipped
+from abis.calibration import Calibration, shipped
 from abis.cli import app
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
@@ -304,6 +305,73 @@ def test_evaluate_searches_one_folder_in_another(impressions: Path, tmp_path: Pa
     result = run("evaluate", impressions, "--gallery", gallery)
     assert result.exit_code == 0
     assert "4 searches among 2 fingers, 3 for somebody not there" in result.stdout
+
+
+# ------------------------------------------------------------------------------------ calibrate, fuse
+
+
+@pytest.fixture
+def score_file(tmp_path: Path) -> Path:
+    """40 people, everybody against everybody: three matchers, the last of which sometimes fails."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "scores.csv"
+    lines = ["probe_subject,reference_subject,score,face,finger"]
+    for probe in range(40):
+        for reference in range(40):
+            mean = 4.0 * (probe == reference)
+            score, one, other = random.normal(mean, 1.0, 3)
+            lines.append(
+                f"{probe},{reference},{score},{5 + one},{-1 if random.random() < 0.1 else 6 + other}"
+            )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_calibrate_fits_and_a_gallery_takes_it(score_file: Path, gallery: Path, tmp_path: Path) -> None:
+    output = tmp_path / "my.calibration"
+    result = run("calibrate", score_file, "-o", output, "--gallery", gallery)
+    assert result.exit_code == 0, result.output
+    assert "40 mated and 1,560 non-mated scores" in result.stdout
+    mine = Calibration.load(output)
+    assert (mine.kind, mine.provenance.script) == ("minutiae", "abis calibrate")
+    with Gallery.open(gallery, load=False) as opened:
+        assert opened.calibration(finger(1)) == mine
+    assert run("calibrate", "minutiae-leader", "--gallery", gallery).exit_code == 0
+    assert run("calibrate", output, "--gallery", gallery).exit_code == 0
+    with Gallery.open(gallery, load=False) as opened:
+        assert opened.calibration(finger(1)) == mine
+
+
+def test_calibrate_is_of_a_kind(score_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "my.calibration"
+    assert run("calibrate", score_file, "-o", output, "--kind", "embedding-mine").exit_code == 0
+    assert Calibration.load(output).kind == "embedding-mine"
+    assert run("calibrate", score_file, "--kind", "eyes").exit_code == 2
+    nothing = run("calibrate", "nothing-of-the-kind")
+    assert nothing.exit_code == 2
+    assert "minutiae-leader" in nothing.stderr
+
+
+def test_fuse_learns_and_applies(score_file: Path, tmp_path: Path) -> None:
+    fusion, fused = tmp_path / "fusion.json", tmp_path / "fused.csv"
+    result = run("fuse", score_file, "--columns", "face,finger", "-o", fusion)
+    assert result.exit_code == 0, result.output
+    assert all(method in result.stdout for method in ("sum", "logistic", "density", "taken"))
+    assert run("fuse", score_file, "--fusion", fusion, "-o", fused).exit_code == 0
+    with fused.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    mated = [float(row["score"]) for row in rows if row["probe_subject"] == row["reference_subject"]]
+    strange = [float(row["score"]) for row in rows if row["probe_subject"] != row["reference_subject"]]
+    assert len(mated) + len(strange) == 1600
+    assert sum(score > 0 for score in mated) > 35
+    assert sum(score > 0 for score in strange) < 100
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--columns", "face", "--fusion", "x"), ("--columns", "face", "--method", "magic")]
+)
+def test_fuse_wants_to_learn_or_to_apply(score_file: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert run("fuse", score_file, *options, "-o", tmp_path / "x").exit_code == 2
 
 
 def test_evaluate_calibrates_scores(tmp_path: Path) -> None:

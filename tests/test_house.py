@@ -90,7 +90,7 @@ ARROWS = {
             "drawing",
         ),
         *("audit", "encryption"),
-        *("formats", "comparison", "calibration", "fusion", "template", "errors"),
+        *("formats", "comparison", "calibration", "fusion", "score_fusion", "template", "errors"),
     },
     "__main__": {"cli"},
     "__init__": {

@@ -459,6 +459,68 @@ def extract(
 
 
 @app.command()
+def calibrate(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A score file to fit to: .csv, .parquet or .npz with raw (or score), and mated or subjects; or "
+            "a calibration fitted before; or the name of one that abis brings, as minutiae-leader.",
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the calibration.")
+    ] = None,
+    gallery: Annotated[
+        str | None, typer.Option(metavar="GALLERY", help="Have this gallery score by it from now on.")
+    ] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND", help="What the scores are of: minutiae, or embedding- and a model's name."
+        ),
+    ] = "minutiae",
+) -> None:
+    """Fit likelihood ratios and thresholds to your own scores, and say how much that helps."""
+    from abis.cli import calibration as room
+
+    room.calibrate(source, output=output, gallery=gallery, kind=kind)
+
+
+@app.command()
+def fuse(
+    source: Annotated[
+        Path, typer.Argument(metavar="SCORES", help="A file of scores, a column for each matcher.")
+    ],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the fusion (JSON), or the fused scores (CSV)."
+        ),
+    ],
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Learn from these columns: face,finger.")
+    ] = None,
+    fusion: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Apply this fusion to a CSV file.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="sum, logistic or density; by default the best by cross-validation.",
+        ),
+    ] = None,
+) -> None:
+    """Fuse the scores of several matchers: learn how from scores of known truth, or apply what was learnt."""
+    from abis.cli import score_fusion as room
+
+    room.fuse(source, columns=columns, fusion=fusion, method=method, output=output)
+
+
+@app.command()
 def explain(
     probe: Annotated[Path, typer.Argument(metavar="PROBE", help="A template or an image of one finger.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Another one.")],

@@ -13,6 +13,7 @@ from abis.evaluation.intervals import Estimate, mean_estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.non_mated import NonMatedScores
 from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
+from abis.evaluation.refitting import Refit, refit
 from abis.evaluation.score_files import ScoreFile, evaluate_scores, read_scores, write_scores
 from abis.evaluation.score_fusion import FusionTrial, best_fusion, learn_fusion, try_fusions
 from abis.evaluation.scores import Scores, pooled
@@ -33,6 +34,7 @@ __all__ = [
     "LfwPairs",
     "NonMatedScores",
     "OperatingPoint",
+    "Refit",
     "Sample",
     "ScoreFile",
     "Scores",
@@ -55,6 +57,7 @@ __all__ = [
     "read_folder",
     "read_lfw_pairs",
     "read_scores",
+    "refit",
     "search",
     "summarise",
     "ten_fold_accuracy",

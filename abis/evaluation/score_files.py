@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,12 @@ class ScoreFile:
     failed: int
 
 
-def read_scores(path: Path, *, progress: Callable[[int, int], None] | None = None) -> ScoreFile:
+def read_scores(
+    path: Path,
+    *,
+    column: Sequence[str] = ("score",),
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreFile:
     """Read a score file; what its columns are stands at the head of this module.
 
     CSV needs 20 bytes of memory a comparison and takes some seconds a million; Parquet (needs
@@ -75,6 +80,7 @@ def read_scores(path: Path, *, progress: Callable[[int, int], None] | None = Non
 
     Args:
         path: ends in .csv, .parquet or .npz.
+        column: names of the column that holds the scores; the first that there is.
         progress: called with the bytes or rows read, and their total.
 
     Raises:
@@ -83,9 +89,19 @@ def read_scores(path: Path, *, progress: Callable[[int, int], None] | None = Non
         OSError: where the file cannot be read.
     """
     builder = _Builder(path)
-    for columns in read_columns(path, ("score", "mated", "raw", *_SUBJECTS, *_SAMPLES), progress):
-        builder.extend(columns)
+    for columns in read_columns(path, (*column, "score", "mated", "raw", *_SUBJECTS, *_SAMPLES), progress):
+        builder.extend(_with_scores_of(path, column, columns))
     return builder.finish()
+
+
+def _with_scores_of(path: Path, column: Sequence[str], columns: Columns) -> Columns:
+    """The columns, that of the scores called ``score``."""
+    found = next((name for name in column if name in columns), None)
+    if found is None:
+        raise FormatError(
+            f"{path}: no column {' or '.join(map(repr, column))}; there are {', '.join(columns)}"
+        )
+    return columns if found == "score" else {**columns, "score": columns[found]}
 
 
 def evaluate_scores(

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``abis fuse``: several matchers' scores of one comparison become one."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.table import Table
+
+from abis.cli.console import out, progress_bar, say
+from abis.errors import AbisError, FormatError
+from abis.evaluation import best_fusion, learn_fusion, read_scores, try_fusions
+from abis.evaluation.score_fusion import METHODS
+from abis.score_fusion import FAILED_SCORE, ScoreFusion
+
+__all__ = ["fuse"]
+
+
+def fuse(source: Path, *, columns: str | None, fusion: Path | None, method: str | None, output: Path) -> None:
+    """Learn a fusion, or apply one."""
+    if (columns is None) == (fusion is None):
+        raise typer.BadParameter("give --columns to learn a fusion from them, or --fusion to apply one")
+    if method is not None and (fusion is not None or method not in METHODS):
+        raise typer.BadParameter(f"--method is one of {', '.join(METHODS)}, and for learning")
+    try:
+        if columns is not None:
+            _learn(source, [name.strip() for name in columns.split(",")], method, output)
+        elif fusion is not None:
+            _apply(source, ScoreFusion.load(fusion), output)
+    except ValueError as error:
+        raise AbisError(str(error)) from error
+
+
+def _learn(source: Path, names: list[str], method: str | None, output: Path) -> None:
+    scores: dict[str, npt.NDArray[np.float64]] = {}
+    for name in names:
+        with progress_bar(f"reading {name}") as progress:
+            file = read_scores(source, column=(name,), progress=progress)
+        scores[name] = _without_failures(file.scores.score.astype(np.float64))
+    probe, reference = file.scores.probe_subject, file.scores.reference_subject
+    trials = try_fusions(scores, probe, reference)
+    chosen = method or best_fusion(trials)
+    table = Table(
+        title=f"{source.name}: five times learnt on four fifths of the subjects, tested on the others"
+    )
+    for column in ("", "Cllr, bits", "EER", "FNMR at FMR 0.1 %"):
+        table.add_column(column, justify="right" if column else "left")
+    for trial in trials:
+        name = f"{trial.method}, taken" if trial.method == chosen else trial.method
+        table.add_row(name, f"{trial.cllr:.4f}", f"{trial.eer:.2%}", f"{trial.fnmr:.2%}")
+    out.print(table)
+    learn_fusion(scores, probe == reference, method=chosen).save(output)
+    say(f"fusion of {', '.join(names)} written to {output}")
+
+
+def _apply(source: Path, fusion: ScoreFusion, output: Path) -> None:
+    """Write the file again with the fused score in the column ``score``."""
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        rows = list(table)
+        header = list(table.fieldnames or ())
+    names = [name for name in fusion.names() if name in header]
+    if not names:
+        raise FormatError(
+            f"{source}: none of the columns {', '.join(fusion.names())}; there are {', '.join(header)}"
+        )
+    fused = fusion({name: _without_failures(_numbers(source, name, rows)) for name in names})
+    with output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(
+            file, [*(name for name in header if name != "score"), "score"], lineterminator="\n"
+        )
+        writer.writeheader()
+        for row, score in zip(rows, fused.tolist(), strict=True):
+            writer.writerow(row | {"score": "" if np.isnan(score) else score})
+    say(f"{len(rows):,} fused scores written to {output}")
+
+
+def _numbers(source: Path, name: str, rows: list[dict[str, str]]) -> npt.NDArray[np.float64]:
+    values = np.empty(len(rows))
+    for number, row in enumerate(rows):
+        try:
+            values[number] = float(row[name]) if row[name] else np.nan
+        except ValueError:
+            raise FormatError(
+                f"{source}, row {number + 1}: {name} is {row[name]!r}; expected a number"
+            ) from None
+    return values
+
+
+def _without_failures(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """NaN for what is no score: infinite, or the -1 that matchers write whose scores are never negative."""
+    raw = np.where(np.isfinite(raw), raw, np.nan)
+    negative = raw[raw < 0]
+    if len(negative) and (negative == FAILED_SCORE).all():
+        raw[raw == FAILED_SCORE] = np.nan
+    return raw
