@@ -348,7 +348,7 @@ def test_shipped_calibrations_are_sane(name: str) -> None:
     assert calibration.minimum < -0.5
     assert calibration.maximum > 6
     assert calibration.provenance.non_mated > 10_000
-    assert calibration.provenance.script == "benchmarks/fit_calibration.py"
+    assert calibration.provenance.script.startswith("benchmarks/")
 
 
 # --- rates of non-mated scores ---------------------------------------------------------------------------
