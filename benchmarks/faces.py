@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import faiss
-import hnswlib  # type: ignore[import-untyped]
+import hnswlib
 import numpy as np
 from common import data_folder, options, print_table, resident_bytes, wilson, write
 from numpy.typing import NDArray
