@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 __all__ = ["in_parallel"]
@@ -36,7 +37,7 @@ def in_parallel(
     waiting: deque[Future[_Made]] = deque()
     try:
         for thing in things:
-            waiting.append(pool.submit(function, thing))
+            waiting.append(pool.submit(copy_context().run, function, thing))  # as who iterates: audit.acting
             if len(waiting) >= 2 * threads:
                 yield waiting.popleft().result()
         while waiting:

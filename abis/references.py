@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from abis.errors import StoreError
 from abis.kind import Kind
 from abis.segments import SPAN, Entry, Segment, appended
 from abis.snapshots import Snapshots
@@ -170,15 +171,20 @@ class References:
     def close(self, *, save: bool) -> None:
         """End the work beside; ``save`` writes what is not in files yet."""
         self._keeper.shutdown(wait=True, cancel_futures=True)
-        view = self._view
-        if save and view is not None:
-            self._logged(lambda: self._save(view, worth=_WORTH_SAVING, wait=True))
+        if save and self._view is not None and self._snapshots is not None:
+            self._logged(self._follow_and_save)
+        self._view = None
 
     def scrub(self) -> None:
         """Leave nothing in files of what has been removed, and nothing sealed by an older key."""
         if self._snapshots is not None and self._snapshots.exist:
             view = self.view()
-            self._snapshots.save(view.segments, view.mark.change, wait=True)
+            try:
+                self._snapshots.save(view.segments, view.mark.change, wait=True)
+            except OSError as error:
+                raise StoreError(
+                    f"{self._store.name}: what is prepared may still hold what was removed: {error}"
+                ) from error
             self._saved = view
 
     # ----------------------------------------------------------------------------------------- inside
@@ -230,6 +236,10 @@ class References:
                 if self._view is not None:
                     self._view = self._view.with_replaced(segment, packed)
         self._save(self._view or view, worth=_WORTH_SAVING_BESIDE, wait=False)
+
+    def _follow_and_save(self) -> None:
+        for _ in range(2):  # again for what was removed while it was written
+            self._save(self.view(), worth=_WORTH_SAVING, wait=True)
 
     def _save(self, view: View, *, worth: int, wait: bool) -> None:
         """Write a snapshot if as many templates as ``worth`` are in none, or it is not as it should be."""

@@ -132,15 +132,24 @@ class Snapshots:
 
     @property
     def exist(self) -> bool:
-        """Whether there are any files."""
-        return any(self._folder.glob("*.segment"))
+        """Whether there are any files; waits for who is writing some."""
+        if not self._folder.is_dir():
+            return False
+        with self._alone(wait=True):
+            return self._has_leftovers()
 
     def manifest(self) -> Manifest | None:
         """What there is that can be used; None where there is nothing."""
         try:
-            self._clear()
-            return self._manifest()
+            with self._alone(wait=False) as is_alone:
+                manifest = self._manifest()
+                if is_alone:
+                    self._forget_all_but({file.name for file in manifest.files})
+                return manifest
         except FileNotFoundError:
+            self.is_faulty = (
+                self._folder.is_dir() and self._has_leftovers()
+            )  # of use to nobody: they have to go
             return None
         except (OSError, _UnusableError) as error:
             self._report(self._folder / _MANIFEST, error)
@@ -177,21 +186,23 @@ class Snapshots:
         with self._alone(wait) as is_alone:
             if not is_alone:
                 return False
-            kept: dict[tuple[int, int], _File] = {}
+            old = None
             with suppress(OSError, _UnusableError):
                 old = self._manifest()
-                if old.change > change:
-                    return True
-                if old.sealed_by == self._key:
-                    kept = {(file.after, file.last): file for file in old.files}
+            if old is not None and old.change > change:
+                return True
+            snapshot_id = secrets.token_hex(16)
+            self._store.remember_snapshot(snapshot_id)  # first: it takes in a new data key, or refuses
+            kept: dict[tuple[int, int], _File] = {}
+            if old is not None and old.sealed_by == self._key:
+                kept = {(file.after, file.last): file for file in old.files}
             files = []
             for segment in segments:
                 file = kept.get((segment.after, segment.last))
                 if file is None or file.present != segment.present or not (self._folder / file.name).exists():
                     file = self._write(segment)
                 files.append(file)
-            manifest = Manifest(secrets.token_hex(16), change, self._key, tuple(files))
-            self._store.remember_snapshot(manifest.snapshot_id)
+            manifest = Manifest(snapshot_id, change, self._key, tuple(files))
             with self._replacing(_MANIFEST) as stream:
                 stream.write(manifest.to_json().encode())
             self._forget_all_but({file.name for file in files})
@@ -289,17 +300,16 @@ class Snapshots:
         self.is_faulty = True
         _log.warning("%s is made anew: it %s", path, _reason(error))
 
-    def _clear(self) -> None:
-        """What a killed process left half written."""
-        with self._alone(wait=False) as is_alone:
-            for path in self._folder.glob(".*.new") if is_alone else ():
-                path.unlink(missing_ok=True)
+    def _has_leftovers(self) -> bool:
+        return any(self._folder.glob("*.segment")) or any(self._folder.glob(".*.new"))
 
     def _forget_all_but(self, names: set[str]) -> None:
-        """Files of old snapshots."""
+        """Files of old snapshots, and what a killed process left; the folder's lock is held."""
         for path in self._folder.glob("*.segment"):
             if path.name not in names:
                 path.unlink(missing_ok=True)
+        for path in self._folder.glob(".*.new"):
+            path.unlink(missing_ok=True)
 
 
 class _Reader:

@@ -42,7 +42,7 @@ ARROWS = {
     "segments": {"kind", "finger_index", "embedding_index", "template"},
     "screening": {"kind", "segments", "template"},
     "snapshots": {"kind", "segments", "template", "errors"},
-    "references": {"kind", "store", "segments", "snapshots"},
+    "references": {"kind", "store", "segments", "snapshots", "errors"},
     "results": {"fusion", "store", "template"},
     "policy": {"fusion", "thresholds", "template"},
     "verification": {

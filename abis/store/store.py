@@ -364,9 +364,8 @@ class Store:
         with self.writing() as transaction:
             name = f"{_SNAPSHOT}{transaction.state.change:020d}:{snapshot_id}"
             transaction.connection.execute(schema.settings.insert(), {"name": name, "content": snapshot_id})
-            old = transaction.connection.scalars(
-                names.order_by(schema.settings.c.name.desc()).offset(_SNAPSHOTS)
-            ).all()
+            others = names.where(schema.settings.c.name != name).order_by(schema.settings.c.name.desc())
+            old = transaction.connection.scalars(others.offset(_SNAPSHOTS - 1)).all()
             transaction.connection.execute(schema.settings.delete().where(schema.settings.c.name.in_(old)))
 
     def knows_snapshot(self, snapshot_id: str) -> bool:
