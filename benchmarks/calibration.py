@@ -237,6 +237,7 @@ def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -
     for size in sizes:
         people = Population(seed=TEST_SEED, fingers=(Position.RIGHT_INDEX,), face=False)
         gallery = FingerReferences()
+        cutoff = raw_score_at(finger, threshold_for_fpir(PREDICTED_FPIR, size, [[finger]]))
         for first in track(range(0, size, 5000), f"{size:,} fingers", transient=True):
             last = min(first + 5000, size)
             gallery.extend(
@@ -244,7 +245,7 @@ def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -
             )
         strangers = people.encounters(range(size, size + probes), impression=1)
         highest = [
-            gallery.compare(probe, cutoff=CUTOFF).max()
+            gallery.compare(probe, cutoff=cutoff).max()
             for _, (probe,) in track(strangers, "searches", total=probes, transient=True)
             if isinstance(probe, Minutiae)
         ]
@@ -278,6 +279,12 @@ def predicted(
     key = name.replace(",", "").replace(" ", "_")
     figures[f"fpir_seen_{key}"], figures[f"fpir_predicted_{key}"] = seen, promised
     return [name, f"{len(highest):,}", f"{threshold:.2f}", f"{seen:.3f}", f"{seen / promised:.2f}"]
+
+
+def raw_score_at(calibration: Calibration, llr: float) -> float:
+    """A raw score whose LLR is little below: what decides is compared in full, and the rest need not be."""
+    raw = np.linspace(-10, 30, 4001)
+    return float(raw[np.searchsorted(calibration.llr(raw), llr) - 1])
 
 
 def synthetic_fingers(people: int = 3000) -> Calibration:
