@@ -43,6 +43,9 @@ EXTRACTOR = "leader"
 IMPRESSIONS = 8  # of each finger in a set; the first is enrolled
 CHUNK = 5_000  # subjects made, then enrolled, at a time
 FPIR = 0.01  # false positive identification rate asked for
+QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)  # of times, in percent
+REPEATED, REPEATS = 10, 7  # probes of each kind searched again, and how often
+PARTS = 20_000  # subjects of the galleries that tell what a finger and a face take
 STRICT_SETS = ("fvc2002_db1_b", "fvc2002_db2_b", "fvc2004_db3_b")
 KINDS: Mapping[str, Callable[[Template], bool]] = {
     "one finger": lambda t: t.position == Position.RIGHT_INDEX,
@@ -120,6 +123,7 @@ def main() -> None:
         folder = arguments.folder / plan.folder
         folder.mkdir(parents=True, exist_ok=True)
         figures |= {f"n{size}_{name}": value for name, value in measured(folder, plan, arguments).items()}
+    figures |= parts(arguments.folder, arguments.seed)
     figures |= growth(figures, arguments.subjects, arguments.shares)
     print_results(figures, arguments.subjects, arguments.shares)
     write(arguments.json, figures, seed=arguments.seed)
@@ -131,10 +135,12 @@ def measured(folder: Path, plan: Plan, arguments: Any) -> Figures:
     figures |= open_twice(folder, plan)
     for share in arguments.shares:
         rows = in_process(search, folder, plan, share, arguments.faces, arguments.non_mated)
+        again = repeat(folder, plan, share)
         exact = in_process(compare_with_everyone, folder, plan, rows, arguments.exhaustive_probes)
         for kind in KINDS:
             own = [row for row in rows if row["kind"] == kind]
-            figures |= {f"{label(kind)}_at{share:g}_{k}": v for k, v in summary(own, exact).items()}
+            found = summary(own, exact) | steadiness([row for row in again if row["kind"] == kind])
+            figures |= {f"{label(kind)}_at{share:g}_{k}": v for k, v in found.items()}
     return figures
 
 
@@ -294,6 +300,78 @@ def probes_of(plan: Plan, faces: int, non_mated: int) -> Iterator[tuple[str, str
             yield kind, f"nobody/{name}", "", tuple(filter(belongs, templates))
 
 
+def repeat(folder: Path, plan: Plan, share: float) -> list[dict[str, Any]]:
+    """Some probes of nobody, again and again: first one search at a time, then one on each core at once."""
+    path = folder / f"repeats-{share:g}.json"
+    if path.exists():
+        found: list[dict[str, Any]] = json.loads(path.read_text())
+        return found
+    cores = sorted(os.sched_getaffinity(0))
+    rows = []
+    for busy in sorted({1, len(cores)}):
+        barrier = multiprocessing.get_context("spawn").Manager().Barrier(busy)
+        with multiprocessing.get_context("spawn").Pool(busy) as pool:
+            asked = [(folder, plan, share, core, barrier) for core in cores[:busy]]
+            for own in pool.starmap(repeated, asked, chunksize=1):
+                rows += [{**row, "busy": busy} for row in own]
+    path.write_text(json.dumps(rows))
+    return rows
+
+
+def repeated(folder: Path, plan: Plan, share: float, core: int, barrier: Any) -> list[dict[str, Any]]:
+    """Searches by one thread on a core of its own, which begin when all processes are ready."""
+    os.sched_setaffinity(0, {core})
+    probes = [p for p in probes_of(plan, 0, REPEATED) if not p[2]]
+    rows = []
+    with Gallery.open(folder / "gallery") as gallery:
+        for kind in KINDS:
+            gallery.identify(next(p[3] for p in probes if p[0] == kind), share=share)
+        barrier.wait()
+        for _ in range(REPEATS):
+            for kind, name, _, probe in probes:
+                begin = time.perf_counter()
+                gallery.identify(probe, share=share)
+                rows.append({"kind": kind, "probe": name, "seconds": time.perf_counter() - begin})
+        barrier.wait()
+    return rows
+
+
+def parts(folder: Path, seed: int) -> Figures:
+    """What a finger and a face take, and what a subject takes beside them: galleries of some kinds alone."""
+    figures: Figures = {"parts_subjects": PARTS}
+    for kind in ("one finger", "face", "two fingers + face"):
+        found = in_process(part, folder / f"seed{seed}-parts-{label(kind)}.json", kind, seed)
+        figures |= {f"parts_{label(kind)}_{name}": value for name, value in found.items()}
+    return figures
+
+
+def part(note: Path, kind: str, seed: int) -> dict[str, float]:
+    """One such gallery, made and thrown away."""
+    if note.exists():
+        kept: dict[str, float] = json.loads(note.read_text())
+        return kept
+    enrollments = [
+        Enrollment(name, tuple(filter(KINDS[kind], templates)))
+        for name, templates in Population(seed=seed).encounters(range(PARTS))
+    ]
+    with tempfile.TemporaryDirectory(dir=note.parent) as made:
+        begin = time.perf_counter()
+        with Gallery.open(made, load=False) as gallery:
+            gallery.enroll_many(enrollments)
+            seconds = time.perf_counter() - begin
+        with Gallery.open(made) as gallery:
+            memory, disk = gallery.info().memory_bytes, gallery.info().disk_bytes or 0
+        derived = sum(file.stat().st_size for file in (Path(made) / "derived").glob("*.segment"))
+    found = {
+        "enroll_subjects_per_s": PARTS / seconds,
+        "memory_bytes_per_subject": memory / PARTS,
+        "disk_store_bytes_per_subject": disk / PARTS,
+        "disk_derived_bytes_per_subject": derived / PARTS,
+    }
+    note.write_text(json.dumps(found))
+    return found
+
+
 def compare_with_everyone(
     folder: Path, plan: Plan, rows: Sequence[Mapping[str, Any]], most: int
 ) -> dict[str, Any]:
@@ -346,7 +424,7 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
         not ok and in_full[r["kind"], r["probe"]] is None for r, ok in zip(mated, found, strict=True)
     )
     figures: Figures = {
-        **{f"p{q}_ms": float(np.percentile(milliseconds, q)) for q in (50, 95, 99)},
+        **{f"p{q}_ms": float(np.percentile(milliseconds, q)) for q in QUANTILES},
         "mated_probes": len(mated),
         "rank_1_percent": 100 * float(np.mean(found)),
         **interval("lost", sum(lost), len(mated)),
@@ -370,6 +448,21 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
     if nobody:
         figures["non_mated_probes"] = len(nobody)
         figures |= interval("false_positives", sum(bool(row["found"]) for row in nobody), len(nobody))
+    return figures
+
+
+def steadiness(rows: Sequence[Mapping[str, Any]]) -> Figures:
+    """How much the same search varies, and how much slower it is when every core searches."""
+    alone: dict[str, list[float]] = {}
+    together: dict[str, list[float]] = {}
+    busy = max(row["busy"] for row in rows)
+    for row in rows:
+        (alone if row["busy"] == 1 else together).setdefault(row["probe"], []).append(row["seconds"])
+    jitter = np.concatenate([np.array(own) / np.median(own) for own in alone.values()])
+    figures: Figures = {f"jitter_p{q}": float(np.percentile(jitter, q)) for q in QUANTILES}
+    figures["busy_cores"] = busy
+    ratios = [np.median(together.get(probe, own)) / np.median(own) for probe, own in alone.items()]
+    figures["busy_slowdown"] = float(np.median(ratios))
     return figures
 
 
