@@ -11,6 +11,7 @@ import platform
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -104,6 +105,7 @@ def _environment() -> dict[str, float | int | str]:
         "simd": simd_level(),
         "system": platform.platform(),
         "software": software(),
+        "date": datetime.now(UTC).date().isoformat(),
         "python_version": platform.python_version(),
         **{f"{name}_version": version(name) for name in ("numpy", "faiss-cpu", "numba")},
     }

@@ -76,6 +76,7 @@ ARROWS = {
     },
     "synthetic": {"template"},
     "drawing": {"template"},
+    "sizing": {"errors"},
     # on top
     "cli": {
         *(
@@ -88,6 +89,7 @@ ARROWS = {
             "extraction",
             "synthetic",
             "drawing",
+            "sizing",
         ),
         *("audit", "encryption"),
         *("formats", "comparison", "calibration", "fusion", "score_fusion", "template", "errors"),
@@ -104,8 +106,8 @@ OTHERS = {
     "cryptography": {"encryption"},
     "faiss": {"embedding_index"},
     "h5py": {"extraction"},
-    "matplotlib": {"evaluation"},
-    "numba": {"evaluation", "synthetic"},
+    "matplotlib": {"evaluation", "sizing"},
+    "numba": {"evaluation", "sizing", "synthetic"},
     "onnxruntime": {"extraction"},
     "PIL": {"extraction"},
     "pyarrow": {"evaluation", "migration"},

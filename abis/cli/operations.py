@@ -35,7 +35,7 @@ class StatusName(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to those of the application."""
-    for command in (check, compact, backup, subject, status, merge, erase, expire):
+    for command in (check, compact, backup, subject, status, merge, erase, expire, size):
         app.command()(command)
     app.add_typer(audit, name="audit")
     app.add_typer(keys, name="keys")
@@ -165,6 +165,71 @@ def audit_verify(
     from abis.cli import care as room
 
     room.audit_verify(gallery, anchor=anchor)
+
+
+def size(
+    *,
+    subjects: Annotated[int, typer.Option(metavar="N", help="Enrolled; 50_000_000 will do, too.")],
+    fingers: Annotated[int, typer.Option(metavar="N", help="Of each subject, and of each probe.")] = 2,
+    faces: Annotated[int, typer.Option(metavar="N", help="Likewise: 0 or 1.")] = 1,
+    searches: Annotated[
+        float, typer.Option("--searches-per-second", metavar="RATE", help="1:N, at the busiest time.")
+    ] = 1.0,
+    verifications: Annotated[
+        float, typer.Option("--verifications-per-second", metavar="RATE", help="1:1, at the busiest time.")
+    ] = 0.0,
+    enrolments: Annotated[
+        float,
+        typer.Option(
+            "--enrolments-per-second",
+            metavar="RATE",
+            help="Each is searched for first: one person, one identity.",
+        ),
+    ] = 0.0,
+    latency: Annotated[float, typer.Option(metavar="SECONDS", help="Searches may take so long...")] = 1.0,
+    percentile: Annotated[float, typer.Option(metavar="PERCENT", help="... this share of them.")] = 99.0,
+    copies: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="At least so many of all, so that nothing waits when a machine is lost."
+        ),
+    ] = 1,
+    cores: Annotated[int, typer.Option(metavar="N", help="Of each machine.")] = 32,
+    memory_gb: Annotated[float, typer.Option(metavar="GB", help="Of each machine.")] = 256.0,
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Constants of your own machines, as benchmarks/sizing.py writes them."
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw latency against load: .svg, .png or .pdf.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """How many machines a gallery takes, with how much memory and disk, and how soon it answers.
+
+    From constants that were measured; what is beyond them is said. See docs/fifty-million.md.
+    """
+    from abis.cli import sizing as room
+
+    room.size(
+        {
+            "subjects": subjects,
+            "fingers": fingers,
+            "faces": faces,
+            "searches_per_second": searches,
+            "verifications_per_second": verifications,
+            "enrolments_per_second": enrolments,
+            "latency": latency,
+            "percentile": percentile,
+            "copies": copies,
+        },
+        {"cores": cores, "memory_gb": memory_gb},
+        measured=measured,
+        figure=figure,
+        as_json=as_json,
+    )
 
 
 @keys.command("new")

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gallery of any size takes: memory, disk, cores, machines and latency, from constants that were measured.
+
+>>> from abis.sizing import Demand, Machine, plan
+>>> found = plan(Demand(subjects=1_000_000, searches_per_second=0.1), Machine(cores=16, memory_gb=64))
+>>> found.layout.machines, found.layout.shards
+(2, 30)
+"""
+
+from abis.sizing.measurements import Measurements, PerSubject, Source
+from abis.sizing.planning import Demand, Layout, Machine, Plan, State, plan
+from abis.sizing.simulation import Distribution, fork_join, many_servers
+from abis.sizing.words import figures, written
+
+__all__ = [
+    "Demand",
+    "Distribution",
+    "Layout",
+    "Machine",
+    "Measurements",
+    "PerSubject",
+    "Plan",
+    "Source",
+    "State",
+    "figures",
+    "fork_join",
+    "many_servers",
+    "plan",
+    "written",
+]
