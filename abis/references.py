@@ -146,6 +146,11 @@ class References:
                 view, complete = view.followed(tail), tail.complete
                 if progress is not None:
                     progress(view.present, tail.state.templates)
+            if view.present != tail.state.templates:
+                raise StoreError(
+                    f"{self._store.name}: {tail.state.templates:,} templates are enrolled, but "
+                    f"{view.present:,} are found; `abis check` says more"
+                )
             self._view = view
         self._keep()
 

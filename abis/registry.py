@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from abis import audit
@@ -15,6 +16,8 @@ from abis.audit import AuditEntry
 from abis.calibration import Calibration, Calibrations, kind_of
 from abis.encryption import KeyService
 from abis.errors import StoreError
+from abis.migration.journal import QuarantinedRecord
+from abis.migration.quarantine import quarantined_of, remove_quarantined, remove_quarantined_before
 from abis.policy import Policy
 from abis.results import Outcome, Verification
 from abis.store import (
@@ -24,6 +27,7 @@ from abis.store import (
     Store,
     Subject,
     auditing,
+    checking,
     erasure,
     keys,
     lifecycle,
@@ -48,11 +52,13 @@ class SubjectExport:
     Attributes:
         subject: status, level, labels, encounters.
         templates: (encounter_id, template) each.
+        quarantined: records that imports have refused, which say that they are of this subject.
         log: entries of the audit log about it.
     """
 
     subject: Subject
     templates: tuple[tuple[str, Template], ...]
+    quarantined: tuple[QuarantinedRecord, ...]
     log: tuple[AuditEntry, ...]
 
 
@@ -265,12 +271,15 @@ class Registry:
     def erase(self, subject_id: str) -> Tombstone:
         """Remove a subject so that nothing of its templates is left, also not in free pages or logs.
 
+        With it go the records of it that imports have refused, and their original bytes, whether or not it
+        was ever enrolled.
+
         Raises:
-            NotEnrolled: where there is no such subject.
+            NotEnrolled: where there is nothing of such a subject.
             StoreError: where somebody reads on and on what was there before. The subject is removed all
                 the same; ``compact`` does the rest later.
         """
-        tombstone = erasure.erase(self._store, subject_id)
+        tombstone = erasure.erase(self._store, subject_id, partial(remove_quarantined, subject_id=subject_id))
         self._follow_store()
         self._scrub_derived()
         return tombstone
@@ -278,10 +287,14 @@ class Registry:
     def remove_older_than(self, before: datetime) -> int:
         """Remove and overwrite all encounters enrolled before a time; with its last one goes the subject.
 
+        So go the records in quarantine of imports that began before it.
+
         Returns:
             How many encounters there were. Those that abis 0.1.0 enrolled, without a time, stay.
         """
-        count = erasure.remove_older_than(self._store, before)
+        count = erasure.remove_older_than(
+            self._store, before, partial(remove_quarantined_before, before=before)
+        )
         self._follow_store()
         self._scrub_derived()
         return count
@@ -298,6 +311,7 @@ class Registry:
         return SubjectExport(
             subject,
             tuple((r.encounter_id, r.template) for r in references),
+            tuple(quarantined_of(self._store, subject_id)),
             tuple(auditing.entries(self._store, subject_id=subject_id)),
         )
 
@@ -305,7 +319,7 @@ class Registry:
 
     def check(self, *, progress: _Progress | None = None) -> list[Fault]:
         """Look at everything there is: structure, templates, counters, logs. An empty list is good news."""
-        return list(maintenance.check(self._store, progress))
+        return list(checking.check(self._store, progress))
 
     def check_audit(self) -> tuple[int, str, list[Fault]]:
         """Follow the chain of the audit log: number and hash of its last entry, and what is wrong with it.

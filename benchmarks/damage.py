@@ -4,8 +4,8 @@
     python benchmarks/damage.py --cases 1000 --json damage.json
 
 Every case takes a copy of a small gallery, damages it, and asks it everything in a process of its own: who is
-enrolled, who everyone is, whether everyone is who they are. What comes back is an error of ours, the right
-answers, or wrong ones; of the latter it is told whether ``abis check`` sees the damage.
+enrolled, with what status and labels, who everyone is, whether everyone is who they are. What comes back is an
+error of ours, the right answers, or wrong ones; of the latter it is told whether ``abis check`` sees the damage.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from common import options, print_table, write
 from crash import person
 from rich.progress import track
 
+from abis.calibration import shipped
 from abis.encryption import MasterKey
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled
 from abis.gallery import Gallery
-from abis.store import Enrollment
+from abis.store import Enrollment, Status
 
 PEOPLE = 60
 PAGE = 4096
@@ -47,19 +48,27 @@ def make(folder: Path, *, encrypted: bool) -> None:
         gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(PEOPLE))
         gallery.enroll("s3", person(3)[:1], encounter_id="2")
         gallery.remove("s5")
+        for n in range(0, PEOPLE, 4):
+            gallery.set_labels(f"s{n}", ["north" if n % 8 else "south", "fourth"])
+        for n in range(10, PEOPLE, 10):
+            gallery.set_status(f"s{n}", Status.LOCKED, reason="lost")
+            gallery.set_level(f"s{n + 1}", 2)
+        gallery.calibrate(shipped("minutiae-mindtct"))
 
 
 def answers(folder: Path, *, encrypted: bool) -> list[object]:
     """Everything that the gallery can be asked."""
     key = MasterKey.from_file(folder / "key") if encrypted else None
     with Gallery.open(folder / "gallery", key=key) as gallery:
-        told: list[object] = [len(gallery), sorted(gallery)]
+        told: list[object] = [len(gallery), sorted(gallery), gallery.info().templates]
         for n in range(PEOPLE):
             try:
-                told.append(gallery.verify(person(n), f"s{n}"))
+                told += [f"s{n}" in gallery, gallery.subject(f"s{n}"), gallery.verify(person(n), f"s{n}")]
             except NotEnrolled:
                 told.append(None)
         told += [gallery.identify(person(n), max_candidates=1).candidates for n in range(0, PEOPLE, 6)]
+        for label in ("north", "fourth", "none"):
+            told.append(gallery.identify(person(3), labels=[label], exact=True).candidates)
     return told
 
 

@@ -12,8 +12,7 @@ import readers
 def test_damage_is_an_error_or_without_effect(tmp_path: Path) -> None:
     found = damage.run(12, seed=1, folder=tmp_path)
     total = sum(found.values(), Counter())
-    assert set(total) <= {"error", "right", "wrong, check tells"}
-    assert total["wrong, check tells"] <= 2, "a page of an index is lost: rare"
+    assert set(total) <= {"error", "right"}
     assert total["error"] > 8
 
 

@@ -50,8 +50,8 @@ ARROWS = {
         *("template", "errors"),
     },
     "registry": {
-        *("store", "verification", "policy", "calibration", "results", "audit", "encryption"),
-        *("template", "errors"),
+        *("store", "migration", "verification", "policy", "calibration", "results", "audit"),
+        *("encryption", "template", "errors"),
     },
     "gallery": {
         *(

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from people import everything, face
 
+from abis.calibration import shipped
 from abis.encryption import MasterKey
 from abis.errors import StoreError
 from abis.gallery import Gallery
@@ -22,6 +23,8 @@ def gallery(request: pytest.FixtureRequest, database: str) -> Iterator[Gallery]:
         gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(6))
         gallery.enroll("s1", [face(1, 1)], encounter_id="2")
         gallery.remove("s2")
+        gallery.set_labels("s3", ["north"])
+        gallery.calibrate(shipped("minutiae"))
         yield gallery
 
 
@@ -56,6 +59,12 @@ def test_a_sound_gallery_has_no_faults(gallery: Gallery) -> None:
         ),
         ("UPDATE changes SET operation = 1 WHERE number = 8", "leaves 8 encounters, but there are 6"),
         ("UPDATE templates SET position = 4 WHERE key = 1", "subject 's0': template 1 is damaged"),
+        ("UPDATE subjects SET level = 2 WHERE subject_id = 's3'", "row 4 of table subjects is damaged"),
+        ("UPDATE subjects SET next = 0 WHERE subject_id = 's3'", "'s4' does not follow on 's3' in the chain"),
+        ("UPDATE encounters SET encounter_id = 'x' WHERE key = 1", "row 1 of table encounters is damaged"),
+        ("DELETE FROM labels WHERE subject = 4", "subject 's3': its labels are not those that were given"),
+        ("UPDATE labels SET label = 'south'", "label 'north': its subjects are not those that were counted"),
+        ("DELETE FROM settings", "the gallery's calibrations are damaged"),
         ("UPDATE audit SET outcome = '' WHERE number = 2", "audit log: entry 2 was changed"),
     ],
 )

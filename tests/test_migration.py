@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow
@@ -24,9 +25,10 @@ from format_records import cbeff
 from hypothesis import given
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger
+from traces import found_in, runs
 
 from abis.encryption import MasterKey
-from abis.errors import FormatError, StoreError
+from abis.errors import FormatError, NotEnrolled, StoreError
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
 from abis.migration import importing
@@ -34,12 +36,13 @@ from abis.migration.exporting import export
 from abis.migration.importing import import_records, retry
 from abis.migration.journal import Journal
 from abis.migration.preparation import digest, prepare, prepare_batch
-from abis.migration.reconciliation import ImportReport
+from abis.migration.reconciliation import ImportReport, reconcile
 from abis.migration.records import Record, Rejected, Sample
 from abis.migration.sources import open_path
 from abis.migration.sources.gallery import GallerySource
 from abis.migration.sources.query import QuerySource
 from abis.migration.sources.source import Progress, Source
+from abis.registry import Registry
 from abis.store import Enrollment, Mark, Store, lifecycle
 from abis.template import Minutiae, Position, Template
 
@@ -701,6 +704,80 @@ def test_the_quarantine_of_an_encrypted_gallery_is_sealed_and_outlives_its_keys(
         pytest.raises(StoreError, match="damaged"),
     ):
         list(Journal(gallery.store).quarantine())
+
+
+def test_files_of_an_encrypted_gallery_hold_no_template_while_an_import_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Store, log, journal, quarantine, snapshots and a backup; stopped, gone on with, and in between."""
+    monkeypatch.setattr(importing, "_BATCH", 10)
+    monkeypatch.setattr("abis.references._WORTH_SAVING", 1)
+    key = MasterKey(bytes(range(32)))
+    records = [record(f"P{n}", *everything(n), end=n + 1) for n in range(40)]
+    conflicts = [record(f"P{n}", *everything(n + 100), end=n + 41) for n in range(5)]
+    source = ListSource(*records, *conflicts)
+    wanted = set().union(*(runs(t) for n in (*range(40), *range(100, 105)) for t in everything(n)))
+    folder = tmp_path / "g"
+
+    def stop(read: int, _: Progress) -> None:
+        assert found_in(folder, wanted) == set()
+        if read == 20:
+            raise KeyboardInterrupt
+
+    with Gallery.open(folder, key=key, load=False) as gallery, pytest.raises(KeyboardInterrupt):
+        import_records(source, gallery.store, watch=stop)
+    assert found_in(folder, wanted) == set()
+    with Gallery.open(folder, key=key) as gallery:
+        report = import_records(source, gallery.store, watch=lambda *_: None)
+        assert counts(report) == (45, 40, 0, 5)
+        assert gallery.identify(everything(3, 1))[0].subject_id == "P3"
+        gallery.backup(tmp_path / "backup")
+        assert found_in(folder, wanted) == set()
+    assert list((folder / "derived").glob("*.segment"))
+    assert found_in(folder, wanted) == found_in(tmp_path / "backup", wanted) == set()
+
+
+def test_what_is_erased_is_gone_from_the_quarantine(tmp_path: Path) -> None:
+    others = set().union(*(runs(t) for n in (1, 2, 3) for t in everything(n)))
+    conflict = record("P1", *everything(7), end=4)
+    refused = record("P5", *everything(8), end=5)._replace(fault="a fault")
+    wanted = set().union(*(runs(t) for n in (7, 8) for t in everything(n))) - others
+    records = [record(f"P{n}", *everything(n), end=n) for n in (1, 2, 3)]
+    with Gallery.open(tmp_path / "g", load=False) as gallery:
+        journal = Journal(gallery.store)
+        report = import_records(ListSource(*records, conflict, refused), gallery.store)
+        assert counts(report) == (5, 3, 0, 2)
+        assert found_in(tmp_path / "g", wanted) == wanted
+        (seen,) = gallery.export_subject("P1").quarantined
+        assert seen.record == conflict
+        tombstone = gallery.erase("P1")
+        assert (tombstone.encounters, tombstone.templates, tombstone.quarantined) == (1, 3, 1)
+        assert [found.record for found in journal.quarantine()] == [refused]
+        tombstone = gallery.erase("P5")  # who was never enrolled
+        assert (tombstone.encounters, tombstone.templates, tombstone.quarantined) == (0, 0, 1)
+        assert found_in(tmp_path / "g", wanted) == set()
+        assert list(gallery) == ["P2", "P3"]
+        with pytest.raises(NotEnrolled):
+            gallery.erase("P5")
+        outcomes = [entry.outcome for entry in gallery.audit_log() if entry.operation == "erase"]
+        assert outcomes == [
+            "1 encounters, 3 templates, 1 records in quarantine",
+            "0 encounters, 0 templates, 1 records in quarantine",
+        ]
+        assert gallery.check() == []
+        again = import_records(ListSource(*records[1:], fingerprint="1"), gallery.store)
+        assert counts(again) == (2, 0, 2, 0)
+        report = reconcile(gallery.store, journal, report.import_key, resumed=0, ignored_columns=())
+        assert counts(report) == (5, 3, 0, 2)
+
+
+def test_a_quarantine_grows_old_and_goes(store: Store) -> None:
+    import_records(ListSource(record("P1", finger(1), end=1), record("P2", end=2)), store)
+    registry = Registry(store)
+    assert registry.remove_older_than(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert len(reasons(store)) == 1
+    assert registry.remove_older_than(datetime.now(UTC) + timedelta(days=1)) == 1
+    assert reasons(store) == []
 
 
 def test_each_database_takes_an_import(database: str, tmp_path: Path) -> None:

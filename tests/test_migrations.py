@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.gallery import Gallery
-from abis.store import SCHEMA_VERSION, Mark, Store
+from abis.store import SCHEMA_VERSION, Mark, Status, Store
+from abis.store.lifecycle import keys_with_labels
 from abis.template import Embedding, Minutiae, Position, Template
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,24 +53,48 @@ def written_by(version: str, database: str) -> None:
         engine.dispose()
 
 
-@pytest.mark.parametrize("version", ["0.1.0"])
-def test_what_an_earlier_release_wrote_is_read(database: str, version: str) -> None:
-    written_by(version, database)
-    with Gallery.open(database) as gallery:
-        assert gallery.info().schema_version == SCHEMA_VERSION
-        assert gallery.verify([face(2)], "Đặng Văn Lâm", fmr=0.5)
-        gallery.enroll("new", [face(5)])
-        assert [c.subject_id for c in gallery.identify([finger(1, Position.RIGHT_INDEX)])] == ["079203001234"]
+def content(database: str) -> dict[tuple[str, str], list[Template]]:
+    """All that a gallery holds."""
     store = Store(database)
     found: dict[tuple[str, str], list[Template]] = {}
     tail = store.tail(Mark(), limit=100)
     names = store.names({t.subject for t in tail.enrolled})
     for t in tail.enrolled:
         found.setdefault((names[t.subject], t.encounter_id), []).append(t.template)
-    assert found == HELD | {("new", "1"): [face(5)]}
-    state = store.state()
-    assert (state.change, state.subjects, state.encounters, state.templates) == (6, 3, 4, 6)
     store.close()
+    return found
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "schema-2"])
+def test_what_an_earlier_release_wrote_is_read(database: str, version: str) -> None:
+    written_by(version, database)
+    others: dict[tuple[str, str], list[Template]] = {}
+    if version == "schema-2":
+        others = {("zz", "1"): [face(6)], ("AA", "1"): [face(7)]}
+    with Gallery.open(database) as gallery:
+        assert gallery.info().schema_version == SCHEMA_VERSION
+        assert gallery.check() == []
+        assert content(database) == HELD | others
+        before = gallery.info()
+        assert gallery.verify([face(2)], "Đặng Văn Lâm", fmr=0.5)
+        gallery.enroll("new", [face(5)])
+        found = gallery.identify([finger(1, Position.RIGHT_INDEX)])
+        assert found[0].subject_id == "079203001234"
+        after = gallery.info()
+        assert (after.change, after.subjects) == (before.change + 1, before.subjects + 1)
+        assert gallery.check() == []
+    assert content(database) == HELD | others | {("new", "1"): [face(5)]}
+
+
+def test_status_labels_and_levels_outlive_a_migration(database: str) -> None:
+    written_by("schema-2", database)
+    with Gallery.open(database, load=False) as gallery:
+        assert gallery.subject("zz").status == Status.LOCKED
+        assert gallery.subject("079203001234").labels == ("north",)
+        assert gallery.subject("Đặng Văn Lâm").labels == ("north", "south")
+        assert gallery.subject("Đặng Văn Lâm").level == 2
+        north = keys_with_labels(gallery.store, ["north"])
+        assert set(gallery.store.names(north.tolist()).values()) == {"079203001234", "Đặng Văn Lâm"}
 
 
 def shape(url: str) -> dict[str, object]:
@@ -91,14 +116,15 @@ def shape(url: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.parametrize("version", ["0.1.0", "schema-2"])
 def test_a_migrated_gallery_has_the_tables_of_a_new_one(
-    database: str, tmp_path: Path, request: pytest.FixtureRequest
+    version: str, database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if database.startswith("sqlite"):
         new = f"sqlite:///{tmp_path}/new.sqlite"
     else:
         new = request.getfixturevalue("postgresql").new_database()
-    written_by("0.1.0", database)
+    written_by(version, database)
     for url in (database, new):
         Store(url).close()
     assert shape(database) == shape(new)

@@ -2,7 +2,6 @@
 """No template leaves by accident: not by files, free pages, logs, reprs or tracebacks; and who did what is told."""
 
 import logging
-import shutil
 import threading
 import traceback
 from collections.abc import Iterator
@@ -13,41 +12,22 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from people import everything, face, finger
+from traces import found_in, runs
 
 from abis.encryption import MasterKey
 from abis.errors import NotEnrolled, StoreError
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.store import Enrollment, Status, Store
-from abis.template import Template
 from abis.verification import Claim
 
 KEY = MasterKey(bytes(range(32)))
-RUN = 16  # bytes in a row that would be too many
 
 
 @pytest.fixture
 def gallery(database: str) -> Iterator[Gallery]:
     with Gallery.open(database) as gallery:
         yield gallery
-
-
-def runs(template: Template) -> set[bytes]:
-    """All runs of bytes of the native form behind its header, which many templates share."""
-    data = native.write(template)[16:]
-    return {data[at : at + RUN] for at in range(len(data) - RUN + 1)}
-
-
-def found_in(folder: Path, wanted: set[bytes]) -> set[bytes]:
-    """Those of the runs that occur in a copy of any of the files."""
-    copy = folder.with_name(folder.name + "-copy")
-    shutil.copytree(folder, copy)
-    found = set()
-    for file in (path for path in copy.rglob("*") if path.is_file()):
-        data = file.read_bytes()
-        found |= wanted & {data[at : at + RUN] for at in range(len(data) - RUN + 1)}
-    shutil.rmtree(copy)
-    return found
 
 
 def test_the_search_would_find_a_template(tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def subject(gallery: str, subject_id: str, *, output: Path | None, as_json: bool
     with open_existing(gallery) as opened:
         if output is not None:
             found = json.dumps(_export(opened.export_subject(subject_id)), ensure_ascii=False, indent=2)
-            output.write_text(found + "\n", encoding="utf-8")
+            with open(
+                os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+            ) as file:
+                file.write(found + "\n")  # for its owner alone: these are templates
             typer.echo(f"All there is of {subject_id} is in {output}.")
             return
         known = opened.subject(subject_id)
@@ -241,7 +244,23 @@ def _export(export: SubjectExport) -> dict[str, object]:
         }
         for encounter_id, template in export.templates
     ]
-    return _subject(export.subject) | {"templates": templates, "log": [_entry(entry) for entry in export.log]}
+    quarantined = [
+        {
+            "reason": found.reason,
+            "samples": [
+                {"place": sample.place, "content": _printable(sample.content)}
+                for sample in found.record.samples
+            ],
+        }
+        for found in export.quarantined
+    ]
+    log = [_entry(entry) for entry in export.log]
+    return _subject(export.subject) | {"templates": templates, "quarantined": quarantined, "log": log}
+
+
+def _printable(content: bytes | str | None) -> str | None:
+    """Bytes as base64, text as it is."""
+    return base64.b64encode(content).decode() if isinstance(content, bytes) else content
 
 
 def _entry(entry: AuditEntry) -> dict[str, object]:

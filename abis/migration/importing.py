@@ -76,7 +76,7 @@ def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str
 
     def release(plan: _Plan, connection: sa.Connection, _: State) -> None:
         if not plan.refused:
-            journal.release(connection, quarantined)
+            journal.release(connection, quarantined.key, quarantined.import_key)
 
     plan = _enroll(store, [record], [prepare(record)], release)
     return plan.refused[0][1] if plan.refused else None

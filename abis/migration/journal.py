@@ -17,65 +17,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from abis.errors import StoreError
+from abis.migration import tables
 from abis.migration.preparation import digest
 from abis.migration.records import Record, Sample, printable
 from abis.store import Store
 from abis.store.kept import drop, keep, kept
 
 __all__ = ["BatchRow", "ImportRow", "Journal", "QuarantinedRecord"]
-
-_metadata = sa.MetaData()
-_Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-_imports = sa.Table(
-    "imports",
-    _metadata,
-    sa.Column("key", _Key, primary_key=True, autoincrement=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("fingerprint", sa.String(64)),  # null: may have changed at any time
-    sa.Column("started", sa.String(32), nullable=False),
-    sa.Column("finished", sa.String(32)),
-    sa.Column("end", sa.BigInteger, nullable=False),  # of the last batch
-    sa.Column("batches", sa.BigInteger, nullable=False),
-    sa.Column("released", sa.BigInteger, nullable=False),  # records that were in quarantine, and are not now
-)
-_batches = sa.Table(
-    "import_batches",
-    _metadata,
-    sa.Column("import", sa.ForeignKey(_imports.c.key), primary_key=True),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # from 1
-    sa.Column("end", sa.BigInteger, nullable=False),  # of its last record, in the source's own units
-    sa.Column("read", sa.BigInteger, nullable=False),
-    sa.Column("enrolled", sa.BigInteger, nullable=False),
-    sa.Column("already_there", sa.BigInteger, nullable=False),
-    sa.Column("quarantined", sa.BigInteger, nullable=False),
-    sa.Column("templates", sa.BigInteger, nullable=False),  # of those enrolled
-    sa.Column("change", sa.BigInteger, nullable=False),  # of the gallery, after it
-    sa.Column("sha256", sa.LargeBinary, nullable=False),  # of its records as they were read
-)
-_quarantine = sa.Table(
-    "quarantine",
-    _metadata,
-    sa.Column("key", _Key, primary_key=True, autoincrement=False),
-    sa.Column("import", sa.ForeignKey(_imports.c.key), nullable=False),
-    sa.Column("sha256", sa.LargeBinary(32), nullable=False, unique=True),  # a record is here once
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("subject_id", sa.Text, nullable=False),  # as JSON: it may be no text at all
-    sa.Column("encounter_id", sa.Text, nullable=False),
-    sa.Column("end", sa.BigInteger, nullable=False),
-    sa.Column("fault", sa.Text),
-    sa.Column("labels", sa.Text, nullable=False),  # as JSON
-)
-_samples = sa.Table(
-    "quarantined_samples",
-    _metadata,
-    sa.Column("record", sa.ForeignKey(_quarantine.c.key), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("place", sa.Text, nullable=False),
-    sa.Column("position", sa.Text, nullable=False),  # as JSON
-    sa.Column("is_text", sa.Boolean),  # null: there were no bytes
-    sa.Column("kept", sa.BigInteger, nullable=False),  # abis.store.kept: the original bytes
-)
 
 _ROWS = 500  # bound parameters of one statement
 
@@ -127,7 +75,7 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         with store.transaction() as connection:
-            _metadata.create_all(connection)
+            tables.metadata.create_all(connection)
 
     # ---------------------------------------------------------------------------------------- imports
 
@@ -136,21 +84,23 @@ class Journal:
         with self._store.transaction() as connection:
             if fingerprint is not None:
                 unfinished = (
-                    _imports.select()
-                    .where(_imports.c.fingerprint == fingerprint, _imports.c.finished.is_(None))
-                    .order_by(_imports.c.key.desc())
+                    tables.imports.select()
+                    .where(tables.imports.c.fingerprint == fingerprint, tables.imports.c.finished.is_(None))
+                    .order_by(tables.imports.c.key.desc())
                 )
                 row = connection.execute(unfinished).first()
                 if row is not None:
                     return ImportRow(*row)
-            last = connection.scalar(sa.select(sa.func.max(_imports.c.key))) or 0
+            last = connection.scalar(sa.select(sa.func.max(tables.imports.c.key))) or 0
             new = ImportRow(last + 1, printable(source), fingerprint, _now(), None, 0, 0, 0)
-            connection.execute(_imports.insert(), asdict(new))
+            connection.execute(tables.imports.insert(), asdict(new))
             return new
 
     def import_row(self, key: int) -> ImportRow:
         with self._store.reading() as connection:
-            return ImportRow(*connection.execute(_imports.select().where(_imports.c.key == key)).one())
+            return ImportRow(
+                *connection.execute(tables.imports.select().where(tables.imports.c.key == key)).one()
+            )
 
     def add_batch(
         self,
@@ -165,27 +115,29 @@ class Journal:
             StoreError: another process has gone on with this import meanwhile.
         """
         moved = connection.execute(
-            _imports.update()
-            .where(_imports.c.key == key, _imports.c.batches == counts.number - 1)
+            tables.imports.update()
+            .where(tables.imports.c.key == key, tables.imports.c.batches == counts.number - 1)
             .values(batches=counts.number, end=counts.end)
         )
         if moved.rowcount != 1:
             raise StoreError(f"{self._store.name}: another process is running import {key}")
-        connection.execute(_batches.insert(), {"import": key, **counts._asdict()})
+        connection.execute(tables.batches.insert(), {"import": key, **counts._asdict()})
         self._quarantine(connection, key, refused)
 
     def finish(self, key: int) -> None:
         with self._store.transaction() as connection:
-            connection.execute(_imports.update().where(_imports.c.key == key).values(finished=_now()))
+            connection.execute(
+                tables.imports.update().where(tables.imports.c.key == key).values(finished=_now())
+            )
 
     def batches(self, key: int) -> Iterator[BatchRow]:
         """All batches of an import, in order."""
-        columns = [column for column in _batches.c if column.name != "import"]
-        query = sa.select(*columns).where(_batches.c["import"] == key).order_by(_batches.c.number)
+        columns = [column for column in tables.batches.c if column.name != "import"]
+        query = sa.select(*columns).where(tables.batches.c["import"] == key).order_by(tables.batches.c.number)
         last = 0
         while True:
             with self._store.reading() as connection:
-                rows = connection.execute(query.where(_batches.c.number > last).limit(_ROWS)).all()
+                rows = connection.execute(query.where(tables.batches.c.number > last).limit(_ROWS)).all()
             if not rows:
                 return
             yield from (BatchRow(*row) for row in rows)
@@ -195,18 +147,24 @@ class Journal:
 
     def quarantined(self, import_key: int | None = None) -> int:
         """How many records are in quarantine now, of one import or of all."""
-        query = sa.select(sa.func.count()).select_from(_quarantine)
+        query = sa.select(sa.func.count()).select_from(tables.quarantine)
         if import_key is not None:
-            query = query.where(_quarantine.c["import"] == import_key)
+            query = query.where(tables.quarantine.c["import"] == import_key)
         with self._store.reading() as connection:
             return int(connection.scalar(query) or 0)
 
-    def quarantine(self) -> Iterator[QuarantinedRecord]:
-        """All records in quarantine, in the order they came."""
+    def quarantine(self, which: sa.ColumnElement[bool] | None = None) -> Iterator[QuarantinedRecord]:
+        """The records in quarantine, in the order they came.
+
+        Args:
+            which: a condition on table ``quarantine``; None for all.
+        """
         last = 0
+        key = tables.quarantine.c.key
+        wanted = tables.quarantine.select().where(sa.true() if which is None else which).order_by(key)
         while True:
             with self._store.reading() as connection:
-                query = _quarantine.select().where(_quarantine.c.key > last).order_by(_quarantine.c.key)
+                query = wanted.where(key > last)
                 row = connection.execute(query.limit(1)).first()
                 if row is None:
                     return
@@ -214,30 +172,32 @@ class Journal:
             yield found
             last = found.key
 
-    def release(self, connection: sa.Connection, released: QuarantinedRecord) -> None:
-        """Take a record out, in the transaction that enrolls it."""
-        own = sa.select(_samples.c.kept).where(_samples.c.record == released.key)
+    @staticmethod
+    def release(connection: sa.Connection, record: int, import_key: int) -> None:
+        """Take a record out, its bytes too, in a writing transaction; the import's report goes on to add up."""
+        imports, quarantine, samples = tables.imports, tables.quarantine, tables.samples
+        own = sa.select(samples.c.kept).where(samples.c.record == record)
         drop(connection, connection.scalars(own).all())
-        connection.execute(_samples.delete().where(_samples.c.record == released.key))
-        connection.execute(_quarantine.delete().where(_quarantine.c.key == released.key))
-        counted = _imports.update().where(_imports.c.key == released.import_key)
-        connection.execute(counted.values(released=_imports.c.released + 1))
+        connection.execute(samples.delete().where(samples.c.record == record))
+        connection.execute(quarantine.delete().where(quarantine.c.key == record))
+        counted = imports.update().where(imports.c.key == import_key)
+        connection.execute(counted.values(released=imports.c.released + 1))
 
     def _quarantine(self, connection: sa.Connection, key: int, refused: Sequence[tuple[Record, str]]) -> None:
-        last = connection.scalar(sa.select(sa.func.max(_quarantine.c.key))) or 0
+        last = connection.scalar(sa.select(sa.func.max(tables.quarantine.c.key))) or 0
         for record, reason in refused:
             place = f"{record.place} {record.end}".encode(errors="surrogatepass")
             sha256 = hashlib.sha256(digest(record) + place).digest()
             known = connection.execute(
-                _quarantine.update()
-                .where(_quarantine.c.sha256 == sha256)
+                tables.quarantine.update()
+                .where(tables.quarantine.c.sha256 == sha256)
                 .values({"import": key, "reason": printable(reason)})
             )
             if known.rowcount:  # an earlier import of the same source has put it there
                 continue
             last += 1
             connection.execute(
-                _quarantine.insert(),
+                tables.quarantine.insert(),
                 {
                     "key": last,
                     "import": key,
@@ -251,7 +211,9 @@ class Journal:
                 },
             )
             for number, sample in enumerate(record.samples):
-                connection.execute(_samples.insert(), self._sample_row(connection, last, number, sample))
+                connection.execute(
+                    tables.samples.insert(), self._sample_row(connection, last, number, sample)
+                )
 
     def _sample_row(
         self, connection: sa.Connection, record: int, number: int, sample: Sample
@@ -269,7 +231,9 @@ class Journal:
 
     def _record(self, connection: sa.Connection, row: Any) -> QuarantinedRecord:
         samples = connection.execute(
-            _samples.select().where(_samples.c.record == row.key).order_by(_samples.c.number)
+            tables.samples.select()
+            .where(tables.samples.c.record == row.key)
+            .order_by(tables.samples.c.number)
         )
         own = []
         for sample in samples:

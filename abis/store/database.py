@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from abis.errors import AbisError, StoreError
+from abis.store.records import DamageError
 
 __all__ = ["Database"]
 
@@ -120,6 +121,8 @@ class Database:
         driver: Any = self._engine.dialect.dbapi
         try:
             yield
+        except DamageError as error:
+            raise StoreError(f"{self.name}: {error}; `abis check` says more") from None
         except UnicodeDecodeError:  # its argument is the text, which SQLite's driver has found to be none
             raise StoreError(f"{self.name}: damaged: a text is no UTF-8; `abis check` says more") from None
         except (sa.exc.SQLAlchemyError, driver.Error) as error:

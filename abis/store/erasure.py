@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store import schema
-from abis.store.records import from_microseconds, microseconds
+from abis.store.records import check_id, from_microseconds, microseconds, not_enrolled
 from abis.store.store import Store
 
 __all__ = ["Tombstone", "erase", "remove_older_than", "scrub"]
@@ -29,6 +30,7 @@ class Tombstone:
         erased: when, UTC.
         encounters: how many there were.
         templates: likewise.
+        quarantined: records of it that imports had refused and kept.
         audit: number of the entry in the audit log that says so.
         audit_hash: of that entry, hexadecimal.
     """
@@ -37,42 +39,64 @@ class Tombstone:
     erased: datetime
     encounters: int
     templates: int
+    quarantined: int
     audit: int
     audit_hash: str
 
     def __str__(self) -> str:
         return (
             f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {self.encounters} encounters, "
-            f"{self.templates} templates; audit entry {self.audit} {self.audit_hash}"
+            f"{self.templates} templates, {self.quarantined} records in quarantine; "
+            f"audit entry {self.audit} {self.audit_hash}"
         )
 
 
-def erase(store: Store, subject_id: str) -> Tombstone:
+def erase(store: Store, subject_id: str, beside: Callable[[sa.Connection], int]) -> Tombstone:
     """Remove a subject, and overwrite what it was.
 
+    Args:
+        store: of the gallery.
+        subject_id: whom.
+        beside: removes what else is kept of the subject, in the same transaction; returns how much that was.
+
     Raises:
-        NotEnrolled: where there is no such subject.
+        NotEnrolled: where there is nothing of such a subject.
         StoreError: where somebody reads on and on what was there before; the subject is removed, and
             :func:`scrub` does the rest later.
     """
+    check_id("subject_id", subject_id)
     with store.writing() as transaction:
-        key = transaction.key_of(subject_id)
-        encounters = transaction.encounters_of(key, subject_id, None)
-        templates = transaction.remove(key, encounters)
-        transaction.remove_subject_if_empty(key)
-        transaction.log("erase", subject_id, f"{len(encounters)} encounters, {templates} templates")
+        key = transaction.find([subject_id]).get(subject_id)
+        encounters: list[int] = []
+        templates = 0
+        if key is not None:
+            encounters = list(transaction.encounters_of(key).values())
+            templates = transaction.remove(key, encounters)
+            transaction.remove_subject_if_empty(key)
+        quarantined = beside(transaction.connection)
+        if key is None and not quarantined:
+            raise not_enrolled(subject_id)
+        more = f", {quarantined} records in quarantine" if quarantined else ""
+        transaction.log("erase", subject_id, f"{len(encounters)} encounters, {templates} templates{more}")
         state = transaction.state
         when = from_microseconds(transaction.now)
         assert when is not None
-        tombstone = Tombstone(subject_id, when, len(encounters), templates, state.audit, state.audit_hash)
+        tombstone = Tombstone(
+            subject_id, when, len(encounters), templates, quarantined, state.audit, state.audit_hash
+        )
     scrub(store)
     return tombstone
 
 
-def remove_older_than(store: Store, before: datetime) -> int:
+def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Connection], int]) -> int:
     """Remove all encounters enrolled before a time (with a time zone); with its last one goes the subject.
 
     Encounters of which it is not known when they were enrolled stay.
+
+    Args:
+        store: of the gallery.
+        before: the time.
+        beside: removes what else is kept from before it, in a transaction; returns how much that was.
 
     Returns:
         How many encounters were removed.
@@ -98,6 +122,9 @@ def remove_older_than(store: Store, before: datetime) -> int:
         count += len(rows)
         if len(rows) < _PAGE:
             break
+    with store.writing() as transaction:
+        if old := beside(transaction.connection):
+            transaction.log("expire", "", f"{old} records in quarantine")
     scrub(store)
     return count
 
@@ -113,7 +140,7 @@ def scrub(store: Store) -> None:
         StoreError: where somebody reads on and on what was there before.
     """
     if not store.database.is_sqlite:
-        store.database.execute_alone("VACUUM templates", "VACUUM encounters", "VACUUM subjects")
+        store.database.execute_alone(*(f"VACUUM {table}" for table in store.database.tables()))
         return
     deadline = time.monotonic() + _PATIENCE_S
     while not store.database.cut_log():

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.store import schema
-from abis.store.queries import encounter_ids_of, select_in
+from abis.store.chain import subjects_or_proof
+from abis.store.queries import encounters_of, label_totals, labels_of, subjects_by_key
 from abis.store.records import (
     FIRST_ENCOUNTER,
+    DamageError,
     Encounter,
     Enrollment,
     Status,
@@ -53,14 +55,13 @@ def subject(store: Store, subject_id: str) -> Subject:
         NotEnrolled: where there is no such subject.
     """
     check_id("subject_id", subject_id)
-    subjects, encounters, templates = schema.subjects.c, schema.encounters.c, schema.templates.c
+    encounters, templates = schema.encounters.c, schema.templates.c
     with store.database.reading() as connection:
-        row = connection.execute(sa.select(schema.subjects).where(subjects.subject_id == subject_id)).first()
+        row = subjects_or_proof(connection, [subject_id]).get(subject_id)
         if row is None:
             raise not_enrolled(subject_id)
-        labels = connection.scalars(
-            sa.select(schema.labels.c.label).where(schema.labels.c.subject == row.key)
-        ).all()
+        labels = labels_of(connection, row)
+        encounters_of(connection, [row])  # which finds all of them, and checks them
         captures = connection.execute(
             sa.select(encounters.encounter_id, encounters.enrolled, templates.position)
             .join_from(schema.encounters, schema.templates)
@@ -76,7 +77,7 @@ def subject(store: Store, subject_id: str) -> Subject:
         reason=row.status_reason,
         since=from_microseconds(row.status_time),
         level=row.level,
-        labels=tuple(sorted(labels)),
+        labels=tuple(labels),
         encounters=tuple(
             Encounter(encounter_id, from_microseconds(enrolled), tuple(own))
             for (encounter_id, enrolled), own in positions.items()
@@ -93,8 +94,7 @@ def set_status(store: Store, subject_id: str, status: Status, reason: str) -> No
     check_id("reason", reason)
     status = Status(status)
     with store.writing() as transaction:
-        key = transaction.key_of(subject_id)
-        _set_status(transaction, key, status, reason, transaction.now)
+        transaction.set_status(transaction.key_of(subject_id), status, reason, transaction.now)
         transaction.log("set_status", subject_id, f"{status}: {reason}")
 
 
@@ -119,7 +119,7 @@ def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
     checked = checked_labels(labels)
     with store.writing() as transaction:
         key = transaction.key_of(subject_id)
-        transaction.connection.execute(schema.labels.delete().where(schema.labels.c.subject == key))
+        transaction.remove_labels(key)
         transaction.add_labels(key, checked)
         transaction.log("set_labels", subject_id, ", ".join(checked))
 
@@ -127,18 +127,23 @@ def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
 def keys_with_labels(store: Store, labels: Iterable[str]) -> NDArray[np.int64]:
     """Keys of the subjects that have any of the labels, sorted."""
     wanted = checked_labels(labels)
-    query = sa.select(schema.labels.c.subject)
+    columns = schema.labels.c
+    found = []
     with store.database.reading() as connection:
-        rows = select_in(connection, query, schema.labels.c.label, wanted)
-        return np.unique(np.fromiter((row.subject for row in rows), np.int64))
+        totals = label_totals(connection, wanted)
+        for label in wanted:
+            rows = connection.scalars(sa.select(columns.subject).where(columns.label == label)).all()
+            keys = np.array(rows, np.int64)
+            if (len(keys), np.bitwise_xor.reduce(keys)) != totals.get(label, (0, 0)):
+                raise DamageError(f"not all subjects with the label {label!r} are found")
+            found.append(keys)
+    return np.unique(np.concatenate([*found, np.empty(0, np.int64)]))
 
 
 def statuses(store: Store, keys: Iterable[int]) -> dict[int, Status]:
     """The status of each of the subject keys that is in the store."""
-    columns = schema.subjects.c
     with store.database.reading() as connection:
-        rows = select_in(connection, sa.select(columns.key, columns.status), columns.key, keys)
-        return {row.key: Status(row.status) for row in rows}
+        return {key: Status(row.status) for key, row in subjects_by_key(connection, keys).items()}
 
 
 def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:
@@ -156,8 +161,8 @@ def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:
     """
     with store.writing() as transaction:
         source, target = _two(transaction, source_id, target_id)
-        names = {e: name for name, e in _encounters_by_name(transaction, source).items()}
-        taken = {name for _, name in encounter_ids_of(transaction.connection, [target])}
+        names = {e: name for name, e in transaction.encounters_of(source).items()}
+        taken = set(transaction.encounters_of(target))
         now_called = {}
         for name in names.values():
             free = name if name not in taken else f"{source_id}:{name}"
@@ -166,8 +171,7 @@ def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:
             check_id("encounter_id", free)
             taken.add(free)
             now_called[name] = free
-        labels = sa.select(schema.labels.c.label).where(schema.labels.c.subject == source)
-        transaction.add_labels(target, list(transaction.connection.scalars(labels)))
+        transaction.add_labels(target, transaction.labels_of(source))
         _take_status(transaction, source, target)
         renamed = {encounter: now_called[name] for encounter, name in names.items()}
         _move(transaction, source, renamed, target, target_id)
@@ -185,8 +189,8 @@ def move(store: Store, encounter_id: str, source_id: str, target_id: str) -> Non
     """
     with store.writing() as transaction:
         source, target = _two(transaction, source_id, target_id)
-        (encounter,) = transaction.encounters_of(source, source_id, encounter_id)
-        if (target, encounter_id) in encounter_ids_of(transaction.connection, [target]):
+        encounter = transaction.encounter_of(source, encounter_id)
+        if encounter_id in transaction.encounters_of(target):
             raise AlreadyEnrolled(f"encounter {encounter_id!r} of subject {target_id!r} is enrolled already")
         _move(transaction, source, {encounter: encounter_id}, target, target_id)
         transaction.log("move", source_id, f"encounter {encounter_id} to {target_id}")
@@ -204,7 +208,7 @@ def replace(store: Store, enrollment: Enrollment) -> None:
     templates = [(int(t.position), native.write(t)) for t in enrollment.templates]
     with store.writing() as transaction:
         key = transaction.key_of(subject_id)
-        transaction.remove(key, transaction.encounters_of(key, subject_id, None))
+        transaction.remove(key, list(transaction.encounters_of(key).values()))
         transaction.enroll(key, subject_id, encounter_id, templates, enrolled=transaction.now)
         transaction.add_labels(key, enrollment.labels)
         if enrollment.level is not None:
@@ -216,14 +220,6 @@ def _two(transaction: Transaction, source_id: str, target_id: str) -> tuple[int,
     if source_id == target_id:
         raise ValueError(f"source and target are both {source_id!r}; expected two subjects")
     return transaction.key_of(source_id), transaction.key_of(target_id)
-
-
-def _encounters_by_name(transaction: Transaction, subject: int) -> dict[str, int]:
-    columns = schema.encounters.c
-    query = (
-        sa.select(columns.encounter_id, columns.key).where(columns.subject == subject).order_by(columns.key)
-    )
-    return {row.encounter_id: row.key for row in transaction.connection.execute(query)}
 
 
 def _move(
@@ -243,18 +239,6 @@ def _move(
 
 def _take_status(transaction: Transaction, source: int, target: int) -> None:
     """The more restrictive status of both, to the target."""
-    columns = schema.subjects.c
-    query = sa.select(columns.key, columns.status, columns.status_reason, columns.status_time)
-    rows = {
-        row.key: row for row in transaction.connection.execute(query.where(columns.key.in_([source, target])))
-    }
-    stricter = rows[source]
-    if stricter.status > rows[target].status:
-        _set_status(
-            transaction, target, Status(stricter.status), stricter.status_reason, stricter.status_time
-        )
-
-
-def _set_status(transaction: Transaction, key: int, status: Status, reason: str, time: int) -> None:
-    update = schema.subjects.update().where(schema.subjects.c.key == key)
-    transaction.connection.execute(update.values(status=int(status), status_reason=reason, status_time=time))
+    row = transaction.subject(source)
+    if row.status > transaction.subject(target).status:
+        transaction.set_status(target, Status(row.status), row.status_reason, row.status_time)

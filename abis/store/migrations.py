@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the tables of an older abis to those of this one: forward only, all in the transaction given.
 
-Each step spells out what it makes, and does not ask :mod:`abis.store.schema`, which will have moved on.
+Each step spells out what it makes, and does not ask :mod:`abis.store.schema`, which will have moved on. The number
+of the version and the checksum of table ``gallery`` are written behind the last step.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
@@ -81,5 +83,82 @@ def _to_2(connection: sa.Connection) -> None:
         last = rows[-1].key
 
 
-MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2}
+_TABLES_OF_3 = """
+ALTER TABLE gallery ADD COLUMN first_subject BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE gallery ADD COLUMN calibrations BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE gallery ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE subjects ADD COLUMN labels BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE subjects ADD COLUMN next BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE subjects ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE encounters ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
+CREATE TABLE label_totals (
+    label VARCHAR(255)COLLATION NOT NULL, subjects BIGINT NOT NULL, keys BIGINT NOT NULL, PRIMARY KEY (label)
+)
+"""
+_BY_BYTES_IN_3 = """
+ALTER TABLE subjects ALTER COLUMN subject_id TYPE VARCHAR(255) COLLATE "C";
+ALTER TABLE encounters ALTER COLUMN encounter_id TYPE VARCHAR(255) COLLATE "C";
+ALTER TABLE labels ALTER COLUMN label TYPE VARCHAR(255) COLLATE "C"
+"""
+
+
+def _to_3(connection: sa.Connection) -> None:
+    """Rows get checksums, subjects a chain in the order of their ids, labels totals."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    tables = _TABLES_OF_3.replace("COLLATION", "" if is_sqlite else ' COLLATE "C"')
+    for statement in (tables + ("" if is_sqlite else ";" + _BY_BYTES_IN_3)).split(";"):
+        connection.exec_driver_sql(statement)
+    totals: dict[str, tuple[int, int]] = {}
+    own: dict[int, int] = {}
+    for subject, label in connection.execute(sa.text("SELECT subject, label FROM labels")):
+        count, keys = totals.get(label, (0, 0))
+        totals[label] = count + 1, keys ^ subject
+        own[subject] = own.get(subject, 0) ^ _crc(label)
+    for label, (count, keys) in totals.items():
+        values = {"label": label, "subjects": count, "keys": keys}
+        connection.execute(sa.text("INSERT INTO label_totals VALUES (:label, :subjects, :keys)"), values)
+    _chain_subjects(connection, own)
+    page = sa.text(
+        "SELECT key, subject, encounter_id, enrolled FROM encounters "
+        f"WHERE key > :last ORDER BY key LIMIT {_PAGE}"
+    )
+    update = sa.text("UPDATE encounters SET checksum = :checksum WHERE key = :key")
+    last = 0
+    while rows := connection.execute(page, {"last": last}).all():
+        connection.execute(update, [{"key": row.key, "checksum": _crc(*row)} for row in rows])
+        last = rows[-1].key
+    calibrations = 0
+    for name, content in connection.execute(sa.text("SELECT name, content FROM settings")):
+        if name.startswith("calibration:"):
+            calibrations ^= _crc(name, content)
+    connection.execute(sa.text("UPDATE gallery SET calibrations = :all"), {"all": calibrations})
+
+
+def _chain_subjects(connection: sa.Connection, labels: Mapping[int, int]) -> None:
+    """From the last subject to the first, as each has to know the next."""
+    page = sa.text(
+        "SELECT key, subject_id, templates, level, status, status_reason, status_time FROM subjects "
+        f"WHERE subject_id < :before ORDER BY subject_id DESC LIMIT {_PAGE}"
+    )
+    update = sa.text(
+        "UPDATE subjects SET labels = :labels, next = :next, checksum = :checksum WHERE key = :key"
+    )
+    before, following = chr(0x10FFFF) * 256, 0  # behind all that can be
+    while rows := connection.execute(page, {"before": before}).all():
+        values = []
+        for row in rows:
+            own = labels.get(row.key, 0)
+            checksum = _crc(*row, own, following)
+            values.append({"key": row.key, "labels": own, "next": following, "checksum": checksum})
+            following = row.key
+        connection.execute(update, values)
+        before = rows[-1].subject_id
+    connection.execute(sa.text("UPDATE gallery SET first_subject = :key"), {"key": following})
+
+
+def _crc(*values: object) -> int:
+    return zlib.crc32("\0".join(map(str, values)).encode(errors="surrogatepass"))
+
+
+MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
 """What makes of each older schema version the next one."""

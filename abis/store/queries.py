@@ -3,17 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from abis.store.records import State
-from abis.store.schema import encounters, gallery, subjects, templates
+from abis.store.records import DamageError, State
+from abis.store.rows import SubjectRow, check_encounter, checked_state, checksum, xor_of
+from abis.store.schema import encounters, gallery, labels, settings, subjects, templates
+from abis.store.schema import label_totals as totals
 
-__all__ = ["CLAIMED", "REFERENCES", "encounter_ids_of", "keys_of_subjects", "select_in", "state_of"]
+__all__ = [
+    "CALIBRATION",
+    "IDS_PER_QUERY",
+    "REFERENCES",
+    "calibrations_of",
+    "encounters_of",
+    "label_totals",
+    "labels_of",
+    "select_in",
+    "state_of",
+    "subjects_by_id",
+    "subjects_by_key",
+]
 
-_IDS_PER_QUERY = 500  # bound parameters of one statement; SQLite takes 32,766, other databases fewer
+CALIBRATION = "calibration:"
+"""Begins the names of settings that are calibrations."""
+
+IDS_PER_QUERY = 500  # bound parameters of one statement; SQLite takes 32,766, other databases fewer
 
 REFERENCES = (
     sa.select(
@@ -23,6 +40,8 @@ REFERENCES = (
         subjects.c.subject_id,
         subjects.c.key.label("subject"),
         encounters.c.encounter_id,
+        encounters.c.enrolled,
+        encounters.c.checksum,
         templates.c.data,
     )
     .join_from(templates, encounters)
@@ -31,27 +50,83 @@ REFERENCES = (
 )
 """Templates and their owners; the first four columns are a :class:`abis.store.stored_form.Place`."""
 
-CLAIMED = REFERENCES.add_columns(subjects.c.status, subjects.c.level, subjects.c.templates)
-"""The same, and what else a verification needs to know of the subject."""
+_ENCOUNTERS = (
+    sa.select(encounters, sa.func.count(templates.c.key))
+    .join_from(encounters, templates, isouter=True)
+    .group_by(encounters.c.key)
+    .order_by(encounters.c.key)
+)
 
 
 def state_of(connection: sa.Connection) -> State:
     """The counters."""
-    return State(*connection.execute(sa.select(gallery)).one())
+    return checked_state(connection.execute(sa.select(gallery)).one())
 
 
-def keys_of_subjects(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, int]:
-    """The keys of those that there are."""
+def subjects_by_id(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
+    """The rows of those that are found; :mod:`abis.store.chain` tells whether the others are not there."""
     column = subjects.c.subject_id
-    query = sa.select(column, subjects.c.key)
-    return {row[0]: row[1] for row in select_in(connection, query, column, subject_ids)}
+    rows = map(SubjectRow.checked, select_in(connection, sa.select(subjects), column, subject_ids))
+    return {row.subject_id: row for row in rows}
 
 
-def encounter_ids_of(connection: sa.Connection, keys: Iterable[int]) -> set[tuple[int, str]]:
-    """(key of the subject, encounter_id) of all encounters of subjects."""
-    column = encounters.c.subject
-    query = sa.select(column, encounters.c.encounter_id)
-    return {(row[0], row[1]) for row in select_in(connection, query, column, keys)}
+def subjects_by_key(connection: sa.Connection, keys: Iterable[int]) -> dict[int, SubjectRow]:
+    """The rows of those that are found."""
+    rows = map(SubjectRow.checked, select_in(connection, sa.select(subjects), subjects.c.key, keys))
+    return {row.key: row for row in rows}
+
+
+def encounters_of(connection: sa.Connection, owners: Iterable[SubjectRow]) -> dict[int, dict[str, int]]:
+    """Keys of all encounters of subjects, by the subject's key and encounter_id, in the order of enrolment.
+
+    Raises:
+        DamageError: where not all templates of a subject are found.
+    """
+    known: Mapping[int, SubjectRow] = {row.key: row for row in owners}
+    found: dict[int, dict[str, int]] = {key: {} for key in known}
+    count = dict.fromkeys(known, 0)
+    for *row, own in select_in(connection, _ENCOUNTERS, encounters.c.subject, known):
+        check_encounter(*row)
+        key, subject, encounter_id = row[:3]
+        found[subject][encounter_id] = key
+        count[subject] += own
+    for key, row in known.items():
+        if count[key] != row.templates:
+            raise DamageError(
+                f"subject {row.subject_id!r} has {row.templates} templates, but {count[key]} are found"
+            )
+    return found
+
+
+def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
+    """The labels of a subject, sorted.
+
+    Raises:
+        DamageError: where they are not those that were written.
+    """
+    found = connection.scalars(sa.select(labels.c.label).where(labels.c.subject == row.key)).all()
+    if xor_of(checksum([label]) for label in found) != row.labels:
+        raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
+    return sorted(found)
+
+
+def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Of labels that subjects have: how many, and their keys by XOR."""
+    rows = select_in(connection, sa.select(totals), totals.c.label, names)
+    return {label: (count, keys) for label, count, keys in rows}
+
+
+def calibrations_of(connection: sa.Connection, state: State) -> dict[str, str]:
+    """All calibrations of the gallery, by the names of their settings.
+
+    Raises:
+        DamageError: where they are not those that were set.
+    """
+    names = settings.c.name.startswith(CALIBRATION, autoescape=True)
+    found = {row.name: row.content for row in connection.execute(sa.select(settings).where(names))}
+    if xor_of(map(checksum, found.items())) != state.calibrations:
+        raise DamageError("the gallery's calibrations are damaged")
+    return found
 
 
 def select_in(
@@ -59,5 +134,5 @@ def select_in(
 ) -> Iterator[Any]:
     """The rows whose ``column`` is one of the values, asked for in portions."""
     wanted = list(values)
-    for start in range(0, len(wanted), _IDS_PER_QUERY):
-        yield from connection.execute(query.where(column.in_(wanted[start : start + _IDS_PER_QUERY])))
+    for start in range(0, len(wanted), IDS_PER_QUERY):
+        yield from connection.execute(query.where(column.in_(wanted[start : start + IDS_PER_QUERY])))

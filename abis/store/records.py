@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from abis.errors import NotEnrolled, TemplateError
+from abis.errors import NotEnrolled, StoreError, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
 from abis.template import Embedding, Minutiae, Position, Template
 
 __all__ = [
     "FIRST_ENCOUNTER",
     "Claimed",
+    "DamageError",
     "Encounter",
     "Enrollment",
     "Fault",
@@ -40,6 +41,10 @@ FIRST_ENCOUNTER = "1"
 
 _MAX_LEVEL = 9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DamageError(StoreError):
+    """What was read is not what was written; :mod:`abis.store.database` adds where that is."""
 
 
 class Operation(IntEnum):
@@ -186,6 +191,8 @@ class State:
             0 where all are sealed as ``data_key`` says.
         audit: number of the last entry of the audit log.
         audit_hash: of that entry, hexadecimal.
+        first_subject: key of the subject whose subject_id is the first by its bytes; 0 where there is none.
+        calibrations: checksums of all calibrations there are, by XOR.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -200,6 +207,8 @@ class State:
     reseal_from: int = 0
     audit: int = 0
     audit_hash: str = ""
+    first_subject: int = 0
+    calibrations: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 """The tables of a gallery, the same in SQLite and in a database server.
 
 A change here needs a new ``SCHEMA_VERSION`` and a step in :mod:`abis.store.migrations` that makes the same of
-an older database. Times are microseconds since 1970-01-01 UTC.
+an older database. Times are microseconds since 1970-01-01 UTC. What ``checksum`` and ``next`` are for is told in
+:mod:`abis.store.rows`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "encounters",
     "gallery",
     "kept",
+    "label_totals",
     "labels",
     "metadata",
     "settings",
@@ -26,7 +28,7 @@ __all__ = [
     "templates",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the tables below. A store of a newer one is refused, one of an older one is migrated when opened."""
 
 MAX_ID = 255
@@ -34,6 +36,8 @@ MAX_ID = 255
 
 metadata = sa.MetaData()
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER is the row's own id in SQLite
+Name = sa.String(MAX_ID).with_variant(sa.String(MAX_ID, collation="C"), "postgresql")
+"""What is looked up and ordered by its bytes in UTF-8: the same everywhere, whatever the server's locale becomes."""
 
 gallery = sa.Table(  # one row
     "gallery",
@@ -50,32 +54,50 @@ gallery = sa.Table(  # one row
     sa.Column("reseal_from", sa.BigInteger, nullable=False, server_default="0"),  # State.reseal_from
     sa.Column("audit", sa.BigInteger, nullable=False, server_default="0"),  # number of the last row of audit
     sa.Column("audit_hash", sa.String(64), nullable=False, server_default=""),  # its hash, hexadecimal
+    sa.Column(
+        "first_subject", sa.BigInteger, nullable=False, server_default="0"
+    ),  # key of the one first by name
+    sa.Column("calibrations", sa.BigInteger, nullable=False, server_default="0"),  # their checksums, by XOR
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 subjects = sa.Table(
     "subjects",
     metadata,
     sa.Column("key", Key, primary_key=True, autoincrement=False),
-    sa.Column("subject_id", sa.String(MAX_ID), nullable=False, unique=True),
+    sa.Column("subject_id", Name, nullable=False, unique=True),
     sa.Column("templates", sa.Integer, nullable=False, server_default="0"),  # how many there are of it
     sa.Column("level", sa.SmallInteger, nullable=False, server_default="0"),  # of assurance
     sa.Column("status", sa.SmallInteger, nullable=False, server_default="0"),  # abis.store.Status
     sa.Column("status_reason", sa.String(MAX_ID), nullable=False, server_default=""),
     sa.Column("status_time", sa.BigInteger),
+    sa.Column("labels", sa.BigInteger, nullable=False, server_default="0"),  # their checksums, by XOR
+    sa.Column(
+        "next", sa.BigInteger, nullable=False, server_default="0"
+    ),  # key of the next by name; 0: the last
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 labels = sa.Table(
     "labels",
     metadata,
     sa.Column("subject", sa.ForeignKey(subjects.c.key), primary_key=True),
-    sa.Column("label", sa.String(MAX_ID), primary_key=True),
+    sa.Column("label", Name, primary_key=True),
     sa.Index("labels_by_label", "label", "subject"),
+)
+label_totals = sa.Table(  # of each label that a subject has
+    "label_totals",
+    metadata,
+    sa.Column("label", Name, primary_key=True),
+    sa.Column("subjects", sa.BigInteger, nullable=False),  # how many
+    sa.Column("keys", sa.BigInteger, nullable=False),  # theirs, by XOR
 )
 encounters = sa.Table(
     "encounters",
     metadata,
     sa.Column("key", Key, primary_key=True, autoincrement=False),
     sa.Column("subject", sa.ForeignKey(subjects.c.key), nullable=False),
-    sa.Column("encounter_id", sa.String(MAX_ID), nullable=False),
+    sa.Column("encounter_id", Name, nullable=False),
     sa.Column("enrolled", sa.BigInteger),  # when; unknown where an abis of schema version 1 enrolled it
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("subject", "encounter_id"),
 )
 templates = sa.Table(

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,12 +25,14 @@ from abis.encryption import Cipher, KeyService, new_data_key
 from abis.errors import AlreadyEnrolled, StoreError
 from abis.formats import native
 from abis.store import schema
+from abis.store.chain import subjects_or_proof
 from abis.store.database import Database
 from abis.store.migrations import MIGRATIONS
-from abis.store.queries import CLAIMED, REFERENCES, encounter_ids_of, keys_of_subjects, select_in, state_of
+from abis.store.queries import CALIBRATION, REFERENCES, calibrations_of, select_in, state_of, subjects_by_key
 from abis.store.records import (
     FIRST_ENCOUNTER,
     Claimed,
+    DamageError,
     Enrollment,
     Mark,
     Operation,
@@ -43,6 +46,7 @@ from abis.store.records import (
     microseconds,
     not_enrolled,
 )
+from abis.store.rows import SubjectRow, check_encounter, checksum, state_row
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.stored_form import natives_of, read_templates
 from abis.store.transaction import Transaction
@@ -52,6 +56,9 @@ __all__ = ["Store"]
 
 _SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
 _SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
+
+
+_ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: what check_encounter takes
 
 
 class Store:
@@ -149,8 +156,12 @@ class Store:
         owners = []
         with self.writing() as transaction:
             before = Mark(transaction.state.change, transaction.state.last_template)
-            subjects = keys_of_subjects(transaction.connection, {e.subject_id for e in enrollments})
-            known = encounter_ids_of(transaction.connection, subjects.values())
+            subjects = transaction.find({e.subject_id for e in enrollments})
+            known = {
+                (key, encounter_id)
+                for key in subjects.values()
+                for encounter_id in transaction.encounters_of(key)
+            }
             for subject_id, given_encounter_id, templates, labels, level in enrollments:
                 subject = subjects.get(subject_id)
                 if subject is None:
@@ -187,7 +198,11 @@ class Store:
         """
         with self.writing() as transaction:
             subject = transaction.key_of(subject_id)
-            transaction.remove(subject, transaction.encounters_of(subject, subject_id, encounter_id))
+            if encounter_id is None:
+                encounters = list(transaction.encounters_of(subject).values())
+            else:
+                encounters = [transaction.encounter_of(subject, encounter_id)]
+            transaction.remove(subject, encounters)
             gone = transaction.remove_subject_if_empty(subject)
             transaction.log("remove", subject_id, "subject" if gone else f"encounter {encounter_id}")
 
@@ -227,23 +242,29 @@ class Store:
         if not isinstance(subject_id, str):
             return False
         with self.database.reading() as connection:
-            return subject_id in keys_of_subjects(connection, [subject_id])
+            return subject_id in subjects_or_proof(connection, [subject_id])
 
     def subject_ids(self) -> Iterator[str]:
         """All subject_ids in the order of enrolment.
 
         Read in pages: what others enroll or remove meanwhile may or may not be met.
         """
-        last = 0
-        columns = schema.subjects.c
-        page = sa.select(columns.key, columns.subject_id).order_by(columns.key).limit(10_000)
+        last = count = 0
+        page = sa.select(schema.subjects).order_by(schema.subjects.c.key).limit(10_000)
+        begun = None
         while True:
             with self.database.reading() as connection:
-                rows = connection.execute(page.where(columns.key > last)).all()
+                state = state_of(connection)
+                begun = begun or state
+                rows = connection.execute(page.where(schema.subjects.c.key > last)).all()
+                checked = list(map(SubjectRow.checked, rows))
+                count += len(rows)
+                if not rows and state.change == begun.change and count != state.subjects:
+                    raise DamageError(f"{count} subjects are found; expected {state.subjects}")
             if not rows:
                 return
-            yield from (row.subject_id for row in rows)
-            last = rows[-1].key
+            yield from (row.subject_id for row in checked)
+            last = checked[-1].key
 
     def claimed(self, subject_ids: Iterable[str]) -> dict[str, Claimed]:
         """What verification needs of those of the subjects that are enrolled, by one read.
@@ -251,24 +272,22 @@ class Store:
         Raises:
             StoreError: also where not all templates of a subject are found.
         """
-        subject_ids = set(subject_ids)
         with self.database.reading() as connection:
-            rows = list(select_in(connection, CLAIMED, schema.subjects.c.subject_id, subject_ids))
-            own: dict[str, list[StoredTemplate]] = {}
-            for row, reference in zip(rows, self._stored(connection, rows), strict=True):
-                own.setdefault(row.subject_id, []).append(reference)
-            known = {
-                row.subject_id: Claimed(Status(row.status), row.level, own[row.subject_id]) for row in rows
-            }
-            stated = {row.subject_id: row.templates for row in rows}
-            for subject_id in keys_of_subjects(connection, subject_ids):
-                found = len(own.get(subject_id, ()))
-                if found != stated.get(subject_id):
-                    raise StoreError(
-                        f"{self.name}: subject {subject_id!r} has {stated.get(subject_id, 'some')} templates, "
-                        f"but {found} are found; `abis check` says more"
-                    )
-        return known
+            subjects = subjects_or_proof(connection, subject_ids)
+            owners = {row.key: row for row in subjects.values()}
+            rows = list(select_in(connection, REFERENCES, schema.encounters.c.subject, owners))
+            own: dict[int, list[StoredTemplate]] = {key: [] for key in owners}
+            for reference in self._stored(connection, rows):
+                own[reference.subject].append(reference)
+        for row in subjects.values():
+            if len(own[row.key]) != row.templates:
+                raise StoreError(
+                    f"{self.name}: subject {row.subject_id!r} has {row.templates} templates, "
+                    f"but {len(own[row.key])} are found; `abis check` says more"
+                )
+        return {
+            row.subject_id: Claimed(Status(row.status), row.level, own[row.key]) for row in subjects.values()
+        }
 
     def references(self, subject_id: str) -> list[StoredTemplate]:
         """All templates of a subject in the order of enrolment.
@@ -285,10 +304,9 @@ class Store:
     def encounters(self, subject_ids: Iterable[str]) -> dict[str, dict[str, list[Template]]]:
         """The templates of those of the subjects that are enrolled, by subject_id and encounter_id."""
         found: dict[str, dict[str, list[Template]]] = {}
-        with self.database.reading() as connection:
-            rows = list(select_in(connection, REFERENCES, schema.subjects.c.subject_id, subject_ids))
-            for row, stored in zip(rows, self._stored(connection, rows), strict=True):
-                own = found.setdefault(row.subject_id, {})
+        for subject_id, claimed in self.claimed(subject_ids).items():
+            own = found.setdefault(subject_id, {})
+            for stored in claimed.references:
                 own.setdefault(stored.encounter_id, []).append(stored.template)
         return found
 
@@ -314,12 +332,12 @@ class Store:
             state = state_of(connection)
             removed: Sequence[int] = []
             if after.template and after.change < state.change:  # else there is nothing to forget
-                removed = connection.scalars(
-                    sa.select(schema.changes.c.encounter).where(
-                        schema.changes.c.number > after.change,
-                        schema.changes.c.operation == Operation.REMOVE,
-                    )
-                ).all()
+                changes = schema.changes.c
+                since = sa.and_(changes.number > after.change, changes.number <= state.change)
+                if connection.scalar(sa.select(sa.func.count()).where(since)) != state.change - after.change:
+                    raise DamageError(f"the log of changes has a gap after {after.change}")
+                removal = changes.operation == Operation.REMOVE
+                removed = connection.scalars(sa.select(changes.encounter).where(since, removal)).all()
             end = state.last_template if last is None else min(last, state.last_template)
             keys = schema.templates.c.key
             query = REFERENCES.where(keys > after.template, keys <= end).limit(limit)
@@ -337,17 +355,27 @@ class Store:
 
     def names(self, subjects: Iterable[int]) -> dict[int, str]:
         """The subject_id of each subject key that is in the store."""
-        return self._look_up(schema.subjects.c.key, schema.subjects.c.subject_id, subjects)
+        with self.database.reading() as connection:
+            return {key: row.subject_id for key, row in subjects_by_key(connection, subjects).items()}
 
     def encounter_names(self, encounters: Iterable[int]) -> dict[int, str]:
         """The encounter_id of each encounter key that is in the store."""
-        return self._look_up(schema.encounters.c.key, schema.encounters.c.encounter_id, encounters)
+        found = {}
+        with self.database.reading() as connection:
+            query = sa.select(schema.encounters)
+            for row in select_in(connection, query, schema.encounters.c.key, encounters):
+                check_encounter(*row)
+                found[row.key] = row.encounter_id
+        return found
 
     def templates_by_position(self) -> dict[Position, int]:
         """How many templates there are of each position. Reads an index from end to end."""
         position = schema.templates.c.position
         with self.database.reading() as connection:
             counts = connection.execute(sa.select(position, sa.func.count()).group_by(position)).all()
+            stated = state_of(connection).templates
+            if sum(count for _, count in counts) != stated:
+                raise DamageError(f"not all of {stated:,} templates are found")
             return {Position(position): count for position, count in sorted(map(tuple, counts))}
 
     def disk_bytes(self) -> int | None:
@@ -381,9 +409,9 @@ class Store:
 
     def calibration(self, kind: str) -> str | None:
         """The calibration of a kind of comparison that was set for this gallery, or None."""
-        query = sa.select(schema.settings.c.content).where(schema.settings.c.name == _calibration(kind))
+        name = _calibration(kind)
         with self.database.reading() as connection:
-            return connection.scalar(query)
+            return calibrations_of(connection, state_of(connection)).get(name)
 
     def set_calibration(self, kind: str, content: str) -> None:
         """Keep a calibration with the gallery, in place of the one there was.
@@ -394,7 +422,11 @@ class Store:
         """
         name = _calibration(kind)
         with self.writing() as transaction:
-            settings = schema.settings
+            settings, state = schema.settings, transaction.state
+            before = calibrations_of(transaction.connection, state).get(name)
+            if before is not None:
+                state.calibrations ^= checksum((name, before))
+            state.calibrations ^= checksum((name, content))
             transaction.connection.execute(settings.delete().where(settings.c.name == name))
             transaction.connection.execute(settings.insert().values(name=name, content=content))
             transaction.log("set_calibration", "", kind)
@@ -409,7 +441,7 @@ class Store:
                     state = State(data_key=0 if key is None else 1)
                     if key is not None:
                         connection.execute(schema.data_keys.insert().values(_new_data_key(key, 1)))
-                    connection.execute(schema.gallery.insert().values(asdict(state)))
+                    connection.execute(schema.gallery.insert().values(state_row(state)))
             except StoreError:
                 if self._is_empty():
                     raise  # else: another process has just created it
@@ -420,7 +452,9 @@ class Store:
                 connection.execute(_LOCK)
                 for step in range(self._version(connection), SCHEMA_VERSION):
                     MIGRATIONS[step](connection)
-                    connection.execute(schema.gallery.update().values(schema_version=step + 1))
+                *values, _ = connection.execute(sa.select(schema.gallery)).one()
+                state = replace(State(*values), schema_version=SCHEMA_VERSION)
+                connection.execute(schema.gallery.update().values(state_row(state)))
 
     def _version(self, connection: sa.Connection) -> int:
         version = connection.scalar(sa.select(schema.gallery.c.schema_version))
@@ -454,14 +488,12 @@ class Store:
             templates = read_templates(natives, [row.template for row in rows])
         except StoreError as error:
             raise StoreError(f"{self.name}: {error}") from error
+        for encounter in set(map(_ENCOUNTER, rows)):
+            check_encounter(*encounter)
         return [
             StoredTemplate(row.template, row.subject, row.encounter, row.encounter_id, template)
             for row, template in zip(rows, templates, strict=True)
         ]
-
-    def _look_up(self, key: sa.Column[Any], value: sa.Column[Any], wanted: Iterable[int]) -> dict[int, str]:
-        with self.database.reading() as connection:
-            return {row[0]: row[1] for row in select_in(connection, sa.select(key, value), key, wanted)}
 
 
 _LOCK = schema.gallery.update().values(change=schema.gallery.c.change)
@@ -483,4 +515,4 @@ def _new_data_key(key: KeyService, number: int) -> dict[str, object]:
 
 def _calibration(kind: str) -> str:
     check_id("kind", kind)
-    return f"calibration:{kind}"
+    return f"{CALIBRATION}{kind}"

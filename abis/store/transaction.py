@@ -3,44 +3,27 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from abis import audit
 from abis.encryption import Cipher
 from abis.errors import NotEnrolled
-from abis.store import schema
-from abis.store.queries import REFERENCES, keys_of_subjects
-from abis.store.records import Operation, State, Status, check_id, microseconds, not_enrolled
+from abis.store import chain, schema
+from abis.store.queries import REFERENCES, encounters_of, label_totals, labels_of, subjects_by_key
+from abis.store.records import DamageError, Operation, State, Status, check_id, microseconds, not_enrolled
+from abis.store.rows import SubjectRow, checksum, encounter_row, state_row, xor_of
 from abis.store.stored_form import Place, natives_of, stored
 
 __all__ = ["Transaction"]
 
 _NOBODY = audit.Actor("", "")
 
-
-_WRITTEN = (
-    schema.encounters,
-    schema.templates,
-    schema.changes,
-    schema.audit,
-)  # after subjects
-
-
-@dataclass
-class _NewSubject:
-    key: int
-    subject_id: str
-    templates: int = 0
-    level: int = 0
-
-    @property
-    def row(self) -> tuple[object, ...]:
-        return self.key, self.subject_id, self.templates, self.level, int(Status.ACTIVE), "", None
+_WRITTEN = schema.encounters, schema.templates, schema.changes, schema.audit  # after subjects
 
 
 class Transaction:
@@ -59,9 +42,11 @@ class Transaction:
         self.cipher = cipher
         self.now = microseconds(datetime.now(UTC))
         self._actor = audit.actor() or _NOBODY
-        self._new_subjects: dict[int, _NewSubject] = {}
-        self._more_templates: Counter[int] = Counter()  # of subjects that were there before
-        self._labels: dict[int, set[str]] = defaultdict(set)
+        self._subjects: dict[int, SubjectRow] = {}  # as they will be, new ones too
+        self._new: list[SubjectRow] = []
+        self._changed: set[int] = set()  # keys of rows to be written again
+        self._labels: dict[int, set[str]] = defaultdict(set)  # to be added
+        self._totals: dict[str, tuple[int, int]] = {}  # more subjects with a label, and their keys by XOR
         self._rows: dict[sa.Table, list[tuple[object, ...]]] = {table: [] for table in _WRITTEN}
 
     # ----------------------------------------------------------------------------------------- subjects
@@ -73,31 +58,63 @@ class Transaction:
             NotEnrolled: where there is none.
         """
         check_id("subject_id", subject_id)
-        key = keys_of_subjects(self.connection, [subject_id]).get(subject_id)
-        if key is None:
+        found = self.find([subject_id])
+        if not found:
             raise not_enrolled(subject_id)
-        return key
+        return found[subject_id]
+
+    def find(self, subject_ids: Iterable[str]) -> dict[str, int]:
+        """The keys of those subjects that there are."""
+        rows = chain.subjects_or_proof(self.connection, subject_ids)
+        return {subject_id: self._known(row).key for subject_id, row in rows.items()}
+
+    def subject(self, key: int) -> SubjectRow:
+        """A subject's row as it will be; to be changed by methods of this class alone.
+
+        Raises:
+            DamageError: where it is not found.
+        """
+        row = self._subjects.get(key)
+        if row is None:
+            row = subjects_by_key(self.connection, [key]).get(key)
+            if row is None:
+                raise DamageError(f"row {key} of table subjects is not found")
+            self._subjects[key] = row
+        return row
 
     def new_subject(self, subject_id: str) -> int:
-        """Make a subject; the caller enrolls an encounter of it."""
+        """Make a subject of whom :meth:`find` has said that it is not there; the caller enrolls an encounter."""
         self.state.last_subject += 1
         self.state.subjects += 1
-        key = self.state.last_subject
-        self._new_subjects[key] = _NewSubject(key, subject_id)
-        return key
+        row = SubjectRow(self.state.last_subject, subject_id)
+        self._subjects[row.key] = row
+        self._new.append(row)
+        return row.key
 
     def set_level(self, subject: int, level: int) -> None:
         """State the assurance level."""
-        if subject in self._new_subjects:
-            self._new_subjects[subject].level = level
-        else:
-            update = schema.subjects.update().where(schema.subjects.c.key == subject)
-            self.connection.execute(update.values(level=level))
+        self._change_subject(subject).level = level
 
-    def add_labels(self, subject: int, labels: Sequence[str]) -> None:
+    def set_status(self, subject: int, status: Status, reason: str, time: int | None) -> None:
+        """Say whether the identity may be used."""
+        row = self._change_subject(subject)
+        row.status, row.status_reason, row.status_time = int(status), reason, time
+
+    def add_labels(self, subject: int, labels: Iterable[str]) -> None:
         """Labels beside those the subject has."""
         if labels:
             self._labels[subject] |= set(labels)
+
+    def labels_of(self, subject: int) -> list[str]:
+        """The labels a subject has in the store, sorted."""
+        return labels_of(self.connection, self.subject(subject))
+
+    def remove_labels(self, subject: int) -> None:
+        """Take all labels from a subject, now."""
+        for label in self.labels_of(subject):
+            self._total(label, -1, subject)
+        self.connection.execute(schema.labels.delete().where(schema.labels.c.subject == subject))
+        self._change_subject(subject).labels = 0
 
     # --------------------------------------------------------------------------------------- encounters
 
@@ -115,33 +132,33 @@ class Transaction:
         state.last_encounter += 1
         state.encounters += 1
         encounter = state.last_encounter
-        rows[schema.encounters].append((encounter, subject, encounter_id, enrolled))
+        rows[schema.encounters].append(encounter_row(encounter, subject, encounter_id, enrolled))
         for position, plain in templates:
             state.last_template += 1
             place = Place(state.last_template, encounter, position, subject_id)
             data = stored(plain, place, self.cipher)
             rows[schema.templates].append((state.last_template, encounter, position, data))
         state.templates += len(templates)
-        if subject in self._new_subjects:
-            self._new_subjects[subject].templates += len(templates)
-        else:
-            self._more_templates[subject] += len(templates)
+        self._change_subject(subject).templates += len(templates)
         self._change(Operation.ENROLL, subject, encounter)
         return encounter
 
-    def encounters_of(self, subject: int, subject_id: str, encounter_id: str | None) -> list[int]:
-        """Keys of all encounters of a subject, or of the one so called.
+    def encounters_of(self, subject: int) -> dict[str, int]:
+        """Keys of all encounters of a subject in the store, by encounter_id, in the order of enrolment."""
+        return encounters_of(self.connection, [self.subject(subject)])[subject]
+
+    def encounter_of(self, subject: int, encounter_id: str) -> int:
+        """The key of an encounter.
 
         Raises:
             NotEnrolled: where there is none.
         """
-        query = sa.select(schema.encounters.c.key).where(schema.encounters.c.subject == subject)
-        if encounter_id is not None:
-            query = query.where(schema.encounters.c.encounter_id == encounter_id)
-        found = list(self.connection.scalars(query.order_by(schema.encounters.c.key)))
-        if not found:
-            raise NotEnrolled(f"subject {subject_id!r} has no encounter {encounter_id!r}")
-        return found
+        encounter = self.encounters_of(subject).get(encounter_id)
+        if encounter is None:
+            raise NotEnrolled(
+                f"subject {self.subject(subject).subject_id!r} has no encounter {encounter_id!r}"
+            )
+        return encounter
 
     def templates_of(self, encounters: Iterable[int]) -> dict[int, list[tuple[int, bytes]]]:
         """(position, native form) of the templates of encounters, by encounter."""
@@ -159,19 +176,26 @@ class Transaction:
         self.connection.execute(schema.encounters.delete().where(schema.encounters.c.key.in_(encounters)))
         self.state.templates -= removed
         self.state.encounters -= len(encounters)
-        self._more_templates[subject] -= removed
+        self._change_subject(subject).templates -= removed
         for encounter in encounters:
             self._change(Operation.REMOVE, subject, encounter)
         return removed
 
     def remove_subject_if_empty(self, subject: int) -> bool:
-        """With its last encounter goes the subject."""
-        left = sa.select(schema.encounters.c.key).where(schema.encounters.c.subject == subject).limit(1)
-        if self.connection.scalar(left) is not None:
+        """With its last template goes the subject, and its place in the chain."""
+        row = self.subject(subject)
+        if row.templates:
             return False
-        self.connection.execute(schema.labels.delete().where(schema.labels.c.subject == subject))
+        self.remove_labels(subject)
+        self._write_subjects()  # so that the index shows the chain as it is
+        before = chain.before(self.connection, row, self.state.first_subject)
+        if before is None:
+            self.state.first_subject = row.next
+        else:
+            self._change_subject(self._known(before).key).next = row.next
         self.connection.execute(schema.subjects.delete().where(schema.subjects.c.key == subject))
-        self._more_templates.pop(subject, None)
+        del self._subjects[subject]
+        self._changed.discard(subject)
         self.state.subjects -= 1
         return True
 
@@ -194,21 +218,70 @@ class Transaction:
 
     def write(self) -> None:
         """Write what was gathered, and begin to gather anew."""
-        _insert(self.connection, schema.subjects, [subject.row for subject in self._new_subjects.values()])
-        self._new_subjects.clear()
+        labels = self._new_labels()
+        self._write_subjects()
+        _insert(self.connection, schema.labels, labels)
+        self._write_totals()
         for table, rows in self._rows.items():
             _insert(self.connection, table, rows)
             rows.clear()
+        self.connection.execute(schema.gallery.update().values(state_row(self.state)))
+
+    def _known(self, row: SubjectRow) -> SubjectRow:
+        """The row as it will be, of one just read."""
+        return self._subjects.setdefault(row.key, row)
+
+    def _change_subject(self, key: int) -> SubjectRow:
+        self._changed.add(key)
+        return self.subject(key)
+
+    def _write_subjects(self) -> None:
+        """New ones, each in its place of the chain, and those that have changed."""
+        new = {row.subject_id: row for row in self._new}
+        for names, gap in chain.gaps(self.connection, sorted(new), self.state.first_subject):
+            keys = [new[name].key for name in names]
+            if gap.before is None:
+                self.state.first_subject = keys[0]
+            else:
+                self._change_subject(self._known(gap.before).key).next = keys[0]
+            last = 0 if gap.after is None else gap.after.key
+            for name, following in zip(names, [*keys[1:], last], strict=True):
+                new[name].next = following
+        _insert(self.connection, schema.subjects, [row.values for row in self._new])
+        self._changed.difference_update(row.key for row in self._new)
+        self._new.clear()
+        _update(
+            self.connection, schema.subjects, [self._subjects[key].values for key in sorted(self._changed)]
+        )
+        self._changed.clear()
+
+    def _new_labels(self) -> list[tuple[object, ...]]:
+        """Rows of table ``labels`` for what is to be added."""
+        rows: list[tuple[object, ...]] = []
+        new_subjects = {row.key for row in self._new}
         for subject, labels in self._labels.items():
-            present = sa.select(schema.labels.c.label).where(schema.labels.c.subject == subject)
-            new = sorted(labels - set(self.connection.scalars(present)))
-            _insert(self.connection, schema.labels, [(subject, label) for label in new])
+            new = sorted(labels if subject in new_subjects else labels.difference(self.labels_of(subject)))
+            self._change_subject(subject).labels ^= xor_of(checksum([label]) for label in new)
+            for label in new:
+                rows.append((subject, label))
+                self._total(label, 1, subject)
         self._labels.clear()
-        for subject, count in self._more_templates.items():
-            update = schema.subjects.update().where(schema.subjects.c.key == subject)
-            self.connection.execute(update.values(templates=schema.subjects.c.templates + count))
-        self._more_templates.clear()
-        self.connection.execute(schema.gallery.update().values(asdict(self.state)))
+        return rows
+
+    def _total(self, label: str, more: int, subject: int) -> None:
+        count, keys = self._totals.get(label, (0, 0))
+        self._totals[label] = count + more, keys ^ subject
+
+    def _write_totals(self) -> None:
+        table = schema.label_totals
+        known = label_totals(self.connection, self._totals)
+        for label, (more, changed) in self._totals.items():
+            count, keys = known.get(label, (0, 0))
+            count, keys = count + more, keys ^ changed
+            self.connection.execute(table.delete().where(table.c.label == label))
+            if count:
+                self.connection.execute(table.insert().values(label=label, subjects=count, keys=keys))
+        self._totals.clear()
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[object, ...]]) -> None:
@@ -224,3 +297,13 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[obj
     else:
         names = table.columns.keys()
         connection.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def _update(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[object, ...]]) -> None:
+    """Write whole rows again, found by their key, the first column."""
+    if rows:
+        names = table.columns.keys()
+        values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names[1:]}
+        update = table.update().where(table.c[names[0]] == sa.bindparam(f"new_{names[0]}")).values(values)
+        parameters = [{f"new_{n}": v for n, v in zip(names, row, strict=True)} for row in rows]
+        connection.execute(update, parameters)

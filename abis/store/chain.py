@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proof that somebody is not there.
+
+All subjects form a chain in the order of their ids, by bytes: each row knows the key of the ``next``, the gallery's
+own that of the first. An index of which a page was lost shows fewer subjects than there are, and then
+two neighbours in it are not neighbours in the chain. So nobody is said not to be enrolled, and nobody is enrolled
+under a name that might be taken, before the two beside the name have been asked.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from abis.store.queries import IDS_PER_QUERY, state_of, subjects_by_id
+from abis.store.records import DamageError
+from abis.store.rows import SubjectRow
+from abis.store.schema import subjects
+
+__all__ = ["Gap", "before", "gaps", "subjects_or_proof"]
+
+
+class Gap(NamedTuple):
+    """Two subjects between whom there is nobody; None for either end of the chain."""
+
+    before: SubjectRow | None
+    after: SubjectRow | None
+
+
+def subjects_or_proof(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
+    """The rows of those that are enrolled.
+
+    Raises:
+        DamageError: where it is not certain that the others are not.
+    """
+    wanted = set(subject_ids)
+    found = subjects_by_id(connection, wanted)
+    if absent := sorted(wanted - found.keys()):
+        for _ in gaps(connection, absent, state_of(connection).first_subject):
+            pass
+    return found
+
+
+def gaps(
+    connection: sa.Connection, subject_ids: Sequence[str], first: int
+) -> Iterator[tuple[Sequence[str], Gap]]:
+    """Where in the chain names belong that are not in it; those of one gap together.
+
+    Args:
+        connection: to read by.
+        subject_ids: sorted, each once.
+        first: key of the first of the chain.
+
+    Raises:
+        DamageError: where two neighbours by the index are not neighbours by the chain.
+    """
+    at, portion = 0, 1  # one, as what comes in order belongs in one gap; then many
+    while at < len(subject_ids):
+        names = subject_ids[at : at + portion]
+        beside = _neighbours(connection, names)
+        for name in names:
+            if at == len(subject_ids) or name < subject_ids[at]:
+                continue  # in the gap of one before it
+            gap = _checked(name, beside[name], first)
+            begin, at = at, len(subject_ids)
+            if gap.after is not None:
+                at = bisect_left(subject_ids, gap.after.subject_id, begin)
+            yield subject_ids[begin:at], gap
+        portion = IDS_PER_QUERY
+
+
+def before(connection: sa.Connection, row: SubjectRow, first: int) -> SubjectRow | None:
+    """Who comes before a subject in the chain; None where it is the first.
+
+    Raises:
+        DamageError: where it is not certain.
+    """
+    found = _neighbours(connection, [row.subject_id])[row.subject_id].before
+    if (first if found is None else found.next) != row.key:
+        raise DamageError(f"the index of subjects does not show all before {row.subject_id!r}")
+    return found
+
+
+def _checked(name: str, gap: Gap, first: int) -> Gap:
+    follows = first if gap.before is None else gap.before.next
+    fits = (gap.before is None or gap.before.subject_id < name) and (
+        gap.after is None or name < gap.after.subject_id
+    )
+    if not fits or follows != (0 if gap.after is None else gap.after.key):
+        raise DamageError(
+            f"whether {name!r} is enrolled cannot be told: the index of subjects does not show all"
+        )
+    return gap
+
+
+def _neighbours(connection: sa.Connection, names: Sequence[str]) -> dict[str, Gap]:
+    """Whom the index shows beside each name."""
+    wanted = sa.values(sa.column("name", sa.String), name="wanted").data([(name,) for name in names]).cte()
+    lower, upper, other = subjects.alias(), subjects.alias(), subjects.alias()
+    last = sa.select(sa.func.max(other.c.subject_id)).where(other.c.subject_id < wanted.c.name)
+    next_ = sa.select(sa.func.min(other.c.subject_id)).where(other.c.subject_id > wanted.c.name)
+    query = (
+        sa.select(wanted.c.name, lower, upper)
+        .join_from(wanted, lower, lower.c.subject_id == last.scalar_subquery(), isouter=True)
+        .join(upper, upper.c.subject_id == next_.scalar_subquery(), isouter=True)
+    )
+    width = len(subjects.c)
+    found = {}
+    for name, *row in connection.execute(query):
+        low, high = row[:width], row[width:]
+        found[name] = Gap(
+            None if low[0] is None else SubjectRow.checked(low),
+            None if high[0] is None else SubjectRow.checked(high),
+        )
+    return found
