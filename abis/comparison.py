@@ -21,7 +21,15 @@ from abis import _core
 from abis.errors import TemplateError
 from abis.template import Embedding, Minutiae, Template
 
-__all__ = ["Explanation", "FingerReferences", "cosine", "explain", "raw_scores", "simd_level"]
+__all__ = [
+    "Explanation",
+    "FingerReferences",
+    "cosine",
+    "cosines_of_pairs",
+    "explain",
+    "raw_scores",
+    "simd_level",
+]
 
 
 _MOST_THREADS = 4096  # more than a machine has cores
@@ -97,6 +105,30 @@ class FingerReferences:
         check_indices("slots", slots)
         return self._core.compare(*columns(probe), slots, float(cutoff), checked_threads(threads))
 
+    def compare_pairs(
+        self,
+        probes: npt.NDArray[np.int64],
+        references: npt.NDArray[np.int64],
+        *,
+        threads: int = 0,
+    ) -> npt.NDArray[np.float32]:
+        """Raw scores of pairs of slots: the same to the bit as :meth:`compare` gives.
+
+        Args:
+            probes: (m,) int64, slots.
+            references: (m,) int64, slots.
+            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+        Returns:
+            (m,) float32; NaN where a slot was removed.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        check_indices("probes", probes)
+        check_indices("references", references)
+        return self._core.compare_pairs(probes, references, checked_threads(threads))
+
 
 def cosine(
     probe: Embedding,
@@ -127,6 +159,23 @@ def cosine(
     check_indices("rows", rows)
     threads = checked_threads(threads)
     return _core.dot_products(probe.vector.view(np.uint16), references.view(np.uint16), rows, threads)
+
+
+def cosines_of_pairs(
+    probes: npt.NDArray[np.float16], references: npt.NDArray[np.float16]
+) -> npt.NDArray[np.float32]:
+    """:func:`cosine` of each probe and the reference in the same row, to the bit.
+
+    Args:
+        probes: (n, d) float16, C-contiguous unit vectors.
+        references: (n, d) float16, likewise.
+
+    Returns:
+        (n,) float32 in [-1, 1] but for rounding.
+    """
+    check_array("probes", probes, np.float16, dimensions=2)
+    check_array("references", references, np.float16, dimensions=2)
+    return _core.dot_products_of_pairs(probes.view(np.uint16), references.view(np.uint16))
 
 
 def raw_scores(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float32]:

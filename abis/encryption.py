@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -153,9 +153,18 @@ class Cipher:
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt; the same ``context`` is needed to open. 35 bytes longer than what is given."""
-        number, nonce = self._current, os.urandom(_NONCE_BYTES)
-        head = SEALED + number.to_bytes(_NUMBER_BYTES, "big") + nonce
-        return head + self._aeads[number].encrypt(nonce, plain, context)
+        return self.seal_many([(plain, context)])[0]
+
+    def seal_many(self, messages: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        """Encrypt many, (plain, context) each; the random numbers for all are drawn at once."""
+        number = self._current
+        head, encrypt = SEALED + number.to_bytes(_NUMBER_BYTES, "big"), self._aeads[number].encrypt
+        random = os.urandom(_NONCE_BYTES * len(messages))
+        nonces = [random[at : at + _NONCE_BYTES] for at in range(0, len(random), _NONCE_BYTES)]
+        return [
+            head + nonce + encrypt(nonce, plain, context)
+            for nonce, (plain, context) in zip(nonces, messages, strict=True)
+        ]
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """Decrypt and authenticate.

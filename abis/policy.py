@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from abis.fusion import Evidence
 from abis.template import Position
-from abis.thresholds import Compared, threshold_for_fmr
+from abis.thresholds import threshold_for_fmr
 
 __all__ = ["Policy"]
 
@@ -51,12 +51,12 @@ class Policy:
             return "no liveness verdict" if liveness is None else "liveness verdict not passed"
         return ""
 
-    def unmet_by(self, evidence: Sequence[Evidence], face: Compared) -> str:
+    def unmet_by(self, evidence: Sequence[Evidence], face_threshold: float) -> str:
         """What the evidence lacks, in words; empty where nothing is.
 
         Args:
             evidence: by position.
-            face: what the face alone was compared by.
+            face_threshold: that the face alone must reach, where one is asked for.
         """
         fingers = sum(e.position.is_finger for e in evidence)
         if fingers < self.fingers:
@@ -65,6 +65,6 @@ class Policy:
             faces = [e.score for e in evidence if e.position == Position.FACE]
             if not faces:
                 return "no evidence of a face"
-            if max(faces) < threshold_for_fmr(self.face_fmr, face):
+            if max(faces) < face_threshold:
                 return "the face alone does not reach its threshold"
         return ""

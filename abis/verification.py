@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """1:1, straight from the store: are these the subjects they claim to be?
 
-Claims are worked off by the hundred: one read of the store, one decoding, one preparation of references; then
-each is compared with its own. One claim takes the same way as many and gets the same score.
+Claims are worked off by the hundred: one read of the store, one decoding, one preparation of all fingers, one
+comparison of all pairs, in threads of the core. One claim takes the same way as many and gets the same score.
 """
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,9 @@ from abis.fusion import Comparisons, Evidence
 from abis.kind import Kind
 from abis.policy import Policy
 from abis.results import Outcome, Verification
-from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
-from abis.template import Minutiae, Position, Template
-from abis.thresholds import Compared, threshold_for_fmr
+from abis.store import Claimed, Status, Store, check_id, checked_templates
+from abis.template import Embedding, Minutiae, Position, Template
+from abis.thresholds import threshold_for_fmr
 
 __all__ = ["Claim", "check_models", "verify", "verify_many"]
 
@@ -34,7 +33,6 @@ CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
 """The calibrations in force for some templates."""
 
 _CHUNK = 256  # claims worked off at once
-_PORTION = 48  # comparisons a thread takes at a time: a few milliseconds
 
 
 @dataclass(frozen=True)
@@ -84,26 +82,59 @@ def verify_many(
             yield from _decided(chunk, policy, calibrations)
 
 
-class _Task(NamedTuple):
-    """A probe template and the references of one position to compare it with."""
-
-    claim: int
-    probe: Template
-    position: Position
-    references: Sequence[StoredTemplate]
-
-
 class _Chunk:
-    """Claims and what the store knows of their subjects, references prepared."""
+    """Claims and what the store knows of their subjects; fingers of both sides prepared."""
 
     def __init__(self, store: Store, claims: Sequence[Claim]) -> None:
         self.claims = claims
         self.known = store.claimed(claim.subject_id for claim in claims)
         self.packed = comparison.FingerReferences()
-        fingers = {id(r): r.template for c in self.known.values() for r in c.references}
-        minutiae = {key: t for key, t in fingers.items() if isinstance(t, Minutiae)}
-        slots = self.packed.extend(list(minutiae.values()))
-        self.slot = dict(zip(minutiae, slots, strict=True))
+        fingers: dict[int, Minutiae] = {}
+        for template in chain(
+            (r.template for c in self.known.values() for r in c.references),
+            (template for claim in claims for template in claim.templates),
+        ):
+            if isinstance(template, Minutiae):
+                fingers[id(template)] = template
+        slots = self.packed.extend(list(fingers.values()))
+        self.slot = dict(zip(fingers, slots, strict=True))
+
+
+class _Pairs:
+    """Probe and reference templates of one kind and one position each that are to be compared."""
+
+    def __init__(self, probe: Template, position: Position) -> None:
+        self.example = probe
+        self.position = position
+        self.claim: list[int] = []
+        self.encounter: list[int] = []
+        self.probes: list[Template] = []
+        self.references: list[Template] = []
+
+    def compared(self, chunk: _Chunk, calibrations: Calibrations) -> Comparisons:
+        """All of them; the number of the claim stands for the subject."""
+        return Comparisons.of(
+            self.example,
+            self.position,
+            subject=np.array(self.claim, np.int64),
+            encounter=np.array(self.encounter, np.int64),
+            raw=self._raw(chunk),
+            calibrations=calibrations,
+        )
+
+    def _raw(self, chunk: _Chunk) -> NDArray[np.float32]:
+        if isinstance(self.example, Minutiae):
+            probes, references = (
+                np.array([chunk.slot[id(template)] for template in side], np.int64)
+                for side in (self.probes, self.references)
+            )
+            return chunk.packed.compare_pairs(probes, references)
+        return comparison.cosines_of_pairs(_vectors(self.probes), _vectors(self.references))
+
+
+def _vectors(embeddings: Sequence[Template]) -> NDArray[np.float16]:
+    """(n, d) of n embeddings of one model."""
+    return np.array([e.vector for e in embeddings if isinstance(e, Embedding)], np.float16)
 
 
 def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> list[Verification]:
@@ -114,8 +145,8 @@ def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> lis
     scores = fusion.fuse(comparisons, len(chunk.claims)).tolist()
     names = {r.encounter: r.encounter_id for c in chunk.known.values() for r in c.references}
     evidence = fusion.explain_each(comparisons, names)
-    compared = _compared(comparisons, open_ones)
-    faces = _compared([c for c in comparisons if c.position == Position.FACE], open_ones)
+    compared = _Ways(comparisons, open_ones, policy.fmr)
+    faces = _Ways([c for c in comparisons if c.position == Position.FACE], open_ones, policy.face_fmr)
     results = []
     for number, outcome in enumerate(refused):
         own = evidence.get(number, ())
@@ -127,8 +158,8 @@ def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> lis
             claim = chunk.claims[number]
             references = chunk.known[claim.subject_id].references
             check_models(claim.templates, {Kind.of(r.template) for r in references})
-        threshold = threshold_for_fmr(policy.fmr, compared[number])
-        results.append(_decision(scores[number] if own else 0.0, threshold, own, policy, faces[number]))
+        score = scores[number] if own else 0.0
+        results.append(_decision(score, compared.threshold(number), own, policy, faces.threshold(number)))
     return results
 
 
@@ -144,74 +175,61 @@ def _refused(claim: Claim, known: Claimed | None, policy: Policy) -> tuple[Outco
     return (Outcome.REFUSED, unmet) if unmet else None
 
 
-def _compared(comparisons: Sequence[Comparisons], numbers: Sequence[int]) -> dict[int, Compared]:
-    """What each of these claims was compared by, which decides its threshold."""
-    ways, way = fusion.compared_by(comparisons, np.array(numbers, np.int64))
-    return {number: ways[one] for number, one in zip(numbers, way.tolist(), strict=True)}
+class _Ways:
+    """What claims were compared by, and so their thresholds, each worked out once.
+
+    Args:
+        comparisons: of which evidence.
+        numbers: of the claims, ascending.
+        fmr: that thresholds are for; None where nobody asks for them.
+    """
+
+    def __init__(self, comparisons: Sequence[Comparisons], numbers: Sequence[int], fmr: float | None) -> None:
+        self._way: dict[int, int] = {}
+        self._thresholds: list[float] = []
+        if fmr is not None:
+            ways, way = fusion.compared_by(comparisons, np.array(numbers, np.int64))
+            self._way = dict(zip(numbers, way.tolist(), strict=True))
+            self._thresholds = [threshold_for_fmr(fmr, one) for one in ways]
+
+    def threshold(self, number: int) -> float:
+        """Of a claim; infinite where nobody asks for one."""
+        return self._thresholds[self._way[number]] if self._way else math.inf
 
 
 def _decision(
-    score: float, threshold: float, evidence: tuple[Evidence, ...], policy: Policy, face: Compared
+    score: float, threshold: float, evidence: tuple[Evidence, ...], policy: Policy, face_threshold: float
 ) -> Verification:
     if not evidence or score < threshold:
         return Verification(Outcome.NON_MATCH, score, threshold, evidence)
-    unmet = policy.unmet_by(evidence, face)
+    unmet = policy.unmet_by(evidence, face_threshold)
     outcome = Outcome.REFUSED if unmet else Outcome.MATCH
     return Verification(outcome, score, threshold, evidence, unmet)
 
 
 def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
-    """All comparisons of some of the claims; the number of the claim stands for the subject."""
-    tasks = [
-        _Task(number, probe, position, own)
-        for number in numbers
-        for probe in chunk.claims[number].templates
-        for position, own in _comparable(probe, chunk.known[chunk.claims[number].subject_id].references)
-    ]
-    portions = [tasks[start : start + _PORTION] for start in range(0, len(tasks), _PORTION)]
-
-    def raw(portion: Sequence[_Task]) -> list[NDArray[np.float32]]:
-        return [_raw(chunk, task) for task in portion]
-
-    if len(portions) > 1:
-        with ThreadPoolExecutor(min(len(portions), os.cpu_count() or 1), "abis-compare") as pool:
-            scores = list(chain.from_iterable(pool.map(raw, portions)))
-    else:
-        scores = raw(tasks)
-
-    alike: dict[tuple[Kind, Position], list[int]] = {}
-    for at, task in enumerate(tasks):
-        alike.setdefault((Kind.of(task.probe), task.position), []).append(at)
-    return [
-        Comparisons.of(
-            tasks[places[0]].probe,
-            position,
-            subject=np.array([tasks[at].claim for at in places for _ in tasks[at].references], np.int64),
-            encounter=np.array([r.encounter for at in places for r in tasks[at].references], np.int64),
-            raw=np.concatenate([scores[at] for at in places]),
-            calibrations=calibrations,
-        )
-        for (_, position), places in alike.items()
-    ]
-
-
-def _raw(chunk: _Chunk, task: _Task) -> NDArray[np.float32]:
-    if isinstance(task.probe, Minutiae):
-        slots = np.array([chunk.slot[id(r)] for r in task.references], np.int64)
-        return chunk.packed.compare(task.probe, slots, threads=1)
-    return comparison.raw_scores(task.probe, [r.template for r in task.references])
-
-
-def _comparable(
-    probe: Template, references: Sequence[StoredTemplate]
-) -> Iterator[tuple[Position, list[StoredTemplate]]]:
-    """The references that a probe template can be compared with, by position."""
-    kind = Kind.of(probe)
-    by_position: dict[Position, list[StoredTemplate]] = {}
-    for reference in references:
-        if Kind.of(reference.template).is_comparable(kind):
-            by_position.setdefault(reference.template.position, []).append(reference)
-    yield from by_position.items()
+    """All comparisons of some of the claims, those of one probe kind and reference position together."""
+    alike: dict[tuple[Kind, Position], _Pairs] = {}
+    comparable: dict[tuple[Kind, Kind], bool] = {}
+    for number in numbers:
+        claim = chunk.claims[number]
+        references = [(Kind.of(r.template), r) for r in chunk.known[claim.subject_id].references]
+        for probe in claim.templates:
+            kind = Kind.of(probe)
+            for other, reference in references:
+                fits = comparable.get((kind, other))
+                if fits is None:
+                    fits = comparable[kind, other] = other.is_comparable(kind)
+                if not fits:
+                    continue
+                pairs = alike.get((kind, other.position))
+                if pairs is None:
+                    pairs = alike[kind, other.position] = _Pairs(probe, other.position)
+                pairs.claim.append(number)
+                pairs.encounter.append(reference.encounter)
+                pairs.probes.append(probe)
+                pairs.references.append(reference.template)
+    return [pairs.compared(chunk, calibrations) for pairs in alike.values()]
 
 
 def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:

@@ -136,6 +136,19 @@ py::array_t<float> compare_with(const References& references, const X& x, const 
     return scores;
 }
 
+py::array_t<float> compare_pairs(const References& references, const Slots& first, const Slots& second,
+                                 unsigned threads) {
+    check_slots(first, references.size());
+    check_slots(second, references.size());
+    check(first.size() == second.size(), "expected as many probes as references");
+    py::array_t<float> scores(first.size());
+    const auto count = static_cast<std::size_t>(first.size());
+    float* out = scores.mutable_data();
+    const py::gil_scoped_release release;
+    references.compare_pairs(first.data(), second.data(), count, threads, SignalPoll(), out);
+    return scores;
+}
+
 py::array_t<float> screen(const FingerIndex& index, const X& x, const X& y, const Direction& direction,
                           const Code& kind, const Code& quality, int resolution_x, int resolution_y, unsigned threads) {
     const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
@@ -303,6 +316,21 @@ py::array_t<float> dot_products(const Array<std::uint16_t>& probe, const Array<s
     return scores;
 }
 
+py::array_t<float> dot_products_of_pairs(const Array<std::uint16_t>& first, const Array<std::uint16_t>& second) {
+    check(first.ndim() == 2 && second.ndim() == 2 && first.shape(0) == second.shape(0) &&
+              first.shape(1) == second.shape(1),
+          "expected two (n, d) arrays of one shape");
+    const auto count = static_cast<std::size_t>(first.shape(0)), d = static_cast<std::size_t>(first.shape(1));
+    py::array_t<float> scores(first.shape(0));
+    const std::uint16_t *a = first.data(), *b = second.data();
+    float* out = scores.mutable_data();
+    const py::gil_scoped_release release;
+    for (std::size_t k = 0; k < count; ++k) {
+        kernels().dot_products(a + k * d, b + k * d, d, nullptr, 1, d, out + k);
+    }
+    return scores;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -318,6 +346,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("compare", &compare_with, py::arg("x").noconvert(), py::arg("y").noconvert(),
              py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
              py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("cutoff"),
+             py::arg("threads"))
+        .def("compare_pairs", &compare_pairs, py::arg("probes").noconvert(), py::arg("references").noconvert(),
              py::arg("threads"))
         .def("__len__", &References::size)
         .def_property_readonly("memory_bytes", &References::memory_bytes);
@@ -360,6 +390,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           py::arg("resolution_x2"), py::arg("resolution_y2"));
     m.def("dot_products", &dot_products, py::arg("probe").noconvert(), py::arg("rows").noconvert(),
           py::arg("which").noconvert(), py::arg("threads"));
+    m.def("dot_products_of_pairs", &dot_products_of_pairs, py::arg("first").noconvert(), py::arg("second").noconvert());
     m.def("simd_level", [] { return name_of(simd_level()); });
 }
 

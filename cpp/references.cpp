@@ -16,6 +16,21 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kPrepareBlock = 16;   // templates a thread takes at a time: about a millisecond
 constexpr std::size_t kCompareBlock = 128;  // likewise where a cutoff ends most of them early
+constexpr std::size_t kPairBlock = 16;      // likewise without one
+
+// One for each thread, made when it first compares.
+class Workspaces {
+public:
+    explicit Workspaces(unsigned threads) : all_(threads) {}
+    Workspace& of(unsigned worker) {
+        auto& own = all_[worker];
+        if (!own) own = std::make_unique_for_overwrite<Workspace>();
+        return *own;
+    }
+
+private:
+    std::vector<std::unique_ptr<Workspace>> all_;
+};
 
 std::size_t block_bytes(std::size_t n) { return (PreparedView::bytes(n) + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -84,21 +99,39 @@ void References::compare(const RawTemplate& probe, const std::int64_t* slots, st
                          unsigned threads, const std::function<void()>& poll, float* scores) const {
     const PreparedTemplate prepared(probe);
     threads = std::min(thread_count(threads), static_cast<unsigned>(count / kCompareBlock + 1));
-    std::vector<std::unique_ptr<Workspace>> workspaces(threads);
+    Workspaces workspaces(threads);
     for_blocks(
         count, kCompareBlock, threads,
         [&](std::size_t begin, std::size_t end, unsigned worker) {
-            auto& workspace = workspaces[worker];
-            if (!workspace) workspace = std::make_unique_for_overwrite<Workspace>();
             for (std::size_t k = begin; k < end; ++k) {
                 const std::size_t slot = slots == nullptr ? k : static_cast<std::size_t>(slots[k]);
-                scores[k] =
-                    blocks_[slot] == nullptr
-                        ? std::numeric_limits<float>::quiet_NaN()
-                        : abis::compare(prepared.view(), {blocks_[slot], sizes_[slot]}, cutoff, *workspace).score;
+                scores[k] = score_of(prepared.view(), slot, cutoff, workspaces.of(worker));
             }
         },
         poll);
+}
+
+void References::compare_pairs(const std::int64_t* probes, const std::int64_t* references, std::size_t count,
+                               unsigned threads, const std::function<void()>& poll, float* scores) const {
+    threads = std::min(thread_count(threads), static_cast<unsigned>(count / kPairBlock + 1));
+    Workspaces workspaces(threads);
+    for_blocks(
+        count, kPairBlock, threads,
+        [&](std::size_t begin, std::size_t end, unsigned worker) {
+            for (std::size_t k = begin; k < end; ++k) {
+                const auto probe = static_cast<std::size_t>(probes[k]);
+                scores[k] = blocks_[probe] == nullptr
+                                ? std::numeric_limits<float>::quiet_NaN()
+                                : score_of({blocks_[probe], sizes_[probe]}, static_cast<std::size_t>(references[k]),
+                                           -std::numeric_limits<float>::infinity(), workspaces.of(worker));
+            }
+        },
+        poll);
+}
+
+float References::score_of(const PreparedView& probe, std::size_t slot, float cutoff, Workspace& workspace) const {
+    if (blocks_[slot] == nullptr) return std::numeric_limits<float>::quiet_NaN();
+    return abis::compare(probe, {blocks_[slot], sizes_[slot]}, cutoff, workspace).score;
 }
 
 }  // namespace abis

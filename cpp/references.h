@@ -12,6 +12,7 @@
 #include "parallel.h"
 #include "prepared.h"
 #include "template.h"
+#include "workspace.h"
 
 namespace abis {
 
@@ -39,12 +40,17 @@ public:
     void compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, float cutoff, unsigned threads,
                  const std::function<void()>& poll, float* scores) const;
 
+    // Raw scores of slots probes[k] against slots references[k], in full; NaN where either is empty.
+    void compare_pairs(const std::int64_t* probes, const std::int64_t* references, std::size_t count, unsigned threads,
+                       const std::function<void()>& poll, float* scores) const;
+
 private:
     static constexpr std::size_t kChunkBytes = std::size_t{1} << 24;
     struct Free {
         void operator()(std::byte* chunk) const noexcept;
     };
     std::byte* allocate(std::size_t n);  // a block for n minutiae
+    float score_of(const PreparedView& probe, std::size_t slot, float cutoff, Workspace& workspace) const;
 
     std::vector<std::unique_ptr<std::byte, Free>> chunks_;
     std::size_t used_in_last_ = 0;

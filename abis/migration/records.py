@@ -6,7 +6,7 @@ Named tuples, as millions of them go from process to process.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from abis.store import StoredEnrollment
 
@@ -33,6 +33,9 @@ class Sample(NamedTuple):
         return f"Sample({self.place!r}, {size}, {self.position!r})"
 
 
+PlainRecord = tuple[Any, ...]
+
+
 class Record(NamedTuple):
     """All that a source says of one subject at once: what is enrolled as a whole, or quarantined.
 
@@ -51,6 +54,16 @@ class Record(NamedTuple):
     end: int
     fault: str | None = None
     labels: tuple[str, ...] = ()
+
+    def plain(self) -> PlainRecord:
+        """The same as tuples, which go to another process in a third of the time."""
+        return *self[:2], tuple(map(tuple, self.samples)), *self[3:]
+
+    @classmethod
+    def of_plain(cls, plain: PlainRecord) -> Record:
+        """The record again."""
+        subject_id, encounter_id, samples, *more = plain
+        return cls(subject_id, encounter_id, tuple(map(Sample._make, samples)), *more)
 
     @property
     def place(self) -> str:

@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection
 
 from abis.errors import AbisError
 from abis.migration.preparation import PreparedBatch, prepare_batch
-from abis.migration.records import Record
+from abis.migration.records import Prepared, Record, Rejected
+from abis.store import StoredEnrollment
 
 __all__ = ["prepare_all"]
 
@@ -46,7 +47,7 @@ def prepare_all(batches: Iterable[Batch], workers: int) -> Generator[tuple[Batch
                 prepared = _received(worker)
                 idle.append(worker)
             worker = idle.popleft()
-            worker.send(batch)
+            worker.send([record.plain() for record in batch])
             busy.append((worker, batch))
             if finished is not None:  # only now, lest the worker wait while the batch is written
                 yield finished, prepared
@@ -81,14 +82,18 @@ def _ctrl_c_ignored() -> Iterator[None]:
 def _work(pipe: Connection) -> None:
     try:
         while True:
-            pipe.send(prepare_batch(pipe.recv()))
+            prepared, sha256 = prepare_batch([Record.of_plain(plain) for plain in pipe.recv()])
+            pipe.send(([(isinstance(one, Rejected), *one) for one in prepared], sha256))
     except (EOFError, ConnectionError):  # the other process has ended, or wants no more
         return
 
 
 def _received(worker: Connection) -> PreparedBatch:
     try:
-        prepared: PreparedBatch = worker.recv()
+        plain, sha256 = worker.recv()
     except (EOFError, ConnectionError):
         raise AbisError("a worker process ended before its time; it may have said why above") from None
-    return prepared
+    prepared: list[Prepared] = [
+        Rejected(*one) if is_rejected else StoredEnrollment(*one) for is_rejected, *one in plain
+    ]
+    return PreparedBatch(prepared, sha256)

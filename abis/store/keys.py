@@ -121,11 +121,10 @@ def _reseal(transaction: Transaction, rows: Sequence[Any]) -> int:
     number = transaction.state.data_key
     old = [row for row in rows if not row.data.startswith(SEALED) or number_of_key(row.data) != number]
     natives = natives_of(old, transaction.cipher, lambda: transaction.state.reseal_from)
-    values = [
-        {"row": row.template, "sealed": stored(plain, Place(*row[:4]), transaction.cipher)}
-        for row, plain in zip(old, natives, strict=True)
-    ]
-    if values:
+    if old:
+        places = [Place(*row[:4]) for row in old]
+        sealed = stored(list(zip(places, natives, strict=True)), transaction.cipher)
+        values = [{"row": row.template, "sealed": data} for row, data in zip(old, sealed, strict=True)]
         update = schema.templates.update().where(schema.templates.c.key == sa.bindparam("row"))
         transaction.connection.execute(update.values(data=sa.bindparam("sealed")), values)
-    return len(values)
+    return len(old)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,6 +51,7 @@ REFERENCES = (
 )
 """Templates and their owners; the first four columns are a :class:`abis.store.stored_form.Place`."""
 
+_STATE, _SUBJECTS, _TOTALS = sa.select(gallery), sa.select(subjects), sa.select(totals)
 _ENCOUNTERS = (
     sa.select(encounters, sa.func.count(templates.c.key))
     .join_from(encounters, templates, isouter=True)
@@ -60,19 +62,19 @@ _ENCOUNTERS = (
 
 def state_of(connection: sa.Connection) -> State:
     """The counters."""
-    return checked_state(connection.execute(sa.select(gallery)).one())
+    return checked_state(connection.execute(_STATE).one())
 
 
 def subjects_by_id(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
     """The rows of those that are found; :mod:`abis.store.chain` tells whether the others are not there."""
     column = subjects.c.subject_id
-    rows = map(SubjectRow.checked, select_in(connection, sa.select(subjects), column, subject_ids))
+    rows = map(SubjectRow.checked, select_in(connection, _SUBJECTS, column, subject_ids))
     return {row.subject_id: row for row in rows}
 
 
 def subjects_by_key(connection: sa.Connection, keys: Iterable[int]) -> dict[int, SubjectRow]:
     """The rows of those that are found."""
-    rows = map(SubjectRow.checked, select_in(connection, sa.select(subjects), subjects.c.key, keys))
+    rows = map(SubjectRow.checked, select_in(connection, _SUBJECTS, subjects.c.key, keys))
     return {row.key: row for row in rows}
 
 
@@ -112,7 +114,7 @@ def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
 
 def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Of labels that subjects have: how many, and their keys by XOR."""
-    rows = select_in(connection, sa.select(totals), totals.c.label, names)
+    rows = select_in(connection, _TOTALS, totals.c.label, names)
     return {label: (count, keys) for label, count, keys in rows}
 
 
@@ -134,5 +136,13 @@ def select_in(
 ) -> Iterator[Any]:
     """The rows whose ``column`` is one of the values, asked for in portions."""
     wanted = list(values)
+    statement = _where_in(query, column)
     for start in range(0, len(wanted), IDS_PER_QUERY):
-        yield from connection.execute(query.where(column.in_(wanted[start : start + IDS_PER_QUERY])))
+        yield from connection.execute(statement, {"wanted": wanted[start : start + IDS_PER_QUERY]})
+
+
+@lru_cache(
+    maxsize=64
+)  # by identity: the queries of this package, each made once; their SQL is then cached with them
+def _where_in(query: sa.Select[Any], column: sa.Column[Any]) -> sa.Select[Any]:
+    return query.where(column.in_(sa.bindparam("wanted", expanding=True)))

@@ -58,6 +58,7 @@ _SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
 _SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
 
 
+_ENCOUNTERS = sa.select(schema.encounters)
 _ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: what check_encounter takes
 
 
@@ -362,8 +363,7 @@ class Store:
         """The encounter_id of each encounter key that is in the store."""
         found = {}
         with self.database.reading() as connection:
-            query = sa.select(schema.encounters)
-            for row in select_in(connection, query, schema.encounters.c.key, encounters):
+            for row in select_in(connection, _ENCOUNTERS, schema.encounters.c.key, encounters):
                 check_encounter(*row)
                 found[row.key] = row.encounter_id
         return found

@@ -35,7 +35,10 @@ class Place(NamedTuple):
     @property
     def context(self) -> bytes:
         try:
-            return _CONTEXT.pack(b"abis", *self[:3]) + self.subject_id.encode()
+            return (
+                _CONTEXT.pack(b"abis", self.template, self.encounter, self.position)
+                + self.subject_id.encode()
+            )
         except (struct.error, AttributeError):  # SQLite puts up with values of any type
             raise StoreError("its row is damaged: keys are no numbers, or an id no text") from None
 
@@ -45,9 +48,11 @@ def with_checksum(plain: bytes, place: Place) -> bytes:
     return plain + _checksum(plain, place)
 
 
-def stored(plain: bytes, place: Place, cipher: Cipher | None) -> bytes:
-    """The form that is written now."""
-    return with_checksum(plain, place) if cipher is None else cipher.seal(plain, place.context)
+def stored(templates: Sequence[tuple[Place, bytes]], cipher: Cipher | None) -> list[bytes]:
+    """The forms that are written now, of (place, native form) each."""
+    if cipher is None:
+        return [with_checksum(plain, place) for place, plain in templates]
+    return cipher.seal_many([(plain, place.context) for place, plain in templates])
 
 
 def natives_of(rows: Sequence[Any], cipher: Cipher | None, reseal_from: Callable[[], int]) -> list[bytes]:

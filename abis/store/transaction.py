@@ -47,6 +47,7 @@ class Transaction:
         self._changed: set[int] = set()  # keys of rows to be written again
         self._labels: dict[int, set[str]] = defaultdict(set)  # to be added
         self._totals: dict[str, tuple[int, int]] = {}  # more subjects with a label, and their keys by XOR
+        self._templates: list[tuple[Place, bytes]] = []  # native forms, to be sealed all at once
         self._rows: dict[sa.Table, list[tuple[object, ...]]] = {table: [] for table in _WRITTEN}
 
     # ----------------------------------------------------------------------------------------- subjects
@@ -128,16 +129,14 @@ class Transaction:
         enrolled: int | None,
     ) -> int:
         """Add an encounter of (position, native form) each; returns its key."""
-        state, rows = self.state, self._rows
+        state = self.state
         state.last_encounter += 1
         state.encounters += 1
         encounter = state.last_encounter
-        rows[schema.encounters].append(encounter_row(encounter, subject, encounter_id, enrolled))
+        self._rows[schema.encounters].append(encounter_row(encounter, subject, encounter_id, enrolled))
         for position, plain in templates:
             state.last_template += 1
-            place = Place(state.last_template, encounter, position, subject_id)
-            data = stored(plain, place, self.cipher)
-            rows[schema.templates].append((state.last_template, encounter, position, data))
+            self._templates.append((Place(state.last_template, encounter, position, subject_id), plain))
         state.templates += len(templates)
         self._change_subject(subject).templates += len(templates)
         self._change(Operation.ENROLL, subject, encounter)
@@ -222,6 +221,10 @@ class Transaction:
         self._write_subjects()
         _insert(self.connection, schema.labels, labels)
         self._write_totals()
+        sealed = stored(self._templates, self.cipher)
+        for (place, _), data in zip(self._templates, sealed, strict=True):
+            self._rows[schema.templates].append((place.template, place.encounter, place.position, data))
+        self._templates.clear()
         for table, rows in self._rows.items():
             _insert(self.connection, table, rows)
             rows.clear()

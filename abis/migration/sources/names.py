@@ -60,18 +60,18 @@ def records_of(samples: Iterable[NamedSample]) -> Iterator[Record]:
     Samples of nobody are records of their own.
     """
     for (subject_id, encounter_id, _), group in groupby(samples, _whose):
-        own = tuple(group)
-        faults = [named.fault for named in own if named.fault is not None]
+        own = list(group)
         yield Record(
             subject_id,
             encounter_id,
-            tuple(named.sample for named in own),
+            tuple([named.sample for named in own]),
             own[-1].end,
-            faults[0] if faults else None,
-            tuple(dict.fromkeys(label for named in own for label in named.labels)),
+            next((named.fault for named in own if named.fault is not None), None),
+            tuple(dict.fromkeys([label for named in own for label in named.labels])),
         )
 
 
 def _whose(named: NamedSample) -> tuple[object, object, int]:
-    is_alone = not isinstance(named.subject_id, str) or not named.subject_id
-    return named.subject_id, named.encounter_id, named.end if is_alone else 0
+    subject_id = named.subject_id
+    is_alone = not isinstance(subject_id, str) or not subject_id
+    return subject_id, named.encounter_id, named.end if is_alone else 0
