@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-__all__ = ["in_parallel"]
+__all__ = ["available_cores", "in_parallel"]
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
@@ -32,7 +32,7 @@ def in_parallel(
     >>> list(in_parallel(str.upper, ["a", "b", "c"]))
     ['A', 'B', 'C']
     """
-    threads = threads or _cores()
+    threads = threads or available_cores()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="abis")
     waiting: deque[Future[_Made]] = deque()
     try:
@@ -46,5 +46,6 @@ def in_parallel(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -47,7 +47,7 @@ ARROWS = {
     "policy": {"fusion", "thresholds", "template"},
     "verification": {
         *("store", "kind", "comparison", "calibration", "fusion", "policy", "thresholds", "results"),
-        *("template", "errors"),
+        *("parallel", "template", "errors"),
     },
     "registry": {
         *("store", "migration", "verification", "policy", "calibration", "results", "audit"),
