@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from abis.migration.preparation import PreparedBatch, prepare
 from abis.migration.reconciliation import ImportReport, reconcile
 from abis.migration.records import Prepared, Record, Rejected
 from abis.migration.sources.source import Progress, Source
-from abis.migration.workers import prepare_all
+from abis.migration.workers import collected_by_hand, prepare_all
 from abis.store import FIRST_ENCOUNTER, State, Store, StoredEnrollment
 
 __all__ = ["import_records", "retry"]
@@ -55,8 +56,9 @@ def import_records(
     begun = journal.resume_or_begin(source.name, source.fingerprint)
     resumed = sum(batch.read for batch in journal.batches(begun.key))
     number, read = begun.batches, 0
-    with closing(prepare_all(_batches(source.records(begun.end)), workers)) as batches:
+    with collected_by_hand(), closing(prepare_all(_batches(source.records(begun.end)), workers)) as batches:
         for records, prepared in batches:
+            gc.collect(0)
             number += 1
             _write(store, journal, import_key=begun.key, number=number, records=records, prepared=prepared)
             read += len(records)

@@ -7,6 +7,7 @@ killed, so that none is left behind.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import threading
@@ -20,7 +21,7 @@ from abis.migration.preparation import PreparedBatch, prepare_batch
 from abis.migration.records import Prepared, Record, Rejected
 from abis.store import StoredEnrollment
 
-__all__ = ["prepare_all"]
+__all__ = ["collected_by_hand", "prepare_all"]
 
 Batch = Sequence[Record]
 
@@ -79,9 +80,26 @@ def _ctrl_c_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def collected_by_hand() -> Iterator[None]:
+    """Have Python look for cycles of garbage no more by itself: among millions of records it takes a fifth of the time.
+
+    Whoever uses it calls ``gc.collect(0)`` now and then.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _work(pipe: Connection) -> None:
+    gc.disable()
     try:
         while True:
+            gc.collect(0)
             prepared, sha256 = prepare_batch([Record.of_plain(plain) for plain in pipe.recv()])
             pipe.send(([(isinstance(one, Rejected), *one) for one in prepared], sha256))
     except (EOFError, ConnectionError):  # the other process has ended, or wants no more

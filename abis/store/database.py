@@ -17,6 +17,7 @@ from abis.store.records import DamageError
 __all__ = ["Database"]
 
 _LOG_TIMEOUT_MS = 100
+_LOG_PAGES = 4_000  # of 4 KiB in SQLite's log before it is written back: a few batches of an import
 _LOCK_TIMEOUT_S = 60.0  # that SQLite waits for another process to finish its transaction
 
 
@@ -151,6 +152,7 @@ def _engine(url: str | sa.URL) -> sa.Engine:
         for pragma in (
             *("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"),
             *("secure_delete=ON", "cell_size_check=ON"),  # what is deleted is overwritten; damage is noticed
+            f"wal_autocheckpoint={_LOG_PAGES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -72,15 +72,15 @@ class Columns(NamedTuple):
         content = None if self.template is None else row[self.template]
         labels = None if self.labels is None else row[self.labels]
         fault = None
-        if not isinstance(labels, str | None):
+        if not (labels is None or isinstance(labels, str)):
             fault = f"{place}: labels is {type(labels).__name__}; expected text"
             labels = None
         if isinstance(content, memoryview):  # as some database drivers give binary columns
             content = content.tobytes()
-        if not isinstance(content, bytes | str | None):
+        if not (content is None or isinstance(content, (bytes, str))):
             fault = f"{place}: template is {type(content).__name__}; expected bytes, or base64 text"
             content = str(content)
-        if not isinstance(position, str | int | None):
+        if not (position is None or isinstance(position, (str, int))):
             fault = f"{place}: position is {type(position).__name__}; expected a name or a code"
             position = str(position)
         if not content and self.path is not None and row[self.path]:
