@@ -21,8 +21,9 @@ from common import data_folder, options, print_table, write
 
 from abis.comparison import cosine
 from abis.evaluation import Evaluation, error_versus_discard, evaluate_folder
+from abis.evaluation.discard import quality_of
 from abis.extraction.extracting import Extraction, Settings, extract_all
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Embedding, Position, Template
 
 SETS = {"fvc2002_db1_b": 500.0, "fvc2002_db2_b": 569.0, "fvc2004_db3_b": 512.0}
 """Sets whose images are among the public data, and their resolution in dpi."""
@@ -98,13 +99,8 @@ def _discard(name: str, evaluation: Evaluation, figures: dict[str, float | int |
 
 
 def _quality(template: Template | None) -> float:
-    match template:
-        case Minutiae(finger_quality=int() as quality):
-            return quality
-        case Embedding(quality=float() as quality):
-            return quality
-        case _:
-            return -np.inf
+    quality = None if template is None else quality_of(template)
+    return -np.inf if quality is None else quality
 
 
 def _faces(data: Path, figures: dict[str, float | int | str], scores: Path | None) -> None:

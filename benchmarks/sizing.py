@@ -23,8 +23,14 @@ from typing import Any
 
 from common import ROOT
 
+from abis.sizing import Demand, plan
+from abis.sizing.figure import draw
 from abis.sizing.measurements import KINDS, VERSION, Measurements, Source
 
+PICTURE = ROOT / "docs" / "pictures" / "fifty-million.svg"
+NATION = Demand(  # of docs/fifty-million.md
+    subjects=50_000_000, searches_per_second=3, enrolments_per_second=7.1, verifications_per_second=317
+)
 OUTPUT = ROOT / "abis" / "sizing" / "measured.json"
 RESULTS = ROOT / "benchmarks" / "results"
 SHARE = 0.01  # of scale.py: the default of Gallery.identify
@@ -58,9 +64,12 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.folder, arguments.results, arguments.subjects)
     content = constants(*(read(arguments.results / f"{name}.json") for name in SCRIPTS))
-    Measurements.from_json(content)  # raises where abis could not read it
+    found = Measurements.from_json(content)  # raises where abis could not read it
     arguments.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"{arguments.output} written")
+    if arguments.output == OUTPUT:
+        draw(plan(NATION, measured=found), PICTURE)
+        print(f"{PICTURE} drawn; now: python tests/documents.py")
 
 
 def measure(folder: Path, results: Path, subjects: Sequence[int]) -> None:

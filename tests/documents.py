@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs what README and tutorial show, to compare the output with what they say.
+"""Runs what README, tutorial and others show, to compare the output with what they say.
 
     python tests/documents.py
 
@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from abis.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "fifty-million.md")
 
 _BLOCK = re.compile(r"(?<=^```)(?P<language>python|text|console)\n(?P<content>.*?)(?=^```$)", re.M | re.S)
 

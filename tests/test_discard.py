@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from people import face, finger
 
 from abis.evaluation import error_versus_discard
+from abis.evaluation.discard import discard_of, quality_of
+from abis.evaluation.scores import FAILED
+from abis.template import Embedding, Template
 
 
 @settings(deadline=None)
@@ -47,3 +53,37 @@ def test_error_versus_discard_refuses_what_it_cannot_count() -> None:
     ):
         with pytest.raises(ValueError, match="expected"):
             error_versus_discard(np.array(score, np.float64), np.array(quality, np.float64), fnmr=fnmr)
+
+
+def embeddings(*quality: float | None) -> list[Template | None]:
+    return [Embedding(vector=[1.0, 0.0], model="m", quality=q) for q in quality]
+
+
+def test_quality_is_what_the_template_states() -> None:
+    assert quality_of(replace(finger(0), finger_quality=70)) == 70
+    assert quality_of(replace(finger(0), finger_quality=None)) is None
+    assert quality_of(embeddings(21.5)[0] or face(0)) == 21.5
+    assert quality_of(face(0)) is None
+
+
+def test_a_comparison_is_of_the_lower_quality_of_its_two_and_a_failed_one_of_the_lowest() -> None:
+    templates = [None, *embeddings(10, 30, 20)]
+    probe = np.array([1, 2, 3] * 30 + [0])
+    reference = np.array([2, 3, 1] * 30 + [2])
+    score = np.append(np.array([0.0, 5, 6] * 30) + np.arange(90) / 100, FAILED)
+    found = discard_of(templates, probe, reference, score)
+    assert found is not None
+    assert found.quality.tolist() == [-np.inf, 10, 20]
+    assert found.discarded.tolist() == pytest.approx([0, 1 / 91, 61 / 91])
+    assert found.fnmr.tolist() == pytest.approx([10 / 91, 9 / 90, 0])
+
+
+def test_there_is_no_curve_where_there_is_nothing_to_say() -> None:
+    probe, reference = np.zeros(60, np.int64), np.arange(1, 61)
+    score = np.arange(60.0)
+    assert discard_of(embeddings(*range(61)), probe, reference, score) is None, "all of the same quality"
+    some = embeddings(99, *range(60))
+    assert discard_of(some, probe, reference, score) is not None
+    assert discard_of([*some[:-1], face(0)], probe, reference, score) is None, "one states none"
+    assert discard_of(some, probe[:49], reference[:49], score[:49]) is None, "few"
+    assert discard_of(some, probe, reference, np.where(score < 6, FAILED, score)) is None, "a tenth failed"

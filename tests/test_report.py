@@ -16,7 +16,13 @@ import numpy as np
 import pytest
 from people import finger
 
-from abis.evaluation import Estimate, Findings, evaluate_folder, evaluate_scores
+from abis.evaluation import (
+    ErrorVersusDiscard,
+    Estimate,
+    Findings,
+    evaluate_folder,
+    evaluate_scores,
+)
 from abis.evaluation.report import page, provenance
 from abis.evaluation.report.page import write_report
 from abis.evaluation.report.provenance import digest
@@ -86,6 +92,52 @@ def html(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> str:
     file = tmp_path_factory.mktemp("data") / "s.csv"
     file.write_text("x")
     return page(findings, provenance(["abis", "evaluate", "few <prints>"], [file], seed=7))
+
+
+def test_quality_that_predicts_error_is_shown_where_templates_state_it(
+    findings: Findings, html: str, tmp_path: Path
+) -> None:
+    assert findings.discard is None
+    assert "Quality" not in Page(html).text["h2"]
+    for person in range(8):
+        for impression in range(5):
+            template = replace(finger(person, impression=impression), finger_quality=50 + 9 * impression)
+            (tmp_path / f"{person}_{impression}.abis").write_bytes(write([template], Format.NATIVE))
+    found = evaluate_folder(tmp_path).findings()
+    curve = found.discard
+    assert curve is not None
+    parsed = Page(page(found, provenance(["abis"], [], seed=0)))
+    assert "Quality" in parsed.text["h2"]
+    rows = parsed.table("discarded")
+    assert rows[0] == ["0\xa0%", "50", "80", percent(float(curve.fnmr[0]))]
+    assert [row[1] for row in rows] == ["50", "59"]  # 0 and 40 %: more than half is not shown
+    assert rows[1][2] == "48"
+    assert any(caption.startswith("Error versus discard.") for caption in parsed.text["figcaption"])
+    assert sum("quality stated in the templates" in item for item in parsed.text["li"]) == 1
+    assert found.figures()["error_versus_discard"] == [
+        {
+            "discarded_percent": pytest.approx(100 * discarded),
+            "lowest_quality": quality,
+            "fnmr_percent": pytest.approx(100 * rate),
+        }
+        for discarded, quality, rate in zip(
+            curve.discarded[:2], curve.quality[:2], curve.fnmr[:2], strict=True
+        )
+    ]
+    assert "Quality: without the lowest 10 %" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("fnmr", "words"),
+    [
+        ([0.1, 0.01], "predicts error well"),
+        ([0.1, 0.07], "predicts some errors"),
+        ([0.1, 0.12], "says little"),
+    ],
+)
+def test_how_well_quality_predicts_error_is_said(findings: Findings, fnmr: list[float], words: str) -> None:
+    curve = ErrorVersusDiscard(np.array([0, 0.1]), np.array(fnmr), np.array([10.0, 20.0]), threshold=3.0)
+    assert any(words in sentence for sentence in sentences(replace(findings, discard=curve)))
 
 
 def test_report_stands_alone(html: str) -> None:

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a quality measure predict error? The error-versus-discard characteristic."""
+"""Does the quality that extractors state predict error? The error-versus-discard characteristic."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from abis.evaluation.scores import check_scores
+from abis.evaluation.scores import FAILED, check_scores
+from abis.template import Embedding, Minutiae, Template
 
-__all__ = ["ErrorVersusDiscard", "error_versus_discard"]
+__all__ = ["ErrorVersusDiscard", "discard_of", "error_versus_discard", "quality_of"]
+
+_AT_FIRST = 0.1  # FNMR with nothing discarded: errors enough for a curve, however good the templates
+_LEAST_MATED = 50  # of which five are errors at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,11 @@ class ErrorVersusDiscard:
 
     def at(self, discarded: float) -> float:
         """FNMR where at most this part is discarded."""
-        return float(self.fnmr[np.searchsorted(self.discarded, discarded, side="right") - 1])
+        return float(self.fnmr[self.place(discarded)])
+
+    def place(self, discarded: float) -> int:
+        """In the arrays, of the most that can be discarded up to this part."""
+        return int(np.searchsorted(self.discarded, discarded, side="right")) - 1
 
 
 def error_versus_discard(
@@ -76,3 +85,40 @@ def error_versus_discard(
         quality=kept_quality[first],
         threshold=threshold,
     )
+
+
+def quality_of(template: Template) -> float | None:
+    """The quality that a template states, larger is better: of the finger as a whole, or of the embedding."""
+    match template:
+        case Minutiae(finger_quality=int() as quality):
+            return float(quality)
+        case Embedding(quality=quality):
+            return quality
+        case _:
+            return None
+
+
+def discard_of(
+    templates: Sequence[Template | None],
+    probe: npt.NDArray[np.integer[Any]],
+    reference: npt.NDArray[np.integer[Any]],
+    score: npt.NDArray[np.floating[Any]],
+) -> ErrorVersusDiscard | None:
+    """The characteristic of the quality that templates state, from a threshold at an FNMR of 10 %.
+
+    Args:
+        templates: of the samples; None where one failed, which is of the lowest quality.
+        probe: (n,) place of the first sample of each mated comparison.
+        reference: (n,) of the second.
+        score: (n,) theirs.
+
+    Returns:
+        None where a template states no quality, no two differ in it, or there are too few comparisons or
+        too many that failed.
+    """
+    stated = [-np.inf if template is None else quality_of(template) for template in templates]
+    if len(score) < _LEAST_MATED or None in stated or np.mean(score == FAILED) >= _AT_FIRST:
+        return None
+    quality = np.array(stated, np.float64)
+    lower = np.minimum(quality[probe], quality[reference])
+    return error_versus_discard(score, lower, fnmr=_AT_FIRST) if lower.min() < lower.max() else None

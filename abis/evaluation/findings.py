@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from abis.calibration import Calibration
 from abis.evaluation.datasets import Failure
+from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.identification import Identification
 from abis.evaluation.intervals import Estimate
@@ -21,8 +22,12 @@ from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.template import Template
 
-__all__ = ["Accuracy", "Findings", "Pair", "Protocol", "assess", "extremes", "pairs_of"]
+__all__ = ["DISCARDED", "Accuracy", "Findings", "Pair", "Protocol", "assess", "extremes", "pairs_of"]
 
+DISCARDED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""Parts of the mated comparisons that are discarded at most, by their quality."""
+
+_A_TENTH = 0.1
 _WORST = 10  # pairs of a kind
 _PART = 1 << 20
 
@@ -81,6 +86,7 @@ class Findings:
         min_cllr: bits; see :func:`abis.evaluation.min_cllr`.
         identification: the rates of 1:N searches, where they can be had.
         accuracy: where the pairs come in folds.
+        discard: whether the templates' quality predicts error in the main protocol, where they state one.
         worst: up to ten mated pairs that score lowest, then ten non-mated that score highest.
     """
 
@@ -98,6 +104,7 @@ class Findings:
     min_cllr: float
     identification: Identification | None = None
     accuracy: Accuracy | None = None
+    discard: ErrorVersusDiscard | None = None
     worst: tuple[Pair, ...] = ()
 
     @property
@@ -127,6 +134,7 @@ class Findings:
                 "standard_error_percent": 100 * self.accuracy.standard_error,
                 "folds": self.accuracy.folds,
             },
+            "error_versus_discard": None if self.discard is None else _discards(self.discard),
             "worst_pairs": [
                 {"probe": p.probe, "reference": p.reference, "mated": p.mated, "score": p.score}
                 for p in self.worst
@@ -182,6 +190,9 @@ class Findings:
             yield f"Likelihood ratios: Cllr {self.cllr:.3f} bits, at best {self.min_cllr:.3f}."
         else:
             yield f"Scores of unknown scale: Cllr of the best likelihood ratios they can give {self.min_cllr:.3f}."
+        if self.discard is not None:
+            first, left = (100 * self.discard.at(part) for part in (0, _A_TENTH))
+            yield f"Quality: without the lowest {100 * _A_TENTH:g} %, an FNMR of {first:.1f} % becomes {left:.1f} %."
         yield from (f"failed: {failure.name}: {failure.reason}" for failure in self.failures)
 
 
@@ -258,6 +269,19 @@ def _rates(summary: Summary) -> dict[str, Any]:
         for claim in summary.claims
     ]
     return rates
+
+
+def _discards(curve: ErrorVersusDiscard) -> list[dict[str, float]]:
+    places = sorted({curve.place(part) for part in DISCARDED})
+    return [
+        {
+            "discarded_percent": 100 * float(curve.discarded[place]),
+            "lowest_quality": float(curve.quality[place]),
+            "fnmr_percent": 100 * float(curve.fnmr[place]),
+        }
+        for place in places
+        if np.isfinite(curve.quality[place])  # JSON has no infinity; with failures in, there is no quality
+    ]
 
 
 def _searches(found: Identification) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from abis.calibration import Calibrations
 from abis.comparison import FingerReferences, cosine
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
+from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, Protocol, pairs_of
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.protocols import all_pairs, first_enrolled, fvc_pairs
@@ -87,6 +88,12 @@ class Evaluation:
             cllr=self.cllr,
             min_cllr=self.min_cllr,
             identification=first_enrolled(self.score, finger_numbers(samples), seed=self.seed),
+            discard=discard_of(
+                [sample.template for sample in samples],
+                self.probe[self.mated],
+                self.reference[self.mated],
+                self.score[self.mated],
+            ),
             worst=pairs_of(
                 [sample.name for sample in samples],
                 [sample.template for sample in samples],

@@ -10,6 +10,7 @@ import numpy as np
 
 from abis.calibration import Calibrations
 from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
+from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, assess, pairs_of
 from abis.evaluation.folder import comparator, finger_numbers
 from abis.evaluation.identification import measure_identification, search
@@ -92,6 +93,12 @@ def evaluate_searches(
         cllr=cllr,
         min_cllr=min_cllr,
         identification=measure_identification(found, seed=seed),
+        discard=discard_of(
+            [sample.template for sample in samples],
+            probe[scores.mated],
+            len(searched.samples) + reference[scores.mated],
+            scores.score[scores.mated],
+        ),
         worst=pairs_of(
             [sample.name for sample in samples],
             [sample.template for sample in samples],

@@ -23,7 +23,8 @@ def draw(plan: Plan, path: Path) -> None:
         AbisError: where matplotlib is not installed, or the ending is none that it knows.
     """
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+        import matplotlib as mpl  # noqa: PLC0415 - an extra
+        from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
         raise AbisError("a picture needs matplotlib: pip install 'abis[report]'") from None
     layout, demand = plan.layout, plan.layout.demand
@@ -60,6 +61,7 @@ def draw(plan: Plan, path: Path) -> None:
     axes.grid(alpha=0.3, which="both", linewidth=0.5)
     axes.legend(frameon=False, fontsize="small", ncols=2)
     try:
-        figure.savefig(path, dpi=150)
+        with mpl.rc_context({"svg.hashsalt": "abis", "svg.fonttype": "none"}):
+            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
     except ValueError as error:
         raise AbisError(f"{path}: {error}") from None

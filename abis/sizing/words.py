@@ -134,6 +134,7 @@ def beyond(plan: Plan) -> list[str]:
             f"(times {measured.busy_slowdown:.2f}): many cores may run into the limit of their memory"
         ),
         "the network between machines and the merging of results take no time",
+        "a lost machine is noticed at once, its stores are within reach of the others, and in their disk cache",
         f"shards vary as one did at {largest:,}; slower answers than the slowest measured do not happen",
     ]
     if (demand.fingers, demand.faces) not in {(1, 0), (2, 0), (0, 1), (2, 1)}:
@@ -179,13 +180,13 @@ def duration(seconds: float) -> str:
 
 def _asked(plan: Plan) -> str:
     demand = plan.layout.demand
-    parts = [f"{demand.searches_per_second:g} searches a second"]
+    parts = [f"{demand.searches_per_second:g} searches"]
     if demand.verifications_per_second:
         parts.append(f"{demand.verifications_per_second:g} verifications")
     if demand.enrolments_per_second:
-        parts.append(f"{demand.enrolments_per_second:g} enrolments, each searched for first")
+        parts.append(f"{demand.enrolments_per_second:g} enrolments that are searched for first")
     return (
-        f"{', '.join(parts)}; {demand.percentile:g} % of the searches within {demand.latency:g} s;\n"
+        f"a second: {', '.join(parts)}; {demand.percentile:g} % of the searches within {demand.latency:g} s;\n"
         f"memory at most {100 * MEMORY:.0f} % full, cores at most {100 * BUSY:.0f} % busy, even with one machine lost"
     )
 

@@ -9,9 +9,11 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from abis.comparison import explain
 from abis.drawing import draw_pair
-from abis.evaluation.findings import Findings, Pair
+from abis.evaluation.findings import DISCARDED, Findings, Pair
 from abis.evaluation.identification import Identification
 from abis.evaluation.report import plots
 from abis.evaluation.report.elements import cell, figure, table
@@ -42,6 +44,7 @@ def page(findings: Findings, source: Provenance) -> str:
         *_verification(findings),
         *_thresholds(findings),
         *_identification(findings),
+        *_quality(findings),
         *_worst_pairs(findings),
         *_failures(findings),
         *_method(findings),
@@ -145,7 +148,7 @@ def _thresholds(findings: Findings) -> Iterator[str]:
             ),
             [
                 (
-                    str(claim.promise),
+                    str(claim.promise).replace(" %", "\xa0%"),
                     threshold(claim.promise.threshold, findings),
                     cell(claim.fmr),
                     cell(claim.fnmr),
@@ -179,6 +182,34 @@ def _identification(findings: Findings) -> Iterator[str]:
                 )
                 for row in found.fnir_at
             ),
+        ],
+    )
+
+
+def _quality(findings: Findings) -> Iterator[str]:
+    curve = findings.discard
+    if curve is None:
+        return
+    yield "<h2>Quality</h2>"
+    yield (
+        "<p>Each template states a quality. If it is worth anything, the comparisons that fail are those of poor "
+        "templates: leave these out, and the error rate falls. So a threshold says at capture which sample to take "
+        "again.</p>"
+    )
+    yield from _pictures([plots.discard(findings, curve)])
+    yield from table(
+        "FNMR when comparisons of the lowest quality are discarded.",
+        f"{findings.main.mated:,} mated comparisons, each of the lower quality of its two templates; the threshold "
+        f"stays at {threshold(curve.threshold, findings)}, where the FNMR of all is {percent(float(curve.fnmr[0]))}.",
+        ("discarded", "lowest quality kept", "comparisons left", "FNMR"),
+        [
+            (
+                percent(float(curve.discarded[place])),
+                f"{curve.quality[place]:.4g}" if curve.quality[place] > -np.inf else "failed",
+                f"{round((1 - curve.discarded[place]) * findings.main.mated):,}",
+                percent(float(curve.fnmr[place])),
+            )
+            for place in sorted({curve.place(part) for part in DISCARDED})
         ],
     )
 

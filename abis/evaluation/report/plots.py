@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.errors import AbisError
+from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
-from abis.evaluation.findings import Findings
+from abis.evaluation.findings import DISCARDED, Findings
 from abis.evaluation.identification import Identification
 from abis.evaluation.report.words import counted, percent, wanted
 from abis.evaluation.scores import FAILED
@@ -24,6 +25,7 @@ __all__ = [
     "Picture",
     "cmc",
     "det",
+    "discard",
     "distributions",
     "identification_det",
     "reliability",
@@ -54,6 +56,7 @@ _STYLE = {
 }
 _BINS = 60
 _THRESHOLDS = 400
+_MOST_DISCARDED = 0.5
 _Z = 1.96  # standard deviations to the ends of a 95 % interval
 
 
@@ -255,6 +258,35 @@ def identification_det(findings: Findings, found: Identification) -> Picture:
         f"Nearer the lower left corner is better. {found.mated:,} searches with a mate among "
         f"{found.gallery_size:,} {counted(findings)}, {found.non_mated:,} without among "
         f"{found.gallery_size_without_mate:,}.",
+    )
+
+
+def discard(findings: Findings, curve: ErrorVersusDiscard) -> Picture:
+    """FNMR over the part discarded, up to half."""
+    first = float(curve.fnmr[0])
+    with _axes() as (axes, svg):
+        part = np.linspace(0, _MOST_DISCARDED, 200)
+        axes.axhline(100 * first, color=_GREY, lw=0.9, ls="--", label="quality that says nothing")
+        best = np.maximum(first - part, 0) / (1 - part)
+        axes.plot(100 * part, 100 * best, color=_GREY, lw=0.9, ls=(0, (1, 2)), label="best possible")
+        shown = curve.discarded <= _MOST_DISCARDED
+        axes.step(
+            100 * np.append(curve.discarded[shown], _MOST_DISCARDED),
+            100 * np.append(curve.fnmr[shown], curve.at(_MOST_DISCARDED)),
+            where="post", color=_ACCENT, lw=1.8, label="quality stated",
+        )  # fmt: skip
+        axes.set_xlim(0, 100 * _MOST_DISCARDED)
+        axes.set_ylim(0, 100 * max(1.35 * first, 1.05 * float(curve.fnmr[shown].max())))
+        axes.set_xlabel("comparisons discarded, lowest quality first, %")
+        axes.set_ylabel("FNMR of the others, %")
+        axes.legend(loc="upper right")
+    points = "; ".join(f"{part:.0%} discarded, {percent(curve.at(part))}" for part in DISCARDED)
+    return Picture(
+        svg(),
+        f"FNMR over the part of comparisons discarded: {points}.",
+        "Error versus discard.",
+        "The nearer to the dotted line, the better quality predicts error. The threshold is where the FNMR of all is "
+        f"{percent(first)}. N\xa0=\xa0{findings.main.mated:,} mated, fewer to the right.",
     )
 
 

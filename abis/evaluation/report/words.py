@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.findings import Findings
 from abis.evaluation.intervals import Estimate
 from abis.evaluation.thresholds import Claim
@@ -14,6 +15,8 @@ __all__ = ["counted", "interval", "percent", "sentences", "threshold", "wanted"]
 
 _PERCENT = "\xa0%"  # kept on the line of its number
 _FEW_SUBJECTS = 100
+_A_FEW = 0.1  # of the comparisons, discarded
+_WELL, _SOME = 0.5, 0.15  # of what the best possible quality gains by that
 _GOOD_LOSS, _FAIR_LOSS = 0.02, 0.1  # bits of Cllr that calibration loses
 
 
@@ -102,6 +105,8 @@ def sentences(findings: Findings) -> Iterator[str]:
                 "No threshold asked for as an error rate lets more non-mated comparisons match than it "
                 "promises, as far as so many comparisons can tell."
             )
+    if findings.discard is not None:
+        yield _quality(findings.discard)
     if findings.failures or main.mated_failed or main.non_mated_failed:
         failed = f"{len(findings.failures):,} files could not be read" if findings.failures else ""
         comparisons = (
@@ -126,6 +131,24 @@ def sentences(findings: Findings) -> Iterator[str]:
 def counted(findings: Findings) -> str:
     """What the subjects are called."""
     return "subjects" if findings.unit == "comparisons" else findings.unit
+
+
+def _quality(curve: ErrorVersusDiscard) -> str:
+    first, place = float(curve.fnmr[0]), curve.place(_A_FEW)
+    left = float(curve.fnmr[place])
+    best = (first - curve.discarded[place]) / (1 - curve.discarded[place])
+    gained = (first - left) / (first - best) if place else 0.0
+    judgement = (
+        "predicts error well"
+        if gained >= _WELL
+        else "predicts some errors"
+        if gained >= _SOME
+        else "says little here"
+    )
+    return (
+        f"The quality stated in the templates {judgement}: without the {percent(float(curve.discarded[place]))} of the "
+        f"mated comparisons of the lowest quality, an FNMR of {percent(first)} becomes {percent(left)}."
+    )
 
 
 def _calibration(findings: Findings, cllr: float) -> str:
