@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from abis.comparison import balance as balance_of
 from abis.comparison import raw_scores
 from abis.errors import FormatError
 from abis.template import Minutiae, Template
@@ -40,7 +41,9 @@ STEPS_A_DECADE = 64
 """Rates of non-mated scores are kept at LLRs that are multiples of 1/64: exact in binary, so sums of them are."""
 
 _FORMAT = "abis calibration"
-_VERSION = 2
+_VERSION = 3
+_READ_VERSIONS = (2, 3)
+"""Version 2 knew nothing of balance, and its rates were the limits."""
 _BEND = 2 * math.log10(2)
 """Width of the bends at both ends, decades: there the curve is as far from both its asymptotes as
 log10(10**a + 10**b) is from a and b where a = b, the curve of a mixture of two likelihoods."""
@@ -68,14 +71,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class NonMated:
-    """How often comparisons of different subjects reach an LLR: a bound on the safe side.
+    """How often comparisons of different subjects reach an LLR.
 
     Attributes:
         start: the first LLR of the table, in steps of 1 / :data:`STEPS_A_DECADE`.
         rates: ``rates[k]`` is at least the part of non-mated comparisons whose LLR is ``start + k`` steps or
             more. They start at 1 and do not rise; past the last, none.
-        counted: down to this rate, rates were counted; lower ones are upper confidence limits of a tail fitted
-            to the highest scores.
+        limits: as long as ``rates``, none below its rate: the one-sided 95 % limits of what was not counted.
+        counted: down to this rate, rates were counted; lower ones are those of a tail fitted to the highest scores.
         pairs: non-mated comparisons they come from.
 
     Raises:
@@ -84,6 +87,7 @@ class NonMated:
 
     start: int
     rates: tuple[float, ...]
+    limits: tuple[float, ...]
     counted: float
     pairs: int
 
@@ -91,6 +95,9 @@ class NonMated:
         rates = np.array(self.rates, np.float64)
         if not (len(rates) and rates[0] == 1 and rates[-1] > 0 and (np.diff(rates) <= 0).all()):
             raise ValueError("non_mated: rates do not fall from 1 to above 0")
+        limits = np.array(self.limits, np.float64)
+        if not (len(limits) == len(rates) and (limits >= rates).all() and (np.diff(limits) <= 0).all()):
+            raise ValueError("non_mated: limits do not fall, or are below their rates")
         if not 0 < self.counted <= 1:
             raise ValueError(f"non_mated: counted is {self.counted}; expected a rate above 0 and up to 1")
 
@@ -99,8 +106,8 @@ class NonMated:
 
     @cached_property
     def table(self) -> npt.NDArray[np.float64]:
-        """(k,) ``rates``, read-only."""
-        table = np.array(self.rates, np.float64)
+        """(2, k) ``rates`` and ``limits``, read-only."""
+        table = np.array([self.rates, self.limits], np.float64)
         table.flags.writeable = False
         return table
 
@@ -110,10 +117,14 @@ class Calibration:
     """A strictly increasing map from raw scores to log10 likelihood ratios (LLR).
 
     A line, ``slope * raw + offset``, as logistic regression finds it, that bends into ``minimum`` far below
-    and into ``maximum`` far above, which it never quite reaches: so ranks by LLR are ranks by raw score.
+    and into ``maximum`` far above, which it never quite reaches: so of one balance, ranks by LLR are ranks by raw
+    score.
 
     - ``minimum`` is fitted: of some mated pairs too little skin is in common, or the template is poor, and
       they score like non-mated ones; a low score is then no stronger evidence than these are rare.
+    - Where it is known how much the two templates hold, it is fitted closer: the *balance*, the lesser content by the
+      greater, says how much of one print can be in the other at all. ``equal_minimum`` times the balance then takes
+      the place of ``minimum``: of what a print does not show, a low score says nothing.
     - ``maximum`` is set by how much data there was; see :func:`abis.evaluation.fit`.
 
     Only sums, products, quotients and square roots are used: IEEE 754 rounds these alike everywhere, unlike
@@ -122,7 +133,9 @@ class Calibration:
     Attributes:
         slope: decades per unit of raw score, above 0.
         offset: LLR of the line at a raw score of 0.
-        minimum: below 0.
+        minimum: below 0; where nothing is known but the score.
+        equal_minimum: below 0, of templates that hold equally much; None where that was not fitted, and
+            ``minimum`` serves for all.
         maximum: above 0.
         non_mated: how often non-mated comparisons reach an LLR; None where that was not counted, and
             thresholds rest on Markov's inequality alone.
@@ -136,6 +149,7 @@ class Calibration:
     slope: float
     offset: float
     minimum: float
+    equal_minimum: float | None
     maximum: float
     non_mated: NonMated | None
     provenance: Provenance
@@ -145,10 +159,11 @@ class Calibration:
             ("slope", self.slope > 0, "above 0"),
             ("offset", True, "a number"),
             ("minimum", self.minimum < 0, "below 0"),
+            ("equal_minimum", self._equal_minimum < 0, "below 0"),
             ("maximum", self.maximum > 0, "above 0"),
         ):
             value = getattr(self, name)
-            if not good or not math.isfinite(value):
+            if not good or not math.isfinite(0.0 if value is None else value):
                 raise ValueError(f"{name} is {value}; expected {rule} and finite")
 
     def __hash__(self) -> int:
@@ -156,22 +171,43 @@ class Calibration:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.kind, self.slope, self.offset, self.minimum, self.maximum, self.non_mated))
+        curve = self.slope, self.offset, self.minimum, self.equal_minimum, self.maximum
+        return hash((self.kind, curve, self.non_mated))
 
-    def llr(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """log10 likelihood ratios of raw scores, any shape; NaN (no score) stays NaN."""
-        return bent_line(
-            np.asarray(raw, dtype=np.float64), self.slope, self.offset, self.minimum, self.maximum
-        )
+    @property
+    def _equal_minimum(self) -> float:
+        return self.minimum if self.equal_minimum is None else self.equal_minimum
+
+    @property
+    def lowest(self) -> float:
+        """No LLR is below it."""
+        return min(self.minimum, self._equal_minimum)
+
+    def llr(self, raw: npt.ArrayLike, balance: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
+        """log10 likelihood ratios of raw scores.
+
+        Args:
+            raw: scores, any shape; NaN (no score) stays NaN.
+            balance: of the templates, of the same shape, 0 to 1, as :func:`abis.comparison.balance` gives it; None
+                where nobody knows.
+        """
+        raw = np.asarray(raw, dtype=np.float64)
+        minimum: Any = self.minimum
+        if balance is not None and self.equal_minimum is not None:
+            minimum = self.equal_minimum * np.asarray(balance, dtype=np.float64)
+        return bent_line(raw, self.slope, self.offset, minimum, self.maximum)
 
     def to_json(self) -> str:
         """The calibration as JSON text; :meth:`from_json` reads it back to the bit."""
         content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION} | asdict(self)
-        rates = ""
-        if self.non_mated is not None:  # a line of its own for hundreds of numbers, not one for each
-            rates = json.dumps(self.non_mated.rates)
-            content["non_mated"]["rates"] = _RATES
-        return json.dumps(content, indent=2).replace(f'"{_RATES}"', rates) + "\n"
+        if self.non_mated is None:
+            return json.dumps(content, indent=2) + "\n"
+        for name in _TABLES:  # a line of its own for hundreds of numbers, not one for each
+            content["non_mated"][name] = f"{name} stand here"
+        text = json.dumps(content, indent=2) + "\n"
+        for name in _TABLES:
+            text = text.replace(f'"{name} stand here"', json.dumps(getattr(self.non_mated, name)))
+        return text
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -184,11 +220,13 @@ class Calibration:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"calibration is no JSON: {error}") from error
+        if isinstance(content, dict) and content.get("version") == 2:
+            content = _as_version_3(content)
         content = _checked(content, "calibration", {"format": str, "version": int} | _FIELDS)
-        if (content["format"], content["version"]) != (_FORMAT, _VERSION):
+        if content["format"] != _FORMAT or content["version"] not in _READ_VERSIONS:
             raise FormatError(
                 f"calibration has format {content['format']!r}, version {content['version']!r}; "
-                f"expected {_FORMAT!r}, version {_VERSION}"
+                f"expected {_FORMAT!r}, version {' or '.join(map(str, _READ_VERSIONS))}"
             )
         origin = _checked(content["provenance"], "provenance", _PROVENANCE_FIELDS)
         if not all(isinstance(name, str) for name in origin["data"]):
@@ -196,9 +234,11 @@ class Calibration:
         provenance = Provenance(**origin | {"data": tuple(origin["data"])})
         try:
             numbers = {name: float(content[name]) for name in ("slope", "offset", "minimum", "maximum")}
+            equal_minimum = content["equal_minimum"]
             return cls(
                 kind=content["kind"],
                 **numbers,
+                equal_minimum=None if equal_minimum is None else float(equal_minimum),
                 non_mated=_non_mated(content["non_mated"]),
                 provenance=provenance,
             )
@@ -297,16 +337,21 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
     >>> compare(face, [face, other]) > 6
     array([ True, False])
     """
-    return Calibrations.of().for_template(probe).llr(raw_scores(probe, references))
+    raw = raw_scores(probe, references)
+    return Calibrations.of().for_template(probe).llr(raw, balance_of(probe, references))
 
 
 # --- the curve ------------------------------------------------------------------------------------------
 
 
 def bent_line(
-    raw: npt.NDArray[np.float64], slope: float, offset: float, minimum: float, maximum: float
+    raw: npt.NDArray[np.float64],
+    slope: float,
+    offset: float,
+    minimum: float | npt.NDArray[np.float64],
+    maximum: float,
 ) -> npt.NDArray[np.float64]:
-    """The curve of :class:`Calibration`, from its four numbers."""
+    """The curve of :class:`Calibration`, from its numbers; a minimum for all or for each."""
     line = slope * raw + offset
     raised = np.maximum(line, minimum) + _rounding(line - minimum)
     return np.asarray(np.minimum(raised, maximum) - _rounding(raised - maximum))
@@ -324,14 +369,20 @@ def _rounding(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 # --- reading JSON ---------------------------------------------------------------------------------------
 
 _NUMBER = int | float
-_RATES = "rates stand here"
+_TABLES = ("rates", "limits")
 _FIELDS: dict[str, Any] = {
     "kind": str,
     **dict.fromkeys(("slope", "offset", "minimum", "maximum"), _NUMBER),
+    "equal_minimum": _NUMBER | None,
     "non_mated": dict | None,
     "provenance": dict,
 }
-_NON_MATED_FIELDS: dict[str, Any] = {"start": int, "rates": list, "counted": _NUMBER, "pairs": int}
+_NON_MATED_FIELDS: dict[str, Any] = {
+    "start": int,
+    **dict.fromkeys(_TABLES, list),
+    "counted": _NUMBER,
+    "pairs": int,
+}
 _PROVENANCE_FIELDS: dict[str, Any] = {
     "data": list,
     "mated": int,
@@ -344,9 +395,19 @@ def _non_mated(content: object) -> NonMated | None:
     if content is None:
         return None
     fields = _checked(content, "non_mated", _NON_MATED_FIELDS)
-    if not all(isinstance(rate, _NUMBER) for rate in fields["rates"]):
-        raise FormatError("non_mated: rates holds something else than numbers")
-    return NonMated(**fields | {"rates": tuple(map(float, fields["rates"]))})
+    tables = {}
+    for name in _TABLES:
+        if not all(isinstance(rate, _NUMBER) for rate in fields[name]):
+            raise FormatError(f"non_mated: {name} holds something else than numbers")
+        tables[name] = tuple(map(float, fields[name]))
+    return NonMated(**fields | tables)
+
+
+def _as_version_3(content: dict[str, Any]) -> dict[str, Any]:
+    non_mated = content.get("non_mated")
+    if isinstance(non_mated, dict) and "rates" in non_mated:
+        non_mated = {"limits": non_mated["rates"]} | non_mated
+    return {"equal_minimum": None} | content | {"non_mated": non_mated}
 
 
 def _checked(content: object, what: str, expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from abis.template import Embedding, Minutiae, Template
 __all__ = [
     "Explanation",
     "FingerReferences",
+    "balance",
+    "balances",
+    "contents",
     "cosine",
     "cosines_of_pairs",
     "explain",
@@ -200,6 +203,40 @@ def raw_scores(probe: Template, references: Sequence[Template]) -> npt.NDArray[n
         return packed.compare(probe)
     vectors = [r.vector for r in references if isinstance(r, Embedding)]
     return cosine(probe, np.array(vectors, np.float16).reshape(len(vectors), len(probe.vector)))
+
+
+def balance(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64] | None:
+    """How alike a probe and its references are in content: what a low score of theirs says depends on it.
+
+    Where one print shows little of what the other shows, mated ones score low too.
+
+    Args:
+        probe: minutiae or an embedding.
+        references: templates that it was compared with.
+
+    Returns:
+        (len(references),) float64 as :func:`balances` gives; None for embeddings, which have none.
+    """
+    if not isinstance(probe, Minutiae):
+        return None
+    return balances(contents([probe]), contents([r for r in references if isinstance(r, Minutiae)]))
+
+
+def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
+    """(n,) how much each has to compare: its minutiae's reliabilities, per cent of a good one each, added up.
+
+    A minutia's reliability is its quality held against the upper quartile of its own template, as the
+    comparison takes it: extractors disagree on what a quality of 60 means.
+    """
+    if not templates:
+        return np.empty(0, np.int64)
+    sizes = np.array([len(t) for t in templates], np.int64)
+    return _core.contents(np.concatenate([t.quality for t in templates]), sizes)
+
+
+def balances(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The lesser content as a part of the greater, 0 to 1; 0 where neither has any."""
+    return np.asarray(np.minimum(one, other) / np.maximum(1, np.maximum(one, other)))
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ class EmbeddingIndex:
         """(m,) raw scores of some slots, or of all: :func:`abis.comparison.cosine`, to the bit."""
         return cosine(probe, self._vectors, slots)
 
+    def balance(self, probe: Embedding, slots: NDArray[np.int64]) -> None:
+        """Of embeddings nothing is known but their scores."""
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All there is, for :meth:`from_arrays`."""
         return {"vectors": self._vectors, "sketches": self._sketches}

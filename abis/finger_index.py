@@ -23,7 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import _core
-from abis.comparison import check_array, check_indices, checked_threads, columns, columns_of_many
+from abis.comparison import (
+    balances,
+    check_array,
+    check_indices,
+    checked_threads,
+    columns,
+    columns_of_many,
+    contents,
+)
 from abis.template import Minutiae
 
 __all__ = ["FingerIndex"]
@@ -151,6 +159,22 @@ class FingerIndex:
         """
         check_indices("slots", slots)
         return self._core.compare(*columns(probe), slots, checked_threads(threads))
+
+    def balance(self, probe: Minutiae, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How alike probe and references are in content: :func:`abis.comparison.balance`, to the bit.
+
+        Args:
+            probe: one finger view.
+            slots: (m,) int64, the references wanted.
+
+        Returns:
+            (m,) float64, 0 to 1; 0 for a removed slot.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        check_indices("slots", slots)
+        return balances(contents([probe]), self._core.contents(slots))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All there is, to be kept: copies of the columns, each with a row a slot or a minutia.

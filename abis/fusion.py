@@ -58,11 +58,12 @@ class Comparisons:
         subject: NDArray[np.int64],
         encounter: NDArray[np.int64],
         raw: NDArray[np.float32],
+        balance: NDArray[np.float64] | None,
         calibrations: Calibrations,
     ) -> Comparisons:
-        """Calibrate raw scores."""
+        """Calibrate raw scores; ``balance`` as :func:`abis.comparison.balance` gives it."""
         calibration = calibrations.for_template(probe)
-        llr = calibration.llr(raw)
+        llr = calibration.llr(raw, balance)
         return cls(probe.position, reference_position, subject, encounter, raw, llr, calibration)
 
     def __len__(self) -> int:

@@ -379,6 +379,7 @@ def _compare(
                 subject=block.subjects[slots].astype(np.int64),
                 encounter=block.encounters[slots].astype(np.int64),
                 raw=block.index.compare(template, slots),
+                balance=block.index.balance(template, slots),
                 calibrations=calibrations,
             )
 

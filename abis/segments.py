@@ -54,6 +54,9 @@ class Index(Protocol):
     def compare(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) raw scores of some slots: what :func:`abis.comparison.raw_scores` gives."""
 
+    def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(m,) of some slots: what :func:`abis.comparison.balance` gives."""
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All there is; the class's ``from_arrays`` makes the same index of it."""
 

@@ -12,7 +12,8 @@ What a fused score of non-mated comparisons may be follows from how their single
 - A gallery of N gives a false positive where any of its N subjects matches: each is allowed an N-th of the
   rate (union bound).
 
-Each step errs to the safe side: scores are rounded up to the next multiple of 1 / STEPS_A_DECADE. All of it is sums and
+Each step errs to the safe side: scores are rounded up to the next multiple of 1 / STEPS_A_DECADE. Rates that were not
+counted are those of a fitted tail, and their upper limits stand beside them (:func:`fmr_at`). All of it is sums and
 products in one fixed order, so that a threshold is the same to the bit on every CPU.
 """
 
@@ -79,15 +80,21 @@ def threshold_for_fpir(fpir: float, gallery_size: int, compared: Compared) -> fl
     return threshold_for_fmr(fpir / gallery_size, compared)
 
 
-def fmr_at(threshold: float, compared: Compared) -> float:
-    """At most this part of non-mated comparisons of this kind reach a score: what it is worth on its own.
+def fmr_at(threshold: float, compared: Compared, *, limit: bool = False) -> float:
+    """This part of non-mated comparisons of this kind reach a score: what it is worth on its own.
+
+    Args:
+        threshold: log10 likelihood ratio.
+        compared: as for :func:`threshold_for_fmr`.
+        limit: give the upper 95 % limit (one-sided), from all that is uncertain of rates that were not counted.
 
     >>> from abis.calibration import shipped
     >>> finger = shipped("minutiae")
-    >>> fmr_at(threshold_for_fmr(1e-3, [[finger]]), [[finger]]) <= 1e-3
-    True
+    >>> threshold = threshold_for_fmr(1e-3, [[finger]])
+    >>> fmr_at(threshold, [[finger]]) <= 1e-3, fmr_at(threshold, [[finger]], limit=True) < 3e-3
+    (True, True)
     """
-    tail = _fused(compared)
+    tail = _fused(compared, limit=limit)
     place = int(np.floor(threshold * STEPS_A_DECADE)) - tail.start
     return float(tail.rates[place]) if 0 <= place < len(tail.rates) else float(place < 0)
 
@@ -99,12 +106,12 @@ class _Tail(NamedTuple):
     rates: NDArray[np.float64]
 
 
-def _fused(compared: Compared) -> _Tail:
+def _fused(compared: Compared, *, limit: bool = False) -> _Tail:
     # Positions in any order, alternatives in any order: one and the same distribution.
     positions = Counter(_counted(alternatives) for alternatives in compared if alternatives)
     if not positions:
         return _Tail(0, np.ones(1))
-    return _sum(tuple(sorted(positions.items(), key=_fixed_order)))
+    return _sum(tuple(sorted(positions.items(), key=_fixed_order)), limit)
 
 
 _Alternatives: TypeAlias = tuple[tuple[Calibration, int], ...]
@@ -123,7 +130,7 @@ def _fixed_order(item: tuple[_Alternatives, int]) -> list[tuple[tuple[str, float
 
 
 @lru_cache(maxsize=_CACHED)
-def _sum(positions: tuple[tuple[_Alternatives, int], ...]) -> _Tail:
+def _sum(positions: tuple[tuple[_Alternatives, int], ...], limit: bool) -> _Tail:
     """The distribution of the sum over positions; by their kind and how many there are."""
     parts: list[_Tail] = []
     bounded = False  # whether a position has Markov's inequality alone: one bound serves them all
@@ -131,7 +138,7 @@ def _sum(positions: tuple[tuple[_Alternatives, int], ...]) -> _Tail:
         if any(calibration.non_mated is None for calibration, _ in alternatives):
             bounded = True
         else:
-            parts += [_mean(alternatives)] * count
+            parts += [_mean(alternatives, limit)] * count
     if bounded:
         parts.append(_MARKOV)
     total = parts[0] if len(parts) == 1 else reduce(_convolved, map(_rounded_up, parts))
@@ -139,7 +146,7 @@ def _sum(positions: tuple[tuple[_Alternatives, int], ...]) -> _Tail:
     return total
 
 
-def _mean(alternatives: _Alternatives) -> _Tail:
+def _mean(alternatives: _Alternatives, limit: bool) -> _Tail:
     tables = [(c.non_mated, count) for c, count in alternatives if c.non_mated is not None]
     start = min(table.start for table, _ in tables)
     stop = max(table.start + len(table.rates) for table, _ in tables)
@@ -147,7 +154,7 @@ def _mean(alternatives: _Alternatives) -> _Tail:
     for table, count in tables:
         first = table.start - start
         rates[:first] += count
-        rates[first : first + len(table.rates)] += count * table.table
+        rates[first : first + len(table.rates)] += count * table.table[int(limit)]
     return _Tail(start, np.minimum(rates, 1.0))
 
 

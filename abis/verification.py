@@ -99,6 +99,7 @@ class _Chunk:
                 fingers[id(template)] = template
         slots = self.packed.extend(list(fingers.values()), threads=1)
         self.slot = dict(zip(fingers, slots, strict=True))
+        self.contents = comparison.contents(list(fingers.values()))
 
 
 class _Pairs:
@@ -114,23 +115,26 @@ class _Pairs:
 
     def compared(self, chunk: _Chunk, calibrations: Calibrations) -> Comparisons:
         """All of them; the number of the claim stands for the subject."""
+        raw, balance = self._raw_and_balance(chunk)
         return Comparisons.of(
             self.example,
             self.position,
             subject=np.array(self.claim, np.int64),
             encounter=np.array(self.encounter, np.int64),
-            raw=self._raw(chunk),
+            raw=raw,
+            balance=balance,
             calibrations=calibrations,
         )
 
-    def _raw(self, chunk: _Chunk) -> NDArray[np.float32]:
+    def _raw_and_balance(self, chunk: _Chunk) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         if isinstance(self.example, Minutiae):
             probes, references = (
                 np.array([chunk.slot[id(template)] for template in side], np.int64)
                 for side in (self.probes, self.references)
             )
-            return chunk.packed.compare_pairs(probes, references, threads=1)
-        return comparison.cosines_of_pairs(_vectors(self.probes), _vectors(self.references))
+            raw = chunk.packed.compare_pairs(probes, references, threads=1)
+            return raw, comparison.balances(chunk.contents[probes], chunk.contents[references])
+        return comparison.cosines_of_pairs(_vectors(self.probes), _vectors(self.references)), None
 
 
 def _vectors(embeddings: Sequence[Template]) -> NDArray[np.float16]:

@@ -9,6 +9,7 @@ galleries of made-up fingers and faces, and of LFW: the FPIR seen beside the one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,28 +62,37 @@ def main() -> None:
 
 
 def fingers(data: Path, figures: Figures) -> dict[str, list[HeldOut]]:
-    """Every set by the calibration of the others: of its own extractor, and of all of them.
+    """Every set by calibrations of the other sets: of its own extractor, of all of them, of the other two.
 
-    Returns the former, by extractor.
+    Returns the first, by extractor.
     """
     by_extractor = {extractor: Fingers(data, extractor) for extractor in EXTRACTORS}
     rows = []
     by_own: dict[str, list[HeldOut]] = {}
-    for label, together in (("own", False), ("all extractors", True)):
-        found: dict[str, list[HeldOut]] = {extractor: [] for extractor in EXTRACTORS}
-        for name in SETS:
-            others = [other for other in SETS if other != name]
-            common = fit_fingers(list(by_extractor.values()), others) if together else None
-            for extractor, own in by_extractor.items():
-                calibration = common or fit_fingers([own], others)
-                test = own.training(name)
-                found[extractor].append(HeldOut(calibration, test.mated, test.non_mated))
-        for extractor, sets in found.items():
-            key = f"minutiae_{extractor}_{label}".replace(" ", "_")
-            rows.append((f"{extractor}, calibration of {label}", *quality(key, sets, figures)))
-        by_own = by_own or found
-        everything = [one for sets in found.values() for one in sets]
-        rows.append((f"all, calibration of {label}", *quality(f"minutiae_all_{label}", everything, figures)))
+    for label, teachers in (
+        ("own", lambda extractor: [extractor]),
+        ("all extractors", lambda extractor: list(EXTRACTORS)),
+        ("other extractors", lambda extractor: [other for other in EXTRACTORS if other != extractor]),
+    ):
+        fits: dict[tuple[str, ...], Calibration] = {}
+        found: dict[tuple[str, bool], list[HeldOut]] = {}
+        for extractor, name in product(EXTRACTORS, track(SETS, label, transient=True)):
+            key = (name, *teachers(extractor))
+            if key not in fits:
+                others = [other for other in SETS if other != name]
+                fits[key] = fit_fingers([by_extractor[teacher] for teacher in teachers(extractor)], others)
+            test = by_extractor[extractor].training(name)
+            for alone in (False, True):
+                one = HeldOut(fits[key], test, by_score_alone=alone)
+                found.setdefault((extractor, alone), []).append(one)
+        for alone in (False, True):
+            sets = {extractor: found[extractor, alone] for extractor in EXTRACTORS}
+            sets["all"] = [one for extractor in EXTRACTORS for one in sets[extractor]]
+            name = f"{label}, by score alone" if alone else label
+            for extractor, own in sets.items():
+                key_ = f"minutiae_{extractor}_{name}".replace(",", "").replace(" ", "_")
+                rows.append((f"{extractor}, calibration of {name}", *quality(key_, own, figures)))
+        by_own = by_own or {extractor: found[extractor, False] for extractor in EXTRACTORS}
     print_table("fingers, each FVC set by the calibration of the others", HEADINGS, rows, note=NOTE)
     return by_own
 
@@ -96,7 +106,7 @@ def faces(data: Path, figures: Figures, seed: int) -> None:
     for tested in (0, 1):
         calibration = fit_faces(within(scores, half == 1 - tested), MODEL, "one half of LFW")
         test = within(scores, half == tested)
-        sets.append(HeldOut(calibration, test.mated, test.non_mated))
+        sets.append(HeldOut(calibration, test))
     rows = [("LFW, both halves", *quality("embedding_halves", sets, figures))]
     print_table("faces, each half of the people by the calibration of the other", HEADINGS, rows, note=NOTE)
 
@@ -105,13 +115,12 @@ class HeldOut:
     """Scores by a calibration that has not seen them, and whether they reach its thresholds."""
 
     def __init__(
-        self,
-        calibration: Calibration,
-        mated: npt.NDArray[np.floating[Any]],
-        non_mated: npt.NDArray[np.floating[Any]],
+        self, calibration: Calibration, test: TrainingScores, *, by_score_alone: bool = False
     ) -> None:
         self.calibration = calibration
-        self.mated, self.non_mated = calibration.llr(mated), calibration.llr(non_mated)
+        balance = (None, None) if by_score_alone else (test.mated_balance, test.non_mated_balance)
+        self.mated = calibration.llr(test.mated, balance[0])
+        self.non_mated = calibration.llr(test.non_mated, balance[1])
         self.thresholds = [threshold_for_fmr(fmr, [[calibration]]) for fmr in CLAIMED_FMRS]
 
 

@@ -18,7 +18,7 @@ from common import EXTRACTORS, ROOT, SETS, data_folder, options, software, write
 from lfw import MODEL, all_scores, at_most, corrected, read_lfw
 
 from abis.calibration import Calibration
-from abis.comparison import FingerReferences, cosine
+from abis.comparison import FingerReferences, balances, contents, cosine
 from abis.evaluation import NonMatedScores, Scores, TrainingScores, fit, read_folder
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL as SYNTHETIC_MODEL
@@ -82,7 +82,7 @@ class Fingers:
         raw: (n, n) comparison scores.
         set_number: (n,) place in SETS.
         finger: (n,) number; one that stands in two sets has one number.
-        minutiae: (n,) how many each has.
+        content: (n,) how much there is of each to compare.
     """
 
     def __init__(self, data: Path, extractor: str) -> None:
@@ -98,7 +98,7 @@ class Fingers:
         names = sorted(set(finger))
         self.finger = np.array([names.index(first if own == again else own) for own in finger])
         self.set_number = np.array([SETS.index(name) for name, _ in finger])
-        self.minutiae = np.array([len(template) for template in templates])
+        self.content = contents(templates)
         references = FingerReferences()
         references.extend(templates)
         self.raw = np.stack([references.compare(template) for template in templates])
@@ -110,7 +110,15 @@ class Fingers:
         mated = self.finger[first] == self.finger[second]
         raw = self.raw[first, second]
         subjects = np.stack([self.finger[first], self.finger[second]], axis=1)
-        return TrainingScores(f"{self.extractor} {name}", raw[mated], raw[~mated], subjects[~mated])
+        balance = balances(self.content[first], self.content[second])
+        return TrainingScores(
+            f"{self.extractor} {name}",
+            raw[mated],
+            raw[~mated],
+            subjects[~mated],
+            balance[mated],
+            balance[~mated],
+        )
 
     def non_mated(self, sets: Sequence[str]) -> NonMatedScores:
         """Counted within sets; the tail from pairs across them as well."""
@@ -118,10 +126,12 @@ class Fingers:
         first, second = chosen[np.array(np.triu_indices(len(chosen), 1))]
         strange = self.finger[first] != self.finger[second]
         first, second = first[strange], second[strange]
+        within_sets = [self.training(name) for name in sets]
         return NonMatedScores(
-            [self.training(name).non_mated for name in sets],
+            [scores.non_mated for scores in within_sets],
             self.raw[first, second],
             np.stack([self.finger[first], self.finger[second]], axis=1),
+            [scores.non_mated_balance for scores in within_sets],
         )
 
 
@@ -176,9 +186,13 @@ def describe(name: str, calibration: Calibration, figures: Figures) -> None:
     figures.update(
         {f"{name}_{part}": getattr(calibration, part) for part in ("slope", "offset", "minimum", "maximum")}
     )
+    if calibration.equal_minimum is not None:
+        figures[f"{name}_equal_minimum"] = calibration.equal_minimum
     print(
         f"{name}: LLR = {calibration.slope:.4g} * raw {calibration.offset:+.4g}, "
-        f"from {calibration.minimum:.2f} to {calibration.maximum:.2f}; {calibration.non_mated}"
+        f"from {calibration.minimum:.2f}"
+        + ("" if calibration.equal_minimum is None else f" ({calibration.equal_minimum:.2f} times balance)")
+        + f" to {calibration.maximum:.2f}; {calibration.non_mated}"
     )
 
 

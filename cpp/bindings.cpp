@@ -175,6 +175,28 @@ py::array_t<float> of_slots(const FingerIndex& index, const X& x, const X& y, co
     return result;
 }
 
+py::array_t<std::int64_t> contents_of_slots(const FingerIndex& index, const Slots& slots) {
+    check_slots(slots, index.size());
+    py::array_t<std::int64_t> result(slots.size());
+    std::transform(slots.data(), slots.data() + slots.size(), result.mutable_data(),
+                   [&](std::int64_t slot) { return index.content(static_cast<std::size_t>(slot)); });
+    return result;
+}
+
+py::array_t<std::int64_t> contents(const Code& quality, const Array<std::int64_t>& counts) {
+    check(quality.ndim() == 1 && counts.ndim() == 1, "quality and counts must be arrays of one dimension");
+    py::array_t<std::int64_t> result(counts.size());
+    py::ssize_t begin = 0;
+    for (py::ssize_t t = 0; t < counts.size(); ++t) {
+        const auto count = static_cast<py::ssize_t>(counts.data()[t]);
+        check(count >= 0 && count <= quality.size() - begin, "counts do not add up to the number of minutiae");
+        result.mutable_data()[t] = content(quality.data() + begin, static_cast<std::size_t>(count));
+        begin += count;
+    }
+    check(begin == quality.size(), "counts do not add up to the number of minutiae");
+    return result;
+}
+
 py::dict index_columns(const FingerIndex& index) {
     const auto slots = static_cast<py::ssize_t>(index.size()), n = static_cast<py::ssize_t>(index.minutiae());
     py::array_t<std::uint8_t> sizes(slots), removed(slots), direction(n), kind(n), reliability(n);
@@ -367,6 +389,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("compare", &of_slots<&FingerIndex::compare>, py::arg("x").noconvert(), py::arg("y").noconvert(),
              py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
              py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("threads"))
+        .def("contents", &contents_of_slots, py::arg("slots").noconvert())
         .def("columns", &index_columns)
         .def_static("from_columns", &index_of_columns, py::arg("sizes").noconvert(), py::arg("removed").noconvert(),
                     py::arg("first").noconvert(), py::arg("second").noconvert(), py::arg("x").noconvert(),
@@ -375,6 +398,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("__len__", &FingerIndex::size)
         .def_property_readonly("memory_bytes", &FingerIndex::memory_bytes);
 
+    m.def("contents", &contents, py::arg("quality").noconvert(), py::arg("counts").noconvert());
     m.def("compare_in_detail", &compare_in_detail, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
           py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),
           py::arg("resolution_x1"), py::arg("resolution_y1"), py::arg("x2").noconvert(), py::arg("y2").noconvert(),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <numeric>
 
 #include "code_evidence.h"
 #include "fingerprint.h"
@@ -160,6 +161,13 @@ void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
 }
 
 void FingerIndex::remove(std::size_t slot) { chunks_[slot / kChunkSlots].wipe(slot % kChunkSlots); }
+
+std::int64_t FingerIndex::content(std::size_t slot) const {
+    const Place place = at(slot);
+    const std::uint8_t* reliability = place.chunk.reliability.data();
+    const auto* begins = &place.chunk.begins[place.slot];
+    return std::accumulate(reliability + begins[0], reliability + begins[1], std::int64_t{0});
+}
 
 void FingerIndex::write(const MutableIndexColumns& c) const {
     std::size_t s = 0, k = 0;

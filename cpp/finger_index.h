@@ -54,6 +54,9 @@ public:
     void compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                  const std::function<void()>& poll, float* scores) const;
 
+    // What abis::content gives of the template of a slot; 0 for a removed slot.
+    std::int64_t content(std::size_t slot) const;
+
 private:
     static constexpr std::size_t kChunkSlots = 1024;
 

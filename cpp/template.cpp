@@ -34,9 +34,9 @@ private:
 };
 
 // Extractors disagree on what a quality of 60 means, so each minutia is held against its own template.
-std::uint8_t reliable_quality(const RawTemplate& raw) {
+std::uint8_t reliable_quality(const std::uint8_t* quality, std::size_t n) {
     std::vector<std::uint8_t> reported;
-    std::copy_if(raw.quality, raw.quality + raw.n, std::back_inserter(reported),
+    std::copy_if(quality, quality + n, std::back_inserter(reported),
                  [](std::uint8_t q) { return q != kNoQuality; });
     if (reported.empty()) return 1;
     const auto rank = static_cast<std::ptrdiff_t>(static_cast<float>(reported.size()) * parameters::kReliableQuantile);
@@ -53,7 +53,7 @@ std::uint8_t reliability(std::uint8_t quality, std::uint8_t reliable) {
 }  // namespace
 
 std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>* order) {
-    const std::uint8_t reliable = reliable_quality(raw);
+    const std::uint8_t reliable = reliable_quality(raw.quality, raw.n);
     const Scale scaled_x(raw.x, raw.n, raw.resolution_x), scaled_y(raw.y, raw.n, raw.resolution_y);
     std::vector<Minutia> minutiae(raw.n);
     for (std::size_t i = 0; i < raw.n; ++i) {
@@ -77,6 +77,13 @@ std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>
     std::transform(sorted.begin(), sorted.end(), result.begin(), [&](std::uint8_t i) { return minutiae[i]; });
     if (order != nullptr) *order = std::move(sorted);
     return result;
+}
+
+std::int64_t content(const std::uint8_t* quality, std::size_t n) {
+    const std::uint8_t reliable = reliable_quality(quality, n);
+    return std::accumulate(quality, quality + n, std::int64_t{0}, [&](std::int64_t sum, std::uint8_t q) {
+        return sum + reliability(q, reliable);
+    });
 }
 
 }  // namespace abis

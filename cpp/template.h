@@ -33,4 +33,7 @@ struct RawTemplate {
 // index in `raw` of the k-th, where `order` is not null.
 std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>* order = nullptr);
 
+// How much there is to compare: the minutiae's reliabilities added up, by their qualities alone.
+std::int64_t content(const std::uint8_t* quality, std::size_t n);
+
 }  // namespace abis

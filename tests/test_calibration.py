@@ -19,6 +19,7 @@ from abis.calibration import (
     Calibrations,
     NonMated,
     Provenance,
+    bent_line,
     compare,
     shipped,
     shipped_names,
@@ -30,7 +31,7 @@ from abis.thresholds import threshold_for_fmr
 
 PROVENANCE = Provenance(("a", "b"), 10, 100, "2025-01-31", "abis 0.1.0", "benchmarks/fit_calibration.py")
 
-SPREAD = NonMated(start=-64, rates=(1.0, 0.5, 0.125), counted=0.125, pairs=8)
+SPREAD = NonMated(start=-64, rates=(1.0, 0.5, 0.125), limits=(1.0, 0.75, 0.25), counted=0.125, pairs=8)
 
 unhurried = settings(deadline=None)  # a busy machine is no failure; the first call compiles
 
@@ -40,6 +41,7 @@ calibrations = st.builds(
     slope=st.floats(1e-3, 1e3),
     offset=st.floats(-50, 50),
     minimum=st.floats(-10, -0.1),
+    equal_minimum=st.none() | st.floats(-10, -0.1),
     maximum=st.floats(0.1, 20),
     non_mated=st.sampled_from([None, SPREAD]),
     provenance=st.just(PROVENANCE),
@@ -52,9 +54,15 @@ def fitted(*training: TrainingScores) -> Calibration:
 
 
 def plain(
-    *, slope: float, offset: float, minimum: float, maximum: float, non_mated: NonMated | None = None
+    *,
+    slope: float,
+    offset: float,
+    minimum: float,
+    maximum: float,
+    equal_minimum: float | None = None,
+    non_mated: NonMated | None = None,
 ) -> Calibration:
-    return Calibration("minutiae", slope, offset, minimum, maximum, non_mated, PROVENANCE)
+    return Calibration("minutiae", slope, offset, minimum, equal_minimum, maximum, non_mated, PROVENANCE)
 
 
 def normal_scores(distance: float, n: int, seed: int = 0) -> TrainingScores:
@@ -105,7 +113,10 @@ def test_llr_of_no_score_is_none_and_of_extremes_are_the_limits() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("slope", 0.0), ("slope", math.nan), ("offset", math.inf), ("minimum", 0.0), ("maximum", -1.0)],
+    [
+        *(("slope", 0.0), ("slope", math.nan), ("offset", math.inf), ("minimum", 0.0), ("maximum", -1.0)),
+        *(("equal_minimum", 0.0), ("equal_minimum", math.nan)),
+    ],
 )
 def test_impossible_calibrations_are_refused(field: str, value: float) -> None:
     numbers = {"slope": 1.0, "offset": 0.0, "minimum": -1.0, "maximum": 1.0} | {field: value}
@@ -119,7 +130,13 @@ def test_impossible_calibrations_are_refused(field: str, value: float) -> None:
 )
 def test_impossible_rates_of_non_mated_scores_are_refused(rates: tuple[float, ...], counted: float) -> None:
     with pytest.raises(ValueError, match="non_mated"):
-        NonMated(0, rates, counted, 10)
+        NonMated(0, rates, rates, counted, 10)
+
+
+@pytest.mark.parametrize("limits", [(1.0,), (1.0, 0.05), (1.0, math.nan)])
+def test_impossible_limits_are_refused(limits: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="limits"):
+        NonMated(0, (1.0, 0.1), limits, 1.0, 10)
 
 
 def test_equal_calibrations_are_one_key() -> None:
@@ -148,6 +165,27 @@ def test_own_calibrations_come_before_shipped_ones() -> None:
     assert calibrations.for_template(face("w600k_mbf")) is shipped("embedding-w600k_mbf")
     assert calibrations.for_template(face("nobody's")) is shipped("embedding")
     assert shipped("embedding").non_mated is None  # nothing was counted for a model nobody measured
+
+
+def test_a_low_score_says_less_the_less_of_one_print_the_other_shows() -> None:
+    calibration = plain(slope=2, offset=0, minimum=-2, equal_minimum=-3, maximum=8)
+    balance = np.linspace(0, 1, 11)
+    llr = calibration.llr(np.full(11, -20.0), balance)
+    np.testing.assert_allclose(llr, -3 * balance, atol=0.01)
+    assert (np.diff(llr) < 0).all()
+    assert calibration.llr(-20.0) == pytest.approx(-2, abs=0.01)  # nothing known but the score
+    high = calibration.llr(np.full(11, 2.0), balance)
+    np.testing.assert_allclose(high, 4, atol=0.05)  # high scores say what they said
+    without = plain(slope=2, offset=0, minimum=-2, maximum=8)
+    assert without.llr(-1.0, np.array(0.5)) == without.llr(-1.0)
+
+
+def test_few_minutiae_beside_many_are_hardly_evidence_against() -> None:
+    full = dots(40, 0)
+    for seed in range(10):
+        few, many = dots(3, seed + 1), dots(40, seed + 1)
+        assert compare(few, [full])[0] > compare(many, [full])[0]
+        assert compare(few, [full])[0] == compare(full, [few])[0] > -0.3
 
 
 def test_what_is_not_shipped_is_named() -> None:
@@ -193,6 +231,30 @@ def test_fit_finds_the_floor_that_failing_mates_make() -> None:
     mated[::50] = normal_scores(6.0, 1000, seed=2).non_mated
     calibration = fitted(TrainingScores("failing", mated, training.non_mated))
     assert calibration.minimum == pytest.approx(-math.log10(50), abs=0.15)
+
+
+def test_fit_finds_the_floor_by_balance() -> None:
+    """Of mates with a balance of b, 10**(-2 b) score like strangers."""
+    training = normal_scores(6.0, 60_000)
+    balance = np.random.default_rng(3).uniform(0, 1, 60_000)
+    fails = np.random.default_rng(4).random(60_000) < 10 ** (-2 * balance)
+    mated = np.where(fails, normal_scores(6.0, 60_000, seed=2).non_mated, training.mated)
+    calibration = fitted(TrainingScores("failing", mated, training.non_mated, None, balance, balance))
+    assert calibration.equal_minimum == pytest.approx(-2, abs=0.1)
+    llr = calibration.llr(mated, balance), calibration.llr(training.non_mated, balance)
+    assert cllr(*llr) < cllr(calibration.llr(mated), calibration.llr(training.non_mated)) - 0.01
+    # And thresholds hold for both.
+    for fmr in (0.3, 0.03, 0.003):
+        threshold = threshold_for_fmr(fmr, [[calibration]])
+        assert (llr[1] >= threshold).mean() <= fmr
+        assert (calibration.llr(training.non_mated) >= threshold).mean() <= fmr
+
+
+def test_balances_that_cannot_be_are_refused() -> None:
+    one = np.ones(1)
+    for wrong in (None, np.ones(2), np.array([1.5]), np.array([np.nan])):
+        with pytest.raises(ValueError, match="balances of"):
+            TrainingScores("wrong", one, one, None, one, wrong)
 
 
 @unhurried
@@ -304,6 +366,18 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in valid().items() if key != name}
 
 
+def test_files_of_version_2_are_read_and_score_as_they_did() -> None:
+    old = without("equal_minimum") | {"version": 2}
+    del old["non_mated"]["limits"]
+    calibration = Calibration.from_json(json.dumps(old))
+    assert calibration.equal_minimum is None
+    assert calibration.non_mated is not None
+    assert calibration.non_mated.limits == calibration.non_mated.rates == SPREAD.rates
+    raw = np.linspace(-9, 9, 99)
+    np.testing.assert_array_equal(calibration.llr(raw, np.full(99, 0.3)), bent_line(raw, 2.0, 1.0, -3.0, 8.0))
+    assert Calibration.from_json(calibration.to_json()) == calibration
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -322,6 +396,7 @@ def without(name: str) -> dict[str, Any]:
         (json.dumps(valid() | {"non_mated": {"start": 0}}), "non_mated has no 'rates'"),
         (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"rates": ["1"]}}), "something else than"),
         (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"rates": [0.5]}}), "do not fall from 1"),
+        (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"limits": [1.0]}}), "limits do not fall"),
         (json.dumps(valid() | {"provenance": {"data": []}}), "provenance has no 'mated'"),
         (json.dumps(valid() | {"provenance": valid()["provenance"] | {"data": [1]}}), "data holds"),
     ],
@@ -354,9 +429,10 @@ def test_shipped_calibrations_are_sane(name: str) -> None:
 # --- rates of non-mated scores ---------------------------------------------------------------------------
 
 
-def rate_at(calibration: Calibration, llr: float) -> float:
+def rate_at(calibration: Calibration, llr: float, *, limit: bool = False) -> float:
     assert calibration.non_mated is not None
-    return calibration.non_mated.rates[round(llr * STEPS_A_DECADE) - calibration.non_mated.start]
+    table = calibration.non_mated.limits if limit else calibration.non_mated.rates
+    return table[round(llr * STEPS_A_DECADE) - calibration.non_mated.start]
 
 
 def test_rates_are_counted_as_far_as_there_are_scores() -> None:
@@ -370,7 +446,7 @@ def test_rates_are_counted_as_far_as_there_are_scores() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_beyond_the_data_rates_are_not_understated(seed: int) -> None:
+def test_beyond_the_data_the_true_rate_lies_within_the_limit(seed: int) -> None:
     """Exponential scores, whose tail is known: 10**-t of them exceed t * ln(10)."""
     generator = np.random.default_rng(seed)
     n = 20_000
@@ -378,7 +454,9 @@ def test_beyond_the_data_rates_are_not_understated(seed: int) -> None:
     calibration = fitted(training)
     for decades in (4, 5, 6, 7):
         llr = float(calibration.llr(decades * math.log(10)))
-        assert rate_at(calibration, llr) >= 0.8 * 10.0**-decades
+        assert rate_at(calibration, llr, limit=True) >= 0.8 * 10.0**-decades
+        assert rate_at(calibration, llr) <= rate_at(calibration, llr, limit=True)
+    assert 0.3e-4 < rate_at(calibration, float(calibration.llr(4 * math.log(10)))) < 3e-4
 
 
 def test_scores_of_few_subjects_bear_out_less() -> None:
@@ -389,7 +467,7 @@ def test_scores_of_few_subjects_bear_out_less() -> None:
     raw = generator.normal(0, 1, n) + 0.8 * np.isin(subjects, (3, 7)).sum(axis=1)
     mated = generator.normal(9, 2, n)
     known, unknown = (fitted(TrainingScores("few", mated, raw, given)) for given in (subjects, None))
-    assert rate_at(known, 5.0) > 1.2 * rate_at(unknown, 5.0)
+    assert rate_at(known, 5.0, limit=True) > 1.2 * rate_at(unknown, 5.0, limit=True)
 
 
 def test_of_several_populations_the_worst_counts() -> None:
@@ -411,4 +489,6 @@ def test_of_several_populations_the_worst_counts() -> None:
 
 def test_equal_scores_make_no_tail() -> None:
     with pytest.raises(ValueError, match="all equal"):
-        fitted(TrainingScores("flat", np.linspace(2, 3, 9), np.append(np.linspace(0, 1, 9), np.ones(100))))
+        fitted(TrainingScores("flat", np.linspace(2, 3, 9), np.ones(100)))
+    coarse = np.repeat(np.arange(9.0), 200)
+    assert fitted(TrainingScores("coarse", coarse + 5, coarse)).non_mated is not None

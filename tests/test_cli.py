@@ -263,7 +263,7 @@ def test_evaluate_writes_scores(
     with scores.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == pairs
-    assert rows[0].keys() == {"probe", "reference", "mated", "score", "raw"}
+    assert rows[0].keys() == {"probe", "reference", "mated", "score", "raw", "balance"}
     assert all((row["probe"][0] == row["reference"][0]) == (row["mated"] == "1") for row in rows)
 
 

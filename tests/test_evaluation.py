@@ -580,7 +580,7 @@ def test_folder_is_evaluated_with_its_failures(small_set: Path, tmp_path: Path) 
     assert write_scores(tmp_path / "all.csv", evaluation, all_pairs=True) == 15
     with (tmp_path / "all.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["probe", "reference", "mated", "score", "raw"]
+    assert list(rows[0]) == ["probe", "reference", "mated", "score", "raw", "balance"]
     assert (rows[0]["probe"], rows[0]["reference"], rows[0]["mated"]) == ("2_1", "2_2", "1")
     np.testing.assert_array_equal(np.array([row["raw"] for row in rows], np.float32), evaluation.raw)
     np.testing.assert_array_equal([float(row["score"]) for row in rows], evaluation.score)

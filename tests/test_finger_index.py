@@ -13,7 +13,7 @@ from oracle.codes import coded_probe, codes, refined, screened
 from oracle.comparison import prepare
 
 import abis
-from abis.comparison import raw_scores
+from abis.comparison import balance, raw_scores
 from abis.evaluation.datasets import read_folder
 from abis.finger_index import FingerIndex
 from abis.template import Minutiae
@@ -59,6 +59,23 @@ def test_evidence_agrees(pair: tuple[Minutiae, Minutiae]) -> None:
 def test_a_comparison_is_that_of_raw_scores_to_the_bit(references: list[Minutiae], probe: Minutiae) -> None:
     index = index_of(*references)
     np.testing.assert_array_equal(index.compare(probe, all_slots(index)), raw_scores(probe, references))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(any_template, min_size=1, max_size=6), any_template)
+def test_a_balance_is_that_of_the_templates_to_the_bit(references: list[Minutiae], probe: Minutiae) -> None:
+    index = index_of(*references)
+    found = index.balance(probe, all_slots(index))
+    np.testing.assert_array_equal(found, balance(probe, references))
+    content = [int(prepare(t)[0].reliability.sum()) for t in (probe, *references)]
+    low, high = np.minimum(content[0], content[1:]), np.maximum(1, np.maximum(content[0], content[1:]))
+    np.testing.assert_array_equal(found, low / high)
+    other_way = np.concatenate([index_of(probe).balance(r, np.array([0])) for r in references])
+    np.testing.assert_array_equal(found, other_way)
+    index.remove(np.array([0]))
+    assert index.balance(probe, np.array([0])) == 0
+    with pytest.raises(IndexError):
+        index.balance(probe, np.array([len(references)]))
 
 
 def test_a_mate_stands_out_however_it_is_turned() -> None:

@@ -18,8 +18,8 @@ from people import LEFT, RIGHT, everything, face, finger, processes
 
 import abis.gallery as gallery_module
 from abis import references, screening
-from abis.calibration import Calibrations, shipped
-from abis.comparison import raw_scores
+from abis.calibration import compare, shipped
+from abis.comparison import balance
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
 from abis.kind import Kind
@@ -199,7 +199,7 @@ def brute_force(probe: Sequence[Template], references: Sequence[Template]) -> fl
     total, compared = 0.0, False
     for position in {t.position for t in probe}:
         ratios = [
-            10 ** float(Calibrations.of().for_template(mine).llr(raw_scores(mine, [reference]))[0])
+            10 ** float(compare(mine, [reference])[0])
             for mine in probe
             for reference in references
             if mine.position == position and Kind.of(mine).is_comparable(Kind.of(reference))
@@ -296,7 +296,8 @@ def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
     after = gallery.verify(everything(1, 1), "a", fmr=1e-4)
     assert after.threshold == threshold_for_fmr(1e-4, [[mine], [mine], [FACE]])
     assert [e.raw for e in after.evidence] == [e.raw for e in before.evidence]
-    assert after.evidence[0].score == mine.llr(after.evidence[0].raw)
+    raw, alike = np.array([after.evidence[0].raw]), balance(finger(1, RIGHT, 1), [finger(1, RIGHT)])
+    assert after.evidence[0].score == mine.llr(raw, alike)[0]
     assert gallery.identify(everything(1, 1))[0].score == after.score
 
 

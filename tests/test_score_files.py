@@ -267,3 +267,16 @@ def test_other_archives_are_no_embeddings(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", score=np.zeros(3))
     with pytest.raises(FormatError, match="no array named embeddings or names"):
         read_embeddings(tmp_path / "x.npz")
+
+
+def test_balances_are_read_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("probe,reference,mated,score,balance\na,b,1,3.5,0.75\na,c,0,,\nb,c,0,-1,1\n")
+    np.testing.assert_array_equal(read_scores(path).balance, [0.75, 0, 1])
+    for wrong in ("1.5", "nan", "-0.1", ""):
+        path.write_text(f"probe,reference,mated,score,balance\na,b,1,3.5,{wrong}\n")
+        with pytest.raises(FormatError, match="row 1: balance is"):
+            read_scores(path)
+    path.write_text("probe,reference,mated,score,balance\na,b,1,3.5,much\n")
+    with pytest.raises(FormatError, match="balance is 'much'; expected a number"):
+        read_scores(path)

@@ -22,8 +22,8 @@ unhurried = settings(deadline=None, max_examples=50)
 
 
 def spread(*rates: float, kind: str = "minutiae", start: int = 0) -> Calibration:
-    table = NonMated(start, rates, 1.0, 100)
-    return Calibration(kind, 1.0, 0.0, -1.0, 9.0, table, PROVENANCE)
+    table = NonMated(start, rates, rates, 1.0, 100)
+    return Calibration(kind, 1.0, 0.0, -1.0, None, 9.0, table, PROVENANCE)
 
 
 def drawn(calibration: Calibration, n: int, seed: int) -> npt.NDArray[np.float64]:
@@ -31,7 +31,7 @@ def drawn(calibration: Calibration, n: int, seed: int) -> npt.NDArray[np.float64
     assert calibration.non_mated is not None
     table = calibration.non_mated
     uniform = np.random.default_rng(seed).random(n)
-    steps = table.start + np.searchsorted(-table.table, -uniform, side="right")
+    steps = table.start + np.searchsorted(-table.table[0], -uniform, side="right")
     return np.asarray(np.nextafter(steps / 64, -np.inf))
 
 
@@ -121,3 +121,10 @@ def test_rates_of_sums_have_the_same_bits_everywhere() -> None:
     rates = [fmr_at(k / 64, [[one], [one, other], [other]]) for k in range(-200, 1400)]
     digest = hashlib.sha256(np.array(rates, "<f8").tobytes()).hexdigest()
     assert digest == "12908086ce29f6eb319e18864daa0aa614538b07a8b127106b98f85b15040694"
+
+
+def test_limits_are_at_or_above_rates_and_hold_for_sums() -> None:
+    threshold = threshold_for_fmr(1e-6, [[FINGER], [FACE]])
+    likely, limit = (fmr_at(threshold, [[FINGER], [FACE]], limit=limit) for limit in (False, True))
+    assert likely <= 1e-6
+    assert likely <= limit < 100 * likely

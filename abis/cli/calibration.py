@@ -48,7 +48,11 @@ def _fitted(path: Path, kind: str) -> Calibration:
     in_use = shipped(kind if kind in shipped_names() else "embedding")
     try:
         found = refit(
-            file.scores, kind=in_use.kind if kind in shipped_names() else kind, name=path.name, in_use=in_use
+            file.scores,
+            kind=in_use.kind if kind in shipped_names() else kind,
+            name=path.name,
+            in_use=in_use,
+            balance=file.balance,
         )
     except ValueError as error:
         raise AbisError(str(error)) from error

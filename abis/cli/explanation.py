@@ -11,6 +11,7 @@ from rich.table import Table
 from abis.calibration import Calibrations
 from abis.cli.console import out, print_json, say
 from abis.cli.images import ImageOptions, Reader, picture, reader
+from abis.comparison import balance as balance_of
 from abis.comparison import explain as explain_comparison
 from abis.drawing import draw_pair
 from abis.errors import FormatError
@@ -26,7 +27,8 @@ def explain(
     with reader([probe, reference], images) as files:
         first, second = _read_finger(files, probe), _read_finger(files, reference)
     found = explain_comparison(first, second)
-    score = float(Calibrations.of().for_template(first).llr(found.score))
+    balance = balance_of(first, [second])
+    score = float(Calibrations.of().for_template(first).llr([found.score], balance)[0])
     if output is not None:
         svg = draw_pair(
             first,

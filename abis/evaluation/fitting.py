@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,18 +32,30 @@ class TrainingScores:
         non_mated: (n,) not empty.
         non_mated_subjects: (n, 2) integers, whose templates were compared; None where nobody knows, and each
             comparison is taken as one of two subjects of its own.
+        mated_balance: (m,) of the templates, as :func:`abis.comparison.balance` gives it; None where nobody knows.
+        non_mated_balance: (n,) likewise; there is either both or none.
     """
 
     name: str
     mated: npt.NDArray[np.floating[Any]]
     non_mated: npt.NDArray[np.floating[Any]]
     non_mated_subjects: npt.NDArray[np.integer[Any]] | None = None
+    mated_balance: npt.NDArray[np.floating[Any]] | None = None
+    non_mated_balance: npt.NDArray[np.floating[Any]] | None = None
 
     def __post_init__(self) -> None:
         for kind in ("mated", "non_mated"):
             scores = getattr(self, kind)
             if scores.ndim != 1 or len(scores) == 0 or not np.isfinite([scores.min(), scores.max()]).all():
                 raise ValueError(f"{self.name}: {kind} scores are not (n,) finite numbers, n > 0")
+            balance = getattr(self, f"{kind}_balance")
+            if (balance is None) != (self.mated_balance is None) or (
+                balance is not None
+                and (balance.shape != scores.shape or not (0 <= balance.min() <= balance.max() <= 1))
+            ):
+                raise ValueError(
+                    f"{self.name}: balances of {kind} scores are not {scores.shape} numbers, 0 to 1"
+                )
 
 
 def fit(
@@ -71,6 +83,8 @@ def fit(
     at national scale must say something beyond, and the line, which is all there is, is followed to
     ``maximum`` = 2 * log10(n), and no further: past log10(n), LLRs are extrapolation.
 
+    Where all sets tell balances, ``equal_minimum`` is fitted likewise, slope and offset being what they are.
+
     Args:
         training: at least one set.
         kind: of templates, as :func:`abis.calibration.kind_of` names them.
@@ -84,18 +98,14 @@ def fit(
         ValueError: where non-mated scores are not the lower ones on average.
     """
     slope, offset, minimum, maximum = fit_curve(training)
-    return Calibration(
+    curve = Calibration(
         kind=kind,
         slope=slope,
         offset=offset,
         minimum=minimum,
+        equal_minimum=_fit_equal_minimum(training, slope, offset, maximum),
         maximum=maximum,
-        non_mated=non_mated_table(
-            [_population(training)] if non_mated is None else non_mated,
-            lambda raw: bent_line(raw, slope, offset, minimum, maximum),
-            minimum=minimum,
-            maximum=maximum,
-        ),
+        non_mated=None,
         provenance=Provenance(
             data=tuple(scores.name for scores in training),
             mated=sum(len(scores.mated) for scores in training),
@@ -105,17 +115,18 @@ def fit(
             script=script,
         ),
     )
+    populations = [_population(training)] if non_mated is None else non_mated
+    return replace(curve, non_mated=non_mated_table(populations, curve))
 
 
 def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, float]:
     """Slope, offset, minimum and maximum of a calibration, as :func:`fit` finds them."""
-    mated_count = sum(len(scores.mated) for scores in training)
     non_mated_count = sum(len(scores.non_mated) for scores in training)
-    targets = (1 - 1 / (mated_count + 2), 1 / (non_mated_count + 2))
+    targets = _targets(training)
     parts = [_weighted(scores, targets, share=1 / len(training)) for scores in training]
     raw, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     maximum = 2 * math.log10(max(non_mated_count, 10))
-    lowest = -math.log10(max(mated_count, 10))
+    lowest = _lowest(training)
 
     centre = float(np.average(raw, weights=weight))
     spread = math.sqrt(float(np.average((raw - centre) ** 2, weights=weight)))
@@ -135,16 +146,52 @@ def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, 
     return slope / spread, offset - slope / spread * centre, minimum, maximum
 
 
+def _fit_equal_minimum(
+    training: Sequence[TrainingScores], slope: float, offset: float, maximum: float
+) -> float | None:
+    """The minimum of templates that hold equally much, where sets tell balances."""
+    columns = []
+    for scores in training:
+        for kind, aim in zip(("mated", "non_mated"), _targets(training), strict=True):
+            own, own_balance = getattr(scores, kind), getattr(scores, f"{kind}_balance")
+            if own_balance is None:
+                return None
+            share = 1 / len(training) / 2 / len(own)
+            columns.append((own, own_balance, np.full(len(own), aim), np.full(len(own), share)))
+    raw, balance, target, weight = (np.concatenate(c).astype(np.float64) for c in zip(*columns, strict=True))
+    lowest = _lowest(training)
+
+    def minimum(point: npt.NDArray[np.float64]) -> float:
+        return lowest / (1 + math.exp(-point[0]))
+
+    def log_odds(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return bent_line(raw, slope, offset, minimum(point) * balance, maximum) * math.log(10)
+
+    return minimum(_fisher_scoring(log_odds, np.zeros(1), target, weight))
+
+
+def _targets(training: Sequence[TrainingScores]) -> tuple[float, float]:
+    """The probabilities of being mated that mated and non-mated scores are fitted to."""
+    mated, non_mated = (sum(len(getattr(s, kind)) for s in training) for kind in ("mated", "non_mated"))
+    return 1 - 1 / (mated + 2), 1 / (non_mated + 2)
+
+
+def _lowest(training: Sequence[TrainingScores]) -> float:
+    """The least LLR that so many mated scores can bear out."""
+    return -math.log10(max(sum(len(scores.mated) for scores in training), 10))
+
+
 def _population(training: Sequence[TrainingScores]) -> NonMatedScores:
     """The non-mated scores of all sets; subjects of different sets are different ones."""
     sets = [scores.non_mated for scores in training]
+    balances = [scores.non_mated_balance for scores in training]
     subjects, offset = [], 0
     for scores in training:
         if scores.non_mated_subjects is None:
-            return NonMatedScores(sets, np.concatenate(sets))
+            return NonMatedScores(sets, np.concatenate(sets), balances=balances)
         subjects.append(scores.non_mated_subjects.astype(np.int64) + offset)
         offset = int(subjects[-1].max()) + 1
-    return NonMatedScores(sets, np.concatenate(sets), np.concatenate(subjects))
+    return NonMatedScores(sets, np.concatenate(sets), np.concatenate(subjects), balances)
 
 
 def _weighted(

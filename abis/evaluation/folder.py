@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from abis.calibration import Calibrations
-from abis.comparison import FingerReferences, cosine
+from abis.comparison import FingerReferences, balances, contents, cosine
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, Protocol, pairs_of
@@ -39,6 +40,7 @@ class Evaluation:
         mated: bool.
         fvc: bool, whether the FVC protocol has this pair.
         raw: float32 comparison scores, -inf where a sample failed to be read.
+        balance: float64, of fingers, as :func:`abis.comparison.balance` gives it; None of embeddings.
         score: float64 log10 likelihood ratios, -inf likewise.
         all_against_all: error rates over all pairs.
         fvc_protocol: error rates over the pairs of ``fvc``.
@@ -52,6 +54,7 @@ class Evaluation:
     mated: npt.NDArray[np.bool_]
     fvc: npt.NDArray[np.bool_]
     raw: npt.NDArray[np.float32]
+    balance: npt.NDArray[np.float64] | None
     score: npt.NDArray[np.float64]
     all_against_all: Summary
     fvc_protocol: Summary
@@ -154,7 +157,8 @@ def evaluate_folder(
     some = next(template for template in templates if template is not None)
     score = np.full(len(raw), FAILED)
     calibration = Calibrations.of().for_template(some)
-    score[made] = calibration.llr(raw[made])
+    balance = balance_of_pairs(templates, probe, reference)
+    score[made] = calibration.llr(raw[made], None if balance is None else balance[made])
 
     scores = Scores(score, finger[probe], finger[reference])
     return Evaluation(
@@ -164,6 +168,7 @@ def evaluate_folder(
         mated=mated,
         fvc=fvc,
         raw=raw,
+        balance=balance,
         score=score,
         all_against_all=summarise(scores, seed=seed, promises=promises(calibration)),
         fvc_protocol=summarise(scores.select(fvc), seed=seed, promises=promises(calibration)),
@@ -214,6 +219,20 @@ def compare_samples(
         if progress is not None:
             progress(done, total)
     return raw
+
+
+def balance_of_pairs(
+    templates: Sequence[Template | None],
+    probe: npt.NDArray[np.integer[Any]],
+    reference: npt.NDArray[np.integer[Any]],
+) -> npt.NDArray[np.float64] | None:
+    """(n,) balance of templates by their numbers; None for embeddings."""
+    if not any(isinstance(template, Minutiae) for template in templates):
+        return None
+    content = np.zeros(len(templates), np.int64)
+    numbers = [number for number, template in enumerate(templates) if template is not None]
+    content[numbers] = contents([t for t in templates if isinstance(t, Minutiae)])
+    return balances(content[probe], content[reference])
 
 
 def comparator(

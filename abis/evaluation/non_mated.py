@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often non-mated comparisons reach a score: counted, and beyond the data an upper limit of a fitted tail.
+"""How often non-mated comparisons reach a score: counted, and beyond the data by a fitted tail with its uncertainty.
 
 Scores above a high threshold follow a generalised Pareto distribution (Pickands, Statistical inference using
 extreme order statistics, Annals of Statistics 3(1), 1975). It is fitted by probability-weighted moments (Hosking
 and Wallis, Parameter and quantile estimation for the generalized Pareto distribution, Technometrics 29(3), 1987,
 section 3), and its uncertainty is that of other subjects: a bootstrap draws them anew, as in
 :mod:`abis.evaluation.intervals`. Its shape is held at 0 or above: a negative one would promise a score that no
-stranger can ever reach, which no count of pairs can show.
+stranger can ever reach, which no count of pairs can show. That errs to the safe side, the less so the fewer of the
+highest scores it is fitted to: docs/decisions/0016-scores-by-content.md has the figures.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import STEPS_A_DECADE, NonMated
+from abis.calibration import STEPS_A_DECADE, Calibration, NonMated
 
 __all__ = ["NonMatedScores", "non_mated_table"]
 
 COUNTED = 20
 """Rates are counted as long as so many scores are above."""
-TAIL_SHARE, TAIL_LEAST, TAIL_MOST = 3e-3, 50, 2000
+TAIL_SHARE, TAIL_LEAST, TAIL_MOST = 2e-3, 100, 300
 """The tail is fitted to this part of all scores, but to no fewer and no more than these."""
 REPLICATES = 400
 CONFIDENCE = 0.95  # one-sided
@@ -35,7 +36,6 @@ _DIGITS = 6  # of a rate, rounded up
 _CHUNK = 1 << 22
 
 Floats = npt.NDArray[np.floating[Any]]
-Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,58 +47,68 @@ class NonMatedScores:
         tail: (m,) scores, of these and of more comparisons of the same kind: how rates fall beyond.
         subjects: (m, 2) integers, whose templates each of ``tail`` compared; None where nobody knows, and
             all are taken as independent.
+        balances: (n,) each, of the scores of ``sets``, as :func:`abis.comparison.balance` gives it; None where
+            nobody knows.
     """
 
     sets: Sequence[Floats]
     tail: Floats
     subjects: npt.NDArray[np.integer[Any]] | None = None
+    balances: Sequence[Floats | None] | None = None
 
 
-def non_mated_table(
-    populations: Sequence[NonMatedScores], curve: Curve, *, minimum: float, maximum: float, seed: int = 0
-) -> NonMated:
+def non_mated_table(populations: Sequence[NonMatedScores], curve: Calibration, *, seed: int = 0) -> NonMated:
     """The rates of a calibration: at each LLR those of the population that reaches it most often.
+
+    They hold for LLRs that balances went into, and for those of scores alone.
 
     Args:
         populations: at least one.
-        curve: raw scores to LLRs, strictly increasing.
-        minimum: LLR that none is below.
-        maximum: LLR that none is above.
+        curve: raw scores to LLRs.
         seed: of the bootstrap.
     """
-    start = math.floor(minimum * STEPS_A_DECADE)
-    steps = np.arange(start, math.ceil(maximum * STEPS_A_DECADE) + 1)
-    rates, counted, pairs = np.zeros(len(steps)), 0.0, 0
+    start = math.floor(curve.lowest * STEPS_A_DECADE)
+    steps = np.arange(start, math.ceil(curve.maximum * STEPS_A_DECADE) + 1)
+    rates, counted, pairs = np.zeros((2, len(steps))), 0.0, 0
     for population in populations:
         own, down_to = _rates(population, curve, steps, np.random.default_rng(seed))
         rates, counted = np.maximum(rates, own), max(counted, down_to)
         pairs += len(population.tail)
-    rates[0] = 1.0
-    return NonMated(start, tuple(map(_up, rates.tolist())), counted, pairs)
+    rates[:, 0] = 1.0
+    likely, limits = (tuple(map(_up, own)) for own in rates.tolist())
+    return NonMated(start, likely, limits, counted, pairs)
 
 
 def _rates(
-    population: NonMatedScores, curve: Curve, steps: npt.NDArray[np.int64], random: np.random.Generator
+    population: NonMatedScores, curve: Calibration, steps: npt.NDArray[np.int64], random: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """At each step; and down to which rate they were counted."""
-    counted = np.mean([_counted(scores, curve, steps) for scores in population.sets], axis=0)
+    """(2, k) rates at each step and their upper limits; and down to which rate they were counted."""
+    counted = np.mean([_counted(scores, None, curve, steps) for scores in population.sets], axis=0)
+    if population.balances is not None:
+        pairs = zip(population.sets, population.balances, strict=True)
+        balanced = np.mean([_counted(scores, balance, curve, steps) for scores, balance in pairs], axis=0)
+        counted = np.maximum(counted, balanced)
     highest = np.sort(np.concatenate([_highest(scores, COUNTED) for scores in population.sets]))[-COUNTED:]
     junction = float(highest[0])
     # At the junction itself, not at the step below.
     down_to = float(np.mean([(scores >= junction).mean() for scores in population.sets]))
-    raw = _inverse(curve, steps / STEPS_A_DECADE)
+    # At a balance of 0, the highest LLR that a raw score can have: the difference is small up there.
+    raw = _inverse(lambda raw: curve.llr(raw, np.zeros(len(raw))), steps / STEPS_A_DECADE)
     beyond = raw > junction
-    rates = np.where(beyond, 0.0, counted)
-    rates[beyond] = down_to * _tail(population, junction, raw[beyond], random)
+    rates = np.tile(counted, (2, 1))
+    rates[:, beyond] = down_to * _tail(population, junction, raw[beyond], random)
     rates = np.maximum(rates, float(len(population.tail)) ** -2.0)
-    return np.maximum.accumulate(rates[::-1])[::-1], down_to
+    return np.maximum.accumulate(rates[:, ::-1], axis=1)[:, ::-1], down_to
 
 
-def _counted(scores: Floats, curve: Curve, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _counted(
+    scores: Floats, balance: Floats | None, curve: Calibration, steps: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
     """(k,) part of the scores whose LLR is at each step or more."""
     count = np.zeros(len(steps) + 1)
     for first in range(0, len(scores), _CHUNK):
-        llr = curve(scores[first : first + _CHUNK].astype(np.float64))
+        part = slice(first, first + _CHUNK)
+        llr = curve.llr(scores[part], None if balance is None else balance[part])
         place = np.floor(llr * STEPS_A_DECADE).astype(np.int64) - steps[0]
         count += np.bincount(np.clip(place, 0, len(steps)), minlength=len(steps) + 1)
     return np.cumsum(count[::-1])[::-1][:-1] / len(scores)
@@ -107,16 +117,18 @@ def _counted(scores: Floats, curve: Curve, steps: npt.NDArray[np.int64]) -> npt.
 def _tail(
     population: NonMatedScores, junction: float, raw: npt.NDArray[np.float64], random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """(k,) upper limit of the part, of those that reach ``junction``, that reach each raw score."""
+    """(2, k) the part, of those that reach ``junction``, that reach each raw score; and its upper limit."""
     scores = population.tail
     size = min(len(scores), max(TAIL_LEAST, min(TAIL_MOST, int(TAIL_SHARE * len(scores)))))
     threshold = min(float(_highest(scores, size).min()), junction)
+    if not (scores > threshold).any():  # coarse scores, many of them equal
+        threshold = float(scores[scores < threshold].max(initial=-math.inf))
     chosen = np.flatnonzero(scores >= threshold)
     excess = scores[chosen].astype(np.float64) - threshold
     order = np.argsort(excess)
     excess, chosen = excess[order], chosen[order]
-    if not excess[-1] > 0:
-        raise ValueError("the highest non-mated scores are all equal: no tail can be fitted")
+    if not 0 < excess[-1] < math.inf:
+        raise ValueError("the non-mated scores are all equal: no tail can be fitted")
 
     def beyond(raw: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         share = weight.sum() / len(weight)
@@ -128,8 +140,9 @@ def _tail(
         for weight in _weights(population.subjects, chosen, random)
         if np.count_nonzero(weight) >= COUNTED // 2
     ]
-    upper = np.quantile([beyond(raw, once), *replicates], CONFIDENCE, axis=0)
-    return np.asarray(np.maximum(upper, beyond(raw, once)) / beyond(np.array([junction]), once))
+    likely = beyond(raw, once)
+    upper = np.quantile([likely, *replicates], CONFIDENCE, axis=0)
+    return np.stack([likely, np.maximum(upper, likely)]) / beyond(np.array([junction]), once)
 
 
 def _weights(
@@ -174,7 +187,9 @@ def _highest(scores: Floats, count: int) -> Floats:
     return np.partition(scores, -count)[-count:] if len(scores) > count else scores
 
 
-def _inverse(curve: Curve, llr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _inverse(
+    curve: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], llr: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Raw scores at which the curve reaches LLRs; infinite where it never does."""
     low, high = np.full(len(llr), -1e6), np.full(len(llr), 1e6)
     for _ in range(100):

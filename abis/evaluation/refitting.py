@@ -75,7 +75,7 @@ class Refit:
         lines += [
             "",
             "Refitted: five times on four fifths of the subjects, tested on the others. -: too few scores to tell.",
-            f"Rates are counted down to {table.counted:.1e}; below, they are upper limits of a fitted tail.",
+            f"Rates are counted down to {table.counted:.1e}; below, they are those of a fitted tail.",
         ]
         return "\n".join(lines)
 
@@ -87,7 +87,15 @@ class Refit:
         return f"{label:34}{cells[0]:>14}{cells[1]:>14}"
 
 
-def refit(scores: Scores, *, kind: str, name: str, in_use: Calibration | None, seed: int = 0) -> Refit:
+def refit(
+    scores: Scores,
+    *,
+    kind: str,
+    name: str,
+    in_use: Calibration | None,
+    balance: npt.NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> Refit:
     """Fit a calibration to raw scores, and cross-validate such fits over subjects.
 
     Args:
@@ -95,12 +103,14 @@ def refit(scores: Scores, *, kind: str, name: str, in_use: Calibration | None, s
         kind: of templates, as :func:`abis.calibration.kind_of` names them.
         name: of the data, for the provenance.
         in_use: the calibration that such scores have had so far.
+        balance: (n,) of the templates, as :func:`abis.comparison.balance` gives it; None where nobody knows.
         seed: of the parts that subjects are dealt into.
 
     Raises:
         ValueError: where there are too few scores or subjects of either kind.
     """
-    made = scores.select(scores.score != FAILED)
+    has_score = scores.score != FAILED
+    made = _Compared(scores.select(has_score), None if balance is None else balance[has_score])
     mated = made.mated
     if not mated.any() or mated.all():
         raise ValueError(
@@ -110,19 +120,34 @@ def refit(scores: Scores, *, kind: str, name: str, in_use: Calibration | None, s
     if in_use is not None:
         before = _quality([_Tested(in_use, made)])
     tested = []
-    for learn, test in _folds(made, seed):
+    for learn, test in _folds(made.scores, seed):
         part = made.select(test)
-        if 0 < int(part.mated.sum()) < len(part):
+        if 0 < int(part.mated.sum()) < len(part.mated):
             tested.append(_Tested(_fitted(made.select(learn), kind, name), part))
     if not tested:
         raise ValueError(f"{name}: too few subjects to test a calibration on some and fit it to the others")
     return Refit(_fitted(made, kind, name), before, _quality(tested), int(mated.sum()), int((~mated).sum()))
 
 
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """Scores, and the balance of what was compared where it is known."""
+
+    scores: Scores
+    balance: npt.NDArray[np.float64] | None
+
+    @property
+    def mated(self) -> npt.NDArray[np.bool_]:
+        return self.scores.mated
+
+    def select(self, where: npt.NDArray[np.bool_]) -> _Compared:
+        return _Compared(self.scores.select(where), None if self.balance is None else self.balance[where])
+
+
 class _Tested:
-    def __init__(self, calibration: Calibration, scores: Scores) -> None:
-        llr = calibration.llr(scores.score)
-        self.mated, self.non_mated = llr[scores.mated], llr[~scores.mated]
+    def __init__(self, calibration: Calibration, compared: _Compared) -> None:
+        llr = calibration.llr(compared.scores.score, compared.balance)
+        self.mated, self.non_mated = llr[compared.mated], llr[~compared.mated]
         self.thresholds = [threshold_for_fmr(fmr, [[calibration]]) for fmr in CLAIMED_FMRS]
 
 
@@ -141,11 +166,20 @@ def _quality(tested: list[_Tested]) -> Quality:
     return Quality(cllr(mated, non_mated), min_cllr(mated, non_mated), tuple(fmr), tuple(fnmr))
 
 
-def _fitted(scores: Scores, kind: str, name: str) -> Calibration:
-    mated = scores.mated
+def _fitted(compared: _Compared, kind: str, name: str) -> Calibration:
+    scores, mated, balance = compared.scores, compared.mated, compared.balance
     subjects = np.stack([scores.probe_subject[~mated], scores.reference_subject[~mated]], axis=1)
     return fit(
-        [TrainingScores(name, scores.score[mated], scores.score[~mated], subjects)],
+        [
+            TrainingScores(
+                name,
+                scores.score[mated],
+                scores.score[~mated],
+                subjects,
+                None if balance is None else balance[mated],
+                None if balance is None else balance[~mated],
+            )
+        ],
         kind=kind,
         date=datetime.now(UTC).date().isoformat(),
         software=f"abis {version('abis')}",

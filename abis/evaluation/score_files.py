@@ -6,6 +6,7 @@ Columns, of the same names in all three:
 - ``score``: a number, larger = more alike; empty, NaN or ``-inf`` where the comparison failed.
 - The truth, in one of two ways: ``probe_subject`` and ``reference_subject``, whose equality makes a comparison
   mated; or ``mated``, 0 or 1.
+- ``balance``: how alike the two templates are in content, 0 to 1 (:func:`abis.comparison.balance`); may be absent.
 - ``probe`` and ``reference``: names of the samples; where only ``mated`` says what is true, samples that mated
   comparisons join, directly or by others, are of one subject.
 
@@ -52,6 +53,7 @@ class ScoreFile:
             of its own.
         samples: the names of samples, by number; empty where the file does not say.
         probe, reference: (n,) int32 numbers of samples, or None.
+        balance: (n,) float64, of the templates; None where the file does not say.
         calibrated: whether the scores are log10 likelihood ratios: files that abis wrote have a column
             ``raw`` beside them.
         failed: comparisons without a score.
@@ -63,6 +65,7 @@ class ScoreFile:
     samples: tuple[str, ...]
     probe: npt.NDArray[np.int32] | None
     reference: npt.NDArray[np.int32] | None
+    balance: npt.NDArray[np.float64] | None
     calibrated: bool
     failed: int
 
@@ -89,7 +92,9 @@ def read_scores(
         OSError: where the file cannot be read.
     """
     builder = _Builder(path)
-    for columns in read_columns(path, (*column, "score", "mated", "raw", *_SUBJECTS, *_SAMPLES), progress):
+    for columns in read_columns(
+        path, (*column, "score", "mated", "raw", "balance", *_SUBJECTS, *_SAMPLES), progress
+    ):
         builder.extend(_with_scores_of(path, column, columns))
     return builder.finish()
 
@@ -131,7 +136,9 @@ def evaluate_scores(
             raise ValueError(f"{path}: scores are likelihood ratios already; give no calibration for them")
         made = scores.score > FAILED
         score = np.full(len(scores), FAILED)
-        score[made] = calibration.llr(scores.score[made])
+        score[made] = calibration.llr(
+            scores.score[made], None if file.balance is None else file.balance[made]
+        )
         scores = Scores(score, scores.probe_subject, scores.reference_subject)
     calibrated = file.calibrated or calibration is not None
     protocol, cllr, min_cllr = assess(
@@ -169,24 +176,24 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
 
     Columns: ``probe`` and ``reference`` (file stems), ``mated`` (0 or 1), ``score`` (log10 likelihood
     ratio) and ``raw`` (comparison score), both with all their digits; ``-inf`` where a template failed to
-    be read.
+    be read. Of fingers also ``balance``, which a calibration makes use of.
     """
     names = [sample.name for sample in evaluation.data_set.samples]
     chosen = np.arange(len(evaluation.raw)) if all_pairs else np.flatnonzero(evaluation.fvc)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(_HEADER)
+        balance = evaluation.balance
+        table.writerow(_HEADER if balance is None else (*_HEADER, "balance"))
+        columns: list[npt.NDArray[Any]] = [
+            *(evaluation.probe, evaluation.reference, evaluation.mated, evaluation.score, evaluation.raw),
+            *(() if balance is None else (balance,)),
+        ]
         for start in range(0, len(chosen), _CHUNK):
             part = chosen[start : start + _CHUNK]
             table.writerows(
-                (names[probe], names[reference], int(mated), score, f"{raw:.9g}")
-                for probe, reference, mated, score, raw in zip(
-                    evaluation.probe[part].tolist(),
-                    evaluation.reference[part].tolist(),
-                    evaluation.mated[part].tolist(),
-                    evaluation.score[part].tolist(),
-                    evaluation.raw[part].tolist(),
-                    strict=True,
+                (names[probe], names[reference], int(mated), score, f"{raw:.9g}", *balanced)
+                for probe, reference, mated, score, raw, *balanced in zip(
+                    *(column[part].tolist() for column in columns), strict=True
                 )
             )
     return len(chosen)
@@ -210,6 +217,8 @@ class _Builder:
         if self.rows == 0:
             self._check_header(columns)
         kept: dict[str, npt.NDArray[Any]] = {"score": self._scores(columns["score"])}
+        if "balance" in columns:
+            kept["balance"] = self._balances(columns["balance"], made=kept["score"] != FAILED)
         if all(name in columns for name in _SUBJECTS):
             kept |= {name: self._numbered("subject", columns[name]) for name in _SUBJECTS}
         else:
@@ -241,6 +250,7 @@ class _Builder:
             samples=tuple(self.numbers["sample"]),
             probe=probe,
             reference=reference,
+            balance=columns.get("balance"),
             calibrated=self.calibrated,
             failed=int(np.isneginf(columns["score"]).sum()),
         )
@@ -260,23 +270,34 @@ class _Builder:
         self.calibrated = "raw" in columns
 
     def _scores(self, column: Column) -> npt.NDArray[np.floating[Any]]:
-        score: npt.NDArray[np.floating[Any]]
-        if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
-            score = column.astype(np.float32 if column.dtype == np.float32 else np.float64)
-        else:
-            score = np.array([self._number(row, text) for row, text in enumerate(column)])
+        score = self._numbers("score", column)
         score[np.isnan(score)] = FAILED
         if np.isposinf(score).any():
             row = self.rows + int(np.flatnonzero(np.isposinf(score))[0])
             raise FormatError(f"{self.path}, row {row + 1}: score is inf; expected a finite one, or none")
         return score
 
-    def _number(self, row: int, text: Any) -> float:
+    def _balances(self, column: Column, *, made: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        balance = self._numbers("balance", column).astype(np.float64)
+        balance[~made] = 0
+        if (wrong := np.flatnonzero(~((balance >= 0) & (balance <= 1)))).size:
+            raise FormatError(
+                f"{self.path}, row {self.rows + wrong[0] + 1}: balance is {balance[wrong[0]]}; expected 0 to 1"
+            )
+        return balance
+
+    def _numbers(self, name: str, column: Column) -> npt.NDArray[np.floating[Any]]:
+        """NaN where there is none."""
+        if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
+            return column.astype(np.float32 if column.dtype == np.float32 else np.float64)
+        return np.array([self._number(name, row, text) for row, text in enumerate(column)])
+
+    def _number(self, name: str, row: int, text: Any) -> float:
         try:
             return float(text) if text not in ("", None) else math.nan
         except (TypeError, ValueError):
             raise FormatError(
-                f"{self.path}, row {self.rows + row + 1}: score is {text!r}; expected a number"
+                f"{self.path}, row {self.rows + row + 1}: {name} is {text!r}; expected a number"
             ) from None
 
     def _truth(self, column: Column) -> npt.NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from abis.calibration import Calibrations
 from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, assess, pairs_of
-from abis.evaluation.folder import comparator, finger_numbers
+from abis.evaluation.folder import balance_of_pairs, comparator, finger_numbers
 from abis.evaluation.identification import measure_identification, search
 from abis.evaluation.scores import FAILED, Scores
 from abis.formats import read_file
@@ -67,10 +67,14 @@ def evaluate_searches(
     score = np.full((len(probe_finger), len(reference_finger)), FAILED)
     for place, sample in enumerate(searched.samples):
         if sample.template is not None and len(present):
-            raw = compare(sample.template, np.arange(len(present)))
-            score[place, present] = calibration.llr(raw)
+            score[place, present] = compare(sample.template, np.arange(len(present)))
         if progress is not None:
             progress(place + 1, len(searched.samples))
+    made = score != FAILED
+    searching, found_in = np.nonzero(made)
+    everyone = [sample.template for sample in samples]
+    balance = balance_of_pairs(everyone, searching, len(searched.samples) + found_in)
+    score[made] = calibration.llr(score[made], balance)
 
     strangers = ~np.isin(probe_finger, reference_finger)
     found = search(score, probe_finger, reference_finger, without_mate=not strangers.any())
