@@ -143,13 +143,11 @@ class Cipher:
         return self._current
 
     def refresh(self) -> None:
-        """Take in the data keys there are now; forget those that are gone."""
-        wrapped = self._load()
-        self._aeads = {
-            number: self._aeads.get(number) or _aead(self._unwrapped(number, key))
-            for number, key in wrapped.items()
-        }
-        self._current = max(self._aeads, default=0)
+        """Take in the data keys there are now. Older ones are kept for who still reads what was there before."""
+        known, wrapped = self._aeads, self._load()
+        new = {n: _aead(self._unwrapped(n, key)) for n, key in wrapped.items() if n not in known}
+        self._aeads = known | new
+        self._current = max(wrapped, default=0)
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt; the same ``context`` is needed to open. 35 bytes longer than what is given."""

@@ -421,10 +421,10 @@ def _best(
 
 
 def _database_in(folder: Path) -> sa.URL:
-    """Of a gallery's folder, made where absent; SQLite makes the file."""
+    """Of a gallery's folder, made where absent, for its owner alone."""
     database = folder / "store.sqlite"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()) and not database.exists():  # in this order: others may be making it
             raise StoreError(f"{folder}: not a gallery: a folder with files in it, but no {database.name}")
     except StoreError:

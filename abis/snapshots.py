@@ -182,7 +182,7 @@ class Snapshots:
         Returns:
             False where another process is at it.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._alone(wait) as is_alone:
             if not is_alone:
                 return False

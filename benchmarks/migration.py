@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -33,6 +34,15 @@ from abis.template import Minutiae
 PART = 50_000  # subjects of the source that are made between two files: what is lost on Ctrl-C
 ROW_GROUP = 30_000  # templates
 BYTES_ON_DISK = 2_000  # a subject: rather less than it takes
+
+START = """
+import time
+start = time.perf_counter()
+from abis.gallery import Gallery
+gallery = Gallery.open({folder!r}, load=False)
+gallery.subject(next(iter(gallery)))
+print(time.perf_counter() - start)
+"""
 
 SCHEMA = pa.schema(
     [
@@ -154,8 +164,15 @@ def check(outcome: dict[str, object], subjects: int, gallery: Path) -> dict[str,
         "peak_resident_mb": float(str(outcome["peak_mb"])),
         "disk_bytes_per_subject": (info.disk_bytes or 0) / subjects,
         "batches": int(str(outcome["batches"])),
+        "start_s": start_s(gallery),
         "sha256": str(outcome["sha256"]),
     }
+
+
+def start_s(gallery: Path) -> float:
+    """How long a process that only verifies takes to open the gallery and look somebody up; median of five."""
+    command = [sys.executable, "-c", START.format(folder=str(gallery))]
+    return statistics.median(float(subprocess.check_output(command)) for _ in range(5))
 
 
 def run(source: Path, gallery: Path, workers: int | None, limit: float | None) -> dict[str, object] | None:

@@ -54,10 +54,14 @@ def test_the_newest_key_seals_and_new_ones_are_met(cipher: Cipher) -> None:
     assert (reader.current, writer.current) == (1, 2)
     assert reader.open(writer.seal(b"plain", b""), b"") == b"plain"
     assert reader.current == 2
+    sealed = reader.seal(b"plain", b"")
+    keys[3] = new_data_key(KEY, 3)
     del keys[2]
     reader.refresh()
+    assert reader.current == 3
+    assert reader.open(sealed, b"") == b"plain"  # of a state of the store from before the rotation ended
     with pytest.raises(StoreError, match="sealed by data key 2, which is not there"):
-        reader.open(writer.seal(b"plain", b""), b"")
+        Cipher(KEY, lambda: keys).open(sealed, b"")
 
 
 def test_a_master_key_is_written_once_and_for_its_owner(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

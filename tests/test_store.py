@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store: all or nothing, followed exactly, and clear about what is wrong with it."""
 
+import multiprocessing
+import os
+import random
 import sqlite3
 import traceback
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger
@@ -14,7 +19,7 @@ from people import LEFT, RIGHT, everything, face, finger
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.store import SCHEMA_VERSION, Enrollment, Mark, State, Store
+from abis.store import SCHEMA_VERSION, Enrollment, Mark, State, Store, checking
 from abis.template import Position, Template
 
 
@@ -364,3 +369,76 @@ def execute(folder: Path, statement: str) -> None:
     connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Gallery.open(tmp_path / "g") as gallery:
+            gallery.enroll("a", everything(1))
+            gallery.backup(tmp_path / "copy")
+            paths = [*(tmp_path / "g").rglob("*"), *(tmp_path / "copy").rglob("*.sqlite")]
+            assert {path.name for path in paths} >= {"store.sqlite", "store.sqlite-wal"}
+            assert [path for path in paths if path.is_file() and path.stat().st_mode & 0o077] == []
+            assert (tmp_path / "g").stat().st_mode & 0o077 == 0
+    finally:
+        os.umask(before)
+
+
+def _asked_in_a_fork(store: Store, answers: Connection) -> None:
+    try:
+        answers.send(str("a" in store))
+    except StoreError as error:
+        answers.send(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_store_does_not_survive_a_fork(store: Store) -> None:
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_asked_in_a_fork, args=(store, there))
+    process.start()
+    assert "was opened before this process was forked" in here.recv()
+    process.join()
+
+
+def test_a_gallery_that_was_migrated_meanwhile_is_opened_again(database: str) -> None:
+    store = Store(database)
+    engine = sa.create_engine(database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE gallery SET schema_version = {SCHEMA_VERSION + 1}")
+    engine.dispose()
+    with pytest.raises(StoreError, match="open it again, with a newer abis"):
+        store.enroll([Enrollment("a", everything(1))])
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_subjects_form_a_chain_whatever_their_order(database: str, seed: int) -> None:
+    """Enrolled and removed in any order, everybody is found and nobody else; the index alone is not believed."""
+    dice = random.Random(seed)
+    names = [dice.choice(["", "é", "e\u0301", "Z", "a", "\U0001d518"]) + str(n) for n in range(60)]
+    dice.shuffle(names)
+    store = Store(database)
+    present: set[str] = set()
+    for _ in range(12):
+        absent = sorted(set(names) - present)
+        new = dice.sample(absent, min(len(absent), dice.choice([1, 3, 20])))
+        store.enroll([Enrollment(name, [face(1)]) for name in new])
+        present |= set(new)
+        for name in dice.sample(sorted(present), dice.randint(0, len(present) // 2)):
+            store.remove(name)
+            present.remove(name)
+        assert [name for name in names if name in store] == [name for name in names if name in present]
+    assert list(checking.check(store)) == []
+    victim = dice.choice(sorted(present))
+    engine = sa.create_engine(database)
+    with engine.begin() as connection:  # what a lost page of the index looks like
+        hidden = sa.text("UPDATE subjects SET subject_id = '~' WHERE subject_id = :name")
+        connection.execute(hidden, {"name": victim})
+    engine.dispose()
+    with pytest.raises(StoreError, match=r"damaged|does not show all"):
+        assert victim in store
+    with pytest.raises(StoreError, match=r"damaged|does not show all"):
+        store.enroll([Enrollment(victim, [face(1)])])
+    store.close()

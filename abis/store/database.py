@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Database:
 
     def __init__(self, url: str | sa.URL) -> None:
         self._closed = False
+        self._process = os.getpid()  # no connection survives a fork
         self._one_writer = threading.Lock()  # fair to threads; between processes the database sees to it
         self._engine = _engine(url)
         self._snapshots = self._engine
@@ -119,6 +121,8 @@ class Database:
         """Turn what the database raises into StoreError; values of statements and rows are kept out of it."""
         if self._closed:
             raise StoreError(f"{self.name}: the gallery is closed")
+        if os.getpid() != self._process:
+            raise StoreError(f"{self.name}: was opened before this process was forked; open it here")
         driver: Any = self._engine.dialect.dbapi
         try:
             yield
@@ -145,6 +149,8 @@ def _engine(url: str | sa.URL) -> sa.Engine:
         engine = sa.create_engine(parsed, connect_args={"timeout": _LOCK_TIMEOUT_S}, **options)
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise StoreError(f"cannot use the database URL: {error}") from error
+    if not parsed.query:
+        _make_private(str(parsed.database))
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -161,3 +167,9 @@ def _engine(url: str | sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _make_private(path: str) -> None:
+    """Make a file for its owner alone, where there is none; what SQLite puts beside it will be so too."""
+    with suppress(OSError):  # it is there, or SQLite will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -55,6 +55,7 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
         if target.exists():
             raise StoreError(f"{folder}: there is a gallery in it already")
         unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
         with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(unfinished)) as copy:
             origin.execute("BEGIN")
             origin.execute("SELECT change FROM gallery").fetchone()  # the state to be copied, whoever writes

@@ -14,7 +14,9 @@ from functools import reduce
 from operator import xor
 from typing import Any
 
+from abis.errors import StoreError
 from abis.store.records import DamageError, State, Status
+from abis.store.schema import SCHEMA_VERSION
 
 __all__ = [
     "SubjectRow",
@@ -111,8 +113,13 @@ def checked_state(row: Sequence[Any]) -> State:
 
     Raises:
         DamageError: they are not as they were written.
+        StoreError: a newer abis has migrated the gallery meanwhile.
     """
     *values, stated = row
+    if values[0] != SCHEMA_VERSION:
+        raise StoreError(
+            f"the gallery is of schema version {values[0]} by now; open it again, with a newer abis"
+        )
     if checksum(values) != stated:
         raise DamageError("the row of table gallery is damaged: its checksum is wrong")
     return State(*values)

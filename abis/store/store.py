@@ -157,7 +157,7 @@ class Store:
         owners = []
         with self.writing() as transaction:
             before = Mark(transaction.state.change, transaction.state.last_template)
-            subjects = transaction.find({e.subject_id for e in enrollments})
+            subjects = transaction.find({e.subject_id for e in enrollments}, proof=False)
             known = {
                 (key, encounter_id)
                 for key in subjects.values()

@@ -14,7 +14,14 @@ from abis import audit
 from abis.encryption import Cipher
 from abis.errors import NotEnrolled
 from abis.store import chain, schema
-from abis.store.queries import REFERENCES, encounters_of, label_totals, labels_of, subjects_by_key
+from abis.store.queries import (
+    REFERENCES,
+    encounters_of,
+    label_totals,
+    labels_of,
+    subjects_by_id,
+    subjects_by_key,
+)
 from abis.store.records import DamageError, Operation, State, Status, check_id, microseconds, not_enrolled
 from abis.store.rows import SubjectRow, checksum, encounter_row, state_row, xor_of
 from abis.store.stored_form import Place, natives_of, stored
@@ -64,9 +71,14 @@ class Transaction:
             raise not_enrolled(subject_id)
         return found[subject_id]
 
-    def find(self, subject_ids: Iterable[str]) -> dict[str, int]:
-        """The keys of those subjects that there are."""
-        rows = chain.subjects_or_proof(self.connection, subject_ids)
+    def find(self, subject_ids: Iterable[str], *, proof: bool = True) -> dict[str, int]:
+        """The keys of those subjects that there are.
+
+        Args:
+            subject_ids: whom to look for.
+            proof: make sure that the others are not there; :meth:`write` will, of those who are new.
+        """
+        rows = (chain.subjects_or_proof if proof else subjects_by_id)(self.connection, subject_ids)
         return {subject_id: self._known(row).key for subject_id, row in rows.items()}
 
     def subject(self, key: int) -> SubjectRow:
