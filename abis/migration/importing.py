@@ -29,8 +29,8 @@ _BATCH_BYTES = 2**24  # or so many bytes read: what bounds memory where records 
 Watch = Callable[[int, Progress], None]
 """Is called after each batch with the records read by this run, and how much of the source is read."""
 
-Content = list[bytes]
-"""The templates of an encounter in their stored form, sorted: equal where the encounters are."""
+Content = Sequence[tuple[int, bytes]]
+"""The templates of an encounter, (position, stored form) each; in any order they are the same."""
 
 
 def import_records(
@@ -98,7 +98,8 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     size = 0
     for record in records:
         batch.append(record)
-        size += sum(len(sample.content or b"") for sample in record.samples)
+        for sample in record.samples:
+            size += len(sample.content or b"")
         if len(batch) == _BATCH or size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -165,10 +166,9 @@ def _plan(
             refused.append((record, own.reason))
             continue
         encounters = seen.setdefault(own.subject_id, dict(known.get(own.subject_id, {})))
-        content = sorted(data for _, data in own.templates)
         encounter_id = own.encounter_id or FIRST_ENCOUNTER
         if encounter_id in encounters:
-            if encounters[encounter_id] == content:
+            if _sorted(encounters[encounter_id]) == _sorted(own.templates):
                 already_there += 1
             else:
                 refused.append((record, _conflict(record, own.subject_id, encounter_id)))
@@ -179,9 +179,13 @@ def _plan(
             )
             refused.append((record, reason))
         else:
-            encounters[encounter_id] = content
+            encounters[encounter_id] = own.templates
             enroll.append(own)
     return _Plan(enroll, already_there, refused)
+
+
+def _sorted(content: Content) -> list[bytes]:
+    return sorted([data for _, data in content])
 
 
 def _conflict(record: Record, subject_id: str, encounter_id: str) -> str:
@@ -194,7 +198,7 @@ def _conflict(record: Record, subject_id: str, encounter_id: str) -> str:
 def _known(store: Store, subject_ids: Iterable[str]) -> dict[str, dict[str, Content]]:
     return {
         subject_id: {
-            encounter_id: sorted(native.write(template) for template in templates)
+            encounter_id: [(int(template.position), native.write(template)) for template in templates]
             for encounter_id, templates in encounters.items()
         }
         for subject_id, encounters in store.encounters(set(subject_ids)).items()

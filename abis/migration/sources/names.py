@@ -61,13 +61,14 @@ def records_of(samples: Iterable[NamedSample]) -> Iterator[Record]:
     """
     for (subject_id, encounter_id, _), group in groupby(samples, _whose):
         own = list(group)
+        labels = [label for named in own for label in named.labels]
         yield Record(
             subject_id,
             encounter_id,
             tuple([named.sample for named in own]),
             own[-1].end,
             next((named.fault for named in own if named.fault is not None), None),
-            tuple(dict.fromkeys([label for named in own for label in named.labels])),
+            tuple(dict.fromkeys(labels)) if labels else (),
         )
 
 
