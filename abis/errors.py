@@ -9,6 +9,7 @@ __all__ = [
     "ExtractionError",
     "FormatError",
     "NotEnrolled",
+    "ShardUnavailable",
     "StoreError",
     "TemplateError",
 ]
@@ -51,3 +52,7 @@ class AlreadyEnrolled(AbisError, ValueError):  # noqa: N818
 
 class StoreError(AbisError, OSError):
     """The gallery's store cannot be opened, read or written, or its content is not ours."""
+
+
+class ShardUnavailable(StoreError):  # noqa: N818
+    """A shard of a cluster does not answer, so that there is no complete answer; it may do so later."""

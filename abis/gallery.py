@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from abis import fusion
 from abis.calibration import Calibrations
 from abis.encryption import KeyService, MasterKey
-from abis.errors import StoreError, TemplateError
+from abis.errors import AlreadyEnrolled, StoreError, TemplateError
 from abis.fusion import Comparisons
 from abis.parallel import in_parallel
 from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
 from abis.screening import Cuts, comparable_blocks, shortlist
-from abis.store import Enrollment, Store, checked_templates, lifecycle
+from abis.store import Enrollment, State, Store, checked_templates, lifecycle, once
 from abis.template import Template
 from abis.thresholds import Compared, threshold_for_fpir
 from abis.verification import check_models
@@ -139,6 +139,11 @@ class Gallery(Registry):
         """All subject_ids in the order of enrolment, read page by page."""
         return self._store.subject_ids()
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the references loaded, 0 before they are."""
+        return self._references.memory_bytes
+
     def info(self) -> GalleryInfo:
         """What the gallery holds and takes. Counts templates, which takes a second per some millions."""
         state = self._store.state()
@@ -198,6 +203,48 @@ class Gallery(Registry):
             count += len(batch)
         return count
 
+    def enroll_once(
+        self,
+        enrollments: Sequence[Enrollment],
+        request: str,
+        *,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> bool:
+        """Enroll all in one transaction, or none; and nothing at all where this request was done before.
+
+        So who got no answer, because a process or the network died, asks again without fear to enroll twice,
+        or to be told that somebody is enrolled already who was enrolled by this very request. A request is
+        remembered for a day.
+
+        Args:
+            enrollments: some thousand at most: they are one transaction.
+            request: made by :func:`abis.store.once.new_request` before it is first sent.
+            also: called in the transaction; where it raises, nothing is enrolled.
+
+        Returns:
+            Whether they have been enrolled now.
+
+        Raises:
+            AlreadyEnrolled: as for :meth:`enroll`, where others have enrolled them.
+        """
+        if once.is_done(self._store, request):
+            return False
+        prepared = self._references.prepare(enrollments)
+
+        def noted(connection: sa.Connection, _: State) -> None:
+            once.note(connection, request)
+            if also is not None:
+                also(connection)
+
+        try:
+            written = self._store.enroll(enrollments, also=noted)
+        except (AlreadyEnrolled, StoreError):
+            if once.is_done(self._store, request):  # by the first asking, which was still at work
+                return False
+            raise
+        self._references.append(prepared, written)
+        return True
+
     def remove(self, subject_id: str, *, encounter_id: str | None = None) -> None:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
 
@@ -218,6 +265,7 @@ class Gallery(Registry):
         share: float = 0.01,
         labels: Sequence[str] | None = None,
         exact: bool = False,
+        gallery_size: int | None = None,
     ) -> Identification:
         """Who is this?
 
@@ -233,6 +281,8 @@ class Gallery(Registry):
                 and takes longer.
             labels: look only among subjects that have any of these; None for everyone.
             exact: compare with everyone in full.
+            gallery_size: subjects in all, for ``fpir``, where this gallery is one part of several that are searched;
+                None where it is all there is.
 
         Raises:
             TemplateError: where probe and gallery have embeddings of different models only.
@@ -254,7 +304,8 @@ class Gallery(Registry):
             scores = _fused(comparisons, view.span, subjects)
             thresholds = None
             if fpir is not None:
-                needed = partial(threshold_for_fpir, fpir, max(view.subjects, 1))
+                size = view.subjects if gallery_size is None else gallery_size
+                needed = partial(threshold_for_fpir, fpir, max(size, 1))
                 thresholds = _thresholds(comparisons, scores, subjects, needed)
             best = _best(scores, max_candidates, thresholds)
             keys = best if subjects is None else subjects[best]
@@ -281,6 +332,7 @@ class Gallery(Registry):
         share: float = 0.01,
         labels: Sequence[str] | None = None,
         exact: bool = False,
+        gallery_size: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Identification | TemplateError]:
         """Who are these? Several probes at a time, one on each core.
@@ -296,6 +348,7 @@ class Gallery(Registry):
             share: likewise.
             labels: likewise.
             exact: likewise.
+            gallery_size: likewise.
             progress: called with the number of probes searched so far.
 
         Yields:
@@ -307,6 +360,7 @@ class Gallery(Registry):
             "share": share,
             "labels": labels,
             "exact": exact,
+            "gallery_size": gallery_size,
         }
 
         def search(probe: Sequence[Template]) -> Identification | TemplateError:
@@ -364,6 +418,10 @@ class Gallery(Registry):
     def load(self, *, progress: Progress | None = None) -> None:
         """Prepare all references that are not yet, so that the next identification need not wait."""
         self._references.load(progress)
+
+    def save(self) -> None:
+        """Write what is prepared to files now, where that is worth while, as :meth:`close` does."""
+        self._references.save()
 
 
 def _compare(

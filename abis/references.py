@@ -176,9 +176,14 @@ class References:
     def close(self, *, save: bool) -> None:
         """End the work beside; ``save`` writes what is not in files yet."""
         self._keeper.shutdown(wait=True, cancel_futures=True)
-        if save and self._view is not None and self._snapshots is not None:
-            self._logged(self._follow_and_save)
+        if save:
+            self.save()
         self._view = None
+
+    def save(self) -> None:
+        """Write what is not in files yet, and is worth it."""
+        if self._view is not None and self._snapshots is not None:
+            self._logged(self._follow_and_save)
 
     def scrub(self) -> None:
         """Leave nothing in files of what has been removed, and nothing sealed by an older key."""

@@ -66,6 +66,10 @@ ARROWS = {
         ),
         *("results", "parallel", "encryption", "template", "errors"),
     },
+    "cluster": {
+        *("gallery", "store", "verification", "policy", "calibration", "results", "formats"),
+        *("audit", "encryption", "template", "errors"),
+    },
     "migration": {"store", "formats", "template", "errors"},
     # images -> templates
     "extraction": {"formats", "template", "errors"},
@@ -81,6 +85,7 @@ ARROWS = {
     "cli": {
         *(
             "gallery",
+            "cluster",
             "registry",
             "results",
             "store",
@@ -111,10 +116,11 @@ OTHERS = {
     "onnxruntime": {"extraction"},
     "PIL": {"extraction"},
     "pyarrow": {"evaluation", "migration"},
+    "ray": {"cluster"},
     "rich": {"cli"},
     "scipy": {"evaluation"},
     "sklearn": {"evaluation"},
-    "sqlalchemy": {"gallery", "migration", "store"},
+    "sqlalchemy": {"cluster", "gallery", "migration", "store"},
     "typer": {"cli"},
     "wsq": {"extraction"},
 }
@@ -196,6 +202,8 @@ MODULES = [
 def test_docstrings_run(name: str) -> None:
     if name.startswith("abis.extraction"):
         pytest.importorskip("wsq", reason="the extra abis[extraction] is not installed")
+    if name.startswith("abis.cluster"):
+        pytest.importorskip("ray", reason="the extra abis[cluster] is not installed")
     module = importlib.import_module(name)
     exported = getattr(module, "__all__", [])
     assert all(hasattr(module, public) for public in exported), "__all__ names what is not there"

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli import operations
+from abis.cli import cluster_commands, operations
 from abis.cli.arguments import Together, parse_format, parse_position, parse_rate
 from abis.cli.console import CommandGroup
 from abis.cli.images import ImageOptions
@@ -540,3 +540,4 @@ def explain(
 
 
 operations.add_to(app)
+app.add_typer(cluster_commands.cluster, name="cluster")

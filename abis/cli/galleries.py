@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 
 from abis.cli.arguments import Together, files_in, group_by_subject
+from abis.cli.clusters import is_cluster, open_cluster
 from abis.cli.console import NON_MATCH, Faults, describe, out, print_json, progress_bar
 from abis.cli.images import ImageOptions, Reader, reader
 from abis.errors import (
@@ -28,6 +31,9 @@ from abis.gallery import Gallery
 from abis.results import Identification
 from abis.store import Enrollment
 from abis.template import Template
+
+if TYPE_CHECKING:
+    from abis.cluster import Cluster
 
 __all__ = ["enroll", "identify", "info", "open_existing", "remove", "verify"]
 
@@ -51,7 +57,7 @@ def enroll(
     people = _by_subject(found, pattern, faults) if subject is None else {subject: found}
     enrolled = templates = skipped = 0
     with (
-        Gallery.open(gallery, load=False) as opened,
+        _open_or_make(gallery) as opened,
         reader(_wanted(people, opened, skip=skip_enrolled and encounter is None), images) as templates_of,
         progress_bar("enrolling") as progress,
     ):
@@ -78,7 +84,7 @@ def enroll(
         try:
             source = read()
             while batch := list(islice(source, _BATCH)):
-                for part in _enroll(opened, batch, refuse):
+                for part in _enroll_all(opened, batch, refuse):
                     enrolled += len(part)
                     templates += sum(len(e.templates) for e in part)
         except KeyboardInterrupt:
@@ -107,7 +113,7 @@ def enroll(
     faults.exit_if_any()
 
 
-def _wanted(people: Mapping[str, Sequence[Path]], gallery: Gallery, *, skip: bool) -> list[Path]:
+def _wanted(people: Mapping[str, Sequence[Path]], gallery: Gallery | Cluster, *, skip: bool) -> list[Path]:
     """The files that will be read, in order."""
     return [file for name, own in people.items() if not (skip and name in gallery) for file in own]
 
@@ -148,7 +154,7 @@ def identify(
             yield probe
 
     with (
-        open_existing(gallery, load=True) as opened,
+        open_any(gallery, load=True) as opened,
         reader(files_of_probes, images) as templates_of,
         progress_bar("searching") as progress,
     ):
@@ -181,7 +187,7 @@ def verify(
     found = files_in(files)
     with reader(found, images) as templates_of:
         templates = templates_of.read_all(found)
-    with open_existing(gallery) as opened:
+    with open_any(gallery) as opened:
         result = opened.verify(templates, subject, fmr=fmr)
     if as_json:
         print_json(
@@ -203,7 +209,7 @@ def verify(
 def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> None:
     """Remove each subject, or one encounter of each."""
     faults = Faults()
-    with open_existing(gallery) as opened:
+    with open_any(gallery) as opened:
         for subject in subjects:
             try:
                 opened.remove(subject, encounter_id=encounter)
@@ -216,7 +222,7 @@ def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> N
 
 def info(gallery: str, *, as_json: bool) -> None:
     """Counts and sizes."""
-    with open_existing(gallery) as opened:
+    with open_any(gallery) as opened:
         found = opened.info()
     templates = {position.name: count for position, count in found.templates.items()}
     if as_json:
@@ -251,6 +257,8 @@ def info(gallery: str, *, as_json: bool) -> None:
 def open_existing(gallery: str, *, load: bool = False) -> Gallery:
     """Open a gallery that exists: only ``enroll`` and ``import`` make one."""
     folder = Path(gallery)
+    if is_cluster(gallery):
+        raise StoreError(f"{gallery}: is a cluster; this is done to its shards one by one (docs/cluster.md)")
     if "://" not in gallery and not (folder.is_dir() and any(folder.iterdir())):
         raise StoreError(f"{gallery}: no gallery there; `abis enroll` makes one")
     if not load:
@@ -259,8 +267,31 @@ def open_existing(gallery: str, *, load: bool = False) -> Gallery:
         return Gallery.open(gallery, progress=progress)
 
 
+def open_any(gallery: str, *, load: bool = False) -> AbstractContextManager[Gallery | Cluster]:
+    """Open a gallery or a cluster that exists."""
+    return open_cluster(gallery, load=load) if is_cluster(gallery) else open_existing(gallery, load=load)
+
+
+def _open_or_make(gallery: str) -> AbstractContextManager[Gallery | Cluster]:
+    return open_cluster(gallery) if is_cluster(gallery) else Gallery.open(gallery, load=False)
+
+
+def _enroll_all(
+    gallery: Gallery | Cluster, batch: list[Enrollment], refuse: Callable[[AlreadyEnrolled], None]
+) -> Iterator[list[Enrollment]]:
+    """What is enrolled as a whole or not at all is enrolled at once: each shard's own."""
+    if isinstance(gallery, Gallery):
+        yield from _enroll(gallery, batch, refuse)
+        return
+    parts: dict[int, list[Enrollment]] = {}
+    for enrollment in batch:
+        parts.setdefault(gallery.shard_of(enrollment.subject_id), []).append(enrollment)
+    for part in parts.values():
+        yield from _enroll(gallery, part, refuse)
+
+
 def _enroll(
-    gallery: Gallery, batch: list[Enrollment], refuse: Callable[[AlreadyEnrolled], None]
+    gallery: Gallery | Cluster, batch: list[Enrollment], refuse: Callable[[AlreadyEnrolled], None]
 ) -> Iterator[list[Enrollment]]:
     """Enroll a batch; where some of it is enrolled already, all the rest, halving the batch to find those."""
     try:

@@ -119,8 +119,17 @@ class Store:
 
     # ---------------------------------------------------------------------------------------- writing
 
-    def enroll(self, enrollments: Sequence[Enrollment]) -> Written:
+    def enroll(
+        self,
+        enrollments: Sequence[Enrollment],
+        *,
+        also: Callable[[sa.Connection, State], None] | None = None,
+    ) -> Written:
         """Store all of the enrollments, or none, in one transaction.
+
+        Args:
+            enrollments: to be stored.
+            also: called at the end of the same transaction, with the counters as they will be.
 
         Raises:
             AlreadyEnrolled: where a subject without an encounter_id is in the gallery (or twice in
@@ -136,7 +145,8 @@ class Store:
                     e.level,
                 )
                 for e in enrollments
-            ]
+            ],
+            also=also,
         )
 
     def enroll_stored(

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answers of shards become one: candidates by score, as one gallery would have listed them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from abis.cluster.messages import Answers, Search
+from abis.errors import StoreError, TemplateError
+from abis.results import Identification
+
+__all__ = ["ClusterIdentification", "merged"]
+
+
+@dataclass(frozen=True)
+class ClusterIdentification(Identification):
+    """What :meth:`Cluster.identify` answers: an :class:`abis.Identification`, and who has said so.
+
+    Attributes:
+        answered: numbers of the shards that were searched.
+        missing: why each of the others was not, by number; there are none unless ``partial=True`` was asked for.
+    """
+
+    answered: tuple[int, ...] = ()
+    missing: Mapping[int, str] | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a mate may be in a shard that was not searched."""
+        return bool(self.missing)
+
+    def __str__(self) -> str:
+        lines = [super().__str__()]
+        lines += [f"PARTIAL: shard {n} was not searched: {why}" for n, why in (self.missing or {}).items()]
+        return "\n".join(lines)
+
+
+def merged(
+    answers: Mapping[int, Answers], missing: Mapping[int, str], search: Search, probes: int
+) -> Sequence[ClusterIdentification | TemplateError]:
+    """One answer to each probe.
+
+    Args:
+        answers: of the shards, by number.
+        missing: shards without an answer, and why.
+        search: what was asked.
+        probes: how many.
+
+    Raises:
+        StoreError: where shards were told different calibrations: their scores cannot be compared.
+    """
+    if len({answer.calibrations for answer in answers.values()}) > 1:
+        raise StoreError(
+            "the shards have different calibrations: Cluster.calibrate was stopped; call it again"
+        )
+    size = sum(answer.subjects for answer in answers.values())
+    shards = tuple(sorted(answers))
+    return [
+        _merged([answers[n].results[row] for n in shards], size, shards, missing, search)
+        for row in range(probes)
+    ]
+
+
+def _merged(
+    results: Sequence[Identification | str],
+    size: int,
+    answered: tuple[int, ...],
+    missing: Mapping[int, str],
+    search: Search,
+) -> ClusterIdentification | TemplateError:
+    found = [result for result in results if isinstance(result, Identification)]
+    unlike = [result for result in results if isinstance(result, str)]
+    if unlike and not any(result.comparable for result in found):
+        return TemplateError(unlike[0])
+    rows = sorted((c for result in found for c in result), key=lambda c: (-c.score, c.subject_id))
+    return ClusterIdentification(
+        tuple(replace(c, rank=rank) for rank, c in enumerate(rows[: search.max_candidates], 1)),
+        compared=sum(result.compared for result in found),
+        comparable=sum(result.comparable for result in found),
+        gallery_size=size,
+        fpir=search.fpir,
+        answered=answered,
+        missing=dict(missing),
+    )

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster divided anew: every subject goes where it belongs among other shards.
+
+The manifest says what is to become of the cluster before anything moves, each shard's database refuses whoever does
+not know of it, and a subject is removed where it was only once its copy is on disk. So at any moment each
+subject is in its old shard, in its new one, or in both; whoever begins anew finds out which, and goes on.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from abis.cluster.calls import Call, ShardClient, clients_of
+from abis.cluster.manifest import UNCOUNTED, Manifest, Shard, manifest_file
+from abis.cluster.shard import ShardWorker
+from abis.encryption import KeyService
+from abis.errors import StoreError
+from abis.store.parts import Part
+
+__all__ = ["begun_again", "begun_anew", "divide"]
+
+Progress = Callable[[int, int], None]
+
+
+def divide(
+    folder: Path, manifest: Manifest, *, key: KeyService | None, progress: Progress | None
+) -> tuple[Manifest, list[ShardClient]]:
+    """Divide a cluster into what its manifest says it is becoming; returns what it is then, and its shards."""
+    division = _Division(folder, manifest, key)
+    division.run(progress)
+    return manifest.divided(), division.clients[: len(manifest.becoming)]
+
+
+def begun_anew(folder: Path, shards: Sequence[Shard]) -> Manifest:
+    """A manifest that says that there shall be a cluster of these shards; an earlier beginning is gone on with.
+
+    Raises:
+        StoreError: where there is a cluster already.
+    """
+    if not shards:
+        raise ValueError("no shards; expected at least one")
+    if manifest_file(folder).exists():
+        manifest = Manifest.read(folder)
+        if manifest.shards or manifest.becoming != tuple(shards):
+            raise StoreError(f"{folder}: there is a cluster already")
+        return manifest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: no folder for a cluster: {error.strerror}") from error
+    manifest = Manifest(uuid.uuid4().hex, 0, (), tuple(shards), UNCOUNTED)
+    manifest.write(folder)
+    return manifest
+
+
+def begun_again(folder: Path, shards: Sequence[Shard]) -> Manifest:
+    """The manifest of a cluster, saying that it becomes these shards; an earlier beginning is gone on with.
+
+    Raises:
+        StoreError: where that was into other shards, or these do not begin with those there are.
+    """
+    manifest = Manifest.read(folder)
+    if manifest.becoming:
+        if shards and tuple(shards) != manifest.becoming:
+            raise StoreError(
+                f"{folder}: is being divided into {', '.join(map(str, manifest.becoming))}; expected to go on with that"
+            )
+        return manifest
+    common = min(len(shards), len(manifest.shards))
+    if not shards or tuple(shards[:common]) != manifest.shards[:common]:
+        raise StoreError(
+            f"{folder}: has the shards {', '.join(map(str, manifest.shards))}; expected these first, in their order"
+        )
+    manifest = replace(manifest, becoming=tuple(shards), subjects=UNCOUNTED)
+    manifest.write(folder)
+    return manifest
+
+
+class _Division:
+    """One run, from any state that an earlier one has left."""
+
+    def __init__(self, folder: Path, manifest: Manifest, key: KeyService | None) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._after = len(manifest.becoming)
+        every = manifest.becoming if self._after >= len(manifest.shards) else manifest.shards
+        self.clients = clients_of(replace(manifest.divided(), shards=every), folder, key=key)
+
+    def run(self, progress: Progress | None) -> None:
+        """Close the cluster, move who has to move, look whether all are there, open it as it has become."""
+        before = self._close()
+        self._share_calibrations()
+        self._move(before, progress)
+        self._look(before)
+        self._open()
+
+    def _part(self, number: int, *, moving: bool) -> Part:
+        manifest = self._manifest
+        return Part(manifest.cluster, number, self._after, manifest.version + 1, moving)
+
+    def _close(self) -> int:
+        """From now on nobody else reads or writes; returns how many subjects there are."""
+        adopt = not self._manifest.shards and self._after == 1
+        calls = [c.ask(ShardWorker.become, self._part(c.number, moving=True), adopt) for c in self.clients]
+        subjects = sum(call.result() for call in calls)
+        if self._manifest.subjects == UNCOUNTED:  # nobody has moved yet
+            self._manifest = replace(self._manifest, subjects=subjects)
+            self._manifest.write(self._folder)
+        return self._manifest.subjects
+
+    def _share_calibrations(self) -> None:
+        """What was set for the shards there were holds for new ones too."""
+        old = len(self._manifest.shards)
+        if old:
+            calibrations = self.clients[0].ask(ShardWorker.calibrations).result()
+            for call in [c.ask(ShardWorker.set_calibrations, calibrations) for c in self.clients[old:]]:
+                call.result()
+
+    def _move(self, subjects: int, progress: Progress | None) -> None:
+        """Page by page, all shards at a time."""
+        last = dict.fromkeys(range(len(self._manifest.shards)), 0)
+        looked_at = 0
+        while last:
+            pages = {n: self.clients[n].ask(ShardWorker.leaving, key, self._after) for n, key in last.items()}
+            taken: list[Call[int]] = []
+            gone: dict[int, list[str]] = {}
+            last = {}
+            for number, call in pages.items():
+                page = call.result()
+                looked_at += page.subjects
+                if page.subjects:
+                    last[number] = page.last
+                for target, wholes in page.leaving.items():
+                    taken.append(self.clients[target].ask(ShardWorker.take, wholes))
+                    gone.setdefault(number, []).extend(whole.subject_id for whole in wholes)
+            for one in taken:
+                one.result()
+            for done in [self.clients[n].ask(ShardWorker.drop, ids) for n, ids in gone.items()]:
+                done.result()
+            if progress is not None:
+                progress(looked_at, subjects)
+
+    def _look(self, before: int) -> None:
+        """Everybody is there, and where it belongs."""
+        calls = [client.ask(ShardWorker.astray, self._after) for client in self.clients]
+        found = [call.result() for call in calls]
+        for client, (_, astray) in zip(self.clients, found, strict=True):
+            if astray is not None:
+                raise StoreError(
+                    f"{self._folder}: subject {astray!r} is in shard {client.number}, where it does not belong"
+                )
+        after = sum(subjects for subjects, _ in found)
+        if after != before:
+            raise StoreError(
+                f"{self._folder}: {after:,} subjects after the division, but {before:,} before it"
+            )
+
+    def _open(self) -> None:
+        """Everybody may read and write again, who knows of it."""
+        calls = []
+        for client in self.clients:
+            part = self._part(client.number, moving=False) if client.number < self._after else None
+            calls.append(client.ask(ShardWorker.become, part, False))
+        for call in calls:
+            call.result()
+        self._manifest.divided().write(self._folder)

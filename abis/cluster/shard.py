@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One shard, served: an ordinary gallery behind plain calls. Knows nothing of Ray, whose actor it is made.
+
+It opens its gallery when it is first asked for something: a worker that has come back on another machine, or
+before its database has, says so in its answer and is asked again. Every call names the version of the division
+into shards that the caller knows; each is held against the one in the shard's own database.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from abis import audit
+from abis.calibration import Calibration
+from abis.cluster.messages import (
+    Answers,
+    Asked,
+    Page,
+    Plain,
+    PlainClaim,
+    Refused,
+    Search,
+    ShardInfo,
+    enrollments_of,
+    templates_of,
+)
+from abis.cluster.placement import shard_of
+from abis.encryption import KeyService
+from abis.errors import AbisError, NotEnrolled, StoreError
+from abis.gallery import Gallery
+from abis.policy import Policy
+from abis.results import GalleryInfo, Identification, Verification
+from abis.store import Status, StoredEnrollment, Subject, parts
+from abis.store.parts import Part, Whole
+from abis.verification import Claim
+
+__all__ = ["ShardWorker"]
+
+_PAGE = 500  # subjects looked at, and moved to other shards in one transaction of each
+_NAMES = 10_000  # subject_ids read at once
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Call = Callable[Concatenate["ShardWorker", Gallery, Asked, _P], _T]
+
+
+def answered(method: _Call[_P, _T]) -> Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused]:
+    """Call a method with the shard's gallery, on behalf of who asked; what it refuses is an answer too."""
+    return _answered(method, moving=False)
+
+
+def moving(method: _Call[_P, _T]) -> Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused]:
+    """The same for what is done while subjects are moved between shards, and at no other time."""
+    return _answered(method, moving=True)
+
+
+def _answered(
+    method: _Call[_P, _T], *, moving: bool
+) -> Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused]:
+    def wrapper(self: ShardWorker, asked: Asked, /, *args: _P.args, **kwargs: _P.kwargs) -> _T | Refused:
+        try:
+            gallery = self.gallery()
+            self.check(parts.read_part(gallery.store), asked, moving=moving)
+            with audit.acting(*asked.actor) if asked.actor else nullcontext():
+                return method(self, gallery, asked, *args, **kwargs)
+        except (AbisError, ValueError, TypeError) as error:
+            return Refused(error.with_traceback(None))
+
+    wrapper.__name__, wrapper.__doc__ = method.__name__, method.__doc__
+    return wrapper
+
+
+class ShardWorker:
+    """Serves one shard.
+
+    Args:
+        location: its gallery's folder or URL, as this machine sees it.
+        number: which shard this is.
+        cluster: id of the cluster.
+        key: the master key; by default that of this machine's environment.
+    """
+
+    def __init__(self, location: str, number: int, cluster: str, key: KeyService | None = None) -> None:
+        self._location = location
+        self._number = number
+        self._cluster = cluster
+        self._key = key
+        self._opening = threading.Lock()
+        self._gallery: Gallery | None = None
+        self._loaded = (0, 0)
+        self._calibrations = ""
+
+    # ------------------------------------------------------------------------------------------ itself
+
+    def gallery(self, *, create: bool = False) -> Gallery:
+        """The shard's gallery, opened where it is not; made where it is absent only if ``create`` says so."""
+        with self._opening:
+            if self._gallery is None:
+                file = Path(self._location, "store.sqlite")
+                if not create and "://" not in self._location and not file.exists():
+                    raise StoreError(
+                        f"{self._location}: no gallery there, on {platform.node()}; shard {self._number} is not lost, "
+                        "but must be served by a machine that reaches its folder (docs/cluster.md)"
+                    )
+                gallery = Gallery.open(self._location, load=False, key=self._key)
+                self._calibrations = parts.calibrations_digest(gallery.store)
+                self._gallery = gallery
+            return self._gallery
+
+    def check(self, part: Part | None, asked: Asked, *, moving: bool) -> None:
+        """Refuse to serve what is another shard, or is divided otherwise than the caller knows."""
+        if part is None or (part.whole, part.number) != (self._cluster, self._number):
+            raise StoreError(
+                f"{self._location}: is {part or 'a gallery by itself'}; expected shard {self._number} of cluster "
+                f"{self._cluster}"
+            )
+        if part.version != asked.version or part.moving != moving:
+            raise StoreError(
+                f"{self._location}: the cluster is being divided anew, or was; open it again"
+                f" (version {part.version}{', moving' if part.moving else ''}; asked for {asked.version})"
+            )
+
+    def ping(self) -> tuple[str, tuple[int, int]]:
+        """The version of abis; templates loaded and in all. Answers while others are at work."""
+        return version("abis"), self._loaded
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    @answered
+    def load(self, gallery: Gallery, _: Asked) -> None:
+        """Prepare all references."""
+
+        def progress(done: int, total: int) -> None:
+            self._loaded = done, total
+
+        gallery.load(progress=progress)
+
+    @answered
+    def save(self, gallery: Gallery, _: Asked) -> None:
+        """Write what is prepared to files, if that is worth while."""
+        gallery.save()
+
+    @answered
+    def subjects(self, gallery: Gallery, _: Asked) -> int:
+        """How many there are."""
+        return len(gallery)
+
+    @answered
+    def identify(
+        self, gallery: Gallery, _: Asked, probes: Sequence[Plain], search: Search, gallery_size: int | None
+    ) -> Answers:
+        """Search for probes among the subjects of this shard."""
+        found = gallery.identify_many(
+            map(templates_of, probes),
+            max_candidates=search.max_candidates,
+            fpir=search.fpir,
+            share=search.share,
+            labels=search.labels,
+            exact=search.exact,
+            gallery_size=gallery_size,
+        )
+        results = [one if isinstance(one, Identification) else str(one) for one in found]
+        return Answers(results, len(gallery), self._calibrations)
+
+    @answered
+    def verify(
+        self,
+        gallery: Gallery,
+        _: Asked,
+        claims: Sequence[PlainClaim],
+        fmr: float | None,
+        policy: Policy | None,
+    ) -> list[Verification]:
+        """Decide claims to be subjects of this shard."""
+        return list(
+            gallery.verify_many(
+                (Claim(c.subject_id, templates_of(c.templates), c.liveness) for c in claims),
+                fmr=fmr,
+                policy=policy,
+            )
+        )
+
+    @answered
+    def contains(self, gallery: Gallery, _: Asked, subject_id: str) -> bool:
+        """Whether a subject is enrolled."""
+        return subject_id in gallery
+
+    @answered
+    def subject_ids(self, gallery: Gallery, _: Asked, after: int, limit: int) -> list[tuple[int, str]]:
+        """The next of them, with the numbers to go on from."""
+        return parts.ids_after(gallery.store, after, limit)
+
+    @answered
+    def subject(self, gallery: Gallery, _: Asked, subject_id: str) -> Subject:
+        """What is known of a subject."""
+        return gallery.subject(subject_id)
+
+    @answered
+    def info(self, gallery: Gallery, _: Asked) -> GalleryInfo:
+        """What the shard holds and takes."""
+        return gallery.info()
+
+    @answered
+    def described(self, gallery: Gallery, _: Asked) -> ShardInfo:
+        """Where and how it is served."""
+        return ShardInfo(self._number, "", platform.node(), os.getpid(), len(gallery), gallery.memory_bytes)
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    @answered
+    def enroll(
+        self, gallery: Gallery, asked: Asked, enrollments: Sequence[StoredEnrollment], request: str
+    ) -> None:
+        """Enroll all, or none, once for each request."""
+
+        def still_ours(connection: sa.Connection) -> None:
+            self.check(parts.part_of(connection), asked, moving=False)
+
+        gallery.enroll_once(enrollments_of(enrollments), request, also=still_ours)
+
+    @answered
+    def remove(self, gallery: Gallery, asked: Asked, subject_id: str, encounter_id: str | None) -> None:
+        """Remove a subject or an encounter; who asks again is not told that it is gone."""
+        try:
+            gallery.remove(subject_id, encounter_id=encounter_id)
+        except NotEnrolled:
+            if not asked.again:
+                raise
+
+    @answered
+    def set_status(self, gallery: Gallery, _: Asked, subject_id: str, status: Status, reason: str) -> None:
+        gallery.set_status(subject_id, status, reason=reason)
+
+    @answered
+    def set_level(self, gallery: Gallery, _: Asked, subject_id: str, level: int) -> None:
+        gallery.set_level(subject_id, level)
+
+    @answered
+    def set_labels(self, gallery: Gallery, _: Asked, subject_id: str, labels: Sequence[str]) -> None:
+        gallery.set_labels(subject_id, labels)
+
+    @answered
+    def replace(
+        self, gallery: Gallery, _: Asked, subject_id: str, templates: Plain, encounter_id: str | None
+    ) -> None:
+        gallery.replace(subject_id, templates_of(templates), encounter_id=encounter_id)
+
+    @answered
+    def calibrate(self, gallery: Gallery, _: Asked, calibration: str) -> None:
+        gallery.calibrate(Calibration.from_json(calibration))
+        self._calibrations = parts.calibrations_digest(gallery.store)
+
+    # ----------------------------------------------------------------------------------- dividing anew
+
+    def become(self, asked: Asked, part: Part | None, adopt: bool) -> int | Refused:
+        """Make the store this part, or none any more; made where it is absent. Returns its subjects.
+
+        One that is no part yet has to be empty, unless it is to be adopted as it is.
+        """
+        try:
+            gallery = self.gallery(create=part is not None)
+            known = parts.read_part(gallery.store)
+            if known is None and part is not None and len(gallery) and not adopt:
+                raise StoreError(
+                    f"{self._location}: holds {len(gallery):,} subjects; expected an empty gallery"
+                )
+            if known is not None and (known.whole, known.number) != (self._cluster, self._number):
+                raise StoreError(f"{self._location}: is {known} already")
+            with audit.acting(*asked.actor) if asked.actor else nullcontext():
+                if known != part:
+                    parts.set_part(gallery.store, part)
+            return len(gallery)
+        except (AbisError, ValueError, TypeError) as error:
+            return Refused(error.with_traceback(None))
+
+    @moving
+    def leaving(self, gallery: Gallery, _: Asked, after: int, shards: int) -> Page:
+        """Of the next page of subjects those who belong to others of so many shards."""
+        page = parts.ids_after(gallery.store, after, _PAGE)
+        others: dict[int, list[str]] = {}
+        for _key, subject_id in page:
+            number = shard_of(subject_id, shards)
+            if number != self._number:
+                others.setdefault(number, []).append(subject_id)
+        leaving = {number: parts.give(gallery.store, ids) for number, ids in others.items()}
+        return Page(len(page), page[-1][0] if page else after, leaving)
+
+    @moving
+    def astray(self, gallery: Gallery, _: Asked, shards: int) -> tuple[int, str | None]:
+        """How many subjects there are, and the first that does not belong here, if there is one."""
+        last = count = 0
+        while page := parts.ids_after(gallery.store, last, _NAMES):
+            for _key, subject_id in page:
+                if shard_of(subject_id, shards) != self._number:
+                    return len(gallery), subject_id
+            count += len(page)
+            last = page[-1][0]
+        return count, None
+
+    @moving
+    def take(self, gallery: Gallery, _: Asked, wholes: Sequence[Whole]) -> int:
+        """Take subjects in, once they are on disk they are here; returns how many were not here yet."""
+        return parts.take(gallery.store, wholes)
+
+    @moving
+    def drop(self, gallery: Gallery, _: Asked, subject_ids: Sequence[str]) -> None:
+        """Remove subjects that another shard has taken."""
+        parts.drop(gallery.store, subject_ids)
+
+    @moving
+    def calibrations(self, gallery: Gallery, _: Asked) -> list[str]:
+        """Those that were set, for shards that are new."""
+        return parts.calibrations(gallery.store)
+
+    @moving
+    def set_calibrations(self, gallery: Gallery, _: Asked, calibrations: Sequence[str]) -> None:
+        for one in calibrations:
+            gallery.calibrate(Calibration.from_json(one))
+        self._calibrations = parts.calibrations_digest(gallery.store)
