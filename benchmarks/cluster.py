@@ -102,20 +102,14 @@ def divide(folder: Path, plan: Plan, nodes: int) -> Figures:
         with Gallery.open(folder / "gallery", load=False) as gallery:
             gallery.backup(first)
     shards = [Shard(str(number)) for number in range(nodes)]
-    seconds = json.loads((folder / "divided.json").read_text()) if (folder / "divided.json").exists() else 0.0
+    seen: list[tuple[float, int]] = []  # when, and subjects looked at by then
     with machines(nodes):
-        begin = time.perf_counter()
-
-        def note(*_: int) -> None:
-            (folder / "divided.json").write_text(json.dumps(seconds + time.perf_counter() - begin))
-
         manifest = home / "cluster.json"
         if not manifest.exists() or not json.loads(manifest.read_text())["shards"]:
             Cluster.create(home, shards[:1]).close()
-        Cluster.reshard(home, shards, progress=note)
-        note()
-    seconds = json.loads((folder / "divided.json").read_text())
-    return {"s": seconds, "moved_per_s": plan.size * (1 - 1 / nodes) / seconds}
+        Cluster.reshard(home, shards, progress=lambda done, _: seen.append((time.perf_counter(), done)))
+    seconds, looked_at = seen[-1][0] - seen[0][0], seen[-1][1] - seen[0][1]
+    return {"looked_at_per_s": looked_at / seconds, "moved_per_s": (1 - 1 / nodes) * looked_at / seconds}
 
 
 def one(folder: Path, plan: Plan, how: str, count: int) -> Figures:

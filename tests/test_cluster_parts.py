@@ -121,6 +121,17 @@ def test_whole_subjects_change_stores(tmp_path: Path, database: str) -> None:
             parts.take(other.store, wholes)
 
 
+def test_who_goes_leaves_the_rest_whole(tmp_path: Path) -> None:
+    names = [f"{number * 37 % 50:02}" for number in range(50)]
+    with Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.enroll_many(Enrollment(name, [face(int(name))], labels=[name[0]]) for name in names)
+        for gone in (["00", "01", "02", "25"], ["49"], names[7:31], names):
+            parts.drop(gallery.store, gone)
+            names = [name for name in names if name not in gone]
+            assert list(gallery) == names
+            assert gallery.check() == []
+
+
 def worker(folder: Path, *, number: int = 0) -> ShardWorker:
     return ShardWorker(str(folder), number, "whole")
 

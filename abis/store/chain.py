@@ -20,7 +20,7 @@ from abis.store.records import DamageError
 from abis.store.rows import SubjectRow
 from abis.store.schema import subjects
 
-__all__ = ["Gap", "before", "gaps", "subjects_or_proof"]
+__all__ = ["Gap", "all_before", "before", "gaps", "subjects_or_proof"]
 
 
 class Gap(NamedTuple):
@@ -78,7 +78,23 @@ def before(connection: sa.Connection, row: SubjectRow, first: int) -> SubjectRow
     Raises:
         DamageError: where it is not certain.
     """
-    found = _neighbours(connection, [row.subject_id])[row.subject_id].before
+    return all_before(connection, [row], first)[row.key]
+
+
+def all_before(
+    connection: sa.Connection, rows: Sequence[SubjectRow], first: int
+) -> dict[int, SubjectRow | None]:
+    """:func:`before` of each of many subjects, by its key."""
+    found: dict[int, SubjectRow | None] = {}
+    for start in range(0, len(rows), IDS_PER_QUERY):
+        some = rows[start : start + IDS_PER_QUERY]
+        beside = _neighbours(connection, [row.subject_id for row in some])
+        for row in some:
+            found[row.key] = _checked_before(row, beside[row.subject_id].before, first)
+    return found
+
+
+def _checked_before(row: SubjectRow, found: SubjectRow | None, first: int) -> SubjectRow | None:
     if (first if found is None else found.next) != row.key:
         raise DamageError(f"the index of subjects does not show all before {row.subject_id!r}")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,15 @@ import sqlalchemy as sa
 
 from abis.errors import AlreadyEnrolled, StoreError
 from abis.store import schema
-from abis.store.queries import REFERENCES, keys_of_subjects, select_in, state_of
+from abis.store.queries import (
+    REFERENCES,
+    calibrations_of,
+    encounters_of,
+    labels_of,
+    select_in,
+    state_of,
+    subjects_by_id,
+)
 from abis.store.records import Status
 from abis.store.store import Store
 from abis.store.stored_form import natives_of
@@ -88,10 +96,8 @@ def set_part(store: Store, part: Part | None) -> None:
 
 def calibrations(store: Store) -> list[str]:
     """The calibrations that were set for this store, each as it was given: parts of one whole have the same."""
-    settings = schema.settings.c
-    query = sa.select(settings.content).order_by(settings.name)
     with store.reading() as connection:
-        return list(connection.scalars(query.where(settings.name.startswith("calibration:"))))
+        return [text for _, text in sorted(calibrations_of(connection, state_of(connection)).items())]
 
 
 def calibrations_digest(store: Store) -> str:
@@ -117,7 +123,7 @@ class MovedEncounter(NamedTuple):
 
     encounter_id: str
     enrolled: int | None
-    templates: Sequence[tuple[int, bytes]]
+    templates: list[tuple[int, bytes]]
 
 
 class Whole(NamedTuple):
@@ -141,9 +147,7 @@ def give(store: Store, subject_ids: Sequence[str]) -> list[Whole]:
         return _wholes(store, connection, subject_ids)
 
 
-def take(
-    store: Store, wholes: Sequence[Whole], *, also: Callable[[sa.Connection], None] | None = None
-) -> int:
+def take(store: Store, wholes: Sequence[Whole]) -> int:
     """Enroll subjects as they were elsewhere, in one transaction; those that are here already stay.
 
     Returns:
@@ -155,11 +159,8 @@ def take(
     """
     taken = 0
     with store.writing() as transaction:
-        if also is not None:
-            also(transaction.connection)
-        present = {
-            w.subject_id: w for w in _wholes(store, transaction.connection, [w.subject_id for w in wholes])
-        }
+        ids = transaction.find(whole.subject_id for whole in wholes)
+        present = {whole.subject_id: whole for whole in _wholes(store, transaction.connection, ids)}
         for whole in wholes:
             known = present.get(whole.subject_id)
             if known is None:
@@ -169,20 +170,15 @@ def take(
                 raise AlreadyEnrolled(
                     f"{store.name}: subject {whole.subject_id!r} is enrolled here already, with other content"
                 )
-        transaction.write()
-        for whole in wholes:
-            if whole.subject_id not in present:
-                _set_status(transaction, whole)
     return taken
 
 
 def drop(store: Store, subject_ids: Iterable[str]) -> None:
     """Remove those of the subjects that are here: they have been taken elsewhere."""
     with store.writing() as transaction:
-        keys = keys_of_subjects(transaction.connection, subject_ids)
-        for subject_id, key in sorted(keys.items(), key=lambda item: item[1]):
-            transaction.remove(key, transaction.encounters_of(key, subject_id, None))
-            transaction.remove_subject_if_empty(key)
+        keys = transaction.find(subject_ids)
+        transaction.remove_subjects(keys.values())
+        for subject_id in sorted(keys, key=keys.__getitem__):
             transaction.log("give", subject_id, "to another part")
 
 
@@ -191,54 +187,33 @@ def _take(transaction: Transaction, whole: Whole) -> None:
     for encounter_id, enrolled, templates in whole.encounters:
         transaction.enroll(key, whole.subject_id, encounter_id, templates, enrolled=enrolled)
     transaction.set_level(key, whole.level)
+    transaction.set_status(key, Status(whole.status), whole.reason, whole.since)
     transaction.add_labels(key, whole.labels)
     transaction.log("take", whole.subject_id, f"{len(whole.encounters)} encounters")
 
 
-def _set_status(transaction: Transaction, whole: Whole) -> None:
-    if whole.since is not None:
-        columns = schema.subjects.c
-        update = schema.subjects.update().where(columns.subject_id == whole.subject_id)
-        values = {"status": whole.status, "status_reason": whole.reason, "status_time": whole.since}
-        transaction.connection.execute(update.values(values))
-
-
 def _wholes(store: Store, connection: sa.Connection, subject_ids: Iterable[str]) -> list[Whole]:
-    subjects, encounters, labels = schema.subjects, schema.encounters, schema.labels
-    ids = list(subject_ids)
-    rows = {r.key: r for r in select_in(connection, sa.select(subjects), subjects.c.subject_id, ids)}
-    own_labels: dict[int, list[str]] = {}
-    for row in select_in(connection, sa.select(labels), labels.c.subject, rows):
-        own_labels.setdefault(row.subject, []).append(row.label)
-    own: dict[int, dict[int, MovedEncounter]] = {}
-    query = sa.select(encounters).order_by(encounters.c.key)
-    for row in select_in(connection, query, encounters.c.subject, rows):
-        own.setdefault(row.subject, {})[row.key] = MovedEncounter(row.encounter_id, row.enrolled, [])
-    references = list(select_in(connection, REFERENCES, subjects.c.key, rows))
+    rows = sorted(subjects_by_id(connection, subject_ids).values(), key=lambda row: row.key)
+    encounters_of(connection, rows)  # which finds all of them, and checks them
+    own: dict[int, dict[int, MovedEncounter]] = {row.key: {} for row in rows}
+    references = list(select_in(connection, REFERENCES, schema.subjects.c.key, own))
     try:
         natives = natives_of(references, store.cipher, lambda: state_of(connection).reseal_from)
     except StoreError as error:
         raise StoreError(f"{store.name}: {error}") from error
     for row, plain in zip(references, natives, strict=True):
-        templates = own[row.subject][row.encounter].templates
-        assert isinstance(templates, list)
-        templates.append((row.position, bytes(plain)))
-    for key, row in rows.items():
-        found = sum(len(encounter.templates) for encounter in own.get(key, {}).values())
-        if found != row.templates:
-            raise StoreError(
-                f"{store.name}: subject {row.subject_id!r} has {row.templates} templates, but {found} are found; "
-                "`abis check` says more"
-            )
+        moved = MovedEncounter(row.encounter_id, row.enrolled, [])
+        encounter = own[row.subject].setdefault(row.encounter, moved)
+        encounter.templates.append((row.position, bytes(plain)))
     return [
         Whole(
             row.subject_id,
-            int(Status(row.status)),
+            row.status,
             row.status_reason,
             row.status_time,
             row.level,
-            sorted(own_labels.get(key, ())),
-            list(own.get(key, {}).values()),
+            labels_of(connection, row) if row.labels else [],
+            [encounter for _, encounter in sorted(own[row.key].items())],
         )
-        for key, row in sorted(rows.items())
+        for row in rows
     ]

@@ -15,6 +15,7 @@ from abis.encryption import Cipher
 from abis.errors import NotEnrolled
 from abis.store import chain, schema
 from abis.store.queries import (
+    IDS_PER_QUERY,
     REFERENCES,
     encounters_of,
     label_totals,
@@ -209,6 +210,46 @@ class Transaction:
         self._changed.discard(subject)
         self.state.subjects -= 1
         return True
+
+    def remove_subjects(self, subjects: Iterable[int]) -> None:
+        """Take whole subjects out, now: many of them far faster than one by one."""
+        self._write_subjects()  # so that the index shows the chain as it is
+        rows = [self.subject(key) for key in subjects]
+        encounters = [
+            (encounter, key)
+            for key, own in encounters_of(self.connection, rows).items()
+            for encounter in own.values()
+        ]
+        for row in rows:
+            if row.labels:
+                self.remove_labels(row.key)
+        before = chain.all_before(self.connection, rows, self.state.first_subject)
+        stays: dict[int, SubjectRow | None] = {}  # before each that goes, the last who does not
+        for row in sorted(rows, key=lambda row: row.subject_id):
+            last = before[row.key]
+            if last is not None:
+                last = stays[last.key] if last.key in stays else self._known(last)
+            stays[row.key] = last
+            if last is None:
+                self.state.first_subject = row.next
+            else:
+                self._change_subject(last.key).next = row.next
+        keys = [encounter for encounter, _ in encounters]
+        self.state.templates -= self._delete(schema.templates.c.encounter, keys)
+        self.state.encounters -= self._delete(schema.encounters.c.key, keys)
+        self.state.subjects -= self._delete(schema.subjects.c.key, list(stays))
+        for key in stays:
+            del self._subjects[key]
+        self._changed.difference_update(stays)
+        for encounter, key in sorted(encounters):
+            self._change(Operation.REMOVE, key, encounter)
+
+    def _delete(self, column: sa.Column[Any], values: Sequence[int]) -> int:
+        count = 0
+        for start in range(0, len(values), IDS_PER_QUERY):
+            delete = column.table.delete().where(column.in_(values[start : start + IDS_PER_QUERY]))
+            count += self.connection.execute(delete).rowcount
+        return count
 
     # -------------------------------------------------------------------------------------------- logs
 
