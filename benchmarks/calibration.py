@@ -8,6 +8,7 @@ galleries of made-up fingers and faces, and of LFW: the FPIR seen beside the one
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from bssr1 import read_bssr1
-from common import EXTRACTORS, SETS, data_folder, options, print_table, write
+from common import EXTRACTORS, SETS, data_folder, options, print_table, wilson, write
 from fit_calibration import Figures, Fingers, fit_faces, fit_fingers, fitted, lfw_scores, within
 from lfw import MODEL, at_most, read_lfw
 from rich.progress import track
@@ -46,14 +47,20 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="draw the documentation's (docs/pictures)"
     )
+    parser.add_argument(
+        "--only-galleries", action="store_true", help="leave the other figures of --json FILE as they are"
+    )
     arguments = parser.parse_args()
     data = data_folder()
     figures: Figures = {}
-    held_out = fingers(data, figures)
-    if arguments.pictures is not None:
-        draw(held_out, arguments.pictures)
-    faces(data, figures, arguments.seed)
-    sums(data, figures)
+    if arguments.only_galleries:
+        figures = json.loads(arguments.json.read_text())
+    else:
+        held_out = fingers(data, figures)
+        if arguments.pictures is not None:
+            draw(held_out, arguments.pictures)
+        faces(data, figures, arguments.seed)
+        sums(data, figures)
     galleries(data, arguments.sizes, arguments.probes, figures)
     write(arguments.json, figures, seed=arguments.seed)
 
@@ -254,24 +261,40 @@ def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -
             )
         strangers = people.encounters(range(size, size + probes), impression=1)
         highest = [
-            gallery.compare(probe, cutoff=cutoff).max()
+            top(gallery.compare(probe, cutoff=cutoff))
             for _, (probe,) in track(strangers, "searches", total=probes, transient=True)
             if isinstance(probe, Minutiae)
         ]
-        rows.append(predicted(f"made-up fingers, {size:,}", finger, np.array(highest), size, figures))
+        rows.append(predicted(f"made-up fingers, {size:,}", finger, np.stack(highest), size, figures))
         faces_ = Population(seed=TEST_SEED, fingers=())
         vectors = np.concatenate(
             [faces_.face_vectors(range(k, min(k + 5000, size))) for k in range(0, size, 5000)]
         )
         strangers = faces_.encounters(range(size, size + probes), impression=1)
-        highest = [cosine(probe, vectors).max() for _, (probe,) in strangers if isinstance(probe, Embedding)]
-        rows.append(predicted(f"made-up faces, {size:,}", face, np.array(highest), size, figures))
+        highest = [top(cosine(probe, vectors)) for _, (probe,) in strangers if isinstance(probe, Embedding)]
+        rows.append(predicted(f"made-up faces, {size:,}", face, np.stack(highest), size, figures))
     rows += [real_faces(data, seed, figures) for seed in range(2)]
     print_table(
         f"Galleries: FPIR at the threshold for {PREDICTED_FPIR:.0%}",
-        ["", "searches", "threshold", "FPIR seen", "seen / predicted"],
+        [
+            "",
+            "searches",
+            "threshold",
+            "FPIR predicted",
+            "at most",
+            "subjects",
+            "FPIR seen",
+            "seen / predicted",
+        ],
         rows,
+        note="At most: by the upper 95 % limits of the rates. Subjects: listed in a search, on average.\n"
+        "[ ]: 95 % interval.",
     )
+
+
+def top(raw: npt.NDArray[np.float32], count: int = 50) -> npt.NDArray[np.float32]:
+    """The highest scores: more reach no threshold."""
+    return np.partition(raw, -count)[-count:]
 
 
 def predicted(
@@ -281,13 +304,23 @@ def predicted(
     size: int,
     figures: Figures,
 ) -> list[str]:
-    """One row: how many searches end above the threshold."""
+    """One row: how many searches end above the threshold; ``highest`` has a row of raw scores for each."""
     threshold = threshold_for_fpir(PREDICTED_FPIR, size, [[calibration]])
-    promised = size * fmr_at(threshold, [[calibration]])
-    seen = float((calibration.llr(highest) >= threshold).mean())
+    promised, limit = (size * fmr_at(threshold, [[calibration]], limit=limit) for limit in (False, True))
+    reached = calibration.llr(highest) >= threshold
+    searches = len(highest)
+    listed, wrong = float(reached.sum() / searches), int(reached.any(axis=1).sum())
+    low, high = wilson(wrong, searches)
+    seen = wrong / searches
     key = name.replace(",", "").replace(" ", "_")
-    figures[f"fpir_seen_{key}"], figures[f"fpir_predicted_{key}"] = seen, promised
-    return [name, f"{len(highest):,}", f"{threshold:.2f}", f"{seen:.3f}", f"{seen / promised:.2f}"]
+    for what, value in (("seen", seen), ("seen_low", low), ("seen_high", high), ("predicted", promised)):
+        figures[f"fpir_{what}_{key}"] = value
+    figures[f"fpir_limit_{key}"], figures[f"listed_{key}"] = limit, listed
+    return [
+        *(name, f"{searches:,}", f"{threshold:.2f}", f"{promised:.3f}", f"{limit:.3f}", f"{listed:.3f}"),
+        f"{seen:.3f} [{low:.3f}, {high:.3f}]",
+        f"{seen / promised:.2f}",
+    ]
 
 
 def raw_score_at(calibration: Calibration, llr: float) -> float:
@@ -334,7 +367,7 @@ def real_faces(data: Path, seed: int, figures: Figures) -> list[str]:
     first_image[first] = True
     gallery = lfw.embedding[(image_group == 1) & first_image].astype(np.float32)
     probe = lfw.embedding[(image_group == 0) & first_image].astype(np.float32)
-    highest = (probe @ gallery.T).max(axis=1)
+    highest = np.partition(probe @ gallery.T, -50, axis=1)[:, -50:]
     return predicted(f"LFW, quarter {seed}, {len(gallery):,}", calibration, highest, len(gallery), figures)
 
 
