@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abis.errors import FormatError
-from abis.evaluation import best_fusion, learn_fusion, try_fusions
-from abis.evaluation.score_fusion import METHODS, FusionTrial
+from abis.evaluation import best_fusion, cllr, learn_fusion, try_fusions
+from abis.evaluation.score_fusion import METHODS as ALL_METHODS
+from abis.evaluation.score_fusion import FusionTrial
 from abis.score_fusion import ScoreFusion, ScoreInput
 
 Floats = npt.NDArray[np.float64]
+METHODS = ALL_METHODS[:-1]  # those that need no qualities
 
 
 def population(
@@ -114,3 +116,57 @@ def test_unknown_matchers_and_missing_kinds_are_refused() -> None:
         learn_fusion({"one": SCORES["one"][~MATED]}, MATED[~MATED])
     with pytest.raises(ValueError, match="weight is -1"):
         ScoreInput("x", (0.0, 1.0), (0.0, 1.0), weight=-1, missing=0)
+
+
+# --- qualities --------------------------------------------------------------------------------------------
+
+
+def smudged(seed: int) -> tuple[dict[str, Floats], npt.NDArray[np.bool_], dict[str, Floats]]:
+    """Two matchers; the first sees nothing where the quality is low."""
+    random = np.random.default_rng(seed)
+    mated = np.arange(4000) < 1000
+    quality = random.uniform(0, 100, 4000)
+    one = random.normal(4.0 * mated * (quality > 50), 1.0)
+    return {"one": one, "other": random.normal(2.0 * mated, 1.0)}, mated, {"one": quality}
+
+
+def test_weights_follow_quality_where_it_tells() -> None:
+    scores, mated, qualities = smudged(0)
+    plain = learn_fusion(scores, mated, method="logistic")
+    aware = learn_fusion(scores, mated, method="quality", qualities=qualities)
+    assert aware.inputs[0].quality is not None
+    assert aware.inputs[0].quality.slope > 0
+    assert aware.inputs[1].quality is None
+    fresh, truth, theirs = smudged(1)
+    fused = plain(fresh), aware(fresh, theirs)
+    assert cllr(fused[1][truth], fused[1][~truth]) < cllr(fused[0][truth], fused[0][~truth]) - 0.02
+
+
+BY_QUALITY = learn_fusion(*smudged(0)[:2], method="quality", qualities=smudged(0)[2])
+
+
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=20), st.floats(-1e3, 1e3) | st.just(np.nan))
+@settings(deadline=None)
+def test_more_likeness_is_never_evidence_against_whatever_the_quality(
+    raw: list[float], quality: float
+) -> None:
+    fused = BY_QUALITY({"one": np.sort(raw)}, {"one": np.full(len(raw), quality)})
+    assert (np.diff(fused) >= 0).all()
+
+
+def test_a_quality_that_nobody_knows_changes_nothing() -> None:
+    scores, mated, qualities = smudged(0)
+    fusion = learn_fusion(scores, mated, method="quality", qualities=qualities)
+    unknown = {"one": np.full(len(mated), np.nan)}
+    np.testing.assert_array_equal(fusion(scores), fusion(scores, unknown))
+    with pytest.raises(ValueError, match="no qualities"):
+        learn_fusion(scores, mated, method="quality", qualities=unknown)
+    again = ScoreFusion.from_json(fusion.to_json())
+    np.testing.assert_array_equal(again(scores, qualities), fusion(scores, qualities))
+
+
+def test_fusions_of_version_1_are_read() -> None:
+    old = json.loads(FUSIONS["sum"].to_json()) | {"version": 1}
+    for one in old["inputs"]:
+        del one["quality"]
+    assert ScoreFusion.from_json(json.dumps(old)) == FUSIONS["sum"]

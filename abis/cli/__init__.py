@@ -503,6 +503,10 @@ def fuse(
     columns: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Learn from these columns: face,finger.")
     ] = None,
+    qualities: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Columns of the qualities of what each of --columns compared."),
+    ] = None,
     fusion: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Apply this fusion to a CSV file.")
     ] = None,
@@ -510,14 +514,14 @@ def fuse(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="sum, logistic or density; by default the best by cross-validation.",
+            help="sum, logistic, density or quality; by default the best by cross-validation.",
         ),
     ] = None,
 ) -> None:
     """Fuse the scores of several matchers: learn how from scores of known truth, or apply what was learnt."""
     from abis.cli import score_fusion as room
 
-    room.fuse(source, columns=columns, fusion=fusion, method=method, output=output)
+    room.fuse(source, columns=columns, qualities=qualities, fusion=fusion, method=method, output=output)
 
 
 @app.command()

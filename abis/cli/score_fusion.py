@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,29 +21,53 @@ from abis.score_fusion import FAILED_SCORE, ScoreFusion
 __all__ = ["fuse"]
 
 
-def fuse(source: Path, *, columns: str | None, fusion: Path | None, method: str | None, output: Path) -> None:
+def fuse(
+    source: Path,
+    *,
+    columns: str | None,
+    qualities: str | None,
+    fusion: Path | None,
+    method: str | None,
+    output: Path,
+) -> None:
     """Learn a fusion, or apply one."""
     if (columns is None) == (fusion is None):
         raise typer.BadParameter("give --columns to learn a fusion from them, or --fusion to apply one")
     if method is not None and (fusion is not None or method not in METHODS):
         raise typer.BadParameter(f"--method is one of {', '.join(METHODS)}, and for learning")
+    if qualities is not None and (columns is None or qualities.count(",") != columns.count(",")):
+        raise typer.BadParameter(
+            "--qualities names a column for each of --columns, with nothing between commas for none"
+        )
     try:
         if columns is not None:
-            _learn(source, [name.strip() for name in columns.split(",")], method, output)
+            names = _listed(columns)
+            _learn(source, names, dict(zip(names, _listed(qualities or ""), strict=False)), method, output)
         elif fusion is not None:
             _apply(source, ScoreFusion.load(fusion), output)
     except ValueError as error:
         raise AbisError(str(error)) from error
 
 
-def _learn(source: Path, names: list[str], method: str | None, output: Path) -> None:
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
+
+
+def _learn(
+    source: Path, names: list[str], quality_of: dict[str, str], method: str | None, output: Path
+) -> None:
     scores: dict[str, npt.NDArray[np.float64]] = {}
     for name in names:
         with progress_bar(f"reading {name}") as progress:
             file = read_scores(source, column=(name,), progress=progress)
         scores[name] = _without_failures(file.scores.score.astype(np.float64))
     probe, reference = file.scores.probe_subject, file.scores.reference_subject
-    trials = try_fusions(scores, probe, reference)
+    qualities = {
+        name: _without_failures(read_scores(source, column=(own,)).scores.score.astype(np.float64))
+        for name, own in quality_of.items()
+        if own
+    }
+    trials = try_fusions(scores, probe, reference, qualities=qualities)
     chosen = method or best_fusion(trials)
     table = Table(
         title=f"{source.name}: five times learnt on four fifths of the subjects, tested on the others"
@@ -53,7 +78,12 @@ def _learn(source: Path, names: list[str], method: str | None, output: Path) -> 
         name = f"{trial.method}, taken" if trial.method == chosen else trial.method
         table.add_row(name, f"{trial.cllr:.4f}", f"{trial.eer:.2%}", f"{trial.fnmr:.2%}")
     out.print(table)
-    learn_fusion(scores, probe == reference, method=chosen).save(output)
+    learnt = learn_fusion(scores, probe == reference, method=chosen, qualities=qualities)
+    inputs = (  # of a file, qualities are called as its columns
+        one if one.quality is None else replace(one, quality=replace(one.quality, name=quality_of[one.name]))
+        for one in learnt.inputs
+    )
+    replace(learnt, inputs=tuple(inputs)).save(output)
     say(f"fusion of {', '.join(names)} written to {output}")
 
 
@@ -68,7 +98,12 @@ def _apply(source: Path, fusion: ScoreFusion, output: Path) -> None:
         raise FormatError(
             f"{source}: none of the columns {', '.join(fusion.names())}; there are {', '.join(header)}"
         )
-    fused = fusion({name: _without_failures(_numbers(source, name, rows)) for name in names})
+    qualities = {
+        one.name: _without_failures(_numbers(source, one.quality.name, rows))
+        for one in fusion.inputs
+        if one.quality is not None and one.quality.name in header
+    }
+    fused = fusion({name: _without_failures(_numbers(source, name, rows)) for name in names}, qualities)
     with output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(
             file, [*(name for name in header if name != "score"), "score"], lineterminator="\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from abis.calibration import bent_line
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.fitting import TrainingScores, fit_curve
 from abis.evaluation.likelihood_ratios import cllr
-from abis.score_fusion import ScoreFusion, ScoreInput
+from abis.score_fusion import QualityWeight, ScoreFusion, ScoreInput
 
 __all__ = ["METHODS", "FusionTrial", "MatcherScores", "best_fusion", "learn_fusion", "try_fusions"]
 
@@ -28,7 +28,13 @@ _PENALTY = 1e-3  # of a weight's distance from 1, per comparison weighed alike
 _CRITERION_FMR = 1e-3
 
 
-def learn_fusion(scores: MatcherScores, mated: npt.NDArray[np.bool_], *, method: str = "sum") -> ScoreFusion:
+def learn_fusion(
+    scores: MatcherScores,
+    mated: npt.NDArray[np.bool_],
+    *,
+    method: str = "sum",
+    qualities: MatcherScores | None = None,
+) -> ScoreFusion:
     """Learn to fuse.
 
     - ``sum``: each matcher's scores become log10 likelihood ratios by the curve of
@@ -38,11 +44,13 @@ def learn_fusion(scores: MatcherScores, mated: npt.NDArray[np.bool_], *, method:
     - ``density``: likelihood ratios as the quotient of two smoothed densities, made to rise with the score by the
       pool-adjacent-violators algorithm and level where either kind has no scores, so that no single high score can
       claim more than there were scores to show it; then added.
+    - ``quality``: as ``logistic``, with weights that rise or fall with the quality of what was compared.
 
     Args:
         scores: by matcher, (n,) scores, NaN where missing.
         mated: (n,) the truth.
         method: one of :data:`METHODS`.
+        qualities: for ``quality``, by matcher, (n,) on any scale, NaN where nobody knows; matchers may be left out.
 
     Raises:
         ValueError: where a matcher has no scores of one kind, or does not tell mates from strangers.
@@ -52,12 +60,21 @@ def learn_fusion(scores: MatcherScores, mated: npt.NDArray[np.bool_], *, method:
     else:
         curves = {name: _line(name, raw, mated) for name, raw in scores.items()}
     inputs = tuple(ScoreInput(name, *knots, weight=1.0, missing=0.0) for name, knots in curves.items())
-    if method != "logistic":
+    if method in ("sum", "density"):
         return ScoreFusion(method, inputs, offset=0.0)
-    return _weighted(inputs, scores, mated)
+    if method == "quality":
+        known = {name: own for name, own in (qualities or {}).items() if np.isfinite(own).any()}
+        if not known:
+            raise ValueError("no qualities to learn weights by")
+        inputs = tuple(
+            replace(one, quality=_quality(one.name, known[one.name])) if one.name in known else one
+            for one in inputs
+        )
+    return _weighted(method, inputs, scores, mated, qualities or {})
 
 
-METHODS = ("sum", "logistic", "density")
+METHODS = ("sum", "logistic", "density", "quality")
+"""The last one needs qualities."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ def try_fusions(
     probe_subject: npt.NDArray[np.integer[Any]],
     reference_subject: npt.NDArray[np.integer[Any]],
     *,
+    qualities: MatcherScores | None = None,
     seed: int = 0,
 ) -> list[FusionTrial]:
     """Cross-validate every method over subjects: who is tested, on either side, was not learnt from.
@@ -90,17 +108,25 @@ def try_fusions(
         scores: by matcher, (n,) scores, NaN where missing.
         probe_subject: (n,) numbers.
         reference_subject: (n,) in the same numbering; mated where they are equal.
+        qualities: as for :func:`learn_fusion`; without, ``quality`` is not tried.
         seed: of the five parts that subjects are dealt into.
     """
     mated = probe_subject == reference_subject
     trials = []
-    for method in METHODS:
+    quality = qualities or {}
+    for method in METHODS if quality else METHODS[:-1]:
         fused, tested = np.full(len(mated), np.nan), np.zeros(len(mated), np.bool_)
         for learn, test in _folds(probe_subject, reference_subject, seed):
             fusion = learn_fusion(
-                {name: raw[learn] for name, raw in scores.items()}, mated[learn], method=method
+                {name: raw[learn] for name, raw in scores.items()},
+                mated[learn],
+                method=method,
+                qualities={name: own[learn] for name, own in quality.items()},
             )
-            fused[test] = fusion({name: raw[test] for name, raw in scores.items()})
+            fused[test] = fusion(
+                {name: raw[test] for name, raw in scores.items()},
+                {name: own[test] for name, own in quality.items()},
+            )
             tested |= test
         tested &= ~np.isnan(fused)
         rates = ErrorRates(fused[tested & mated], fused[tested & ~mated])
@@ -181,8 +207,17 @@ def _density(points: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -
     return np.asarray((kernel / kernel.sum(axis=0)) @ part)
 
 
+def _quality(name: str, quality: npt.NDArray[np.float64]) -> QualityWeight:
+    low, middle, high = np.nanpercentile(quality, [1, 50, 99]).tolist()
+    return QualityWeight(name, 0.0, middle, low, high)
+
+
 def _weighted(
-    inputs: tuple[ScoreInput, ...], scores: MatcherScores, mated: npt.NDArray[np.bool_]
+    method: str,
+    inputs: tuple[ScoreInput, ...],
+    scores: MatcherScores,
+    mated: npt.NDArray[np.bool_],
+    qualities: MatcherScores,
 ) -> ScoreFusion:
     """Weights, what a missing score says, and an offset, of least cross-entropy; both kinds weighing the same."""
     from scipy.optimize import minimize  # noqa: PLC0415 - a while to import
@@ -190,9 +225,17 @@ def _weighted(
     count = len(inputs)
     evidence = np.stack([one.evidence(scores[one.name]) for one in inputs], axis=1)
     missing = np.stack([np.isnan(scores[one.name]) for one in inputs], axis=1).astype(np.float64)
-    columns = np.concatenate([evidence, missing, np.ones((len(mated), 1))], axis=1) * math.log(10)
+    by_quality = [k for k, one in enumerate(inputs) if one.quality is not None]
+    spreads, more = [], []
+    for k in by_quality:
+        quality = inputs[k].quality
+        assert quality is not None
+        spreads.append((quality.high - quality.low) or 1.0)
+        more.append(evidence[:, k] * quality.above_middle(qualities[inputs[k].name]) / spreads[-1])
+    parts = [evidence, missing, np.ones((len(mated), 1)), *(column[:, np.newaxis] for column in more)]
+    columns = np.concatenate(parts, axis=1) * math.log(10)
     weight = np.where(mated, 0.5 / mated.sum(), 0.5 / (~mated).sum())
-    start = np.concatenate([np.ones(count), np.zeros(count + 1)])
+    start = np.concatenate([np.ones(count), np.zeros(count + 1 + len(by_quality))])
 
     def loss(point: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         odds = columns @ point
@@ -200,10 +243,16 @@ def _weighted(
         gradient = columns.T @ (weight * (1 / (1 + np.exp(-odds)) - mated)) + 2 * _PENALTY * (point - start)
         return float(value), gradient
 
-    bounds = [(0.0, None)] * count + [(None, None)] * (count + 1)  # more likeness is never evidence against
+    # More likeness is never evidence against.
+    bounds = [(0.0, None)] * count + [(None, None)] * (len(start) - count)
     point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    learnt = tuple(replace(one, weight=point[k], missing=point[count + k]) for k, one in enumerate(inputs))
+    slopes = {
+        k: slope / spread
+        for k, slope, spread in zip(by_quality, point[2 * count + 1 :], spreads, strict=True)
+    }
     learnt = tuple(
-        ScoreInput(one.name, one.raw, one.llr, weight=point[k], missing=point[count + k])
-        for k, one in enumerate(inputs)
+        one if one.quality is None else replace(one, quality=replace(one.quality, slope=slopes[k]))
+        for k, one in enumerate(learnt)
     )
-    return ScoreFusion("logistic", learnt, offset=point[-1])
+    return ScoreFusion(method, learnt, offset=point[2 * count])
