@@ -22,6 +22,7 @@ from abis.calibration import Calibration, shipped
 from abis.cli import app
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
+from abis.score_fusion import ScoreFusion
 from abis.template import Position
 
 
@@ -367,8 +368,27 @@ def test_fuse_learns_and_applies(score_file: Path, tmp_path: Path) -> None:
     assert sum(score > 0 for score in strange) < 100
 
 
+def test_fuse_weighs_by_quality(score_file: Path, tmp_path: Path) -> None:
+    fusion, fused = tmp_path / "fusion.json", tmp_path / "fused.csv"
+    options = ("--columns", "face,finger", "--qualities", "score,", "--method", "quality")
+    result = run("fuse", score_file, *options, "-o", fusion)
+    assert result.exit_code == 0, result.output
+    assert "quality, taken" in result.stdout
+    first, second = ScoreFusion.load(fusion).inputs
+    assert first.quality is not None
+    assert (first.quality.name, second.quality) == ("score", None)
+    assert run("fuse", score_file, "--fusion", fusion, "-o", fused).exit_code == 0
+
+
 @pytest.mark.parametrize(
-    "options", [(), ("--columns", "face", "--fusion", "x"), ("--columns", "face", "--method", "magic")]
+    "options",
+    [
+        (),
+        ("--columns", "face", "--fusion", "x"),
+        ("--columns", "face", "--method", "magic"),
+        ("--columns", "face,finger", "--qualities", "score"),
+        ("--fusion", "x", "--qualities", "score"),
+    ],
 )
 def test_fuse_wants_to_learn_or_to_apply(score_file: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     assert run("fuse", score_file, *options, "-o", tmp_path / "x").exit_code == 2
