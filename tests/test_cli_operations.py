@@ -54,8 +54,14 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     probe.write_bytes(native.write(face(1, 1)))
     assert run("verify", gallery, "s1", str(probe), code=1).stdout == "locked\n"
     assert run("identify", gallery, str(probe)).stdout.splitlines()[2].endswith("locked")
+    assert run("label", gallery, "s1", "south", "north", "--level", "2").stdout == (
+        "s1: level 2; labels: north, south\n"
+    )
+    assert run("label", gallery, "s1").stdout == "s1: level 2; labels: north, south\n"
     assert run("merge", gallery, "s2", "s0").stdout == "encounter 1 of s2 is encounter s2:1 of s0.\n"
+    assert run("move", gallery, "2", "s1", "s0").stdout == "encounter 2 of s1 is of s0 now.\n"
     run("subject", gallery, "s3", "--output", "s3.json")
+    assert Path("s3.json").stat().st_mode & 0o077 == 0
     export = json.loads(Path("s3.json").read_text())
     assert [base64.b64decode(t["template"]) for t in export["templates"]] == list(
         map(native.write, everything(3))

@@ -36,7 +36,9 @@ __all__ = [
     "keys_new",
     "keys_reseal",
     "keys_rotate",
+    "label",
     "merge",
+    "move",
     "status",
     "subject",
 ]
@@ -106,6 +108,24 @@ def status(gallery: str, subject_id: str, to: str, *, reason: str) -> None:
     with open_existing(gallery) as opened:
         opened.set_status(subject_id, Status[to.upper()], reason=reason)
     typer.echo(f"{subject_id} is {to}.")
+
+
+def label(gallery: str, subject_id: str, labels: Sequence[str], *, level: int | None) -> None:
+    """Set labels and level, where they are given."""
+    with open_existing(gallery) as opened:
+        if labels:
+            opened.set_labels(subject_id, labels)
+        if level is not None:
+            opened.set_level(subject_id, level)
+        known = opened.subject(subject_id)
+    typer.echo(f"{subject_id}: level {known.level}; labels: {', '.join(known.labels) or 'none'}")
+
+
+def move(gallery: str, encounter_id: str, source: str, target: str) -> None:
+    """Move an encounter."""
+    with open_existing(gallery) as opened:
+        opened.move(encounter_id, source, target)
+    typer.echo(f"encounter {encounter_id} of {source} is of {target} now.")
 
 
 def merge(gallery: str, source: str, target: str) -> None:

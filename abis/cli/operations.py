@@ -35,7 +35,7 @@ class StatusName(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to those of the application."""
-    for command in (check, compact, backup, subject, status, merge, erase, expire, size):
+    for command in (check, compact, backup, subject, status, label, merge, move, erase, expire, size):
         app.command()(command)
     app.add_typer(audit, name="audit")
     app.add_typer(keys, name="keys")
@@ -100,6 +100,24 @@ def status(
     room.status(gallery, subject_id, to, reason=reason)
 
 
+def label(
+    gallery: _Gallery,
+    subject_id: _Subject,
+    labels: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LABELS...]", help="In place of those there were; none: leave them."),
+    ] = None,
+    *,
+    level: Annotated[
+        int | None, typer.Option(min=0, max=9, help="Assurance level: 1 portrait only, 2 in person, …")
+    ] = None,
+) -> None:
+    """Give a subject labels, as its province, and state its assurance level."""
+    from abis.cli import care as room
+
+    room.label(gallery, subject_id, labels or [], level=level)
+
+
 def merge(
     gallery: _Gallery,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Who goes.")],
@@ -109,6 +127,18 @@ def merge(
     from abis.cli import care as room
 
     room.merge(gallery, source, target)
+
+
+def move(
+    gallery: _Gallery,
+    encounter: Annotated[str, typer.Argument(metavar="ENCOUNTER", help="The encounter_id.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Under whose name it is.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Whose it is.")],
+) -> None:
+    """Give an encounter that was enrolled under a wrong name to whom it belongs."""
+    from abis.cli import care as room
+
+    room.move(gallery, encounter, source, target)
 
 
 def erase(
