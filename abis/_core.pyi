@@ -126,6 +126,43 @@ class FingerIndex:
     def memory_bytes(self) -> int: ...
 
 def contents(quality: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
+
+class FingerTile:
+    def __init__(
+        self,
+        sizes: npt.NDArray[np.uint8],
+        removed: npt.NDArray[np.uint8],
+        first: npt.NDArray[np.uint64],
+        second: npt.NDArray[np.uint64],
+        x: npt.NDArray[np.int16],
+        y: npt.NDArray[np.int16],
+        direction: npt.NDArray[np.uint8],
+        kind: npt.NDArray[np.uint8],
+        reliability: npt.NDArray[np.uint8],
+        threads: int,
+    ) -> None: ...
+    def build_tables(self, threads: int) -> None: ...
+    def near(
+        self, probes: FingerTile, begin: int, limits: npt.NDArray[np.int64], least: float, threads: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]: ...
+    def refine(
+        self,
+        probes: FingerTile,
+        probe: npt.NDArray[np.int64],
+        reference: npt.NDArray[np.int64],
+        threads: int,
+    ) -> npt.NDArray[np.float32]: ...
+    def compare(
+        self,
+        probes: FingerTile,
+        probe: npt.NDArray[np.int64],
+        reference: npt.NDArray[np.int64],
+        threads: int,
+    ) -> npt.NDArray[np.float32]: ...
+    def __len__(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
 def compare_in_detail(
     x1: npt.NDArray[np.uint16],
     y1: npt.NDArray[np.uint16],

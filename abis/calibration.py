@@ -279,7 +279,10 @@ class Calibrations:
         Embeddings of a model that nobody measured get the calibration ``embedding``: the curve of another
         network, and thresholds by Markov's inequality, which are only as good as that curve. Fit your own.
         """
-        kind = kind_of(template)
+        return self.for_kind(kind_of(template))
+
+    def for_kind(self, kind: str) -> Calibration:
+        """The same by what :func:`kind_of` says of templates."""
         return self.own.get(kind) or shipped(kind if kind in shipped_names() else "embedding")
 
 

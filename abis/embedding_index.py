@@ -23,7 +23,7 @@ from abis.calibration import shipped
 from abis.comparison import cosine
 from abis.template import Embedding
 
-__all__ = ["EmbeddingIndex", "sketch"]
+__all__ = ["EmbeddingIndex", "near", "sketch"]
 
 _LEAST_BITS = 512  # fewer lose mates: docs/decisions/0006-segments-and-snapshots.md
 _LN_OF_10 = 2.302585092994046
@@ -102,6 +102,28 @@ class EmbeddingIndex:
         if sketches.dtype != np.uint8 or sketches.shape != expected:
             raise ValueError(f"sketches are {sketches.dtype} of shape {sketches.shape}; expected {expected}")
         return cls(vectors, sketches)
+
+
+def near(
+    probes: NDArray[np.uint8], references: NDArray[np.uint8], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs whose sketches say ``least`` or more; some 2 nanoseconds a pair and core. FAISS uses all cores.
+
+    Args:
+        probes: (m, b) uint8, from :func:`sketch`.
+        references: (n, b) uint8, likewise.
+        least: natural log units.
+
+    Returns:
+        (p,) probes, (p,) references, in the order of probes.
+    """
+    enough = np.flatnonzero(_evidence_by_distance(8 * references.shape[1]) >= least)
+    if not len(enough) or not len(references):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    index = faiss.IndexBinaryFlat(8 * references.shape[1])
+    index.add(references)
+    ends, _, found = index.range_search(probes, int(enough[-1]) + 1)
+    return np.repeat(np.arange(len(probes)), np.diff(ends.astype(np.int64))), found.astype(np.int64)
 
 
 def sketch(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:

@@ -34,9 +34,9 @@ from abis.comparison import (
 )
 from abis.template import Minutiae
 
-__all__ = ["FingerIndex"]
+__all__ = ["COLUMNS", "FingerIndex"]
 
-_COLUMNS = {
+COLUMNS = {
     "sizes": np.uint8,
     "removed": np.uint8,
     "first": np.uint64,
@@ -47,6 +47,8 @@ _COLUMNS = {
     "kind": np.uint8,
     "reliability": np.uint8,
 }
+"""The columns of :meth:`FingerIndex.arrays`, in the order of the core, and their types."""
+
 _OF_SLOTS = ("sizes", "removed")  # the other columns have a row for each minutia
 
 
@@ -71,7 +73,7 @@ class FingerIndex:
     @classmethod
     def joined(cls, parts: Sequence[tuple[FingerIndex, NDArray[np.int64]]]) -> Self:
         """An index of the given slots of other indexes, in their order; ascending, none of them removed."""
-        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
+        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
         for index, slots in parts:
             own = index.arrays()
             chosen = np.zeros(len(index), np.bool_)
@@ -191,13 +193,13 @@ class FingerIndex:
         Raises:
             ValueError: where a column is missing or unknown, of another type or length, or holds what none may.
         """
-        if arrays.keys() != _COLUMNS.keys():
-            raise ValueError(f"columns are {sorted(arrays)}; expected {sorted(_COLUMNS)}")
-        for name, dtype in _COLUMNS.items():
+        if arrays.keys() != COLUMNS.keys():
+            raise ValueError(f"columns are {sorted(arrays)}; expected {sorted(COLUMNS)}")
+        for name, dtype in COLUMNS.items():
             try:
                 check_array(name, arrays[name], dtype, dimensions=1)
             except TypeError as error:
                 raise ValueError(str(error)) from None
         index = cls()
-        index._core = _core.FingerIndex.from_columns(*(arrays[name] for name in _COLUMNS))
+        index._core = _core.FingerIndex.from_columns(*(arrays[name] for name in COLUMNS))
         return index

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from abis import fusion
 from abis.calibration import Calibrations
+from abis.deduplication import Duplicates, deduplicate
 from abis.encryption import KeyService, MasterKey
 from abis.errors import AlreadyEnrolled, StoreError, TemplateError
 from abis.fusion import Comparisons
@@ -373,6 +374,53 @@ class Gallery(Registry):
             if progress is not None:
                 progress(done)
             yield result
+
+    def deduplicate(
+        self,
+        *,
+        fpir: float | None = None,
+        threshold: float | None = None,
+        since: int | None = None,
+        exact: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Duplicates:
+        """Who is enrolled twice? Every pair of subjects is held against each other, each once.
+
+        The score of a pair is that of :meth:`identify` with all templates of the one enrolled later, to the
+        bit. Two looks leave few pairs to be compared in full: docs/deduplication.md says what that may lose.
+
+        Args:
+            fpir: list what reaches the threshold of this false positive identification rate, for a search by
+                each subject among all: of N subjects without a duplicate, at most N * fpir / 2 false pairs are
+                to be expected. 1e-4 where no threshold is given either.
+            threshold: list pairs of at least this score instead, a log10 likelihood ratio.
+            since: hold only those against all of whom something was enrolled after this change of the
+                gallery: :attr:`Duplicates.change` of an earlier run. Pairs of others are not looked at again.
+            exact: compare everyone with everyone in full: some 60 microseconds a pair of fingers.
+            checkpoint: a file that remembers what has been done. Where there is one, the job that was stopped
+                goes on, as of the change at which it began. It stays until you remove it.
+            progress: called with the pairs worked off and those in all.
+
+        Raises:
+            StoreError: where the checkpoint is of a job that was asked something else.
+        """
+        if fpir is None and threshold is None:
+            fpir = 1e-4
+        view = self._references.view()
+        found = deduplicate(
+            self._store,
+            view,
+            self._calibrations_of_kinds(kind.calibrated_as for kind in view.kinds),
+            fpir=fpir,
+            threshold=threshold,
+            exact=exact,
+            since=since,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            progress=progress,
+        )
+        self._record("deduplicate", "", f"{len(found)} pairs")
+        return found
 
     def _candidates(
         self,

@@ -30,6 +30,11 @@ class Kind(NamedTuple):
             return cls(template.position, template.model, len(template.vector))
         return cls(template.position, "", 0)
 
+    @property
+    def calibrated_as(self) -> str:
+        """What :func:`abis.calibration.kind_of` says of such templates."""
+        return f"embedding-{self.model}" if self.dimension else "minutiae"
+
     def is_comparable(self, other: Kind) -> bool:
         """True where templates of the two kinds may be compared."""
         return self[1:] == other[1:] and self.position.is_comparable(other.position)

@@ -59,6 +59,12 @@ class View:
         return sum(segment.present for segment in self.segments)
 
     @property
+    def last_encounter(self) -> int:
+        """The largest key of an encounter, those gone included; 0 where there is none."""
+        blocks = (block for segment in self.segments for block in segment.blocks)
+        return max((int(block.encounters.max(initial=0)) for block in blocks), default=0)
+
+    @property
     def memory_bytes(self) -> int:
         """Memory of all references and of the record of whose they are."""
         return sum(block.memory_bytes for segment in self.segments for block in segment.blocks)

@@ -95,7 +95,10 @@ class Registry:
         return self._calibrations([template]).for_template(template)
 
     def _calibrations(self, templates: Iterable[Template]) -> Calibrations:
-        for kind in {kind_of(template) for template in templates}:
+        return self._calibrations_of_kinds(kind_of(template) for template in templates)
+
+    def _calibrations_of_kinds(self, kinds: Iterable[str]) -> Calibrations:
+        for kind in set(kinds):
             if kind not in self._own_calibrations:
                 text = self._store.calibration(kind)
                 self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)

@@ -15,6 +15,7 @@
 
 #include "explanation.h"
 #include "finger_index.h"
+#include "finger_tile.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "references.h"
@@ -219,10 +220,10 @@ py::dict index_columns(const FingerIndex& index) {
 }
 
 // Checks all that the index relies on.
-std::unique_ptr<FingerIndex> index_of_columns(const Code& sizes, const Code& removed, const Array<std::uint64_t>& first,
-                                              const Array<std::uint64_t>& second, const Array<std::int16_t>& x,
-                                              const Array<std::int16_t>& y, const Code& direction, const Code& kind,
-                                              const Code& reliability) {
+IndexColumns checked_columns(const Code& sizes, const Code& removed, const Array<std::uint64_t>& first,
+                             const Array<std::uint64_t>& second, const Array<std::int16_t>& x,
+                             const Array<std::int16_t>& y, const Code& direction, const Code& kind,
+                             const Code& reliability) {
     check(sizes.ndim() == 1 && removed.ndim() == 1 && removed.size() == sizes.size(),
           "sizes and removed must be arrays of one length");
     const py::ssize_t n = first.size();
@@ -245,13 +246,72 @@ std::unique_ptr<FingerIndex> index_of_columns(const Code& sizes, const Code& rem
           "x must ascend in each slot");
     check(all(kind, [](std::uint8_t v) { return v <= 2; }), "kind must be 0 to 2");
     check(all(reliability, [](std::uint8_t v) { return v <= 100; }), "reliability must be 0 to 100");
-    auto index = std::make_unique<FingerIndex>();
-    const IndexColumns columns{sizes.data(), removed.data(),   first.data(), second.data(),     x.data(),
-                               y.data(),     direction.data(), kind.data(),  reliability.data()};
+    return {sizes.data(), removed.data(),   first.data(), second.data(),     x.data(),
+            y.data(),     direction.data(), kind.data(),  reliability.data()};
+}
+
+std::unique_ptr<FingerIndex> index_of_columns(const Code& sizes, const Code& removed, const Array<std::uint64_t>& first,
+                                              const Array<std::uint64_t>& second, const Array<std::int16_t>& x,
+                                              const Array<std::int16_t>& y, const Code& direction, const Code& kind,
+                                              const Code& reliability) {
+    const IndexColumns columns = checked_columns(sizes, removed, first, second, x, y, direction, kind, reliability);
     const auto slots = static_cast<std::size_t>(sizes.size());
+    auto index = std::make_unique<FingerIndex>();
     const py::gil_scoped_release release;
     index->append(columns, slots);
     return index;
+}
+
+std::unique_ptr<FingerTile> tile_of_columns(const Code& sizes, const Code& removed, const Array<std::uint64_t>& first,
+                                            const Array<std::uint64_t>& second, const Array<std::int16_t>& x,
+                                            const Array<std::int16_t>& y, const Code& direction, const Code& kind,
+                                            const Code& reliability, unsigned threads) {
+    const IndexColumns columns = checked_columns(sizes, removed, first, second, x, y, direction, kind, reliability);
+    const auto fingers = static_cast<std::size_t>(sizes.size());
+    const py::gil_scoped_release release;
+    return std::make_unique<FingerTile>(columns, fingers, threads, SignalPoll());
+}
+
+py::tuple near_pairs(const FingerTile& tile, const FingerTile& probes, py::ssize_t begin, const Slots& limits,
+                     float least, unsigned threads) {
+    check(limits.ndim() == 1 && begin >= 0 && begin + limits.size() <= static_cast<py::ssize_t>(probes.size()),
+          "limits must be an (m,) array, of as many probes");
+    for (py::ssize_t k = 0; k < limits.size(); ++k)
+        check(limits.data()[k] >= 0 && limits.data()[k] <= static_cast<std::int64_t>(tile.size()),
+              "limits must be 0 to the number of fingers");
+    check(tile.has_tables(), "tables must have been built");
+    std::vector<FingerPair> pairs;
+    {
+        const std::int64_t* beyond = limits.data();
+        const auto from = static_cast<std::size_t>(begin), to = from + static_cast<std::size_t>(limits.size());
+        const py::gil_scoped_release release;
+        pairs = tile.near(probes, from, to, beyond, least, threads, SignalPoll());
+    }
+    const auto n = static_cast<py::ssize_t>(pairs.size());
+    py::array_t<std::int64_t> probe(n), reference(n);
+    py::array_t<float> evidence(n);
+    for (std::size_t k = 0; k < pairs.size(); ++k) {
+        probe.mutable_data()[k] = pairs[k].probe;
+        reference.mutable_data()[k] = pairs[k].reference;
+        evidence.mutable_data()[k] = pairs[k].evidence;
+    }
+    return py::make_tuple(probe, reference, evidence);
+}
+
+// FingerTile::refine or FingerTile::compare.
+template <auto method>
+py::array_t<float> of_pairs(const FingerTile& tile, const FingerTile& probes, const Slots& probe,
+                            const Slots& reference, unsigned threads) {
+    check(probe.size() == reference.size(), "probe and reference must be arrays of one length");
+    check_slots(probe, probes.size());
+    check_slots(reference, tile.size());
+    const auto count = static_cast<std::size_t>(probe.size());
+    py::array_t<float> result(probe.size());
+    const std::int64_t *first = probe.data(), *second = reference.data();
+    float* out = result.mutable_data();
+    const py::gil_scoped_release release;
+    (tile.*method)(probes, first, second, count, threads, SignalPoll(), out);
+    return result;
 }
 
 py::dict compare_in_detail(const X& x1, const X& y1, const Direction& direction1, const Code& kind1,
@@ -399,6 +459,24 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_property_readonly("memory_bytes", &FingerIndex::memory_bytes);
 
     m.def("contents", &contents, py::arg("quality").noconvert(), py::arg("counts").noconvert());
+
+    py::class_<FingerTile>(m, "FingerTile")
+        .def(py::init(&tile_of_columns), py::arg("sizes").noconvert(), py::arg("removed").noconvert(),
+             py::arg("first").noconvert(), py::arg("second").noconvert(), py::arg("x").noconvert(),
+             py::arg("y").noconvert(), py::arg("direction").noconvert(), py::arg("kind").noconvert(),
+             py::arg("reliability").noconvert(), py::arg("threads"))
+        .def(
+            "build_tables", [](FingerTile& tile, unsigned threads) { tile.build_tables(threads, SignalPoll()); },
+            py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def("near", &near_pairs, py::arg("probes"), py::arg("begin"), py::arg("limits").noconvert(), py::arg("least"),
+             py::arg("threads"))
+        .def("refine", &of_pairs<&FingerTile::refine>, py::arg("probes"), py::arg("probe").noconvert(),
+             py::arg("reference").noconvert(), py::arg("threads"))
+        .def("compare", &of_pairs<&FingerTile::compare>, py::arg("probes"), py::arg("probe").noconvert(),
+             py::arg("reference").noconvert(), py::arg("threads"))
+        .def("__len__", &FingerTile::size)
+        .def_property_readonly("memory_bytes", &FingerTile::memory_bytes);
+
     m.def("compare_in_detail", &compare_in_detail, py::arg("x1").noconvert(), py::arg("y1").noconvert(),
           py::arg("direction1").noconvert(), py::arg("kind1").noconvert(), py::arg("quality1").noconvert(),
           py::arg("resolution_x1"), py::arg("resolution_y1"), py::arg("x2").noconvert(), py::arg("y2").noconvert(),

@@ -103,4 +103,10 @@ inline constexpr float kScreenRotationPrice = 3;                   // natural lo
 inline constexpr float kChanceOfPair = 0.0075F;  // natural log units that chance adds a pair of minutiae
 inline constexpr std::size_t kPoseHits = 32;     // pairs that are held against each other
 
+// --- Tables of codes: all fingers with all [fit] -----------------------------------------------------------
+inline constexpr std::size_t kTables = 32, kTableBits = 16;  // tables, and bits of a code that one looks at
+inline constexpr std::size_t kMostCodeBits = 34;             // of 128 that may differ: with more, few are found anyway
+inline constexpr std::size_t kMostCheckBits = 10;            // of 32, likewise
+inline constexpr float kChanceInTables = 0.0025F;            // natural log units that chance adds a pair of minutiae
+
 }  // namespace abis::parameters

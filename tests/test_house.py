@@ -38,6 +38,7 @@ ARROWS = {
     "encryption": {"errors"},
     "store": {"encryption", "audit", "formats", "template", "errors"},
     "kind": {"template"},
+    "finger_tile": {"_core", "comparison", "finger_index"},
     "embedding_index": {"calibration", "comparison", "template"},
     "segments": {"kind", "finger_index", "embedding_index", "template"},
     "screening": {"kind", "segments", "template"},
@@ -49,6 +50,10 @@ ARROWS = {
         *("store", "kind", "comparison", "calibration", "fusion", "policy", "thresholds", "results"),
         *("parallel", "template", "errors"),
     },
+    "deduplication": {
+        *("references", "segments", "kind", "finger_tile", "embedding_index", "store"),
+        *("calibration", "fusion", "thresholds", "template", "errors"),
+    },
     "registry": {
         *("store", "migration", "verification", "policy", "calibration", "results", "audit"),
         *("encryption", "template", "errors"),
@@ -59,6 +64,7 @@ ARROWS = {
             "verification",
             "store",
             "references",
+            "deduplication",
             "screening",
             "calibration",
             "fusion",

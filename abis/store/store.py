@@ -331,6 +331,17 @@ class Store:
         with self.database.reading() as connection:
             return int(connection.scalar(query) or 0)
 
+    def subjects_enrolled_between(self, change: int, last_change: int) -> list[int]:
+        """Keys of the subjects of which the changes after the one, up to the other, enrolled an encounter."""
+        query = sa.select(schema.changes.c.subject).where(
+            schema.changes.c.number > change,
+            schema.changes.c.number <= last_change,
+            schema.changes.c.operation == Operation.ENROLL,
+        )
+        query = query.distinct()
+        with self.database.reading() as connection:
+            return list(connection.scalars(query))
+
     def tail(self, after: Mark, *, limit: int, last: int | None = None) -> Tail:
         """What changed after a mark; from ``Mark()`` on, the whole store.
 

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""N:N: who is in a population twice. What :meth:`abis.Gallery.deduplicate` and ``abis deduplicate`` do.
+
+``pairing`` holds some subjects against some others, ``tiles`` is what it takes; ``job`` works off a whole gallery in
+portions, ``checkpoint`` remembers them; ``clusters`` makes people of pairs, ``results`` is what comes out.
+"""
+
+from __future__ import annotations
+
+from abis.deduplication.answer import deduplicate
+from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
+from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
+from abis.deduplication.tiles import Tile
+
+__all__ = [
+    "Cluster",
+    "Criterion",
+    "DuplicatePair",
+    "Duplicates",
+    "FoundPair",
+    "Tile",
+    "deduplicate",
+    "find_pairs",
+]

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Some subjects against some others: who may be whom. It knows no gallery, and works as well between machines.
+
+All pairs get a first look, some a second, few are compared in full:
+
+1. *First look.* Fingers that have minutiae in common, by hashing of their codes; faces whose sketches are near.
+   Each position alone can make a pair a candidate: who has come back with another face, or without one, is
+   found by a finger.
+2. *Second look.* Evidence of all positions of the candidates is added: the pose that fingers agree on, the
+   faces' likelihood ratios.
+3. *Full comparison*, calibration and fusion: those of a search, to the bit.
+
+Whether a pair is found depends on its two subjects and the criterion alone, not on who else there is: so it
+does not matter in what portions, in what order or on which machine a population is worked off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abis import embedding_index, fusion
+from abis.calibration import Calibrations
+from abis.comparison import balances, cosines_of_pairs
+from abis.deduplication.tiles import Part, Tile, expanded
+from abis.fusion import Comparisons, Evidence
+from abis.thresholds import Compared, threshold_for_fpir
+
+__all__ = ["Criterion", "FoundPair", "find_pairs"]
+
+# What passes, and what that loses: benchmarks/deduplication.py, docs/deduplication.md. Natural log units.
+_FINGER_LESS, _FACE_LESS = 4.0, 12.5  # a first look has to say log(subjects) less this
+_ALL_PASS = 2_000  # subjects: up to here every pair gets a second look
+_OF_SCORE = 0.45  # a second look has to say so much of what the full comparison has to
+_OF_FINGERS = 0.6  # the evidence of poses overstates
+_LN_OF_10 = math.log(10)
+_AT_ONCE = 200_000  # pairs given a second look, or compared in full, at a time
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """From when on a pair is listed.
+
+    Attributes:
+        gallery_size: subjects of the whole population.
+        fpir: false positive identification rate of each subject's search among all: at most so many strangers
+            are listed with it on average. None where there is a threshold.
+        threshold: least score, whatever was compared; None where there is a rate.
+        exact: compare everyone with everyone in full.
+    """
+
+    gallery_size: int
+    fpir: float | None = None
+    threshold: float | None = None
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.fpir is None) == (self.threshold is None):
+            raise ValueError("expected a false positive identification rate or a threshold, one of them")
+        if self.fpir is not None and not 0 < self.fpir <= 1:
+            raise ValueError(f"fpir is {self.fpir}; expected a rate above 0 and up to 1")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValueError(f"threshold is {self.threshold}; expected a finite log10 likelihood ratio")
+
+    def threshold_of(self, compared: Compared) -> float:
+        """The least score of a pair that was compared so."""
+        if self.threshold is not None:
+            return self.threshold
+        assert self.fpir is not None
+        return threshold_for_fpir(self.fpir, max(self.gallery_size, 1), compared)
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether there is no first look."""
+        return self.exact or self.gallery_size <= _ALL_PASS
+
+    @property
+    def finger_least(self) -> float:
+        """What like minutiae of one finger have to say."""
+        return math.log(self.gallery_size) - _FINGER_LESS
+
+    @property
+    def face_least(self) -> float:
+        """What a face's sketch has to say."""
+        return math.log(self.gallery_size) - _FACE_LESS
+
+    @property
+    def second_least(self) -> float:
+        """What a second look at all positions has to say."""
+        if self.threshold is not None:
+            return _OF_SCORE * self.threshold * _LN_OF_10
+        assert self.fpir is not None
+        return _OF_SCORE * math.log(max(self.gallery_size, 1) / self.fpir)
+
+
+@dataclass(frozen=True)
+class FoundPair:
+    """Two subjects that may be one.
+
+    Attributes:
+        probe: key of the one whose templates stood for the probe.
+        reference: key of the other.
+        score: log10 likelihood ratio: that of a search for the probe among the references.
+        threshold: which it reaches.
+        evidence: what each position says; ``encounter_id`` is the encounter's key in digits.
+    """
+
+    probe: int
+    reference: int
+    score: float
+    threshold: float
+    evidence: tuple[Evidence, ...]
+
+
+def find_pairs(
+    probes: Tile, references: Tile, criterion: Criterion, calibrations: Calibrations, *, ordered: bool
+) -> list[FoundPair]:
+    """The pairs of a probe and a reference that reach the threshold.
+
+    Takes memory for the references' tables, some 300 bytes a minutia, and for the candidates: 2,000 probes
+    at a time against 30,000 references are a good measure.
+
+    Args:
+        probes: subjects, say a batch of those of another shard.
+        references: others, or the same.
+        criterion: from when on a pair is listed.
+        calibrations: in force for the templates of both.
+        ordered: both are of one gallery: only pairs whose reference has the smaller key, each pair of the
+            gallery once. Else every probe is held against every reference.
+
+    Returns:
+        In the order of probes and references.
+    """
+    if criterion.passes_all:
+        pairs = _all_pairs(probes, references, ordered)
+    else:
+        pairs = _first_look(probes, references, criterion, ordered)
+    found: list[FoundPair] = []
+    for start in range(0, len(pairs), _AT_ONCE):
+        some = pairs[start : start + _AT_ONCE]
+        if not criterion.exact:
+            some = some[_second_look(probes, references, some, calibrations) >= criterion.second_least]
+        found += _compared(probes, references, some, criterion, calibrations)
+    return found
+
+
+def _all_pairs(probes: Tile, references: Tile, ordered: bool) -> NDArray[np.int64]:
+    """(p, 2) keys."""
+    mine, theirs = probes.subjects, references.subjects
+    counts = np.searchsorted(theirs, mine, "left") if ordered else np.full(len(mine), len(theirs))
+    second = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.stack([np.repeat(mine, counts), theirs[second]], axis=1)
+
+
+def _first_look(probes: Tile, references: Tile, criterion: Criterion, ordered: bool) -> NDArray[np.int64]:
+    """(p, 2) keys of pairs of which some position says something, each once, in order."""
+    found = [np.empty((0, 2), np.int64)]
+    for probe, reference in probes.comparable(references):
+        if probe.kind.dimension:
+            first, second = embedding_index.near(
+                probe.arrays["sketches"], reference.arrays["sketches"], criterion.face_least
+            )
+        else:
+            limits = np.full(len(probe), len(reference), np.int64)
+            if ordered:
+                limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
+            first, second, _ = reference.fingers.near(probe.fingers, limits, criterion.finger_least)
+        pairs = np.stack([probe.subjects[first], reference.subjects[second]], axis=1)
+        found.append(pairs[pairs[:, 1] < pairs[:, 0]] if ordered else pairs)
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _second_look(
+    probes: Tile, references: Tile, pairs: NDArray[np.int64], calibrations: Calibrations
+) -> NDArray[np.float64]:
+    """(p,) evidence, natural log units, as in :mod:`abis.screening`.
+
+    The best of the alternatives of a position counts; that of the probe's positions is summed.
+    """
+    total = np.zeros(len(pairs))
+    comparable = sorted(probes.comparable(references), key=lambda parts: parts[0].kind.position)
+    for _, own in groupby(comparable, key=lambda parts: parts[0].kind.position):
+        best = np.full(len(pairs), -np.inf)
+        for probe, reference in own:
+            pair, first, second = expanded(probe, reference, pairs)
+            if probe.kind.dimension:
+                raw, _ = _raw_and_balance(probe, reference, first, second)
+                evidence = _LN_OF_10 * calibrations.for_kind(probe.kind.calibrated_as).llr(raw)
+            else:
+                refined = reference.fingers.refine(probe.fingers, first, second)
+                evidence = _OF_FINGERS * refined.astype(np.float64)
+            np.maximum.at(best, pair, evidence)
+        total += np.where(best > -np.inf, best, 0.0)
+    return total
+
+
+def _compared(
+    probes: Tile,
+    references: Tile,
+    pairs: NDArray[np.int64],
+    criterion: Criterion,
+    calibrations: Calibrations,
+) -> list[FoundPair]:
+    """Those of the pairs that reach the threshold."""
+    comparisons = []
+    for probe, reference in probes.comparable(references):
+        pair, first, second = expanded(probe, reference, pairs)
+        if len(pair):
+            calibration = calibrations.for_kind(probe.kind.calibrated_as)
+            raw, balance = _raw_and_balance(probe, reference, first, second)
+            encounters = reference.encounters[second]
+            comparisons.append(
+                Comparisons(
+                    probe.kind.position,
+                    reference.kind.position,
+                    pair,
+                    encounters,
+                    raw,
+                    calibration.llr(raw, balance),
+                    calibration,
+                )
+            )
+    scores = fusion.fuse(comparisons, len(pairs))
+    compared = np.flatnonzero(~np.isnan(scores))
+    ways, way = fusion.compared_by(comparisons, compared)
+    thresholds = np.array([criterion.threshold_of(one) for one in ways])[way] if ways else np.empty(0)
+    enough = scores[compared] >= thresholds
+    chosen, limits = compared[enough], thresholds[enough]
+    evidence = fusion.explain_each([c.where(np.isin(c.subject, chosen)) for c in comparisons], _Digits())
+    return [
+        FoundPair(int(pairs[row, 0]), int(pairs[row, 1]), float(scores[row]), limit, evidence[row])
+        for row, limit in zip(chosen.tolist(), limits.tolist(), strict=True)
+    ]
+
+
+def _raw_and_balance(
+    probe: Part, reference: Part, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+    """What a calibration takes, of pairs of templates."""
+    if probe.kind.dimension:
+        vectors = probe.arrays["vectors"][first], reference.arrays["vectors"][second]
+        return cosines_of_pairs(*vectors), None
+    raw = reference.fingers.compare(probe.fingers, first, second)
+    return raw, balances(probe.contents[first], reference.contents[second])
+
+
+class _Digits(dict[int, str]):
+    """Every key's digits in place of its name, which whoever has the store looks up."""
+
+    def __missing__(self, key: int) -> str:
+        return str(key)
