@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 __all__ = [
     "AbisError",
     "AlreadyEnrolled",
+    "DuplicateFound",
     "ExtractionError",
     "FormatError",
     "NotEnrolled",
@@ -48,6 +52,28 @@ class NotEnrolled(AbisError, KeyError):  # noqa: N818 - reads as the sentence it
 
 class AlreadyEnrolled(AbisError, ValueError):  # noqa: N818
     """The subject (or encounter) to be enrolled is in the gallery already."""
+
+
+class DuplicateFound(AbisError, ValueError):  # noqa: N818
+    """Whoever was to be enrolled as somebody new seems to be enrolled under another subject_id.
+
+    Attributes:
+        subject_id: that was to be enrolled.
+        candidates: who it may be, as :meth:`abis.Gallery.identify` lists them, best first.
+    """
+
+    def __init__(self, subject_id: str, candidates: Sequence[Any]) -> None:
+        best = candidates[0]
+        more = f", and {len(candidates) - 1} more" if len(candidates) > 1 else ""
+        super().__init__(
+            f"subject {subject_id!r} is not enrolled: it seems to be {best.subject_id!r}{more} "
+            f"(score {best.score:.1f}, threshold {best.threshold:.1f})"
+        )
+        self.subject_id = subject_id
+        self.candidates = tuple(candidates)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # exceptions are made anew of their message
+        return DuplicateFound, (self.subject_id, self.candidates)
 
 
 class StoreError(AbisError, OSError):

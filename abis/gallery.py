@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from abis import fusion
 from abis.calibration import Calibrations
-from abis.deduplication import Duplicates, deduplicate
+from abis.deduplication import Duplicates, FoundPair, Newcomers, deduplicate
 from abis.encryption import KeyService, MasterKey
-from abis.errors import AlreadyEnrolled, StoreError, TemplateError
+from abis.errors import AlreadyEnrolled, DuplicateFound, StoreError, TemplateError
 from abis.fusion import Comparisons
 from abis.parallel import in_parallel
 from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
 from abis.screening import Cuts, comparable_blocks, shortlist
-from abis.store import Enrollment, State, Store, checked_templates, lifecycle, once
+from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
 from abis.template import Template
 from abis.thresholds import Compared, threshold_for_fpir
 from abis.verification import check_models
@@ -168,6 +168,8 @@ class Gallery(Registry):
         encounter_id: str | None = None,
         labels: Sequence[str] = (),
         level: int | None = None,
+        unique: bool = False,
+        fpir: float = 1e-4,
     ) -> None:
         """Enroll a new subject, or a further encounter. Once this has returned it survives any crash.
 
@@ -177,30 +179,44 @@ class Gallery(Registry):
             encounter_id: names the capture session; needed for every one of a subject but the first.
             labels: partitions the subject belongs to, added to those it has.
             level: assurance level of the subject, 0 to 9; None leaves it as it is.
+            unique: only whoever is not in the gallery under another subject_id: a search among all decides,
+                and one among those who have been enrolled by others in the meantime, while nobody can be.
+            fpir: false positive identification rate of that search.
 
         Raises:
             AlreadyEnrolled: where no encounter_id is given and the subject is enrolled, or this
                 encounter of it is.
+            DuplicateFound: where it is to be unique and there are candidates; it carries them.
         """
-        self.enroll_many([Enrollment(subject_id, templates, encounter_id, labels, level)])
+        enrollment = Enrollment(subject_id, templates, encounter_id, labels, level)
+        self.enroll_many([enrollment], unique=unique, fpir=fpir)
 
-    def enroll_many(self, enrollments: Iterable[Enrollment]) -> int:
+    def enroll_many(
+        self, enrollments: Iterable[Enrollment], *, unique: bool = False, fpir: float = 1e-4
+    ) -> int:
         """Enroll many, a thousand in a transaction: far faster than one by one.
 
         Each thousand is enrolled as a whole or, where an error is raised, not at all; those before it
         stay. To watch the progress, wrap the iterable: ``gallery.enroll_many(rich.progress.track(…))``.
+
+        Args:
+            enrollments: any number.
+            unique: as for :meth:`enroll`; also among themselves. It takes the time of a search for each.
+            fpir: likewise.
 
         Returns:
             How many there were.
 
         Raises:
             AlreadyEnrolled: as for :meth:`enroll`.
+            DuplicateFound: likewise.
         """
         count = 0
         source = iter(enrollments)
         while batch := list(islice(source, _ENROLL_BATCH)):
+            check = self._unique(batch, fpir) if unique else None
             prepared = self._references.prepare(batch)  # now, lest the next identify pay for it
-            self._references.append(prepared, self._store.enroll(batch))
+            self._references.append(prepared, self._store.enroll(batch, also=check))
             count += len(batch)
         return count
 
@@ -245,6 +261,57 @@ class Gallery(Registry):
             raise
         self._references.append(prepared, written)
         return True
+
+    def _unique(self, batch: Sequence[Enrollment], fpir: float) -> Callable[[sa.Connection, State], None]:
+        """Refuse duplicates; returns what looks again at the end of the transaction that enrolls them.
+
+        Whoever enrolls is alone then, so all that others have enrolled can be seen: no two copies of a person
+        get past each other.
+        """
+        before = self._references.view()
+        newcomers = Newcomers(
+            batch, fpir=fpir, calibrations=self._calibrations(t for e in batch for t in e.templates)
+        )
+        for pair in newcomers.among_themselves(before.subjects + len(batch)):
+            one, other = batch[pair.probe - 1], batch[pair.reference - 1]
+            evidence = tuple(
+                replace(e, encounter_id=other.encounter_id or FIRST_ENCOUNTER) for e in pair.evidence
+            )
+            candidate = Candidate(1, other.subject_id, pair.score, pair.threshold, evidence)
+            raise DuplicateFound(one.subject_id, [candidate])
+        searches = self.identify_many((e.templates for e in batch), fpir=fpir)
+        for enrollment, found in zip(batch, searches, strict=True):
+            if isinstance(found, TemplateError):
+                raise found
+            _refuse(enrollment, found)
+
+        def look_again(_connection: sa.Connection, _state: State) -> None:
+            view = self._references.view()
+            if view.mark.change == before.mark.change:
+                return
+            pairs = newcomers.among(view, after_encounter=before.last_encounter)
+            for number, own in groupby(pairs, key=lambda pair: pair.probe):
+                _refuse(batch[number - 1], self._candidates_of(list(own)))
+
+        return look_again
+
+    def _candidates_of(self, pairs: Sequence[FoundPair]) -> list[Candidate]:
+        """References of a probe as candidates, the best first."""
+        keys = [pair.reference for pair in pairs]
+        names, status = self._store.names(keys), lifecycle.statuses(self._store, keys)
+        encounters = self._store.encounter_names({int(e.encounter_id) for p in pairs for e in p.evidence})
+        ordered = sorted(pairs, key=lambda pair: (-pair.score, names[pair.reference]))
+        return [
+            Candidate(
+                rank,
+                names[pair.reference],
+                pair.score,
+                pair.threshold,
+                tuple(replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence),
+                status[pair.reference],
+            )
+            for rank, pair in enumerate(ordered, 1)
+        ]
 
     def remove(self, subject_id: str, *, encounter_id: str | None = None) -> None:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
@@ -470,6 +537,13 @@ class Gallery(Registry):
     def save(self) -> None:
         """Write what is prepared to files now, where that is worth while, as :meth:`close` does."""
         self._references.save()
+
+
+def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:
+    """Raise where there are candidates other than the subject itself."""
+    others = [candidate for candidate in found if candidate.subject_id != enrollment.subject_id]
+    if others:
+        raise DuplicateFound(enrollment.subject_id, others)
 
 
 def _compare(

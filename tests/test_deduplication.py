@@ -2,20 +2,23 @@
 """Who is enrolled twice: pairs, clusters, portions and what is remembered of them."""
 
 import pickle
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people import LEFT, RIGHT, finger
+from people import LEFT, RIGHT, finger, processes
 from people import face as small_face
 
 from abis.calibration import Calibrations
 from abis.deduplication import Criterion, Tile, find_pairs, job
 from abis.deduplication.clusters import Link, grouped
-from abis.errors import StoreError
+from abis.errors import DuplicateFound, StoreError
 from abis.gallery import Gallery
 from abis.segments import Entry, Segment
 from abis.store import Enrollment
@@ -297,3 +300,78 @@ def test_a_tile_is_what_its_segments_hold() -> None:
         assert mine.kind == theirs.kind
         for name, column in mine.arrays.items():
             np.testing.assert_array_equal(column, theirs.arrays[name])
+
+
+# ------------------------------------------------------------------------------- one person, one identity
+
+
+def test_whoever_is_enrolled_is_not_enrolled_again(gallery: Gallery) -> None:
+    gallery.enroll_many((Enrollment(f"p{n}", everything(n)) for n in range(10)), unique=True)
+    with pytest.raises(DuplicateFound, match="'again' is not enrolled: it seems to be 'p4'") as caught:
+        gallery.enroll("again", everything(4, 1), unique=True)
+    assert caught.value.candidates == gallery.identify(everything(4, 1), fpir=1e-4).candidates
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    gallery.enroll("p4", everything(4, 1), encounter_id="a further encounter", unique=True)
+    gallery.enroll("somebody else", everything(11), unique=True)
+    assert len(gallery) == 11
+
+
+def test_nor_are_two_of_a_batch(gallery: Gallery) -> None:
+    batch = [*(Enrollment(f"p{n}", everything(n)) for n in range(5)), Enrollment("again", everything(2, 1))]
+    with pytest.raises(DuplicateFound, match="'again' is not enrolled: it seems to be 'p2'"):
+        gallery.enroll_many(batch, unique=True)
+    assert len(gallery) == 0
+    batch[-1] = Enrollment("p2", everything(2, 1), "a further encounter")
+    gallery.enroll_many(batch, unique=True)
+    assert len(gallery) == 5
+
+
+COPIES = 6
+
+
+def test_of_copies_enrolled_at_once_by_threads_one_is_enrolled(gallery: Gallery) -> None:
+    gallery.enroll_many(Enrollment(f"p{n}", everything(n)) for n in range(5))
+    for person in (20, 21):
+        barrier = threading.Barrier(COPIES)
+
+        def copy(number: int, barrier: threading.Barrier = barrier, person: int = person) -> bool:
+            barrier.wait()
+            return enrolled_unique(gallery, person, number)
+
+        with ThreadPoolExecutor(COPIES) as pool:
+            assert sum(pool.map(copy, range(COPIES))) == 1
+    assert len(gallery) == 7
+
+
+def test_of_copies_enrolled_at_once_by_processes_one_is_enrolled(tmp_path: Path) -> None:
+    folder = tmp_path / "citizens.abis"
+    with Gallery.open(folder) as gallery:
+        gallery.enroll_many(Enrollment(f"p{n}", everything(n)) for n in range(5))
+        context = processes()
+        barrier, results = context.Barrier(3), context.SimpleQueue()
+        others = [context.Process(target=enroll_copies, args=(folder, k, barrier, results)) for k in range(3)]
+        for other in others:
+            other.start()
+        for other in others:
+            other.join()
+        outcomes = [results.get() for _ in others]
+        assert [sum(own) for own in zip(*outcomes, strict=True)] == [1] * 4
+        assert len(gallery) == 9
+        assert len(gallery.deduplicate(fpir=1e-4)) == 0
+
+
+def enroll_copies(folder: Path, number: int, barrier: Any, results: Any) -> None:
+    with Gallery.open(folder) as gallery:
+        outcome = []
+        for person in range(30, 34):
+            barrier.wait()
+            outcome.append(enrolled_unique(gallery, person, number))
+        results.put(outcome)
+
+
+def enrolled_unique(gallery: Gallery, person: int, number: int) -> bool:
+    try:
+        gallery.enroll(f"{person}, copy {number}", everything(person, number), unique=True)
+    except DuplicateFound:
+        return False
+    return True

@@ -3,6 +3,7 @@
 
 ``pairing`` holds some subjects against some others, ``tiles`` is what it takes; ``job`` works off a whole gallery in
 portions, ``checkpoint`` remembers them; ``clusters`` makes people of pairs, ``results`` is what comes out.
+``uniqueness`` does the same for those who are about to be enrolled.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from abis.deduplication.answer import deduplicate
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
 from abis.deduplication.tiles import Tile
+from abis.deduplication.uniqueness import Newcomers
 
 __all__ = [
     "Cluster",
@@ -18,6 +20,7 @@ __all__ = [
     "DuplicatePair",
     "Duplicates",
     "FoundPair",
+    "Newcomers",
     "Tile",
     "deduplicate",
     "find_pairs",

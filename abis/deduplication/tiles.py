@@ -106,6 +106,7 @@ class Tile:
         first: int = 0,
         last: int = 2**62,
         *,
+        after_encounter: int = 0,
         last_encounter: int = 2**62,
     ) -> Tile:
         """What segments hold of the subjects with keys from ``first`` to ``last``.
@@ -114,13 +115,14 @@ class Tile:
             segments: of a gallery.
             first: key of a subject.
             last: likewise.
-            last_encounter: nothing of encounters with a key above it.
+            after_encounter: only of encounters with a key above it ...
+            last_encounter: ... and not above this one.
         """
         found: dict[Kind, list[tuple[Block, NDArray[np.int64]]]] = {}
         for segment in segments:
             for block in segment.blocks:
                 wanted = (block.subjects >= first) & (block.subjects <= last)
-                wanted &= block.encounters <= last_encounter
+                wanted &= (block.encounters > after_encounter) & (block.encounters <= last_encounter)
                 if block.gone is not None:
                     wanted &= ~block.gone
                 if wanted.any():
