@@ -52,7 +52,7 @@ ARROWS = {
     },
     "deduplication": {
         *("references", "segments", "kind", "finger_tile", "embedding_index", "store"),
-        *("calibration", "fusion", "thresholds", "template", "errors"),
+        *("comparison", "calibration", "fusion", "thresholds", "template", "errors"),
     },
     "registry": {
         *("store", "migration", "verification", "policy", "calibration", "results", "audit"),
