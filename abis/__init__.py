@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from abis.calibration import compare
+    from abis.deduplication import DuplicatePair, Duplicates
     from abis.encryption import MasterKey
     from abis.errors import (
         AbisError,
         AlreadyEnrolled,
+        DuplicateFound,
         FormatError,
         NotEnrolled,
         StoreError,
@@ -36,6 +38,9 @@ __all__ = [
     "AlreadyEnrolled",
     "Candidate",
     "Claim",
+    "DuplicateFound",
+    "DuplicatePair",
+    "Duplicates",
     "Embedding",
     "Enrollment",
     "Evidence",
@@ -60,10 +65,12 @@ __all__ = [
 
 _MODULES = {
     "abis.calibration": ("compare",),
+    "abis.deduplication": ("DuplicatePair", "Duplicates"),
     "abis.encryption": ("MasterKey",),
     "abis.errors": (
         "AbisError",
         "AlreadyEnrolled",
+        "DuplicateFound",
         "FormatError",
         "NotEnrolled",
         "StoreError",

@@ -52,7 +52,7 @@ ARROWS = {
     },
     "deduplication": {
         *("references", "segments", "kind", "finger_tile", "embedding_index", "store"),
-        *("comparison", "calibration", "fusion", "thresholds", "template", "errors"),
+        *("comparison", "calibration", "fusion", "thresholds", "drawing", "template", "errors"),
     },
     "registry": {
         *("store", "migration", "verification", "policy", "calibration", "results", "audit"),
@@ -92,6 +92,7 @@ ARROWS = {
         *(
             "gallery",
             "cluster",
+            "deduplication",
             "registry",
             "results",
             "store",
@@ -107,7 +108,7 @@ ARROWS = {
     },
     "__main__": {"cli"},
     "__init__": {
-        *("calibration", "encryption", "errors", "formats", "fusion", "gallery", "policy", "results"),
+        *("calibration", "deduplication", "encryption", "errors", "formats", "fusion", "gallery", "policy", "results"),
         *("store", "template", "verification"),
     },
 }
@@ -121,8 +122,8 @@ OTHERS = {
     "numba": {"evaluation", "sizing", "synthetic"},
     "onnxruntime": {"extraction"},
     "PIL": {"extraction"},
-    "pyarrow": {"evaluation", "migration"},
     "ray": {"cluster"},
+    "pyarrow": {"deduplication", "evaluation", "migration"},
     "rich": {"cli"},
     "scipy": {"evaluation"},
     "sklearn": {"evaluation"},

@@ -28,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Biometric identification: who is this, and is this the person it claims to be?",
     epilog="Exit codes: 0 all is well (verify: match); 1 non-match; 2 something failed, and standard error "
-    "says what; 130 stopped by Ctrl-C.",
+    "says what; 130 stopped by Ctrl-C, 143 by SIGTERM (deduplicate).",
 )
 
 GalleryPath = Annotated[
@@ -149,6 +149,60 @@ def enroll(
         encounter=encounter,
         images=ImageOptions(position, dpi, face_model, cache),
         skip_enrolled=skip_enrolled,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def deduplicate(
+    gallery: GalleryPath,
+    *,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="NAME.parquet, NAME.csv or NAME.json, a row a pair."
+        ),
+    ],
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_rate,
+            metavar="RATE",
+            help="False positive identification rate of each subject's search among all; 1e-4 by default. Of N "
+            "subjects without a duplicate, at most N x RATE / 2 false pairs are to be expected.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="List pairs of at least this score instead.")
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="CHANGE", help="Only the new against all: who was enrolled after this change."
+        ),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare everyone with everyone in full.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page to decide by, with the minutiae drawn."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find who is enrolled twice: hold every subject against every other, and write the pairs.
+
+    What is done is remembered in FILE.checkpoint. A job that was stopped, by Ctrl-C, SIGTERM or kill -9, goes on
+    when the same command is run again, and writes the same file.
+    """
+    from abis.cli import deduplication as room
+
+    room.deduplicate(
+        gallery,
+        output,
+        fpir=fpir,
+        threshold=threshold,
+        since=since,
+        exact=exact,
+        html=html,
         as_json=as_json,
     )
 

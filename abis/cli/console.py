@@ -30,6 +30,7 @@ __all__ = [
     "FAILED",
     "INTERRUPTED",
     "NON_MATCH",
+    "TERMINATED",
     "CommandGroup",
     "Faults",
     "describe",
@@ -40,7 +41,7 @@ __all__ = [
     "say",
 ]
 
-NON_MATCH, FAILED, INTERRUPTED = 1, 2, 130
+NON_MATCH, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 """Exit codes; FAILED is also that of a wrong command line."""
 
 out = Console(highlight=False)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs as a file: Parquet, CSV or JSON by its name. It appears when it is whole, and two runs write the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from abis.deduplication.results import DuplicatePair, Duplicates
+from abis.errors import AbisError
+from abis.template import Position
+
+__all__ = ["ENDINGS", "check_ending", "write_duplicates", "write_whole"]
+
+_COLUMNS = ("cluster", "family", "other_family", "subject_id", "other_id", "score", "threshold", "weak")
+
+
+def write_duplicates(duplicates: Duplicates, path: Path) -> None:
+    """Write one row a pair, in the order in which to look at them.
+
+    Args:
+        duplicates: what was found.
+        path: ``NAME.parquet``, ``NAME.csv`` or ``NAME.json``.
+
+    Raises:
+        AbisError: where the name ends otherwise, or pyarrow is missing.
+        OSError: where it cannot be written.
+    """
+    check_ending(path)
+    write_whole(path, ENDINGS[path.suffix.lower()](duplicates))
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a name that says no format, or one that cannot be written here."""
+    if path.suffix.lower() not in ENDINGS:
+        raise AbisError(f"{path}: expected a name that ends in {', '.join(ENDINGS)}")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under another name, and give it its own when it is whole and on disk."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+
+
+def _rows(duplicates: Duplicates) -> list[tuple[DuplicatePair, dict[str, Any]]]:
+    rows = []
+    for cluster in duplicates.clusters:
+        family = {subject: number for number, own in enumerate(cluster.families, 1) for subject in own}
+        for p in cluster.pairs:
+            of = (p.cluster, family[p.subject_id], family[p.other_id])
+            columns = (*of, p.subject_id, p.other_id, p.score, p.threshold, p.is_weak)
+            rows.append((p, dict(zip(_COLUMNS, columns, strict=True))))
+    return rows
+
+
+def _evidence(pair: DuplicatePair) -> list[dict[str, Any]]:
+    return [
+        {
+            "position": e.position.name,
+            "score": e.score,
+            "raw": e.raw,
+            "encounter_id": e.encounter_id,
+            "reference_position": e.reference_position.name,
+        }
+        for e in pair.evidence
+    ]
+
+
+def _about(duplicates: Duplicates) -> dict[str, Any]:
+    return {
+        "gallery_size": duplicates.gallery_size,
+        "searched": duplicates.searched,
+        "fpir": duplicates.fpir,
+        "change": duplicates.change,
+    }
+
+
+def _json(duplicates: Duplicates) -> bytes:
+    pairs = [row | {"evidence": _evidence(pair)} for pair, row in _rows(duplicates)]
+    text = json.dumps(_about(duplicates) | {"pairs": pairs}, indent=1, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def _csv(duplicates: Duplicates) -> bytes:
+    """A column for each position that anybody was compared by; empty where a pair was not."""
+    rows = _rows(duplicates)
+    positions = [p.name for p in sorted({Position(e.position) for pair, _ in rows for e in pair.evidence})]
+    stream = StringIO(newline="")
+    writer = csv.DictWriter(stream, [*_COLUMNS, *positions], lineterminator="\n")
+    writer.writeheader()
+    for pair, row in rows:
+        own = {e.position.name: repr(e.score) for e in pair.evidence}
+        writer.writerow(row | own | {"weak": "yes" if pair.is_weak else "no"})
+    return stream.getvalue().encode()
+
+
+def _parquet(duplicates: Duplicates) -> bytes:
+    pyarrow, parquet = _pyarrow()
+    text, number = pyarrow.string(), pyarrow.float64()
+    evidence = pyarrow.struct(
+        [
+            ("position", text),
+            ("score", number),
+            ("raw", number),
+            ("encounter_id", text),
+            ("reference_position", text),
+        ]
+    )
+    types = (*3 * (pyarrow.int64(),), text, text, number, number, pyarrow.bool_())
+    schema = pyarrow.schema(
+        [*zip(_COLUMNS, types, strict=True), ("evidence", pyarrow.list_(evidence))],
+        metadata={"abis": json.dumps(_about(duplicates))},
+    )
+    rows = [row | {"evidence": _evidence(pair)} for pair, row in _rows(duplicates)]
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), sink)
+    return bytes(sink.getvalue())
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise AbisError("Parquet files need pyarrow: pip install abis[parquet]") from None
+    return pyarrow, parquet
+
+
+ENDINGS: dict[str, Callable[[Duplicates], bytes]] = {".parquet": _parquet, ".csv": _csv, ".json": _json}
+"""What a file's name may end in, and what writes such a file."""
