@@ -108,7 +108,17 @@ ARROWS = {
     },
     "__main__": {"cli"},
     "__init__": {
-        *("calibration", "deduplication", "encryption", "errors", "formats", "fusion", "gallery", "policy", "results"),
+        *(
+            "calibration",
+            "deduplication",
+            "encryption",
+            "errors",
+            "formats",
+            "fusion",
+            "gallery",
+            "policy",
+            "results",
+        ),
         *("store", "template", "verification"),
     },
 }
