@@ -87,6 +87,7 @@ def machines() -> Iterator[Machines]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
+        "RAY_worker_niceness": "0",  # instead of 15
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
