@@ -58,6 +58,18 @@ class References:
     @property
     def memory_bytes(self) -> int: ...
 
+class FingerProbe:
+    def __init__(
+        self,
+        x: npt.NDArray[np.uint16],
+        y: npt.NDArray[np.uint16],
+        direction: npt.NDArray[np.float32],
+        kind: npt.NDArray[np.uint8],
+        quality: npt.NDArray[np.uint8],
+        resolution_x: int,
+        resolution_y: int,
+    ) -> None: ...
+
 class FingerIndex:
     def __init__(self) -> None: ...
     def append(
@@ -72,40 +84,15 @@ class FingerIndex:
         threads: int,
     ) -> int: ...
     def remove(self, slots: npt.NDArray[np.int64]) -> None: ...
-    def screen(
-        self,
-        x: npt.NDArray[np.uint16],
-        y: npt.NDArray[np.uint16],
-        direction: npt.NDArray[np.float32],
-        kind: npt.NDArray[np.uint8],
-        quality: npt.NDArray[np.uint8],
-        resolution_x: int,
-        resolution_y: int,
-        threads: int,
+    def screen(self, probe: FingerProbe, threads: int) -> npt.NDArray[np.float32]: ...
+    def sift(
+        self, probe: FingerProbe, slots: npt.NDArray[np.int64], threads: int
     ) -> npt.NDArray[np.float32]: ...
     def refine(
-        self,
-        x: npt.NDArray[np.uint16],
-        y: npt.NDArray[np.uint16],
-        direction: npt.NDArray[np.float32],
-        kind: npt.NDArray[np.uint8],
-        quality: npt.NDArray[np.uint8],
-        resolution_x: int,
-        resolution_y: int,
-        slots: npt.NDArray[np.int64],
-        threads: int,
+        self, probe: FingerProbe, slots: npt.NDArray[np.int64], threads: int
     ) -> npt.NDArray[np.float32]: ...
     def compare(
-        self,
-        x: npt.NDArray[np.uint16],
-        y: npt.NDArray[np.uint16],
-        direction: npt.NDArray[np.float32],
-        kind: npt.NDArray[np.uint8],
-        quality: npt.NDArray[np.uint8],
-        resolution_x: int,
-        resolution_y: int,
-        slots: npt.NDArray[np.int64],
-        threads: int,
+        self, probe: FingerProbe, slots: npt.NDArray[np.int64], threads: int
     ) -> npt.NDArray[np.float32]: ...
     def contents(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
     def columns(self) -> dict[str, npt.NDArray[Any]]: ...

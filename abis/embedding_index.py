@@ -13,7 +13,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import faiss
 import numpy as np
@@ -23,11 +23,22 @@ from abis.calibration import shipped
 from abis.comparison import cosine
 from abis.template import Embedding
 
-__all__ = ["EmbeddingIndex", "near", "sketch"]
+__all__ = ["EmbeddingIndex", "EmbeddingProbe", "near", "sketch"]
 
 _LEAST_BITS = 512  # fewer lose mates: docs/decisions/0006-segments-and-snapshots.md
 _LN_OF_10 = 2.302585092994046
 _BATCH = 4_096  # vectors sketched at a time: 8 MB
+
+
+class EmbeddingProbe(NamedTuple):
+    """A probe made ready, for any number of indexes."""
+
+    template: Embedding
+    sketch: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, template: Embedding) -> Self:
+        return cls(template, sketch(template.vector[np.newaxis])[0])
 
 
 class EmbeddingIndex:
@@ -62,20 +73,17 @@ class EmbeddingIndex:
     def memory_bytes(self) -> int:
         return self._vectors.nbytes + self._sketches.nbytes
 
-    def screen(self, own: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n,) log likelihood ratios, natural log units, of the cosines that the sketches suggest.
+    def screen(self, probe: EmbeddingProbe) -> NDArray[np.float32]:
+        """(n,) log likelihood ratios, natural log units, of the cosines that the sketches suggest."""
+        return _suggested(probe.sketch, self._sketches)
 
-        Args:
-            own: (b,) uint8, the probe's sketch.
-        """
-        distances = np.empty(len(self), np.int32)
-        arrays = (faiss.swig_ptr(array) for array in (own, self._sketches))
-        faiss.hammings(*arrays, 1, len(self), own.size, faiss.swig_ptr(distances))  # type: ignore[attr-defined]
-        return _evidence_by_distance(8 * own.size).take(distances)
+    def sift(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) the same of some slots."""
+        return _suggested(probe.sketch, self._sketches[slots])
 
-    def refine(self, probe: Embedding, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    def refine(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) log likelihood ratios, natural log units, of some slots' cosines."""
-        return _evidence(self.compare(probe, slots))
+        return _evidence(self.compare(probe.template, slots))
 
     def compare(self, probe: Embedding, slots: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """(m,) raw scores of some slots, or of all: :func:`abis.comparison.cosine`, to the bit."""
@@ -149,6 +157,14 @@ def sketch(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
             _walsh_hadamard(rotated)
         packed[start : start + len(batch)] = np.packbits(rotated > 0, axis=1)
     return packed
+
+
+def _suggested(own: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n,) evidence by the Hamming distances of sketches."""
+    distances = np.empty(len(others), np.int32)
+    arrays = (faiss.swig_ptr(array) for array in (own, others))
+    faiss.hammings(*arrays, 1, len(others), own.size, faiss.swig_ptr(distances))  # type: ignore[attr-defined]
+    return _evidence_by_distance(8 * own.size).take(distances)
 
 
 def _bits(dimension: int) -> int:

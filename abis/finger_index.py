@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Very many fingers in memory, and a quick look at all of them: the Python face of the core's index.
 
-A finger takes 22.25 bytes a minutia and 5 more: 128 bits of code for what stands around each minutia, and the minutia
-itself as the comparator takes it. A search looks at all of them, ever more closely at ever fewer:
+A finger takes 23.25 bytes a minutia and some 9 more: 128 bits of code for what stands around each minutia, and the
+minutia itself as the comparator takes it. A search looks at all of them, ever more closely at ever fewer:
 
-1. :meth:`FingerIndex.screen`, everyone, some 0.1 microseconds each: the probe's most telling minutiae against all
-   of a reference's by half of the code; like ones vote on how the finger was turned.
-2. :meth:`FingerIndex.refine`, some, 2 microseconds each: all minutiae by the whole code; like ones must lie to each
+1. :meth:`FingerIndex.screen`, everyone, some 0.03 microseconds each: the probe's most telling minutiae against those
+   of a reference that have about their direction, by one half of the code; like ones vote on how the finger was turned.
+2. :meth:`FingerIndex.sift`, some, 0.2 microseconds each: more minutiae against all, by the other half.
+3. :meth:`FingerIndex.refine`, few, 2 microseconds each: all minutiae by the whole code; like ones must lie to each
    other as their partners do.
-3. :meth:`FingerIndex.compare`, a shortlist, 60 microseconds each: the full comparison, prepared on the spot.
+4. :meth:`FingerIndex.compare`, a shortlist, 60 microseconds each: the full comparison, prepared on the spot.
 
-The evidence of the first two is a rough log likelihood ratio in natural log units: higher speaks for a mate,
+The evidence of the first three is a rough log likelihood ratio in natural log units: higher speaks for a mate,
 whatever the reference, and that of several fingers of a subject adds up.
 """
 
@@ -34,7 +35,10 @@ from abis.comparison import (
 )
 from abis.template import Minutiae
 
-__all__ = ["COLUMNS", "FingerIndex"]
+__all__ = ["COLUMNS", "FingerIndex", "FingerProbe", "ready"]
+
+FingerProbe = _core.FingerProbe
+"""A probe made ready, for any number of indexes: see :func:`ready`."""
 
 COLUMNS = {
     "sizes": np.uint8,
@@ -116,23 +120,25 @@ class FingerIndex:
         check_indices("slots", slots)
         self._core.remove(slots)
 
-    def screen(self, probe: Minutiae, *, threads: int = 0) -> NDArray[np.float32]:
+    def screen(self, probe: Minutiae | FingerProbe, *, threads: int = 0) -> NDArray[np.float32]:
         """Evidence of a first look at every slot.
 
         Args:
-            probe: one finger view.
+            probe: one finger view, as it is or made ready.
             threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
         Returns:
             (n,) float32, natural log units; -inf for a removed slot.
         """
-        return self._core.screen(*columns(probe), checked_threads(threads))
+        return self._core.screen(_core_probe(probe), checked_threads(threads))
 
-    def refine(self, probe: Minutiae, slots: NDArray[np.int64], *, threads: int = 0) -> NDArray[np.float32]:
+    def sift(
+        self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
+    ) -> NDArray[np.float32]:
         """Evidence of a second look at some slots.
 
         Args:
-            probe: one finger view.
+            probe: one finger view, as it is or made ready.
             slots: (m,) int64.
             threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
@@ -143,13 +149,34 @@ class FingerIndex:
             IndexError: where there is no such slot.
         """
         check_indices("slots", slots)
-        return self._core.refine(*columns(probe), slots, checked_threads(threads))
+        return self._core.sift(_core_probe(probe), slots, checked_threads(threads))
 
-    def compare(self, probe: Minutiae, slots: NDArray[np.int64], *, threads: int = 0) -> NDArray[np.float32]:
+    def refine(
+        self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
+    ) -> NDArray[np.float32]:
+        """Evidence of a third look at some slots.
+
+        Args:
+            probe: one finger view, as it is or made ready.
+            slots: (m,) int64.
+            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+        Returns:
+            (m,) float32, natural log units; -inf for a removed slot.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        check_indices("slots", slots)
+        return self._core.refine(_core_probe(probe), slots, checked_threads(threads))
+
+    def compare(
+        self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
+    ) -> NDArray[np.float32]:
         """Raw scores: those of :func:`abis.comparison.raw_scores`, to the bit.
 
         Args:
-            probe: one finger view.
+            probe: one finger view, as it is or made ready.
             slots: (m,) int64, the references wanted.
             threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
@@ -160,7 +187,7 @@ class FingerIndex:
             IndexError: where there is no such slot.
         """
         check_indices("slots", slots)
-        return self._core.compare(*columns(probe), slots, checked_threads(threads))
+        return self._core.compare(_core_probe(probe), slots, checked_threads(threads))
 
     def balance(self, probe: Minutiae, slots: NDArray[np.int64]) -> NDArray[np.float64]:
         """How alike probe and references are in content: :func:`abis.comparison.balance`, to the bit.
@@ -203,3 +230,12 @@ class FingerIndex:
         index = cls()
         index._core = _core.FingerIndex.from_columns(*(arrays[name] for name in COLUMNS))
         return index
+
+
+def ready(probe: Minutiae) -> FingerProbe:
+    """What every method would make of the probe: where there are many indexes it is made once."""
+    return FingerProbe(*columns(probe))
+
+
+def _core_probe(probe: Minutiae | FingerProbe) -> FingerProbe:
+    return probe if isinstance(probe, FingerProbe) else ready(probe)

@@ -32,6 +32,7 @@ from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
 from abis.screening import Cuts, comparable_blocks, shortlist
+from abis.segments import prepared_to_compare
 from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
 from abis.template import Template
 from abis.thresholds import Compared, threshold_for_fpir
@@ -330,14 +331,14 @@ class Gallery(Registry):
         *,
         max_candidates: int = 10,
         fpir: float | None = None,
-        share: float = 0.01,
+        share: float = 0.03,
         labels: Sequence[str] | None = None,
         exact: bool = False,
         gallery_size: int | None = None,
     ) -> Identification:
         """Who is this?
 
-        Two cheap looks at the references leave a shortlist of subjects: see :mod:`abis.screening`. All
+        Three cheap looks at the references leave a shortlist of subjects: see :mod:`abis.screening`. All
         comparable references of these are then compared in full. docs/gallery.md says what that may lose.
 
         Args:
@@ -397,7 +398,7 @@ class Gallery(Registry):
         *,
         max_candidates: int = 10,
         fpir: float | None = None,
-        share: float = 0.01,
+        share: float = 0.03,
         labels: Sequence[str] | None = None,
         exact: bool = False,
         gallery_size: int | None = None,
@@ -550,6 +551,7 @@ def _compare(
     template: Template, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
 ) -> Iterator[Comparisons]:
     """Compare a probe template in full with everyone, or with some subjects, given in order."""
+    prepared = prepared_to_compare(template)
     for block in comparable_blocks(view.segments, template):
         slots = block.present_slots() if subjects is None else block.slots_of(subjects)
         if len(slots):
@@ -558,7 +560,7 @@ def _compare(
                 block.kind.position,
                 subject=block.subjects[slots].astype(np.int64),
                 encounter=block.encounters[slots].astype(np.int64),
-                raw=block.index.compare(template, slots),
+                raw=block.index.compare(prepared, slots),
                 balance=block.index.balance(template, slots),
                 calibrations=calibrations,
             )

@@ -1,42 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who of a whole gallery is worth a full comparison: two looks, each cheaper than the next step by far.
+"""Who of a whole gallery is worth a full comparison: three looks, each cheaper than the next step by far.
 
-The first look gives every reference some evidence, the second gives better evidence to those that are left.
-In both, evidence adds up by subject before the cut: of several references that one position of the probe may
+The first look gives every reference some evidence, the others give better evidence to those that are left.
+In all, evidence adds up by subject before the cut: of several references that one position of the probe may
 be compared with, the best counts; over the positions the evidence is summed. A subject of which no position
 says much alone is kept where all of them say a little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abis.kind import Kind
-from abis.segments import Block, Segment, prepared_to_screen
+from abis.segments import Block, Index, Segment, prepared_to_screen
 from abis.template import Minutiae, Template
 
 __all__ = ["Cuts", "comparable_blocks", "shortlist"]
 
-# What passes, and what that loses: benchmarks/scale.py, docs/gallery.md.
-_LEAST_FIRST, _LEAST_SECOND = 1_000, 100  # subjects, at least; small galleries pass as a whole
-_SECOND = 0.03  # of those who have passed the first look
+# What passes, and what that loses: benchmarks/finger_index.py, benchmarks/scale.py, docs/gallery.md.
+_LEAST = (1_000, 300, 100)  # subjects, at least; small galleries pass as a whole
+_OF_FIRST = (1.0, 0.1, 0.005)  # of those who pass the first look
 _POOR = 30  # minutiae: a finger with fewer says less, and more must be looked at ...
 _MOST_EFFORT = 8.0  # ... up to so many times as many
 _SAMPLED = 16  # one in so many values guesses a limit
-_EMBEDDING_EFFORT = 0.25  # a sketch tells more than a code
+_EMBEDDING_EFFORT = 0.1  # a sketch tells more than a code
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """How many subjects pass the first look, and how many of them the second."""
+    """How many subjects pass the first look, the second, the third."""
 
     first: int
     second: int
+    third: int
 
     @classmethod
     def at(cls, share: float, *, probe: Sequence[Template], subjects: int, wanted: int) -> Cuts:
@@ -50,8 +52,10 @@ class Cuts:
         """
         passing = min(1.0, share * _effort(probe)) * subjects
         return cls(
-            first=max(_LEAST_FIRST, 10 * wanted, int(passing)),
-            second=max(_LEAST_SECOND, 10 * wanted, int(_SECOND * passing)),
+            *(
+                max(least, 10 * wanted, int(part * passing))
+                for least, part in zip(_LEAST, _OF_FIRST, strict=True)
+            )
         )
 
 
@@ -72,14 +76,17 @@ def shortlist(
         span: every subject's key is below it.
         among: sorted keys of the subjects that may be found; None for everyone.
     """
-    evidence = _first_look(segments, probe, span)
+    positions = _by_position(probe)
+    evidence = _first_look(segments, positions, span)
     if among is not None:
         others = np.ones(span, np.bool_)
         others[among[among < span]] = False
         evidence[others] = -np.inf
     subjects = _largest(evidence, cuts.first)
-    evidence = _second_look(segments, probe, subjects) if len(subjects) > cuts.second else evidence[subjects]
-    return subjects[_largest(evidence, cuts.second)]
+    for look, passing in ((_sift, cuts.second), (_refine, cuts.third)):
+        if len(subjects) > passing:
+            subjects = subjects[_largest(_closer_look(look, segments, positions, subjects), passing)]
+    return subjects
 
 
 def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterator[Block]:
@@ -88,13 +95,21 @@ def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterat
     return (block for segment in segments for block in segment.blocks if block.kind.is_comparable(wanted))
 
 
-def _first_look(segments: Sequence[Segment], probe: Sequence[Template], span: int) -> NDArray[np.float32]:
+class _Ready(NamedTuple):
+    """A template of the probe, and what is made of it for all blocks."""
+
+    template: Template
+    prepared: Any
+
+
+def _first_look(
+    segments: Sequence[Segment], positions: Sequence[Sequence[_Ready]], span: int
+) -> NDArray[np.float32]:
     """(span,) evidence of every subject; -inf where nothing is comparable."""
     total = _Total()
-    for alternatives in _by_position(probe):
+    for alternatives in positions:
         best = np.full(span, -np.inf, np.float32)
-        for template in alternatives:
-            prepared = prepared_to_screen(template)
+        for template, prepared in alternatives:
             for block in comparable_blocks(segments, template):
                 evidence = block.index.screen(prepared)
                 if block.gone is not None:
@@ -108,18 +123,32 @@ def _first_look(segments: Sequence[Segment], probe: Sequence[Template], span: in
     return total.evidence()
 
 
-def _second_look(
-    segments: Sequence[Segment], probe: Sequence[Template], subjects: NDArray[np.int64]
+_Look = Callable[[Index, Any, NDArray[np.int64]], NDArray[np.float32]]
+
+
+def _sift(index: Index, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    return index.sift(prepared, slots)
+
+
+def _refine(index: Index, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    return index.refine(prepared, slots)
+
+
+def _closer_look(
+    look: _Look,
+    segments: Sequence[Segment],
+    positions: Sequence[Sequence[_Ready]],
+    subjects: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """(len(subjects),) evidence of some subjects."""
     total = _Total()
-    for alternatives in _by_position(probe):
+    for alternatives in positions:
         best = np.full(len(subjects), -np.inf, np.float32)
-        for template in alternatives:
+        for template, prepared in alternatives:
             for block in comparable_blocks(segments, template):
                 slots = block.slots_of(subjects)
                 rows = np.searchsorted(subjects, block.subjects[slots])
-                np.maximum.at(best, rows, block.index.refine(template, slots))
+                np.maximum.at(best, rows, look(block.index, prepared, slots))
         total.add(best)
     return total.evidence()
 
@@ -180,16 +209,20 @@ def _enough(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.arange(len(values))
 
 
-def _by_position(probe: Sequence[Template]) -> Iterator[list[Template]]:
+def _by_position(probe: Sequence[Template]) -> list[list[_Ready]]:
     ordered = sorted(probe, key=lambda template: template.position)
-    return (list(group) for _, group in groupby(ordered, key=lambda template: template.position))
+    return [
+        [_Ready(template, prepared_to_screen(template)) for template in group]
+        for _, group in groupby(ordered, key=lambda template: template.position)
+    ]
 
 
 def _effort(probe: Sequence[Template]) -> float:
-    """1 for a good probe; more for one whose best finger is poor, less for one without fingers."""
+    """1 for one good finger; more for a poor one, less for more positions, or for one without fingers."""
     minutiae = [len(template) for template in probe if isinstance(template, Minutiae)]
     if not minutiae:
         return _EMBEDDING_EFFORT
+    positions = len({template.position for template in probe})
     if len(minutiae) < len(probe):
-        return 1.0
-    return min(_MOST_EFFORT, max(1.0, (_POOR / max(1, *minutiae)) ** 2))
+        return 1 / positions
+    return min(_MOST_EFFORT, max(1.0, (_POOR / max(1, *minutiae)) ** 2)) / positions

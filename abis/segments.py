@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.embedding_index import EmbeddingIndex, sketch
-from abis.finger_index import FingerIndex
+from abis.embedding_index import EmbeddingIndex, EmbeddingProbe
+from abis.finger_index import FingerIndex, ready
 from abis.kind import Kind
 from abis.template import Embedding, Template
 
@@ -28,6 +28,7 @@ __all__ = [
     "Segment",
     "appended",
     "block_of_arrays",
+    "prepared_to_compare",
     "prepared_to_screen",
 ]
 
@@ -48,11 +49,14 @@ class Index(Protocol):
     def screen(self, prepared: Any) -> NDArray[np.float32]:
         """(n,) evidence of every slot by a first look; see :func:`prepared_to_screen`."""
 
-    def refine(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    def sift(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) better evidence of some slots."""
 
-    def compare(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) raw scores of some slots: what :func:`abis.comparison.raw_scores` gives."""
+    def refine(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) still better evidence of some slots."""
+
+    def compare(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) raw scores, those of :func:`abis.comparison.raw_scores`; see :func:`prepared_to_compare`."""
 
     def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """(m,) of some slots: what :func:`abis.comparison.balance` gives."""
@@ -138,13 +142,18 @@ class Block:
         return bool((self.subjects[1:] >= self.subjects[:-1]).all())
 
     @cached_property
+    def _ends(self) -> tuple[int, int]:
+        """The least and the largest key of a subject."""
+        return int(self.subjects.min()), int(self.subjects.max())
+
+    @cached_property
     def is_run(self) -> bool:
         """True where subjects are a run of keys, one slot each."""
         return self.is_sorted and bool((np.diff(self.subjects) == 1).all())
 
     def slots_of(self, subjects: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots of some subjects that are present; ``subjects`` is sorted."""
-        first, last = self.subjects.min(), self.subjects.max()
+        first, last = self._ends
         inside = subjects[np.searchsorted(subjects, first) : np.searchsorted(subjects, last, "right")]
         inside = inside.astype(self.subjects.dtype)
         if self.is_sorted:
@@ -254,8 +263,13 @@ def block_of_arrays(
 
 
 def prepared_to_screen(probe: Template) -> Any:
-    """What :meth:`Index.screen` takes: made once for all blocks."""
-    return sketch(probe.vector[np.newaxis])[0] if isinstance(probe, Embedding) else probe
+    """What the looks of an :class:`Index` take: made once for all blocks."""
+    return EmbeddingProbe.of(probe) if isinstance(probe, Embedding) else ready(probe)
+
+
+def prepared_to_compare(probe: Template) -> Any:
+    """What :meth:`Index.compare` takes: made once for all blocks."""
+    return probe if isinstance(probe, Embedding) else ready(probe)
 
 
 def _class_of(kind: Kind) -> Any:  # Any: the kind sees to it that each gets its own sort of template

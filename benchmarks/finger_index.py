@@ -23,14 +23,15 @@ from rich.progress import track
 from abis import _core
 from abis.comparison import FingerReferences
 from abis.evaluation.datasets import read_folder
-from abis.finger_index import FingerIndex
+from abis.finger_index import FingerIndex, FingerProbe, ready
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
 
 EXTRACTOR = "leader"
 MILLION = 1_000_000
-SHARES = (0.001, 0.003, 0.01, 0.03)  # of the gallery that the second look is given
-SHORTLISTS = (30, 100, 300, 1000, 3000)  # in a million, compared in full
+SHARES = (0.003, 0.0075, 0.015, 0.03, 0.1)  # of the gallery that the second look is given
+OF_FIRST = (0.03, 0.1, 0.3)  # of those, that the third is given
+SHORTLISTS = (50, 150, 500, 1500)  # in a million, compared in full
 CUTOFF = 4.0  # raw score: exhaustive comparisons that find less are taken to find nothing
 CLEAN = ("fvc2002_db1_b", "fvc2002_db2_b", "fvc2004_db3_b")
 
@@ -77,7 +78,18 @@ def main() -> None:
         )
     print_table(
         f"Mates lost, %, among {arguments.crowd:,}; milliseconds in a million",
-        ["search", "second look", "in full", "ms", "clean sets", "95 %", "worst of them", "all sets", "95 %"],
+        [
+            "search",
+            "second look",
+            "third look",
+            "in full",
+            "ms",
+            "clean sets",
+            "95 %",
+            "worst of them",
+            "all sets",
+            "95 %",
+        ],
         rows,
         note=f"Clean: {', '.join(CLEAN)}. One finger: of the mates that an exhaustive comparison finds; two: of all.",
     )
@@ -161,20 +173,29 @@ def search(
     """Rows of the table: what is lost at each share and shortlist, and the time that a million would take."""
     crowd = len(indexes[0]) - len(mated)
     screened: list[float] = []  # of each mate: the share of the crowd before it after the first look
-    refined: dict[float, list[float]] = {share: [] for share in SHARES}
-    seconds: dict[str, list[float]] = {"screen": [], "refine": [], "compare": []}
+    sifted: dict[float, list[float]] = {share: [] for share in SHARES}
+    refined: dict[tuple[float, float], list[float]] = {(s, part): [] for s in SHARES for part in OF_FIRST}
+    seconds: dict[str, list[float]] = {"ready": [], "screen": [], "sift": [], "refine": [], "compare": []}
     for number in track(range(len(mated)), title):
-        fingers = [p[number] for p in probes]
+        begin = time.thread_time()
+        fingers = [ready(p[number]) for p in probes]
+        seconds["ready"].append(time.thread_time() - begin)
         evidence = timed(seconds["screen"], FingerIndex.screen, indexes, fingers)
         own = crowd + np.flatnonzero(mated[number])
         screened += ahead(evidence[:crowd], evidence[own])
-        best = np.argpartition(-evidence[:crowd], int(max(SHARES) * crowd))[: int(max(SHARES) * crowd)]
-        best = best[np.argsort(-evidence[best], kind="stable")]
+        best = first_of(evidence[:crowd], int(max(SHARES) * crowd))
         slots = np.concatenate([best, own]).astype(np.int64)
-        closer = timed(seconds["refine"], FingerIndex.refine, indexes, fingers, slots)
+        closer = timed(seconds["sift"], FingerIndex.sift, indexes, fingers, slots)
         for share in SHARES:
             taken = int(share * crowd)
-            refined[share] += [rank * taken / crowd for rank in ahead(closer[:taken], closer[len(best) :])]
+            sifted[share] += [rank * taken / crowd for rank in ahead(closer[:taken], closer[len(best) :])]
+            order = first_of(closer[:taken], int(max(OF_FIRST) * taken))
+            slots = np.concatenate([best[order], own]).astype(np.int64)
+            closest = timed(seconds["refine"], FingerIndex.refine, indexes, fingers, slots)
+            for part in OF_FIRST:
+                few = int(part * taken)
+                ranks = ahead(closest[:few], closest[len(order) :])
+                refined[share, part] += [rank * few / crowd for rank in ranks]
         timed(seconds["compare"], FingerIndex.compare, indexes, fingers, slots[:20])
 
     name = title.replace(" ", "_")
@@ -182,26 +203,39 @@ def search(
     figures |= {f"{name}_{step}_ns": 1e9 * value for step, value in typical.items()}
     rows = []
     for share in SHARES:
-        for length in SHORTLISTS:
-            lost = mates.wanted & (
-                (np.array(screened) >= share) | (np.array(refined[share]) >= length / MILLION)
-            )
-            ms = 1e3 * (
-                MILLION * typical["screen"]
-                + share * MILLION * typical["refine"]
-                + length * typical["compare"]
-            )
-            key = f"{name}_share_{share:g}_shortlist_{length}"
-            rows.append([title, f"{share:.1%}", length, f"{ms:.0f}", *summary(lost, mates, key, figures)])
-            figures[f"{key}_ms"] = ms
+        for part in OF_FIRST:
+            for length in SHORTLISTS:
+                lost = mates.wanted & (
+                    (np.array(screened) >= share)
+                    | (np.array(sifted[share]) >= share * part)
+                    | (np.array(refined[share, part]) >= length / MILLION)
+                )
+                ms = 1e3 * (
+                    typical["ready"]
+                    + MILLION * typical["screen"]
+                    + share * MILLION * typical["sift"]
+                    + share * part * MILLION * typical["refine"]
+                    + length * typical["compare"]
+                )
+                key = f"{name}_share_{share:g}_{part:g}_shortlist_{length}"
+                ways = [title, f"{share:.2%}", f"{share * part:.3%}", length, f"{ms:.0f}"]
+                rows.append([*ways, *summary(lost, mates, key, figures)])
+                figures[f"{key}_ms"] = ms
     return rows
+
+
+def first_of(evidence: Floats, count: int) -> npt.NDArray[np.int64]:
+    """Where the most evidence is, best first."""
+    best = np.argpartition(-evidence, count)[:count] if count < len(evidence) else np.arange(len(evidence))
+    order: npt.NDArray[np.int64] = best[np.argsort(-evidence[best], kind="stable")]
+    return order
 
 
 def timed(
     seconds: list[float],
     look: Callable[..., Floats],
     indexes: Sequence[FingerIndex],
-    fingers: Sequence[Minutiae],
+    fingers: Sequence[FingerProbe],
     *slots: npt.NDArray[np.int64],
 ) -> Floats:
     """The sum over fingers of what a look finds; its time a slot, all fingers together, goes to `seconds`."""

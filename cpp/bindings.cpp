@@ -150,9 +150,14 @@ py::array_t<float> compare_pairs(const References& references, const Slots& firs
     return scores;
 }
 
-py::array_t<float> screen(const FingerIndex& index, const X& x, const X& y, const Direction& direction,
-                          const Code& kind, const Code& quality, int resolution_x, int resolution_y, unsigned threads) {
-    const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+FingerProbe finger_probe(const X& x, const X& y, const Direction& direction, const Code& kind, const Code& quality,
+                         int resolution_x, int resolution_y) {
+    const RawTemplate raw = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+    const py::gil_scoped_release release;
+    return FingerProbe(raw);
+}
+
+py::array_t<float> screen(const FingerIndex& index, const FingerProbe& probe, unsigned threads) {
     py::array_t<float> evidence(static_cast<py::ssize_t>(index.size()));
     float* out = evidence.mutable_data();
     const py::gil_scoped_release release;
@@ -160,12 +165,9 @@ py::array_t<float> screen(const FingerIndex& index, const X& x, const X& y, cons
     return evidence;
 }
 
-// FingerIndex::refine or FingerIndex::compare.
+// FingerIndex::sift, FingerIndex::refine or FingerIndex::compare.
 template <auto method>
-py::array_t<float> of_slots(const FingerIndex& index, const X& x, const X& y, const Direction& direction,
-                            const Code& kind, const Code& quality, int resolution_x, int resolution_y,
-                            const Slots& slots, unsigned threads) {
-    const RawTemplate probe = one_template(x, y, direction, kind, quality, resolution_x, resolution_y);
+py::array_t<float> of_slots(const FingerIndex& index, const FingerProbe& probe, const Slots& slots, unsigned threads) {
     check_slots(slots, index.size());
     const auto count = static_cast<std::size_t>(slots.size());
     py::array_t<float> result(slots.size());
@@ -434,21 +436,23 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("__len__", &References::size)
         .def_property_readonly("memory_bytes", &References::memory_bytes);
 
+    py::class_<FingerProbe>(m, "FingerProbe")
+        .def(py::init(&finger_probe), py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
+             py::arg("resolution_x"), py::arg("resolution_y"));
+
     py::class_<FingerIndex>(m, "FingerIndex")
         .def(py::init<>())
         .def("append", &append<FingerIndex>, py::arg("x").noconvert(), py::arg("y").noconvert(),
              py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
              py::arg("counts").noconvert(), py::arg("resolutions").noconvert(), py::arg("threads"))
         .def("remove", &remove<FingerIndex>, py::arg("slots").noconvert())
-        .def("screen", &screen, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("direction").noconvert(),
-             py::arg("kind").noconvert(), py::arg("quality").noconvert(), py::arg("resolution_x"),
-             py::arg("resolution_y"), py::arg("threads"))
-        .def("refine", &of_slots<&FingerIndex::refine>, py::arg("x").noconvert(), py::arg("y").noconvert(),
-             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
-             py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("threads"))
-        .def("compare", &of_slots<&FingerIndex::compare>, py::arg("x").noconvert(), py::arg("y").noconvert(),
-             py::arg("direction").noconvert(), py::arg("kind").noconvert(), py::arg("quality").noconvert(),
-             py::arg("resolution_x"), py::arg("resolution_y"), py::arg("slots").noconvert(), py::arg("threads"))
+        .def("screen", &screen, py::arg("probe"), py::arg("threads"))
+        .def("sift", &of_slots<&FingerIndex::sift>, py::arg("probe"), py::arg("slots").noconvert(), py::arg("threads"))
+        .def("refine", &of_slots<&FingerIndex::refine>, py::arg("probe"), py::arg("slots").noconvert(),
+             py::arg("threads"))
+        .def("compare", &of_slots<&FingerIndex::compare>, py::arg("probe"), py::arg("slots").noconvert(),
+             py::arg("threads"))
         .def("contents", &contents_of_slots, py::arg("slots").noconvert())
         .def("columns", &index_columns)
         .def_static("from_columns", &index_of_columns, py::arg("sizes").noconvert(), py::arg("removed").noconvert(),

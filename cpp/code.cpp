@@ -10,6 +10,7 @@
 #include "code_kernels.h"
 #include "code_projection.h"
 #include "cylinder.h"
+#include "sectors.h"
 
 namespace abis {
 namespace {
@@ -29,9 +30,8 @@ std::uint8_t limit(const std::array<std::int16_t, kSize>& worth, int commonness)
 }
 
 int commonness_of(std::uint64_t word) {
-    const auto near = std::count_if(kCodeSample.begin(), kCodeSample.end(),
-                                    [&](std::uint64_t other) { return std::popcount(word ^ other) <= kSampleRadius; });
-    return kCommonness[std::min<std::size_t>(static_cast<std::size_t>(near), kCommonness.size() - 1)];
+    const std::size_t near = code_kernels().near_words(word, kSampleRadius, kCodeSample.data(), kCodeSample.size());
+    return kCommonness[std::min(near, kCommonness.size() - 1)];
 }
 
 struct Ranked {
@@ -51,6 +51,19 @@ void spread(const std::vector<Minutia>& minutiae, std::vector<Ranked>& ranked) {
         for (auto other = next + 1; other != ranked.end(); ++other) {
             const int dx = minutiae[other->index].x - taken.x, dy = minutiae[other->index].y - taken.y;
             if (std::max(std::abs(dx), std::abs(dy)) < kCrowdingRadius) other->rank -= kRankOfCrowding;
+        }
+    }
+}
+
+// Each of the first minutiae votes on the sectors from which a finger that is hardly turned would bring its mate.
+void appoint(CodedProbe& probe) {
+    constexpr std::size_t kLast = kVoteBins - 1;
+    for (std::size_t i = 0; i < std::min(probe.size, kFirstToVote); ++i) {
+        for (int turn = -kUprightBins; turn <= kUprightBins; ++turn) {
+            const std::size_t bin = static_cast<std::size_t>(turn) & kLast;
+            const std::size_t sector = (sector_of(probe.minutiae[i].direction) - bin) & kLast;
+            probe.voters[sector][probe.voter_counts[sector]++] = {static_cast<std::uint8_t>(i),
+                                                                  static_cast<std::uint8_t>(bin)};
         }
     }
 }
@@ -87,6 +100,7 @@ CodedProbe coded_probe(const std::vector<Minutia>& minutiae) {
         probe.code_limit[k] = limit(kCodeWorth, commonness);
         probe.minutiae[k] = minutiae[r.index];
     }
+    appoint(probe);
     return probe;
 }
 

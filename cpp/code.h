@@ -30,6 +30,13 @@ struct CodedProbe {
     std::array<std::uint8_t, kRoom> word_limit{}, code_limit{};
     std::array<std::int16_t, kRoom> commonness{};  // how often chance finds its like: taken from what a pair is worth
     std::array<Minutia, kRoom> minutiae{};
+
+    // Who of the first minutiae votes on references' minutiae of a sector, and for which bin of rotation.
+    struct Voter {
+        std::uint8_t minutia, bin;
+    };
+    std::array<std::array<Voter, parameters::kFirstToVote>, parameters::kVoteBins> voters{};
+    std::array<std::uint8_t, parameters::kVoteBins> voter_counts{};
 };
 
 // One code a minutia, of the cylinders that stand around it.

@@ -36,16 +36,25 @@ void place(CandidateArrays& arrays, std::size_t k, const CodeHit& hit, const Min
     arrays.second[k] = hit.reference;
 }
 
-// What chance makes of so many minutiae.
-float chance(std::size_t minutiae, const CodedView& reference) {
-    return kChanceOfPair * static_cast<float>(minutiae * reference.size);
-}
+// What chance makes of so many minutiae of the probe and the reference.
+float chance(std::size_t minutiae, std::size_t size) { return kChanceOfPair * static_cast<float>(minutiae * size); }
 
 }  // namespace
 
+void evidence_of_upright_votes(const CodedProbe& probe, const SectorsView& references, const std::uint32_t* begins,
+                               std::size_t slots, SlotVotes& votes, float* evidence) {
+    constexpr float kShare = static_cast<float>(2 * kUprightBins + 1) / kVoteBins;  // of the pairs that are looked at
+    alignas(64) std::array<std::int16_t, kSectorSlots> most;
+    code_kernels().upright_votes(probe, references, votes, most.data());
+    const std::size_t minutiae = std::min(probe.size, kFirstToVote);
+    for (std::size_t s = 0; s < slots; ++s)
+        evidence[s] =
+            static_cast<float>(most[s]) * (0.5F / kWorthScale) - kShare * chance(minutiae, begins[s + 1] - begins[s]);
+}
+
 float evidence_of_votes(const CodedProbe& probe, const CodedView& reference) {
-    const Votes votes = code_kernels().votes(probe, reference);
-    return static_cast<float>(votes.most) * (0.5F / kWorthScale) - chance(votes.minutiae, reference);
+    return static_cast<float>(code_kernels().votes(probe, reference)) * (0.5F / kWorthScale) -
+           chance(std::min(probe.size, kMostToVote), reference.size);
 }
 
 float evidence_of_poses(const CodedProbe& probe, const CodedView& reference, PoseWorkspace& w) {
@@ -64,7 +73,7 @@ float evidence_of_poses(const CodedProbe& probe, const CodedView& reference, Pos
         sum -= kWorthScale * kScreenRotationPrice * std::min(1.0F, turn / (256 * kMostRotation));
         most = std::max(most, sum);
     }
-    return most / kWorthScale - chance(probe.size, reference);
+    return most / kWorthScale - chance(probe.size, reference.size);
 }
 
 }  // namespace abis

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cylinder.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace abis {
@@ -11,10 +12,6 @@ using namespace parameters;
 // Contributions are summed as integers, so that neither the order of minutiae nor the CPU matters.
 constexpr double kScale = 1 << 13;
 constexpr int kReach = static_cast<int>(3 * kCellSigma);  // a Gaussian is nothing beyond three sigmas
-
-struct Point {
-    float x, y;
-};
 
 // e^-x for x >= 0 by its series after halving; the C library's exp differs from CPU to CPU.
 double exp_of_minus(double x) {
@@ -29,22 +26,37 @@ double exp_of_minus(double x) {
     return sum;
 }
 
+constexpr float kCellSide = 2 * kCylinderRadius / kCellsAcross;
+constexpr std::size_t kNoCell = kCells;
+
+float centre_of(int cell) { return (static_cast<float>(cell) + 0.5F) * kCellSide - kCylinderRadius; }
+
+// The first and the last cell of a row of them whose centres may lie within reach; empty where first is the larger.
+struct CellRange {
+    int first, last;
+};
+CellRange cells_near(float place) {
+    const float at = (place + kCylinderRadius) / kCellSide - 0.5F,
+                reach = static_cast<float>(kReach) / kCellSide + 0.01F;
+    return {std::max(0, static_cast<int>(std::ceil(at - reach))),
+            std::min(kCellsAcross - 1, static_cast<int>(std::floor(at + reach)))};
+}
+
 struct Tables {
-    std::array<Point, kCells> cells;                                   // centres, in the minutia's own frame
-    std::array<std::int32_t, kReach * kReach + 1> by_distance;         // of squared distance [MCC, equation 7]
-    std::array<std::array<std::int32_t, kSectors>, 256> by_direction;  // of angle difference [MCC, equation 9]
+    std::array<std::array<std::size_t, kCellsAcross>, kCellsAcross> numbers;  // of cells in the circle, else kNoCell
+    std::array<std::int32_t, kReach * kReach + 1> by_distance;                // of squared distance [MCC, equation 7]
+    std::array<std::array<std::int32_t, kSectors>, 256> by_direction;         // of angle difference [MCC, equation 9]
     std::int64_t threshold;
 };
 
 Tables make_tables() {
     Tables t{};
-    const float side = 2 * kCylinderRadius / kCellsAcross;
     std::size_t cell = 0;
-    for (int i = 0; i < kCellsAcross; ++i) {
-        for (int j = 0; j < kCellsAcross; ++j) {
-            const Point p{(static_cast<float>(i) + 0.5F) * side - kCylinderRadius,
-                          (static_cast<float>(j) + 0.5F) * side - kCylinderRadius};
-            if (p.x * p.x + p.y * p.y <= kCylinderRadius * kCylinderRadius) t.cells[cell++] = p;
+    for (std::size_t i = 0; i < kCellsAcross; ++i) {
+        for (std::size_t j = 0; j < kCellsAcross; ++j) {
+            const float x = centre_of(static_cast<int>(i)), y = centre_of(static_cast<int>(j));
+            const bool inside = x * x + y * y <= kCylinderRadius * kCylinderRadius;
+            t.numbers[i][j] = inside ? cell++ : kNoCell;
         }
     }
     // Both kernels are scaled to a peak of kScale; the threshold carries their true peaks.
@@ -90,7 +102,7 @@ std::vector<Cylinder> cylinders(const std::vector<Minutia>& minutiae) {
     for (std::size_t m = 0; m < minutiae.size(); ++m) {
         const Minutia& centre = minutiae[m];
         const float c = cosine(centre.direction), s = sine(centre.direction);
-        std::array<std::array<std::int64_t, kSectors>, kCells> sums{};
+        std::array<std::int64_t, 64 * kCylinderWords> sums{};  // cell by cell, sector by sector
         int neighbours = 0;
         for (std::size_t t = 0; t < minutiae.size(); ++t) {
             if (t == m) continue;
@@ -102,23 +114,27 @@ std::vector<Cylinder> cylinders(const std::vector<Minutia>& minutiae) {
             const Angle difference = static_cast<Angle>(centre.direction - minutiae[t].direction);
             const auto& by_sector = table.by_direction[difference];
             bool reaches = false;
-            for (std::size_t cell = 0; cell < table.cells.size(); ++cell) {
-                const float ex = table.cells[cell].x - u, ey = table.cells[cell].y - v;
-                const float squared = ex * ex + ey * ey;
-                if (squared > static_cast<float>(kReach * kReach)) continue;
-                reaches = true;
-                const std::int64_t weight = table.by_distance[static_cast<std::size_t>(squared)];
-                for (std::size_t k = 0; k < kSectors; ++k) sums[cell][k] += weight * by_sector[k];
+            const CellRange columns = cells_near(v), rows = cells_near(u);
+            for (int i = rows.first; i <= rows.last; ++i) {
+                const float ex = centre_of(i) - u;
+                for (int j = columns.first; j <= columns.last; ++j) {
+                    const std::size_t cell = table.numbers[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)];
+                    const float ey = centre_of(j) - v;
+                    const float squared = ex * ex + ey * ey;
+                    if (cell == kNoCell || squared > static_cast<float>(kReach * kReach)) continue;
+                    reaches = true;
+                    const std::int64_t weight = table.by_distance[static_cast<std::size_t>(squared)];
+                    for (std::size_t k = 0; k < kSectors; ++k) sums[kSectors * cell + k] += weight * by_sector[k];
+                }
             }
             neighbours += reaches;
         }
         if (neighbours < kLeastNeighbours) continue;
-        std::size_t bit = 0;
-        for (const auto& cell : sums) {
-            for (const std::int64_t sum : cell) {
-                if (sum > table.threshold) result[m][bit / 64] |= std::uint64_t{1} << (bit % 64);
-                ++bit;
-            }
+        for (std::size_t w = 0; w < kCylinderWords; ++w) {
+            std::uint64_t word = 0;
+            for (std::size_t bit = 0; bit < 64; ++bit)
+                word |= static_cast<std::uint64_t>(sums[64 * w + bit] > table.threshold) << bit;
+            result[m][w] = word;
         }
     }
     return result;

@@ -16,8 +16,11 @@ namespace {
 using namespace parameters;
 
 constexpr std::size_t kPrepareBlock = 16;  // templates a thread takes at a time: a millisecond or less
+constexpr std::size_t kScreenBlock = 4 * kSectorSlots;
+constexpr std::size_t kSiftBlock = 1024;
 constexpr std::size_t kRefineBlock = 64;
 constexpr std::size_t kCompareBlock = 8;
+constexpr std::size_t kAhead = 4;  // slots: what is looked at next lies anywhere in memory
 constexpr std::size_t kKindsAByte = 4;
 constexpr unsigned kKindMask = 3;
 
@@ -26,6 +29,13 @@ unsigned kind_shift(std::size_t i) { return 2 * static_cast<unsigned>(i % kKinds
 template <class T>
 std::size_t bytes(const std::vector<T>& column) {
     return column.capacity() * sizeof(T);
+}
+
+template <class T>
+void fetch(const std::vector<T>& column, std::size_t begin, std::size_t n) {
+    constexpr std::size_t kLine = 64;
+    const auto* bytes = reinterpret_cast<const std::byte*>(column.data() + begin);
+    for (std::size_t at = 0; at < n * sizeof(T) + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
 }
 
 // What one thread needs to prepare and compare a reference.
@@ -37,9 +47,61 @@ struct Comparer {
 
 }  // namespace
 
-CodedView FingerIndex::Chunk::view(std::size_t slot) const {
+// What puts slots into the last chunk, one by one, and the next chunks; `finish` makes them fit to be searched.
+class FingerIndex::Appender {
+public:
+    explicit Appender(FingerIndex& index) : index_(index) {
+        if (index_.size_ % kChunkSlots != 0) first_ = index_.chunks_.back().all_first_words();
+    }
+
+    void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
+        if (index_.size_ % kChunkSlots == 0) {
+            finish();
+            index_.chunks_.emplace_back();
+            first_.clear();
+        }
+        index_.chunks_.back().append(minutiae, codes, n);
+        for (std::size_t i = 0; i < n; ++i) first_.push_back(codes[i].first);
+        ++index_.size_;
+    }
+
+    void finish() {
+        if (index_.chunks_.empty()) return;
+        Chunk& last = index_.chunks_.back();
+        last.first.arrange(last.begins, last.direction.data(), first_.data());
+        if (last.slots() == kChunkSlots) last.shrink();
+    }
+
+private:
+    FingerIndex& index_;
+    std::vector<std::uint64_t> first_;  // words of the last chunk, slot by slot
+};
+
+CodedView FingerIndex::Chunk::view(std::size_t slot, const std::uint64_t* words) const {
     const std::size_t begin = begins[slot];
-    return {begins[slot + 1] - begin, first.data() + begin, second.data() + begin, direction.data() + begin};
+    return {size(slot), words, second.data() + begin, direction.data() + begin};
+}
+
+void FingerIndex::Chunk::fetch_for_votes(std::size_t slot) const {
+    fetch(second, begins[slot], size(slot));
+    fetch(direction, begins[slot], size(slot));
+}
+
+void FingerIndex::Chunk::fetch_for_poses(std::size_t slot) const {
+    fetch(x, begins[slot], size(slot));
+    fetch(y, begins[slot], size(slot));
+    fetch(reliability, begins[slot], size(slot));
+    first.fetch(slot, direction.data() + begins[slot], size(slot));
+}
+
+void FingerIndex::Chunk::first_words(std::size_t slot, std::uint64_t* words) const {
+    first.words_of(slot, direction.data() + begins[slot], size(slot), words);
+}
+
+std::vector<std::uint64_t> FingerIndex::Chunk::all_first_words() const {
+    std::vector<std::uint64_t> words(begins.back());
+    for (std::size_t slot = 0; slot < slots(); ++slot) first_words(slot, words.data() + begins[slot]);
+    return words;
 }
 
 Minutia FingerIndex::Chunk::minutia(std::size_t i) const {
@@ -53,11 +115,9 @@ void FingerIndex::Chunk::unpack(std::size_t slot, Minutia* minutiae) const {
 
 void FingerIndex::Chunk::append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
     const std::size_t begin = begins.back();
-    first.resize(begin + n + kLanes - 1);
     second.resize(begin + n + kLanes - 1);
     for (std::size_t i = 0; i < n; ++i) {
         const Minutia& m = minutiae[i];
-        first[begin + i] = codes[i].first;
         second[begin + i] = codes[i].second;
         x.push_back(m.x);
         y.push_back(m.y);
@@ -73,7 +133,8 @@ void FingerIndex::Chunk::append(const Minutia* minutiae, const MinutiaCode* code
 void FingerIndex::Chunk::wipe(std::size_t slot) {
     const auto begin = static_cast<std::ptrdiff_t>(begins[slot]), end = static_cast<std::ptrdiff_t>(begins[slot + 1]);
     const auto clear = [&](auto& column) { std::fill(column.begin() + begin, column.begin() + end, 0); };
-    clear(first);
+    std::vector<std::uint64_t> words = all_first_words();
+    clear(words);
     clear(second);
     clear(x);
     clear(y);
@@ -84,12 +145,12 @@ void FingerIndex::Chunk::wipe(std::size_t slot) {
         four = static_cast<std::uint8_t>(four & ~(kKindMask << kind_shift(i)));
     }
     removed[slot] = 1;
+    first.arrange(begins, direction.data(), words.data());
 }
 
 void FingerIndex::Chunk::shrink() {
     begins.shrink_to_fit();
     removed.shrink_to_fit();
-    first.shrink_to_fit();
     second.shrink_to_fit();
     x.shrink_to_fit();
     y.shrink_to_fit();
@@ -99,7 +160,7 @@ void FingerIndex::Chunk::shrink() {
 }
 
 std::size_t FingerIndex::Chunk::memory_bytes() const {
-    return sizeof *this + bytes(begins) + bytes(removed) + bytes(first) + bytes(second) + bytes(x) + bytes(y) +
+    return sizeof *this + bytes(begins) + bytes(removed) + first.memory_bytes() + bytes(second) + bytes(x) + bytes(y) +
            bytes(direction) + bytes(kinds) + bytes(reliability);
 }
 
@@ -113,15 +174,6 @@ std::size_t FingerIndex::memory_bytes() const {
     std::size_t sum = (chunks_.capacity() - chunks_.size()) * sizeof(Chunk);
     for (const Chunk& chunk : chunks_) sum += chunk.memory_bytes();
     return sum;
-}
-
-void FingerIndex::push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
-    if (size_ % kChunkSlots == 0) {
-        if (!chunks_.empty()) chunks_.back().shrink();
-        chunks_.emplace_back();
-    }
-    chunks_.back().append(minutiae, codes, n);
-    ++size_;
 }
 
 std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsigned threads,
@@ -139,13 +191,18 @@ std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsig
         },
         poll);
     const std::size_t slot = size_;
-    for (std::size_t t = 0; t < templates.size(); ++t) push(minutiae[t].data(), codes[t].data(), minutiae[t].size());
+    Appender appender(*this);
+    for (std::size_t t = 0; t < templates.size(); ++t)
+        appender.push(minutiae[t].data(), codes[t].data(), minutiae[t].size());
+    appender.finish();
     return slot;
 }
 
 void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
     std::array<Minutia, kMaxMinutiae> minutiae;
     std::array<MinutiaCode, kMaxMinutiae> codes;
+    Appender appender(*this);
+    const std::size_t before = size_;
     std::size_t begin = 0;
     for (std::size_t s = 0; s < slots; ++s) {
         const std::size_t n = c.sizes[s];
@@ -154,9 +211,12 @@ void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
             minutiae[i] = {c.x[k], c.y[k], c.direction[k], static_cast<Kind>(c.kind[k]), c.reliability[k]};
             codes[i] = {c.first[k], c.second[k]};
         }
-        push(minutiae.data(), codes.data(), n);
+        appender.push(minutiae.data(), codes.data(), n);
         begin += n;
-        if (c.removed[s] != 0) remove(size_ - 1);
+    }
+    appender.finish();
+    for (std::size_t s = 0; s < slots; ++s) {
+        if (c.removed[s] != 0) remove(before + s);
     }
 }
 
@@ -176,9 +236,10 @@ void FingerIndex::write(const MutableIndexColumns& c) const {
             c.sizes[s] = static_cast<std::uint8_t>(chunk.begins[slot + 1] - chunk.begins[slot]);
             c.removed[s] = chunk.removed[slot];
         }
+        const std::vector<std::uint64_t> first = chunk.all_first_words();
         for (std::size_t i = 0; i < chunk.begins.back(); ++i, ++k) {
             const Minutia m = chunk.minutia(i);
-            c.first[k] = chunk.first[i];
+            c.first[k] = first[i];
             c.second[k] = chunk.second[i];
             c.x[k] = m.x;
             c.y[k] = m.y;
@@ -189,25 +250,46 @@ void FingerIndex::write(const MutableIndexColumns& c) const {
     }
 }
 
-void FingerIndex::screen(const RawTemplate& raw, unsigned threads, const std::function<void()>& poll,
+void FingerIndex::screen(const FingerProbe& probe, unsigned threads, const std::function<void()>& poll,
                          float* evidence) const {
-    const CodedProbe probe = coded_probe(normalise(raw));
+    threads = std::min(thread_count(threads), static_cast<unsigned>(size_ / kScreenBlock + 1));
+    std::vector<std::unique_ptr<SlotVotes>> votes(threads);
     for_blocks(
-        size_, kChunkSlots, thread_count(threads),
-        [&](std::size_t begin, std::size_t end, unsigned) {
-            const Chunk& chunk = chunks_[begin / kChunkSlots];
-            for (std::size_t s = begin; s < end; ++s) {
-                const std::size_t slot = s - begin;
-                evidence[s] = chunk.removed[slot] != 0 ? -std::numeric_limits<float>::infinity()
-                                                       : evidence_of_votes(probe, chunk.view(slot));
+        size_, kScreenBlock, threads,
+        [&](std::size_t begin, std::size_t end, unsigned worker) {
+            if (!votes[worker]) votes[worker] = std::make_unique_for_overwrite<SlotVotes>();
+            for (; begin < end; begin += kChunkSlots) {
+                const Chunk& chunk = chunks_[begin / kChunkSlots];
+                evidence_of_upright_votes(probe.coded, chunk.first.view(), chunk.begins.data(), chunk.slots(),
+                                          *votes[worker], evidence + begin);
+                for (std::size_t s = 0; s < chunk.slots(); ++s) {
+                    if (chunk.removed[s] != 0) evidence[begin + s] = -std::numeric_limits<float>::infinity();
+                }
             }
         },
         poll);
 }
 
-void FingerIndex::refine(const RawTemplate& raw, const std::int64_t* slots, std::size_t count, unsigned threads,
+void FingerIndex::sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                       const std::function<void()>& poll, float* evidence) const {
+    for_blocks(
+        count, kSiftBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            for (std::size_t k = begin; k < end; ++k) {
+                if (k + kAhead < end) {
+                    const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + kAhead]));
+                    chunk.fetch_for_votes(slot);
+                }
+                const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
+                evidence[k] = chunk.removed[slot] != 0 ? -std::numeric_limits<float>::infinity()
+                                                       : evidence_of_votes(probe.coded, chunk.view(slot, nullptr));
+            }
+        },
+        poll);
+}
+
+void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                          const std::function<void()>& poll, float* evidence) const {
-    const CodedProbe probe = coded_probe(normalise(raw));
     threads = std::min(thread_count(threads), static_cast<unsigned>(count / kRefineBlock + 1));
     std::vector<std::unique_ptr<PoseWorkspace>> workspaces(threads);
     for_blocks(
@@ -216,19 +298,27 @@ void FingerIndex::refine(const RawTemplate& raw, const std::int64_t* slots, std:
             auto& workspace = workspaces[worker];
             if (!workspace) workspace = std::make_unique_for_overwrite<PoseWorkspace>();
             for (std::size_t k = begin; k < end; ++k) {
+                if (k + 2 * kAhead < end) {
+                    const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + 2 * kAhead]));
+                    chunk.fetch_for_votes(slot);
+                }
+                if (k + kAhead < end) {
+                    const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + kAhead]));
+                    chunk.fetch_for_poses(slot);
+                }
                 const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
                 evidence[k] = -std::numeric_limits<float>::infinity();
                 if (chunk.removed[slot] != 0) continue;
                 chunk.unpack(slot, workspace->reference.data());
-                evidence[k] = evidence_of_poses(probe, chunk.view(slot), *workspace);
+                chunk.first_words(slot, workspace->first.data());
+                evidence[k] = evidence_of_poses(probe.coded, chunk.view(slot, workspace->first.data()), *workspace);
             }
         },
         poll);
 }
 
-void FingerIndex::compare(const RawTemplate& raw, const std::int64_t* slots, std::size_t count, unsigned threads,
+void FingerIndex::compare(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                           const std::function<void()>& poll, float* scores) const {
-    const PreparedTemplate probe(raw);
     threads = std::min(thread_count(threads), static_cast<unsigned>(count / kCompareBlock + 1));
     std::vector<std::unique_ptr<Comparer>> comparers(threads);
     for_blocks(
@@ -242,10 +332,10 @@ void FingerIndex::compare(const RawTemplate& raw, const std::int64_t* slots, std
                     scores[k] = std::numeric_limits<float>::quiet_NaN();
                     continue;
                 }
-                own->minutiae.resize(chunk.begins[slot + 1] - chunk.begins[slot]);
+                own->minutiae.resize(chunk.size(slot));
                 chunk.unpack(slot, own->minutiae.data());
                 PreparedView::write(own->minutiae, own->block.data());
-                scores[k] = abis::compare(probe.view(), {own->block.data(), own->minutiae.size()},
+                scores[k] = abis::compare(probe.prepared.view(), {own->block.data(), own->minutiae.size()},
                                           -std::numeric_limits<float>::infinity(), own->workspace)
                                 .score;
             }

@@ -10,6 +10,8 @@
 
 #include "code.h"
 #include "code_kernels.h"
+#include "prepared.h"
+#include "sectors.h"
 #include "template.h"
 
 namespace abis {
@@ -29,6 +31,14 @@ using Out = T*;
 using IndexColumns = BasicIndexColumns<In>;
 using MutableIndexColumns = BasicIndexColumns<Out>;
 
+// A probe made ready once for any number of searches.
+struct FingerProbe {
+    explicit FingerProbe(const RawTemplate& raw) : coded(coded_probe(normalise(raw))), prepared(raw) {}
+
+    CodedProbe coded;
+    PreparedTemplate prepared;
+};
+
 // Slots are numbered from 0 in the order of append and never used again; a removed one is wiped and keeps its
 // memory. Any number of threads may read; append and remove need the index to themselves. Evidence is in natural
 // log units, a rough log likelihood ratio that adds up over fingers; -infinity for a removed slot.
@@ -45,37 +55,46 @@ public:
     std::size_t memory_bytes() const;
     void write(const MutableIndexColumns& columns) const;
 
-    // Of every slot: how many first words of the probe's telling minutiae it has, turned alike.
-    void screen(const RawTemplate& probe, unsigned threads, const std::function<void()>& poll, float* evidence) const;
-    // Of some slots: how well pairs of minutiae of like codes lie to each other; some twenty times the time.
-    void refine(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+    // Of every slot: what it has of the first words of the probe's most telling minutiae, turned alike, and not far.
+    void screen(const FingerProbe& probe, unsigned threads, const std::function<void()>& poll, float* evidence) const;
+    // Of some slots: what they have of the second words, turned alike; about the time that three slots take to screen.
+    void sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+              const std::function<void()>& poll, float* evidence) const;
+    // Of some slots: how well pairs of minutiae of like codes lie to each other; some ten times the time of that.
+    void refine(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                 const std::function<void()>& poll, float* evidence) const;
     // Raw scores, those of abis::compare to the bit; NaN for a removed slot.
-    void compare(const RawTemplate& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+    void compare(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                  const std::function<void()>& poll, float* scores) const;
 
     // What abis::content gives of the template of a slot; 0 for a removed slot.
     std::int64_t content(std::size_t slot) const;
 
 private:
-    static constexpr std::size_t kChunkSlots = 1024;
+    static constexpr std::size_t kChunkSlots = kSectorSlots;
 
     // Columns of kChunkSlots slots, the last of fewer; no larger than what they hold once the next is begun.
     struct Chunk {
         std::vector<std::uint32_t> begins{0};  // where the minutiae of each slot begin, and the last ones end
         std::vector<std::uint8_t> removed;
-        std::vector<std::uint64_t> first = std::vector<std::uint64_t>(kLanes - 1);  // as many more may be read
-        std::vector<std::uint64_t> second = std::vector<std::uint64_t>(kLanes - 1);
+        Sectors first;                                                               // words of the codes ...
+        std::vector<std::uint64_t> second = std::vector<std::uint64_t>(kLanes - 1);  // ... as many more may be read
         std::vector<std::int16_t> x, y;
         std::vector<Angle> direction;
         std::vector<std::uint8_t> kinds;  // of four minutiae a byte
         std::vector<std::uint8_t> reliability;
 
         std::size_t slots() const { return removed.size(); }
-        CodedView view(std::size_t slot) const;
+        std::size_t size(std::size_t slot) const { return begins[slot + 1] - begins[slot]; }
+        CodedView view(std::size_t slot, const std::uint64_t* first_words) const;
         Minutia minutia(std::size_t index) const;
         void unpack(std::size_t slot, Minutia* minutiae) const;
-        void append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);
+        void first_words(std::size_t slot, std::uint64_t* words) const;
+        std::vector<std::uint64_t> all_first_words() const;
+        // Ask the memory for what votes, and what poses, will read of a slot; the former first.
+        void fetch_for_votes(std::size_t slot) const;
+        void fetch_for_poses(std::size_t slot) const;
+        void append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);  // but for the first words
         void wipe(std::size_t slot);
         void shrink();
         std::size_t memory_bytes() const;
@@ -85,7 +104,9 @@ private:
         std::size_t slot;  // in the chunk
     };
     Place at(std::size_t slot) const { return {chunks_[slot / kChunkSlots], slot % kChunkSlots}; }
-    void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);
+
+    // Takes in slots one by one; they can be searched when it is gone.
+    class Appender;
 
     std::vector<Chunk> chunks_;
     std::size_t size_ = 0;

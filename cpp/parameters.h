@@ -97,8 +97,9 @@ inline constexpr float kRelaxationPrior = 200;                     // pairs, lik
 inline constexpr int kRichCylinder = 120;                          // bits set: from here on more tell no more
 inline constexpr int kRankOfBits = 5, kRankOfReliability = 6;      // in the order of a probe's minutiae ...
 inline constexpr int kRankOfCrowding = 80, kCrowdingRadius = 50;   // ... less so much for each before it within pixels
-inline constexpr std::size_t kFirstToVote = 16, kMostToVote = 40;  // minutiae of a probe, by that order
-inline constexpr float kWorthGoingOn = 4;                          // natural log units that the first have to find
+inline constexpr std::size_t kFirstToVote = 24, kMostToVote = 40;  // minutiae of a probe, by that order
+inline constexpr int kUprightBins = 4;                             // of rotation, that the first look goes either way
+inline constexpr int kMostVotes = 8000;                            // a bin of rotation holds no more
 inline constexpr float kScreenRotationPrice = 3;                   // natural log units, from kMostRotation on
 inline constexpr float kChanceOfPair = 0.0075F;  // natural log units that chance adds a pair of minutiae
 inline constexpr std::size_t kPoseHits = 32;     // pairs that are held against each other

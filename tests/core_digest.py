@@ -33,6 +33,7 @@ def main(thread_counts: list[int]) -> None:
             digest.update(references.compare(probe, threads=threads).tobytes())
             digest.update(references.compare(probe, cutoff=0, threads=threads).tobytes())
             digest.update(index.screen(probe, threads=threads).tobytes())
+            digest.update(index.sift(probe, slots, threads=threads).tobytes())
             digest.update(index.refine(probe, slots, threads=threads).tobytes())
             digest.update(index.compare(probe, slots, threads=threads).tobytes())
         for column in index.arrays().values():

@@ -8,7 +8,7 @@ import pytest
 from people import face
 
 from abis.comparison import cosine
-from abis.embedding_index import EmbeddingIndex, _signs, sketch
+from abis.embedding_index import EmbeddingIndex, EmbeddingProbe, _signs, sketch
 from abis.template import Embedding
 
 
@@ -56,7 +56,7 @@ def test_a_mate_is_among_the_first_by_its_sketch(data: Path) -> None:
     behind = []
     for n in probes:
         probe = Embedding(vector=vectors[n], model="mobile")
-        scores, evidence = index.compare(probe), index.screen(sketch(probe.vector[np.newaxis])[0])
+        scores, evidence = index.compare(probe), index.screen(EmbeddingProbe.of(probe))
         behind.append(int((evidence > evidence[scores.argmax()]).sum()))
     assert len(behind) > 250
     assert max(behind) < 100  # a shortlist has a thousand or more
@@ -74,12 +74,11 @@ def test_joined_and_saved_it_is_the_same() -> None:
     expected = EmbeddingIndex.of([people[8], people[6], people[2], people[3]])
     again = EmbeddingIndex.from_arrays(joined.arrays())
     probe = face(6, 1)
-    own = sketch(probe.vector[np.newaxis])[0]
+    own = EmbeddingProbe.of(probe)
     for other in (joined, again):
         np.testing.assert_array_equal(other.screen(own), expected.screen(own))
-        np.testing.assert_array_equal(
-            other.refine(probe, np.array([1])), expected.refine(probe, np.array([1]))
-        )
+        np.testing.assert_array_equal(other.sift(own, np.array([1])), expected.screen(own)[[1]])
+        np.testing.assert_array_equal(other.refine(own, np.array([1])), expected.refine(own, np.array([1])))
         assert other.memory_bytes == expected.memory_bytes == 4 * (64 + 64)
 
 

@@ -9,13 +9,13 @@ import pytest
 from fingers import make_finger, make_impression, mated, scattered, strange
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.codes import coded_probe, codes, refined, screened
+from oracle.codes import coded_probe, codes, refined, screened, sifted
 from oracle.comparison import prepare
 
 import abis
 from abis.comparison import balance, raw_scores
 from abis.evaluation.datasets import read_folder
-from abis.finger_index import FingerIndex
+from abis.finger_index import FingerIndex, ready
 from abis.template import Minutiae
 
 any_template = st.one_of(scattered(), strange())
@@ -49,6 +49,9 @@ def test_evidence_agrees(pair: tuple[Minutiae, Minutiae]) -> None:
     index = index_of(reference)
     coded = coded_probe(probe)
     np.testing.assert_allclose(index.screen(probe), screened(coded, reference), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        index.sift(probe, all_slots(index)), sifted(coded, reference), rtol=1e-5, atol=1e-5
+    )
     np.testing.assert_allclose(
         index.refine(probe, all_slots(index)), refined(coded, reference), rtol=1e-3, atol=1e-3
     )
@@ -84,7 +87,10 @@ def test_a_mate_stands_out_however_it_is_turned() -> None:
     index = index_of(*(make_impression(finger, rng) for finger in fingers))
     for mate, turn in enumerate(range(-180, 180, 24)):
         probe = make_impression(fingers[mate], rng, turn=turn)
-        for evidence in (index.screen(probe), index.refine(probe, all_slots(index))):
+        looks = [index.sift(probe, all_slots(index)), index.refine(probe, all_slots(index))]
+        if abs(turn) < 50:
+            looks.append(index.screen(probe))  # which looks no further
+        for evidence in looks:
             assert np.argmax(evidence) == mate, turn
 
 
@@ -95,7 +101,8 @@ def test_real_mates_come_first(data: Path) -> None:
     index = index_of(*templates)
     for number in range(0, len(templates), 8):
         probe = templates[number]
-        for evidence in (index.screen(probe), index.refine(probe, all_slots(index))):
+        slots = all_slots(index)
+        for evidence in (index.screen(probe), index.sift(probe, slots), index.refine(probe, slots)):
             best = np.argsort(-evidence)[:8]
             assert np.count_nonzero(fingers[best] == fingers[number]) >= 7, samples[number].name
 
@@ -111,6 +118,7 @@ def test_the_order_of_calls_is_the_order_of_slots() -> None:
     probe = templates[1500]
     np.testing.assert_array_equal(once.screen(probe), twice.screen(probe, threads=3))
     slots = np.array([2099, 3, 3, 1024, 1023], np.int64)
+    np.testing.assert_array_equal(once.sift(probe, slots), twice.sift(ready(probe), slots, threads=2))
     np.testing.assert_array_equal(once.refine(probe, slots), twice.refine(probe, slots, threads=2))
     np.testing.assert_array_equal(once.refine(probe, all_slots(once))[slots], once.refine(probe, slots))
     np.testing.assert_array_equal(
@@ -132,6 +140,9 @@ def test_nothing_is_left_of_what_is_removed() -> None:
         np.isneginf(index.refine(templates[0], all_slots(index))), np.isneginf(evidence)
     )
     np.testing.assert_array_equal(
+        np.isneginf(index.sift(templates[0], all_slots(index))), np.isneginf(evidence)
+    )
+    np.testing.assert_array_equal(
         np.isnan(index.compare(templates[0], all_slots(index))), np.isneginf(evidence)
     )
     kept = index.arrays()
@@ -146,6 +157,8 @@ def test_a_slot_that_is_not_there_is_refused() -> None:
     probe = make_impression(make_finger(np.random.default_rng(3), 9))
     for bad in (-1, 1):
         slots = np.array([0, bad], np.int64)
+        with pytest.raises(IndexError, match=f"slot {bad} of 1"):
+            index.sift(probe, slots)
         with pytest.raises(IndexError, match=f"slot {bad} of 1"):
             index.refine(probe, slots)
         with pytest.raises(IndexError, match=f"slot {bad} of 1"):

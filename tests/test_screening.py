@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who passes the two looks: evidence adds before the cut, and no order, size or thread changes anything."""
+"""Who passes the three looks: evidence adds before the cut, and no order, size or thread changes anything."""
 
 from typing import Any
 
@@ -31,11 +31,10 @@ def enrolled(entries: list[Entry], sizes: list[int]) -> list[Segment]:
 def picked(
     segments: list[Segment],
     probe: list[Template],
-    first: int,
-    second: int,
+    *passing: int,
     among: NDArray[np.int64] | None = None,
 ) -> list[int]:
-    found: list[int] = shortlist(segments, probe, Cuts(first, second), span=2_000, among=among).tolist()
+    found: list[int] = shortlist(segments, probe, Cuts(*passing), span=2_000, among=among).tolist()
     return found
 
 
@@ -51,49 +50,52 @@ def test_evidence_adds_before_the_cut() -> None:
     alone = [Entry(s, s, face(s)) for s in range(100, 160)]  # these have only a face
     mate: list[Template] = [face(7, 1), finger(7, RIGHT, 1)]
     segments = enrolled(PEOPLE + alone, [])
-    assert picked(segments, mate, 5, 1) == [7]
+    assert picked(segments, mate, 9, 5, 1) == [7]
     # Of two people, each of them half the probe, both are worth a look.
-    assert set(picked(segments, [face(9, 1), finger(7, RIGHT, 1)], 5, 2)) == {7, 9}
+    assert set(picked(segments, [face(9, 1), finger(7, RIGHT, 1)], 9, 5, 2)) == {7, 9}
 
 
 def test_the_best_of_several_references_counts_and_not_their_sum() -> None:
     several = [Entry(200, 200 + n, finger(300 + n, RIGHT)) for n in range(20)]  # no mate among twenty
     segments = enrolled([*PEOPLE, *several], [])
-    assert picked(segments, [finger(7, RIGHT, 1)], 10, 1) == [7]
+    assert picked(segments, [finger(7, RIGHT, 1)], 20, 10, 1) == [7]
     unknown = finger(7, LEFT, 1, stated=Position.UNKNOWN_FINGER)
-    assert picked(segments, [unknown], 10, 1) == [7]
+    assert picked(segments, [unknown], 20, 10, 1) == [7]
 
 
 def test_nobody_who_has_nothing_comparable_passes() -> None:
     entries = [Entry(1, 1, face(1)), Entry(2, 2, finger(2, LEFT)), Entry(3, 3, face(3, model="other"))]
     segments = enrolled(entries, [1])
-    assert picked(segments, [face(1)], 100, 100) == [1]
-    assert picked(segments, [finger(1, RIGHT)], 100, 100) == []
-    assert picked(segments, [finger(1, RIGHT, stated=Position.UNKNOWN_FINGER), face(4)], 100, 100) == [1, 2]
-    assert picked([], [face(1)], 100, 100) == []
+    assert picked(segments, [face(1)], 100, 100, 100) == [1]
+    assert picked(segments, [finger(1, RIGHT)], 100, 100, 100) == []
+    assert picked(segments, [finger(1, RIGHT, stated=Position.UNKNOWN_FINGER), face(4)], 100, 100, 100) == [
+        1,
+        2,
+    ]
+    assert picked([], [face(1)], 100, 100, 100) == []
 
 
 def test_removed_and_masked_subjects_do_not_pass() -> None:
     segments = [s.without(np.array([7, 8])) for s in enrolled(PEOPLE, [50, 31])]
     probe: list[Template] = [finger(7, RIGHT, 1), face(7, 1)]
-    for first, second in ((100, 100), (20, 10)):
-        found = picked(segments, probe, first, second)
+    for first, second, third in ((100, 100, 100), (30, 20, 10)):
+        found = picked(segments, probe, first, second, third)
         assert not {7, 8} & set(found)
-        assert len(found) == min(second, 58)
+        assert len(found) == min(third, 58)
     only = np.array([3, 7, 20, 21, 5_000])
-    assert picked(segments, probe, 100, 100, among=only) == [3, 20, 21]
+    assert picked(segments, probe, 100, 100, 100, among=only) == [3, 20, 21]
 
 
 def test_of_equal_evidence_the_first_enrolled_pass() -> None:
     segments = enrolled([Entry(s, s, finger(1)) for s in range(1, 31)], [7, 11])
-    assert picked(segments, [finger(1, impression=1)], 12, 5) == [1, 2, 3, 4, 5]
+    assert picked(segments, [finger(1, impression=1)], 20, 12, 5) == [1, 2, 3, 4, 5]
 
 
 @given(
     sizes=st.lists(st.integers(1, 90), max_size=6),
     order=st.permutations(range(60)),
     person=st.integers(1, 60),
-    cuts=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    cuts=st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70)),
     kept=st.lists(st.integers(0, 2), min_size=1, max_size=3),
 )
 @settings(max_examples=40, deadline=None)
@@ -133,14 +135,15 @@ def test_a_poor_probe_looks_at_more() -> None:
     poor = type(poor)(x=poor.x[:8], y=poor.y[:8], direction=poor.direction[:8], width=300, height=400)
     probes: list[list[Template]] = [[good], [poor], [good, poor], [poor, face(1)], [face(1)]]
     good_one, poor_one, both, with_face, only_face = (
-        Cuts.at(0.01, probe=probe, subjects=1_000_000, wanted=1) for probe in probes
+        Cuts.at(0.03, probe=probe, subjects=1_000_000, wanted=1) for probe in probes
     )
-    assert good_one == both == with_face == Cuts(10_000, 300)
-    assert poor_one == Cuts(80_000, 2_400)
-    assert only_face == Cuts(2_500, 100)
-    assert Cuts.at(0.02, probe=[good], subjects=1_000_000, wanted=1) == Cuts(20_000, 600)
-    assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 1_500)
-    assert Cuts.at(0.01, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500)
+    assert good_one == Cuts(30_000, 3_000, 150)
+    assert both == with_face == Cuts(15_000, 1_500, 100)  # each of two positions
+    assert poor_one == Cuts(240_000, 24_000, 1_200)
+    assert only_face == Cuts(3_000, 300, 100)
+    assert Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1) == Cuts(60_000, 6_000, 300)
+    assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 5_000, 250)
+    assert Cuts.at(0.03, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500, 500)
 
 
 def leaks(error: Exception) -> bool:

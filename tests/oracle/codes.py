@@ -7,6 +7,7 @@ Codes and votes are equal to the core to the bit.
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,30 +90,49 @@ def sample_radius() -> int:
 
 
 def screened(probe: CodedProbe, reference: Minutiae) -> float:
-    """Evidence of votes."""
+    """Evidence of votes by first words, fingers hardly turned; directions are those of the bins' resolution."""
     minutiae, cylinders = prepare(reference)
-    first, most = (min(len(probe.codes), int(C[name])) for name in ("kFirstToVote", "kMostToVote"))
-    votes = _votes(probe, first, minutiae, codes(cylinders))
-    if votes >= int(2 * scale() * C["kWorthGoingOn"]):
-        return _votes(probe, most, minutiae, codes(cylinders)) / (2 * scale()) - _chance(most, minutiae)
-    return votes / (2 * scale()) - _chance(first, minutiae)
+    leading, bins = min(len(probe.codes), int(C["kFirstToVote"])), int(C["kVoteBins"])
+    reach, unit = int(C["kUprightBins"]), 256 // bins
+    worth = _worth(probe, leading, codes(cylinders), word=0)
+    turn = (probe.minutiae.direction[:leading, None] // unit - minutiae.direction // unit) % bins
+    voting = (worth > 0) & (np.minimum(turn, bins - turn) <= reach)
+    votes = np.bincount(turn[voting], weights=worth[voting], minlength=bins)
+    votes = np.minimum(votes, C["kMostVotes"])
+    bin_of_turn = np.arange(-reach - 1, reach + 2) % bins
+    most = max(0, int(_less_price(votes)[bin_of_turn].max()))
+    return most / (2 * scale()) - (2 * reach + 1) / bins * _chance(leading, minutiae)
 
 
-def _votes(probe: CodedProbe, leading: int, minutiae: Normalised, own: Words) -> int:
-    differing = np.bitwise_count(probe.codes[:leading, None, 0] ^ own[None, :, 0])
-    worth = learnt("kWordWorth")[differing] - probe.commonness[:leading, None]
-    bins = int(C["kVoteBins"])
+def sifted(probe: CodedProbe, reference: Minutiae) -> float:
+    """Evidence of votes by second words."""
+    minutiae, cylinders = prepare(reference)
+    leading, bins = min(len(probe.codes), int(C["kMostToVote"])), int(C["kVoteBins"])
     unit = 256 // bins
+    worth = _worth(probe, leading, codes(cylinders), word=1)
     turn = (probe.minutiae.direction[:leading, None] - minutiae.direction + unit // 2) % 256 // unit
     votes = np.bincount(turn[worth > 0], weights=worth[worth > 0], minlength=bins)
-    around = np.roll(votes, 1) + 2 * votes + np.roll(votes, -1)
+    return max(0, int(_less_price(votes).max())) / (2 * scale()) - _chance(leading, minutiae)
+
+
+def _worth(probe: CodedProbe, leading: int, own: Words, *, word: int) -> Ints:
+    """(leading, n) of pairs by one word."""
+    differing = np.bitwise_count(probe.codes[:leading, None, word] ^ own[None, :, word])
+    worth: Ints = learnt("kWordWorth")[differing] - probe.commonness[:leading, None]
+    return worth
+
+
+def _less_price(votes: npt.NDArray[Any]) -> Floats:
+    """(bins,) what each bin and those beside it have, in half units, less the price of the rotation."""
+    bins = len(votes)
     steps = np.minimum(np.arange(bins), bins - np.arange(bins)) / bins
     price = 2 * scale() * C["kScreenRotationPrice"] * np.minimum(1, steps / C["kMostRotation"])
-    return int(np.max(around - price.astype(np.int64)))
+    around: Floats = np.roll(votes, 1) + 2 * votes + np.roll(votes, -1)
+    return around - price.astype(np.int64)
 
 
 def refined(probe: CodedProbe, reference: Minutiae) -> float:
-    """Evidence of poses."""
+    """Evidence of poses, by both words."""
     minutiae, cylinders = prepare(reference)
     differing = np.bitwise_count(probe.codes[:, None] ^ codes(cylinders)[None]).sum(axis=2, dtype=np.int64)
     worth = learnt("kCodeWorth")[differing] - probe.commonness[:, None]
