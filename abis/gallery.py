@@ -363,9 +363,8 @@ class Gallery(Registry):
         if not 0 < share <= 1:
             raise ValueError(f"share is {share}; expected a share above 0 and up to 1")
         while True:
-            view = self._references.view()
+            view, subjects = self._view(labels)
             check_models(probe, view.kinds)
-            subjects = None if labels is None else lifecycle.keys_with_labels(self._store, labels)
             if not exact:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
                 subjects = shortlist(view.segments, probe, cuts, span=view.span, among=subjects)
@@ -489,6 +488,20 @@ class Gallery(Registry):
         )
         self._record("deduplicate", "", f"{len(found)} pairs")
         return found
+
+    def _view(self, labels: Sequence[str] | None) -> tuple[View, NDArray[np.int64] | None]:
+        """All references, and the sorted keys of who has any of the labels, as of the same change of the store.
+
+        Between the two there is hardly time for a change; were a merge to come in there, the one that is left would
+        be known by its new labels, and by its old references only.
+        """
+        while True:
+            view = self._references.view()
+            if labels is None:
+                return view, None
+            subjects, change = lifecycle.keys_with_labels(self._store, labels)
+            if change == view.mark.change:
+                return view, subjects
 
     def _candidates(
         self,

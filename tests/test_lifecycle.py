@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a subject: locked, terminated, labelled, merged, moved, enrolled anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from people import LEFT, RIGHT, everything, face, finger
 
 from abis.errors import AlreadyEnrolled, NotEnrolled, TemplateError
@@ -117,10 +119,10 @@ def test_labels_select_subjects(database: str) -> None:
     store = Store(database)
     store.enroll([Enrollment(f"s{n}", [face(n)], labels=["all", f"third{n % 3}"]) for n in range(9)])
     lifecycle.set_labels(store, "s0", ["north", "third1"])
-    names = store.names(lifecycle.keys_with_labels(store, ["third1", "north", "none"]).tolist())
+    names = store.names(lifecycle.keys_with_labels(store, ["third1", "north", "none"])[0].tolist())
     assert sorted(names.values()) == ["s0", "s1", "s4", "s7"]
-    assert lifecycle.keys_with_labels(store, ["all"]).tolist() == list(range(2, 10))
-    assert lifecycle.keys_with_labels(store, []).tolist() == []
+    assert lifecycle.keys_with_labels(store, ["all"])[0].tolist() == list(range(2, 10))
+    assert lifecycle.keys_with_labels(store, [])[0].tolist() == []
     with pytest.raises(TypeError, match="labels is one string"):
         lifecycle.keys_with_labels(store, "all")
     store.close()
@@ -146,6 +148,27 @@ def test_two_that_are_one_are_merged(gallery: Gallery) -> None:
         gallery.merge("old", "old")
     with pytest.raises(NotEnrolled, match="subject 'double' is not enrolled"):
         gallery.merge("double", "old")
+
+
+def test_a_merge_is_not_half_seen_by_a_search_by_label(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in between the references and the labels."""
+    gallery.enroll("old", [finger(1, RIGHT)])
+    gallery.enroll("double", [face(1)], labels=["south"])
+    read = lifecycle.keys_with_labels
+    merged: list[dict[str, str]] = []
+
+    def after_a_merge(store: Store, labels: Sequence[str]) -> tuple[NDArray[np.int64], int]:
+        if not merged:
+            merged.append(gallery.merge("double", "old"))
+        return read(store, labels)
+
+    monkeypatch.setattr(lifecycle, "keys_with_labels", after_a_merge)
+    (found,) = gallery.identify([finger(1, RIGHT, 1), face(1, 1)], labels=["south"])
+    assert merged
+    assert found.subject_id == "old"
+    assert {evidence.position for evidence in found.evidence} == {RIGHT, Position.FACE}
 
 
 def test_an_encounter_under_a_wrong_name_is_moved(gallery: Gallery) -> None:

@@ -17,7 +17,7 @@ from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
-from abis.store.queries import encounters_of, label_totals, labels_of, subjects_by_key
+from abis.store.queries import encounters_of, label_totals, labels_of, state_of, subjects_by_key
 from abis.store.records import (
     FIRST_ENCOUNTER,
     DamageError,
@@ -124,12 +124,13 @@ def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
         transaction.log("set_labels", subject_id, ", ".join(checked))
 
 
-def keys_with_labels(store: Store, labels: Iterable[str]) -> NDArray[np.int64]:
-    """Keys of the subjects that have any of the labels, sorted."""
+def keys_with_labels(store: Store, labels: Iterable[str]) -> tuple[NDArray[np.int64], int]:
+    """Keys of the subjects that have any of the labels, sorted; and the store's last change then."""
     wanted = checked_labels(labels)
     columns = schema.labels.c
     found = []
     with store.database.reading() as connection:
+        change = state_of(connection).change  # first: here begins what the transaction sees
         totals = label_totals(connection, wanted)
         for label in wanted:
             rows = connection.scalars(sa.select(columns.subject).where(columns.label == label)).all()
@@ -137,7 +138,7 @@ def keys_with_labels(store: Store, labels: Iterable[str]) -> NDArray[np.int64]:
             if (len(keys), np.bitwise_xor.reduce(keys)) != totals.get(label, (0, 0)):
                 raise DamageError(f"not all subjects with the label {label!r} are found")
             found.append(keys)
-    return np.unique(np.concatenate([*found, np.empty(0, np.int64)]))
+    return np.unique(np.concatenate([*found, np.empty(0, np.int64)])), change
 
 
 def statuses(store: Store, keys: Iterable[int]) -> dict[int, Status]:
