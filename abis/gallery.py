@@ -565,18 +565,30 @@ def _compare(
 ) -> Iterator[Comparisons]:
     """Compare a probe template in full with everyone, or with some subjects, given in order."""
     prepared = prepared_to_compare(template)
-    for block in comparable_blocks(view.segments, template):
-        slots = block.present_slots() if subjects is None else block.slots_of(subjects)
-        if len(slots):
+    blocks = sorted(comparable_blocks(view.segments, template), key=lambda block: block.kind)
+    for kind, own in groupby(blocks, key=lambda block: block.kind):
+        found = [
+            (block, block.present_slots() if subjects is None else block.slots_of(subjects)) for block in own
+        ]
+        found = [(block, slots) for block, slots in found if len(slots)]
+        if found:
             yield Comparisons.of(
                 template,
-                block.kind.position,
-                subject=block.subjects[slots].astype(np.int64),
-                encounter=block.encounters[slots].astype(np.int64),
-                raw=block.index.compare(prepared, slots),
-                balance=block.index.balance(template, slots),
+                kind.position,
+                subject=np.concatenate([block.subjects[slots] for block, slots in found]).astype(np.int64),
+                encounter=np.concatenate([block.encounters[slots] for block, slots in found]).astype(
+                    np.int64
+                ),
+                raw=np.concatenate([block.index.compare(prepared, slots) for block, slots in found]),
+                balance=_joined([block.index.balance(template, slots) for block, slots in found]),
                 calibrations=calibrations,
             )
+
+
+def _joined(balances: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    """One array of several; None where there are none."""
+    known = [balance for balance in balances if balance is not None]
+    return np.concatenate(known) if known else None
 
 
 def _fused(

@@ -51,12 +51,13 @@ class Cuts:
             wanted: candidates asked for.
         """
         passing = min(1.0, share * _effort(probe)) * subjects
-        return cls(
-            *(
-                max(least, 10 * wanted, int(part * passing))
-                for least, part in zip(_LEAST, _OF_FIRST, strict=True)
-            )
+        first, second, third = (
+            max(least, 10 * wanted, int(part * passing))
+            for least, part in zip(_LEAST, _OF_FIRST, strict=True)
         )
+        if not any(isinstance(template, Minutiae) for template in probe):
+            second = first  # of embeddings the second look says what the first does
+        return cls(first, second, third)
 
 
 def shortlist(
@@ -147,8 +148,9 @@ def _closer_look(
         for template, prepared in alternatives:
             for block in comparable_blocks(segments, template):
                 slots = block.slots_of(subjects)
-                rows = np.searchsorted(subjects, block.subjects[slots])
-                np.maximum.at(best, rows, look(block.index, prepared, slots))
+                if len(slots):
+                    rows = block.rows_of(slots, subjects)
+                    np.maximum.at(best, rows, look(block.index, prepared, slots))
         total.add(best)
     return total.evidence()
 

@@ -141,6 +141,13 @@ class Block:
         """True where subjects stand in the order of their keys: all, but for further encounters."""
         return bool((self.subjects[1:] >= self.subjects[:-1]).all())
 
+    def rows_of(self, slots: NDArray[np.int64], subjects: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the owners of slots stand in ``subjects``, which is sorted and has them."""
+        if self.is_run and self.gone is None:
+            first = np.searchsorted(subjects, self._ends[0])
+            return np.arange(first, first + len(slots))
+        return np.searchsorted(subjects, self.subjects[slots])
+
     @cached_property
     def _ends(self) -> tuple[int, int]:
         """The least and the largest key of a subject."""
@@ -154,7 +161,11 @@ class Block:
     def slots_of(self, subjects: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots of some subjects that are present; ``subjects`` is sorted."""
         first, last = self._ends
-        inside = subjects[np.searchsorted(subjects, first) : np.searchsorted(subjects, last, "right")]
+        begin, end = np.searchsorted(subjects, (first, last + 1))
+        inside = subjects[begin:end]
+        if self.is_run:
+            slots = inside - first
+            return slots if self.gone is None else slots[~self.gone[slots]]
         inside = inside.astype(self.subjects.dtype)
         if self.is_sorted:
             begin = np.searchsorted(self.subjects, inside, "left")
