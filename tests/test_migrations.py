@@ -93,7 +93,7 @@ def test_status_labels_and_levels_outlive_a_migration(database: str) -> None:
         assert gallery.subject("079203001234").labels == ("north",)
         assert gallery.subject("Đặng Văn Lâm").labels == ("north", "south")
         assert gallery.subject("Đặng Văn Lâm").level == 2
-        north = keys_with_labels(gallery.store, ["north"])
+        north, _ = keys_with_labels(gallery.store, ["north"])
         assert set(gallery.store.names(north.tolist()).values()) == {"079203001234", "Đặng Văn Lâm"}
 
 
