@@ -65,6 +65,7 @@ ARROWS = {
             "store",
             "references",
             "deduplication",
+            "segments",
             "screening",
             "calibration",
             "fusion",
