@@ -65,7 +65,7 @@ class Search:
 
     max_candidates: int = 10
     fpir: float | None = None
-    share: float = 0.01
+    share: float = 0.03
     labels: tuple[str, ...] | None = None
     exact: bool = False
 
