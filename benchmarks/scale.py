@@ -110,6 +110,11 @@ def main() -> None:
     parser.add_argument("--non-mated", type=int, default=200, metavar="N", help="probes of nobody (200)")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.03], metavar="SHARE")
     parser.add_argument(
+        "--again",
+        action="store_true",
+        help="search anew, whatever searches of an earlier run are in the folder",
+    )
+    parser.add_argument(
         "--exhaustive-probes",
         type=int,
         default=60,
@@ -122,6 +127,9 @@ def main() -> None:
         plan = Plan(arguments.seed, size)
         folder = arguments.folder / plan.folder
         folder.mkdir(parents=True, exist_ok=True)
+        if arguments.again:
+            for note in (*folder.glob("searches-*.jsonl"), *folder.glob("repeats-*.json")):
+                note.unlink()
         figures |= {f"n{size}_{name}": value for name, value in measured(folder, plan, arguments).items()}
     figures |= parts(arguments.folder, arguments.seed)
     figures |= growth(figures, arguments.subjects, arguments.shares)

@@ -6,7 +6,8 @@
     python benchmarks/sizing.py --results /data/mine --output mine.json    # of your own machine: abis size --measured
 
 Of ``scale.py``, ``verification.py`` and ``migration.py`` the objects that they wrote are read; nothing is typed in.
-``--measure`` goes on where it was stopped, as these scripts do: for a new measurement take an empty folder.
+``--measure`` goes on where it was stopped, as these scripts do. With ``--again`` the galleries of ``scale.py`` in the
+folder are kept, and searched anew: after a change of the search. For all anew take an empty folder.
 """
 
 from __future__ import annotations
@@ -57,12 +58,15 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "abis-sizing", help="for --measure"
     )
+    parser.add_argument(
+        "--again", action="store_true", help="with --measure: search anew in the galleries that are there"
+    )
     parser.add_argument("--subjects", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures (%(default)s)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="what to write (%(default)s)")
     arguments = parser.parse_args()
     if arguments.measure:
-        measure(arguments.folder, arguments.results, arguments.subjects)
+        measure(arguments.folder, arguments.results, arguments.subjects, again=arguments.again)
     content = constants(*(read(arguments.results / f"{name}.json") for name in SCRIPTS))
     found = Measurements.from_json(content)  # raises where abis could not read it
     arguments.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -72,18 +76,18 @@ def main() -> None:
         print(f"{PICTURE} drawn; now: python tests/documents.py")
 
 
-def measure(folder: Path, results: Path, subjects: Sequence[int]) -> None:
+def measure(folder: Path, results: Path, subjects: Sequence[int], *, again: bool) -> None:
     """Run the benchmarks, one after the other; their galleries stay in the folder."""
     largest = str(max(subjects))
     extra = {
-        "scale": ["--subjects", *map(str, subjects), "--folder", str(folder / "scale")],
+        "scale": ["--subjects", *map(str, subjects), "--folder", str(folder), *["--again"] * again],
         "verification": ["--subjects", largest, "--folder", str(folder)],
         "migration": ["--subjects", largest, "--encrypted", "--folder", str(folder / "migration")],
     }
     results.mkdir(parents=True, exist_ok=True)
     for name in SCRIPTS:
         script = Path(__file__).with_name(f"{name}.py")
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(script), *extra[name], "--json", str(results / f"{name}.json")]
         print(" ".join(command), flush=True)
         subprocess.run(command, check=True, env=os.environ)

@@ -146,6 +146,14 @@ def test_demo_with_images(home: Path) -> None:
     assert re.search(r"false claims: match +│ +0 of 2 │", result.stdout)
 
 
+def test_demo_says_what_is_missing_where_no_image_says_what_it_shows(home: Path, tmp_path: Path) -> None:
+    for number, image in enumerate(sorted((home / "prints").iterdir())):
+        (tmp_path / f"1_{number}{image.suffix}").write_bytes(image.read_bytes())
+    result = run("demo", "--images", tmp_path)
+    assert result.exit_code == 2
+    assert "no template could be made of any image; --position says what they show" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "position"),
     [

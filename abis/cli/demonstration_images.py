@@ -35,6 +35,12 @@ def demo(folder: Path, images: ImageOptions) -> None:
     )
     for failure in data_set.failures[:_MOST_FAILURES]:
         typer.echo(f"  {failure.reason}")
+    if len(data_set.failures) > _MOST_FAILURES:
+        typer.echo(f"  and {len(data_set.failures) - _MOST_FAILURES:,} more")
+    if data_set.failures and not first:
+        raise AbisError(
+            f"{folder}: no template could be made of any image; --position says what they show, --dpi how finely"
+        )
     if not others or len(first) < 2:
         raise AbisError(
             f"{folder}: two or more fingers or people are needed, one of them with two or more images"
