@@ -34,7 +34,7 @@ NATION = Demand(  # of docs/fifty-million.md
 )
 OUTPUT = ROOT / "abis" / "sizing" / "measured.json"
 RESULTS = ROOT / "benchmarks" / "results"
-SHARE = 0.01  # of scale.py: the default of Gallery.identify
+SHARE = 0.03  # of scale.py: the default of Gallery.identify
 PERCENT = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 SCRIPTS = ("scale", "verification", "migration")
 AMOUNTS = {
