@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 
+_ENOUGH = 4  # times the lesser content: from there on prints fail to match for other reasons (decision 16)
 _MOST_THREADS = 4096  # more than a machine has cores
 
 
@@ -235,8 +236,8 @@ def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
 
 
 def balances(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """The lesser content as a part of the greater, 0 to 1; 0 where neither has any."""
-    return np.asarray(np.minimum(one, other) / np.maximum(1, np.maximum(one, other)))
+    """The lesser content by a quarter of the greater, 0 to 1: from a quarter on it is 1; 0 where neither has any."""
+    return np.minimum(1.0, _ENOUGH * np.minimum(one, other) / np.maximum(1, np.maximum(one, other)))
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def test_few_minutiae_beside_many_are_hardly_evidence_against() -> None:
     for seed in range(10):
         few, many = dots(3, seed + 1), dots(40, seed + 1)
         assert compare(few, [full])[0] > compare(many, [full])[0]
-        assert compare(few, [full])[0] == compare(full, [few])[0] > -0.3
+        assert compare(few, [full])[0] == compare(full, [few])[0] > -0.6
 
 
 def test_what_is_not_shipped_is_named() -> None:
