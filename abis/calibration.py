@@ -123,7 +123,8 @@ class Calibration:
     - ``minimum`` is fitted: of some mated pairs too little skin is in common, or the template is poor, and
       they score like non-mated ones; a low score is then no stronger evidence than these are rare.
     - Where it is known how much the two templates hold, it is fitted closer: the *balance*, the lesser content by a
-      quarter of the greater, at most 1, says how much of one print can be in the other at all. ``equal_minimum`` times the balance then takes
+      quarter of the greater, at most 1, says how much of one print can be in the other at all.
+      ``equal_minimum`` times the balance then takes
       the place of ``minimum``: of what a print does not show, a low score says nothing.
     - ``maximum`` is set by how much data there was; see :func:`abis.evaluation.fit`.
 
@@ -134,8 +135,8 @@ class Calibration:
         slope: decades per unit of raw score, above 0.
         offset: LLR of the line at a raw score of 0.
         minimum: below 0; where nothing is known but the score.
-        equal_minimum: below 0, of templates of which none holds less than a quarter of the other; None where that was not fitted, and
-            ``minimum`` serves for all.
+        equal_minimum: below 0, of templates of which none holds less than a quarter of the other; None where that
+            was not fitted, and ``minimum`` serves for all.
         maximum: above 0.
         non_mated: how often non-mated comparisons reach an LLR; None where that was not counted, and
             thresholds rest on Markov's inequality alone.

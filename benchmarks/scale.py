@@ -395,7 +395,7 @@ def compare_with_everyone(
         own = [row for row in rows if row["kind"] == kind and row["mate"]]
         missed = [row for row in own if row["found"] != row["mate"]]
         missed = [missed[k * len(missed) // most] for k in range(most)] if len(missed) > most else missed
-        wanted += missed + [row for row in own if row not in missed][:2]  # two, for the time
+        wanted += missed + [row for row in own if row not in missed][: min(2, most)]  # for the time
     left = {(r["kind"], r["probe"]) for r in wanted if f"{r['kind']}: {r['probe']}" not in exact}
     if left:
         with Gallery.open(folder / "gallery") as gallery, path.open("a") as stream:

@@ -27,12 +27,12 @@ constexpr unsigned kKindMask = 3;
 unsigned kind_shift(std::size_t i) { return 2 * static_cast<unsigned>(i % kKindsAByte); }
 
 template <class T>
-std::size_t bytes(const std::vector<T>& column) {
+std::size_t bytes(const std::pmr::vector<T>& column) {
     return column.capacity() * sizeof(T);
 }
 
 template <class T>
-void fetch(const std::vector<T>& column, std::size_t begin, std::size_t n) {
+void fetch(const std::pmr::vector<T>& column, std::size_t begin, std::size_t n) {
     constexpr std::size_t kLine = 64;
     const auto* bytes = reinterpret_cast<const std::byte*>(column.data() + begin);
     for (std::size_t at = 0; at < n * sizeof(T) + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
@@ -51,31 +51,61 @@ struct Comparer {
 class FingerIndex::Appender {
 public:
     explicit Appender(FingerIndex& index) : index_(index) {
-        if (index_.size_ % kChunkSlots != 0) first_ = index_.chunks_.back().all_first_words();
+        if (is_open()) first_ = index_.chunks_.back().all_first_words();
     }
 
     void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
-        if (index_.size_ % kChunkSlots == 0) {
-            finish();
-            index_.chunks_.emplace_back();
+        if (!is_open()) {
+            index_.chunks_.emplace_back(std::pmr::new_delete_resource());
             first_.clear();
         }
         index_.chunks_.back().append(minutiae, codes, n);
         for (std::size_t i = 0; i < n; ++i) first_.push_back(codes[i].first);
         ++index_.size_;
+        if (!is_open()) seal();
     }
 
     void finish() {
-        if (index_.chunks_.empty()) return;
-        Chunk& last = index_.chunks_.back();
-        last.first.arrange(last.begins, last.direction.data(), first_.data());
-        if (last.slots() == kChunkSlots) last.shrink();
+        if (is_open()) arrange(index_.chunks_.back());
     }
 
 private:
+    bool is_open() const { return index_.size_ % kChunkSlots != 0; }
+
+    void arrange(Chunk& chunk) const { chunk.first.arrange(chunk.begins, chunk.direction.data(), first_.data()); }
+
+    void seal() {
+        arrange(index_.chunks_.back());
+        Chunk sealed(index_.chunks_.back(), index_.sealed_.get());
+        index_.chunks_.pop_back();
+        index_.chunks_.push_back(std::move(sealed));
+    }
+
     FingerIndex& index_;
     std::vector<std::uint64_t> first_;  // words of the last chunk, slot by slot
 };
+
+FingerIndex::Chunk::Chunk(std::pmr::memory_resource* memory)
+    : begins(1, 0, memory),
+      removed(memory),
+      first(memory),
+      second(kLanes - 1, 0, memory),
+      x(memory),
+      y(memory),
+      direction(memory),
+      kinds(memory),
+      reliability(memory) {}
+
+FingerIndex::Chunk::Chunk(const Chunk& other, std::pmr::memory_resource* memory)
+    : begins(other.begins, memory),
+      removed(other.removed, memory),
+      first(other.first, memory),
+      second(other.second, memory),
+      x(other.x, memory),
+      y(other.y, memory),
+      direction(other.direction, memory),
+      kinds(other.kinds, memory),
+      reliability(other.reliability, memory) {}
 
 CodedView FingerIndex::Chunk::view(std::size_t slot, const std::uint64_t* words) const {
     const std::size_t begin = begins[slot];
@@ -146,17 +176,6 @@ void FingerIndex::Chunk::wipe(std::size_t slot) {
     }
     removed[slot] = 1;
     first.arrange(begins, direction.data(), words.data());
-}
-
-void FingerIndex::Chunk::shrink() {
-    begins.shrink_to_fit();
-    removed.shrink_to_fit();
-    second.shrink_to_fit();
-    x.shrink_to_fit();
-    y.shrink_to_fit();
-    direction.shrink_to_fit();
-    kinds.shrink_to_fit();
-    reliability.shrink_to_fit();
 }
 
 std::size_t FingerIndex::Chunk::memory_bytes() const {

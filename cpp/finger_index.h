@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <memory_resource>
 #include <vector>
 
 #include "code.h"
 #include "code_kernels.h"
+#include "large_pages.h"
 #include "prepared.h"
 #include "sectors.h"
 #include "template.h"
@@ -72,17 +75,25 @@ public:
 
 private:
     static constexpr std::size_t kChunkSlots = kSectorSlots;
+    static constexpr std::size_t kFirstBlock = 1 << 18;  // bytes, of a memory whose blocks grow
 
-    // Columns of kChunkSlots slots, the last of fewer; no larger than what they hold once the next is begun.
+    template <class T>
+    using Column = std::pmr::vector<T>;
+
+    // Columns of kChunkSlots slots, the last chunk's of fewer; a full one is sealed, and takes no more room than it
+    // needs.
     struct Chunk {
-        std::vector<std::uint32_t> begins{0};  // where the minutiae of each slot begin, and the last ones end
-        std::vector<std::uint8_t> removed;
-        Sectors first;                                                               // words of the codes ...
-        std::vector<std::uint64_t> second = std::vector<std::uint64_t>(kLanes - 1);  // ... as many more may be read
-        std::vector<std::int16_t> x, y;
-        std::vector<Angle> direction;
-        std::vector<std::uint8_t> kinds;  // of four minutiae a byte
-        std::vector<std::uint8_t> reliability;
+        explicit Chunk(std::pmr::memory_resource* memory);
+        Chunk(const Chunk& other, std::pmr::memory_resource* memory);
+
+        Column<std::uint32_t> begins;  // where the minutiae of each slot begin, and the last ones end
+        Column<std::uint8_t> removed;
+        Sectors first;                 // words of the codes ...
+        Column<std::uint64_t> second;  // ... kLanes - 1 more may be read
+        Column<std::int16_t> x, y;
+        Column<Angle> direction;
+        Column<std::uint8_t> kinds;  // of four minutiae a byte
+        Column<std::uint8_t> reliability;
 
         std::size_t slots() const { return removed.size(); }
         std::size_t size(std::size_t slot) const { return begins[slot + 1] - begins[slot]; }
@@ -96,7 +107,6 @@ private:
         void fetch_for_poses(std::size_t slot) const;
         void append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);  // but for the first words
         void wipe(std::size_t slot);
-        void shrink();
         std::size_t memory_bytes() const;
     };
     struct Place {
@@ -108,6 +118,9 @@ private:
     // Takes in slots one by one; they can be searched when it is gone.
     class Appender;
 
+    // Of sealed chunks, which stay; behind a pointer so that an index may move.
+    std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_ =
+        std::make_unique<std::pmr::monotonic_buffer_resource>(kFirstBlock, large_pages());
     std::vector<Chunk> chunks_;
     std::size_t size_ = 0;
 };

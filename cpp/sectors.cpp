@@ -5,14 +5,15 @@
 
 namespace abis {
 
-void Sectors::arrange(const std::vector<std::uint32_t>& begins, const Angle* direction, const std::uint64_t* words) {
+void Sectors::arrange(const std::pmr::vector<std::uint32_t>& begins, const Angle* direction,
+                      const std::uint64_t* words) {
     const std::size_t n = begins.back();
     std::array<std::uint16_t, parameters::kVoteBins + 1> next{};
     for (std::size_t i = 0; i < n; ++i) ++next[sector_of(direction[i]) + 1];
     for (std::size_t s = 1; s < next.size(); ++s) next[s] = static_cast<std::uint16_t>(next[s] + next[s - 1]);
     begins_ = next;
-    words_ = std::vector<std::uint64_t>(n + kSectorBlock - 1);
-    slots_ = std::vector<std::uint8_t>(n);
+    words_.assign(n + kSectorBlock - 1, 0);
+    slots_.assign(n, 0);
     for (std::size_t slot = 0; slot + 1 < begins.size(); ++slot) {
         for (std::size_t i = begins[slot]; i < begins[slot + 1]; ++i) {
             const std::size_t place = next[sector_of(direction[i])]++;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory_resource>
 #include <vector>
 
 #include "angle.h"
@@ -26,8 +27,12 @@ struct SectorsView {
 
 class Sectors {
 public:
+    explicit Sectors(std::pmr::memory_resource* memory) : words_(kSectorBlock - 1, memory), slots_(memory) {}
+    Sectors(const Sectors& other, std::pmr::memory_resource* memory)
+        : words_(other.words_, memory), slots_(other.slots_, memory), begins_(other.begins_) {}
+
     // Takes in the words of all slots, given slot by slot; `begins` says where each slot begins, and the last one ends.
-    void arrange(const std::vector<std::uint32_t>& begins, const Angle* direction, const std::uint64_t* words);
+    void arrange(const std::pmr::vector<std::uint32_t>& begins, const Angle* direction, const std::uint64_t* words);
     // Puts out those of a slot in the order in which they came; `direction` has the n of that slot.
     void words_of(std::size_t slot, const Angle* direction, std::size_t n, std::uint64_t* words) const;
     // Asks the memory for what that will read.
@@ -43,8 +48,8 @@ private:
     }
     std::size_t find(std::size_t slot, std::size_t sector) const;
 
-    std::vector<std::uint64_t> words_ = std::vector<std::uint64_t>(kSectorBlock - 1);
-    std::vector<std::uint8_t> slots_;
+    std::pmr::vector<std::uint64_t> words_;
+    std::pmr::vector<std::uint8_t> slots_;
     std::array<std::uint16_t, parameters::kVoteBins + 1> begins_{};
 };
 static_assert(kSectorSlots * parameters::kMaxMinutiae < 65536);

@@ -36,8 +36,7 @@ private:
 // Extractors disagree on what a quality of 60 means, so each minutia is held against its own template.
 std::uint8_t reliable_quality(const std::uint8_t* quality, std::size_t n) {
     std::vector<std::uint8_t> reported;
-    std::copy_if(quality, quality + n, std::back_inserter(reported),
-                 [](std::uint8_t q) { return q != kNoQuality; });
+    std::copy_if(quality, quality + n, std::back_inserter(reported), [](std::uint8_t q) { return q != kNoQuality; });
     if (reported.empty()) return 1;
     const auto rank = static_cast<std::ptrdiff_t>(static_cast<float>(reported.size()) * parameters::kReliableQuantile);
     std::nth_element(reported.begin(), reported.begin() + rank, reported.end());
@@ -81,9 +80,8 @@ std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>
 
 std::int64_t content(const std::uint8_t* quality, std::size_t n) {
     const std::uint8_t reliable = reliable_quality(quality, n);
-    return std::accumulate(quality, quality + n, std::int64_t{0}, [&](std::int64_t sum, std::uint8_t q) {
-        return sum + reliability(q, reliable);
-    });
+    return std::accumulate(quality, quality + n, std::int64_t{0},
+                           [&](std::int64_t sum, std::uint8_t q) { return sum + reliability(q, reliable); });
 }
 
 }  // namespace abis

@@ -72,13 +72,25 @@ def test_a_balance_is_that_of_the_templates_to_the_bit(references: list[Minutiae
     np.testing.assert_array_equal(found, balance(probe, references))
     content = [int(prepare(t)[0].reliability.sum()) for t in (probe, *references)]
     low, high = np.minimum(content[0], content[1:]), np.maximum(1, np.maximum(content[0], content[1:]))
-    np.testing.assert_array_equal(found, low / high)
+    np.testing.assert_array_equal(found, np.minimum(1.0, 4 * low / high))
     other_way = np.concatenate([index_of(probe).balance(r, np.array([0])) for r in references])
     np.testing.assert_array_equal(found, other_way)
     index.remove(np.array([0]))
     assert index.balance(probe, np.array([0])) == 0
     with pytest.raises(IndexError):
         index.balance(probe, np.array([len(references)]))
+
+
+def test_an_index_of_whole_chunks_takes_more() -> None:
+    rng = np.random.default_rng(0)
+    templates = [make_impression(make_finger(rng, 3 + n % 5)) for n in range(513)]
+    whole = index_of(*templates)
+    for first in (255, 256, 257, 512):
+        index = index_of(*templates[:first])
+        index.extend(templates[first:])
+        for name, column in whole.arrays().items():
+            np.testing.assert_array_equal(index.arrays()[name], column, err_msg=name)
+        np.testing.assert_array_equal(index.screen(templates[0]), whole.screen(templates[0]))
 
 
 def test_a_mate_stands_out_however_it_is_turned() -> None:
