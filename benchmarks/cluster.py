@@ -122,11 +122,11 @@ def one(folder: Path, plan: Plan, how: str, count: int) -> Figures:
 def many(folder: Path, plan: Plan, nodes: int, how: str, count: int) -> Figures:
     """What the cluster answers, and what all of its processes need for it."""
     with machines(nodes), Cluster.open(folder / "cluster") as cluster:
+        at_once = [probe for _, _, _, probe in chosen(plan, how, count)]  # before the time is taken
         before = cpu_seconds()
         figures = searched(folder / f"many-{how}.jsonl", cluster, plan, how, count)
         after = cpu_seconds()
         figures["memory_bytes"] = cluster.info().memory_bytes
-        at_once = [probe for _, _, _, probe in chosen(plan, how, count)]
         begin = time.perf_counter()
         for _ in cluster.identify_many(at_once, exact=how == "exact"):
             pass
@@ -219,9 +219,10 @@ def searched(path: Path, gallery: Gallery | Cluster, plan: Plan, how: str, count
     """A row for each search, in a file."""
     milliseconds = []
     compared = 0
+    probes = chosen(plan, how, count)
     cpu = time.process_time()
     with path.open("w") as stream:
-        for kind, name, mate, probe in progress(chosen(plan, how, count), f"{path.stem}"):
+        for kind, name, mate, probe in progress(probes, path.stem):
             begin = time.perf_counter()
             found = gallery.identify(probe, exact=how == "exact")
             milliseconds.append(1e3 * (time.perf_counter() - begin))
