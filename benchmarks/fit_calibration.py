@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import EXTRACTORS, ROOT, SETS, data_folder, options, software, write
+from common import EXTRACTORS, ONE_FINGER_IN_TWO_SETS, ROOT, SETS, data_folder, options, software, write
 from lfw import MODEL, all_scores, at_most, corrected, read_lfw
 
 from abis.calibration import Calibration
@@ -27,8 +27,6 @@ from abis.template import Embedding, Minutiae
 SCRIPT = "benchmarks/fit_calibration.py"
 IMAGES_A_PERSON = 10
 """So that people weigh alike: a few with hundreds of images would else be most of the mated pairs."""
-ONE_FINGER_IN_TWO_SETS = (("fvc2002_db3_b", "108"), ("fvc2004_db3_b", "102"))
-"""Its impressions match across the sets with a median raw score of 10.6; no two other fingers do above 0."""
 SYNTHETIC_FACES = 4000
 
 Figures = dict[str, float | int | str]
