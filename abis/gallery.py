@@ -380,7 +380,7 @@ class Gallery(Registry):
             limits = None if thresholds is None else thresholds[best]
             candidates = self._candidates(keys, scores[best], limits, comparisons, max_candidates)
             if candidates is not None:
-                self._record("identify", "", f"{len(candidates)} candidates")
+                self.record("identify", "", f"{len(candidates)} candidates")
                 return Identification(
                     candidates,
                     compared=sum(map(len, comparisons)),
@@ -474,11 +474,11 @@ class Gallery(Registry):
         """
         if fpir is None and threshold is None:
             fpir = 1e-4
-        view = self._references.view()
+        view, calibrations = self.references_now()
         found = deduplicate(
             self._store,
             view,
-            self._calibrations_of_kinds(kind.calibrated_as for kind in view.kinds),
+            calibrations,
             fpir=fpir,
             threshold=threshold,
             exact=exact,
@@ -486,8 +486,13 @@ class Gallery(Registry):
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=progress,
         )
-        self._record("deduplicate", "", f"{len(found)} pairs")
+        self.record("deduplicate", "", f"{len(found)} pairs")
         return found
+
+    def references_now(self) -> tuple[View, Calibrations]:
+        """All references as of now and the calibrations of their kinds, for :func:`abis.deduplication.find_pairs`."""
+        view = self._references.view()
+        return view, self._calibrations_of_kinds(kind.calibrated_as for kind in view.kinds)
 
     def _view(self, labels: Sequence[str] | None) -> tuple[View, NDArray[np.int64] | None]:
         """All references, and the sorted keys of who has any of the labels, as of the same change of the store.

@@ -130,7 +130,7 @@ class Registry:
         """
         claim = Claim(subject_id, templates, liveness)
         (result,) = verify(self._store, [claim], _policy(fmr, policy), self._calibrations)
-        self._record("verify", subject_id, str(result.outcome))
+        self.record("verify", subject_id, str(result.outcome))
         if result.outcome == Outcome.NOT_ENROLLED:
             raise not_enrolled(subject_id)
         return result
@@ -310,7 +310,7 @@ class Registry:
         """
         subject = lifecycle.subject(self._store, subject_id)
         references = self._store.references(subject_id)
-        self._record("export", subject_id, f"{len(references)} templates")
+        self.record("export", subject_id, f"{len(references)} templates")
         return SubjectExport(
             subject,
             tuple((r.encounter_id, r.template) for r in references),
@@ -390,7 +390,7 @@ class Registry:
             raise StoreError(f"{self._store.name}: is not encrypted")
         return self._store.cipher.keys
 
-    def _record(self, operation: str, subject_id: str, outcome: str) -> None:
+    def record(self, operation: str, subject_id: str, outcome: str) -> None:
         """Log what changes nothing, where somebody is said to act."""
         if audit.actor() is not None:
             auditing.record(self._store, [(operation, subject_id, outcome)])

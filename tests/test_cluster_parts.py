@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -15,10 +19,14 @@ from hypothesis import strategies as st
 from people import everything, face
 
 from abis import AlreadyEnrolled, Enrollment, Gallery, NotEnrolled, Status, StoreError
+from abis.calibration import shipped
+from abis.cluster import Cluster, pairs
+from abis.cluster.calls import ShardClient
 from abis.cluster.manifest import Manifest, Shard
-from abis.cluster.messages import Asked, Refused, plain_enrollment
+from abis.cluster.messages import Asked, Keys, Refused, ShardPopulation, plain_enrollment
 from abis.cluster.placement import shard_of
 from abis.cluster.shard import ShardWorker
+from abis.deduplication import Duplicates
 from abis.store import Store, once, parts
 from abis.store.parts import Part
 
@@ -168,6 +176,175 @@ def test_who_asks_again_to_remove_is_not_told_that_it_is_done(tmp_path: Path) ->
     assert own.remove(ASKED, "p", None) is None
     assert own.remove(ASKED._replace(again=True), "p", None) is None
     assert isinstance(refused(own.remove(ASKED, "p", None)), NotEnrolled)
+
+
+class Directly:
+    """A shard that is asked without Ray; what it is asked and answers is pickled as on the way."""
+
+    def __init__(self, own: ShardWorker, number: int) -> None:
+        self.worker, self.number = own, number
+        self.most = self.waiting = 0
+
+    def ask(self, method: Any, *args: Any) -> Any:
+        return Answer(self, method, pickle.dumps(args))
+
+
+class Answer:
+    def __init__(self, shard: Directly, method: Any, args: bytes) -> None:
+        self.shard, self.method, self.args = shard, method, args
+        shard.waiting += 1
+        shard.most = max(shard.most, shard.waiting)
+
+    def result(self) -> Any:
+        self.shard.waiting -= 1
+        answer = getattr(self.shard.worker, self.method.__name__)(ASKED, *pickle.loads(self.args))
+        if isinstance(answer, Refused):
+            raise answer.error
+        return pickle.loads(pickle.dumps(answer))
+
+    def cancel(self) -> None:
+        self.shard.waiting -= 1
+
+
+def shards(folder: Path, count: int, enrollments: Sequence[Enrollment]) -> list[Directly]:
+    workers = [worker(folder / str(number), number=number) for number in range(count)]
+    for number, own in enumerate(workers):
+        own.become(ASKED, Part("whole", number, count, 1), False)
+        mine = [plain_enrollment(e) for e in enrollments if shard_of(e.subject_id, count) == number]
+        own.enroll(ASKED, mine, once.new_request())
+    return [Directly(own, number) for number, own in enumerate(workers)]
+
+
+def deduplicated(shards: Sequence[Directly], **asked: Any) -> Duplicates:
+    options = {"fpir": None, "threshold": None, "exact": False, "progress": None, **asked}
+    return pairs.deduplicate(cast("Sequence[ShardClient]", shards), **options)
+
+
+def duplicates(strangers: int = 150, twice: int = 40) -> Iterator[Enrollment]:
+    for person in range(strangers):
+        yield Enrollment(f"s{person:03}", everything(person))
+    for person in range(twice):
+        yield Enrollment(f"t{person:03}", everything(person, 1)[person % 2 :])
+
+
+def without_order(found: Duplicates) -> dict[frozenset[str], Any]:
+    """Pairs as either subject sees them."""
+    return {
+        frozenset((pair.subject_id, pair.other_id)): (
+            pair.score,
+            pair.threshold,
+            pair.cluster,
+            pair.is_weak,
+            [(e.position, e.score, e.raw) for e in pair.evidence],
+        )
+        for pair in found
+    }
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_shards_find_the_duplicates_of_one_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(pairs, "_TILE", 32)  # several of them, and of batches, in each shard
+    monkeypatch.setattr(pairs, "_BATCH", 12)
+    enrollments = list(duplicates())
+    with Gallery.open(tmp_path / "one") as gallery:
+        gallery.enroll_many(enrollments)
+        expected = gallery.deduplicate(fpir=1e-3)
+    asked = shards(tmp_path, count, enrollments)
+    seen: list[tuple[int, int]] = []
+    found = deduplicated(asked, fpir=1e-3, progress=lambda *of: seen.append(of))
+    assert len(expected) >= 40
+    assert without_order(found) == without_order(expected)
+    assert [one.families for one in found.clusters] == [one.families for one in expected.clusters]
+    assert (found.gallery_size, found.searched, found.fpir) == (190, 190, 1e-3)
+    across = {shard_of(p.subject_id, count) == shard_of(p.other_id, count) for p in found}
+    assert across == ({True} if count == 1 else {True, False})
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert all(shard.most <= 3 * count for shard in asked)
+    assert all(shard.waiting == 0 for shard in asked)
+
+
+def test_the_first_look_of_shards_is_that_of_one_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abis.deduplication.pairing._ALL_PASS", 10)
+    enrollments = list(duplicates(60, 20))
+    with Gallery.open(tmp_path / "one") as gallery:
+        gallery.enroll_many(enrollments)
+        expected = gallery.deduplicate(threshold=4.0)
+    found = deduplicated(shards(tmp_path, 3, enrollments), threshold=4.0)
+    assert len(expected) >= 15
+    assert without_order(found) == without_order(expected)
+
+
+@given(st.integers(1, 40))
+def test_of_two_shards_one_is_sent_the_others_subjects(count: int) -> None:
+    sent = [pairs.senders(holder, count) for holder in range(count)]
+    met = [tuple(sorted((holder, one))) for holder, own in enumerate(sent) for one in own]
+    assert sorted(met) == list(combinations(range(count), 2))
+    assert max(map(len, sent)) - min(map(len, sent)) <= 1
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=5))
+def test_portions_hold_every_pair_once(sizes: list[int]) -> None:
+    populations = [ShardPopulation(size, size, 99, 1, "") for size in sizes]
+    met: Counter[frozenset[tuple[int, int]]] = Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "_TILE", 8)
+        patch.setattr(pairs, "_BATCH", 3)
+        work = [p for holder in range(len(sizes)) for p in pairs.portions(holder, populations)]
+    for portion in work:
+        own = [
+            frozenset([(portion.sender, probe), (portion.holder, reference)])
+            for probe in range(portion.probes.first, portion.probes.last + 1)
+            for reference in range(portion.references.first, portion.references.last + 1)
+            if portion.sender != portion.holder or reference < probe
+        ]
+        assert portion.weight == len(own)
+        met.update(own)
+    everyone = [(number, key) for number, size in enumerate(sizes) for key in range(1, size + 1)]
+    assert met == Counter(map(frozenset, combinations(everyone, 2)))
+
+
+def test_who_came_or_went_since_is_no_duplicate(tmp_path: Path) -> None:
+    enrollments = [Enrollment(f"s{n}", everything(n)) for n in range(6)]
+    first, *_ = asked = shards(tmp_path, 2, [*enrollments, Enrollment("t1", everything(1, 1))])
+    assert [{p.subject_id, p.other_id} for p in deduplicated(asked, fpir=1e-3)] == [{"s1", "t1"}]
+    as_of = first.ask(ShardWorker.population).result()
+    name = next(f"n{n}" for n in range(99) if shard_of(f"n{n}", 2) == 0)
+    first.worker.enroll(ASKED, [plain_enrollment(Enrollment(name, everything(3)))], once.new_request())
+    keys = Keys(1, as_of.last_subject + 9, as_of.last_encounter)
+    assert len(first.ask(ShardWorker.tile, keys).result().subjects) == as_of.subjects
+    asked[shard_of("t1", 2)].worker.remove(ASKED, "t1", None)
+    assert "s1" not in {name for p in deduplicated(asked, fpir=1e-3) for name in (p.subject_id, p.other_id)}
+
+
+def test_shards_with_other_calibrations_are_not_compared(tmp_path: Path) -> None:
+    asked = shards(tmp_path, 2, [])
+    asked[0].worker.calibrate(ASKED, shipped("minutiae-mindtct").to_json())
+    with pytest.raises(StoreError, match="different calibrations"):
+        deduplicated(asked, fpir=1e-3)
+
+
+def test_a_tile_does_not_print_templates(tmp_path: Path) -> None:
+    (own,) = shards(tmp_path, 1, [Enrollment("p", everything(1))])
+    tile = own.ask(ShardWorker.tile, Keys(1, 9, 9)).result()
+    assert tile.parts
+    assert "array" not in repr(tile) + repr(tile.parts[0])
+
+
+def test_a_cluster_says_why_it_refuses(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, Manifest("id", 1, ()), [], owns_ray=False)
+    with pytest.raises(ValueError, match="counts its own changes"):
+        cluster.deduplicate(since=3)
+    with pytest.raises(ValueError, match="keys of one gallery"):
+        cluster.deduplicate(checkpoint=tmp_path / "file")
+    with pytest.raises(StoreError, match="merge 'p' into 'q' in a cluster"):
+        cluster.merge("p", "q")
+    with pytest.raises(StoreError, match="move encounter '1' of 'p' to 'q'"):
+        cluster.move("1", "p", "q")
 
 
 def refused(answer: object) -> Exception:

@@ -74,7 +74,7 @@ ARROWS = {
         *("results", "parallel", "encryption", "template", "errors"),
     },
     "cluster": {
-        *("gallery", "store", "verification", "policy", "calibration", "results", "formats"),
+        *("gallery", "deduplication", "store", "verification", "policy", "calibration", "results", "formats"),
         *("audit", "encryption", "template", "errors"),
     },
     "migration": {"store", "formats", "template", "errors"},

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from abis.calibration import Calibration
 from abis.cluster.calls import PATIENCE_S, Call, ShardClient, clients_of, start_ray, stop_ray
@@ -35,9 +35,11 @@ from abis.cluster.messages import (
     plain,
     plain_enrollment,
 )
+from abis.cluster.pairs import deduplicate
 from abis.cluster.placement import shard_of
 from abis.cluster.resharding import begun_again, begun_anew, divide
 from abis.cluster.shard import ShardWorker
+from abis.deduplication import Duplicates
 from abis.encryption import KeyService
 from abis.errors import AbisError, StoreError, TemplateError
 from abis.policy import Policy
@@ -362,6 +364,22 @@ class Cluster:
         checked = plain(checked_templates(templates))
         self._shard_of(subject_id).ask(ShardWorker.replace, subject_id, checked, encounter_id).result()
 
+    def merge(self, source_id: str, target_id: str) -> NoReturn:
+        """Refused: the two may be in different stores, which no transaction spans.
+
+        Raises:
+            StoreError: always.
+        """
+        raise _spans_shards(f"merge {source_id!r} into {target_id!r}")
+
+    def move(self, encounter_id: str, source_id: str, target_id: str) -> NoReturn:
+        """Refused: the two may be in different stores, which no transaction spans.
+
+        Raises:
+            StoreError: always.
+        """
+        raise _spans_shards(f"move encounter {encounter_id!r} of {source_id!r} to {target_id!r}")
+
     def subject(self, subject_id: str) -> Subject:
         """Status, level, labels and encounters of a subject.
 
@@ -514,6 +532,47 @@ class Cluster:
                 progress(done)
             yield result
 
+    def deduplicate(
+        self,
+        *,
+        fpir: float | None = None,
+        threshold: float | None = None,
+        since: int | None = None,
+        exact: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Duplicates:
+        """Who is enrolled twice? Every pair of subjects of all shards, as :meth:`abis.Gallery.deduplicate`.
+
+        Runs as of now in each shard. Of a pair in one shard, who was enrolled later is the probe; of one in two
+        shards, who is in the shard that sends: docs/cluster.md. :attr:`DuplicatePair.other_id` is the probe.
+
+        Args:
+            fpir: as there, at the size of the whole. 1e-4 where no threshold is given either.
+            threshold: as there.
+            since: refused: changes are counted in each shard, and one number does not say where each was.
+            exact: as there.
+            checkpoint: refused: it holds keys of one gallery's subjects.
+            progress: called with the pairs worked off and those in all.
+
+        Raises:
+            ValueError: where ``since`` or ``checkpoint`` is given.
+            StoreError: where shards have different calibrations.
+            ShardUnavailable: where a shard does not answer; nothing is found without it.
+        """
+        if since is not None:
+            raise ValueError(
+                f"since is {since}; expected none: each shard of a cluster counts its own changes"
+            )
+        if checkpoint is not None:
+            raise ValueError(
+                f"checkpoint is {os.fspath(checkpoint)!r}; expected none: it holds keys of one gallery, "
+                "and each shard of a cluster has its own"
+            )
+        if fpir is None and threshold is None:
+            fpir = 1e-4
+        return deduplicate(self._shards, fpir=fpir, threshold=threshold, exact=exact, progress=progress)
+
     def _begun(
         self, probes: Sequence[Plain], search: Search, partial: bool
     ) -> Callable[[], Sequence[ClusterIdentification | TemplateError]]:
@@ -564,6 +623,13 @@ class Cluster:
     ) -> list[_T]:
         calls = [shard.ask(method, *args, **kwargs) for shard in self._shards]
         return [call.result() for call in calls]
+
+
+def _spans_shards(what: str) -> StoreError:
+    return StoreError(
+        f"cannot {what} in a cluster: they may be in different shards, which no transaction spans; "
+        "enroll the encounters under the right name, then remove the wrong one"
+    )
 
 
 @contextmanager

@@ -7,11 +7,12 @@ logs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from abis.audit import Actor
+from abis.deduplication import FoundPair
 from abis.errors import AbisError
 from abis.formats import native
 from abis.results import Identification
@@ -22,12 +23,15 @@ from abis.template import Template
 __all__ = [
     "Answers",
     "Asked",
+    "Keys",
+    "NamedPair",
     "Page",
     "Plain",
     "PlainClaim",
     "Refused",
     "Search",
     "ShardInfo",
+    "ShardPopulation",
     "enrollments_of",
     "plain",
     "plain_enrollment",
@@ -108,6 +112,41 @@ class Page(NamedTuple):
     subjects: int
     last: int
     leaving: Mapping[int, Sequence[Whole]]
+
+
+class Keys(NamedTuple):
+    """Subjects of a shard by their keys, ``first`` to ``last``, without encounters with a key above the last."""
+
+    first: int
+    last: int
+    last_encounter: int
+
+
+class NamedPair(NamedTuple):
+    """A pair that a shard found.
+
+    Attributes:
+        reference: subject_id of its own subject.
+        pair: encounters are named in it; the probe's key is of the shard that sent it.
+    """
+
+    reference: str
+    pair: FoundPair
+
+
+class ShardPopulation(NamedTuple):
+    """Who is in a shard, as of one change of it; keys go up to the last ones."""
+
+    subjects: int
+    last_subject: int
+    last_encounter: int
+    change: int
+    calibrations: str
+
+    def ranges(self, first: int, size: int) -> Iterator[Keys]:
+        """All subjects from one on, so many keys at a time."""
+        for begin in range(first, self.last_subject + 1, size):
+            yield Keys(begin, min(begin + size - 1, self.last_subject), self.last_encounter)
 
 
 @dataclass(frozen=True)

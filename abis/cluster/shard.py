@@ -21,19 +21,24 @@ import sqlalchemy as sa
 
 from abis import audit
 from abis.calibration import Calibration
+from abis.cluster.holding import Holding, tile_of
 from abis.cluster.messages import (
     Answers,
     Asked,
+    Keys,
+    NamedPair,
     Page,
     Plain,
     PlainClaim,
     Refused,
     Search,
     ShardInfo,
+    ShardPopulation,
     enrollments_of,
     templates_of,
 )
 from abis.cluster.placement import shard_of
+from abis.deduplication import Criterion, Tile
 from abis.encryption import KeyService
 from abis.errors import AbisError, NotEnrolled, StoreError
 from abis.gallery import Gallery
@@ -98,6 +103,7 @@ class ShardWorker:
         self._gallery: Gallery | None = None
         self._loaded = (0, 0)
         self._calibrations = ""
+        self._holding = Holding()
 
     # ------------------------------------------------------------------------------------------ itself
 
@@ -213,6 +219,47 @@ class ShardWorker:
     def described(self, gallery: Gallery, _: Asked) -> ShardInfo:
         """Where and how it is served."""
         return ShardInfo(self._number, "", platform.node(), os.getpid(), len(gallery), gallery.memory_bytes)
+
+    # ------------------------------------------------------------------------------------ de-duplication
+
+    @answered
+    def population(self, gallery: Gallery, _: Asked) -> ShardPopulation:
+        """Who is held against all, as of now; noted in the audit log where somebody is said to act."""
+        gallery.record("deduplicate", "", "as a shard")
+        view, _calibrations = gallery.references_now()
+        return ShardPopulation(
+            view.subjects, view.span - 1, view.last_encounter, view.mark.change, self._calibrations
+        )
+
+    @answered
+    def tile(self, gallery: Gallery, _: Asked, keys: Keys) -> Tile:
+        """References of some subjects, for another shard."""
+        return tile_of(gallery, keys)
+
+    @answered
+    def pairs(
+        self,
+        gallery: Gallery,
+        _: Asked,
+        references: Keys,
+        probes: Tile | Keys,
+        criterion: Criterion,
+        calibrations: str,
+    ) -> Sequence[NamedPair]:
+        """Who of another shard, or with these keys in this one, is among some subjects of this one."""
+        if calibrations != self._calibrations:
+            raise StoreError(f"{self._location}: was calibrated meanwhile; begin anew")
+        return self._holding.pairs(gallery, references, probes, criterion)
+
+    @answered
+    def forget_pairs(self, _gallery: Gallery, _: Asked) -> None:
+        """No more pairs are asked for."""
+        self._holding.forget()
+
+    @answered
+    def names(self, gallery: Gallery, _: Asked, keys: Sequence[int]) -> dict[int, str]:
+        """subject_ids by key, of those that are still there."""
+        return gallery.store.names(keys)
 
     # ------------------------------------------------------------------------------------------ writing
 

@@ -8,7 +8,7 @@ portions, ``checkpoint`` remembers them; ``clusters`` makes people of pairs, ``r
 
 from __future__ import annotations
 
-from abis.deduplication.answer import deduplicate
+from abis.deduplication.answer import clustered, deduplicate
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
 from abis.deduplication.tiles import Tile
@@ -22,6 +22,7 @@ __all__ = [
     "FoundPair",
     "Newcomers",
     "Tile",
+    "clustered",
     "deduplicate",
     "find_pairs",
 ]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
 from abis.references import View
 from abis.store import Store
 
-__all__ = ["deduplicate", "named"]
+__all__ = ["clustered", "deduplicate", "named"]
 
 
 def deduplicate(
@@ -66,25 +66,35 @@ def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[Cluster, ...]:
     names = store.names({key for pair in pairs for key in (pair.probe, pair.reference)})
     encounters = store.encounter_names({int(e.encounter_id) for pair in pairs for e in pair.evidence})
     known = [
-        pair
+        replace(
+            pair,
+            evidence=tuple(replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence),
+        )
         for pair in pairs
         if pair.probe in names
         and pair.reference in names
         and all(int(e.encounter_id) in encounters for e in pair.evidence)
     ]
+    return clustered(known, names)
+
+
+def clustered(known: Sequence[FoundPair], names: Mapping[int, str]) -> tuple[Cluster, ...]:
+    """Clusters of pairs whose encounters are named already.
+
+    Args:
+        known: the pairs, subjects by any numbers; of equal scores the smaller come first.
+        names: subject_ids by these numbers.
+    """
     groups = grouped([Link(pair.reference, pair.probe, pair.score) for pair in known])
     clusters = []
     for number, group in enumerate(groups, 1):
-        own = tuple(_pair(known[n], number, n in group.weak, names, encounters) for n in group.links)
+        own = tuple(_pair(known[n], number, n in group.weak, names) for n in group.links)
         families = tuple(tuple(names[key] for key in family) for family in group.families)
         clusters.append(Cluster(number, families, own))
     return tuple(clusters)
 
 
-def _pair(
-    pair: FoundPair, cluster: int, is_weak: bool, names: dict[int, str], encounters: dict[int, str]
-) -> DuplicatePair:
-    evidence = tuple(replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence)
+def _pair(pair: FoundPair, cluster: int, is_weak: bool, names: Mapping[int, str]) -> DuplicatePair:
     return DuplicatePair(
-        names[pair.reference], names[pair.probe], pair.score, pair.threshold, evidence, cluster, is_weak
+        names[pair.reference], names[pair.probe], pair.score, pair.threshold, pair.evidence, cluster, is_weak
     )

@@ -20,7 +20,7 @@ __all__ = ["Part", "Tile", "expanded"]
 _OF_FINGERS = ("sizes", "removed")  # columns with a row a finger; the others have one a minutia
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # nothing of a template is printed
 class Part:
     """The references of one kind, in the order of their subjects.
 
@@ -90,7 +90,7 @@ class Part:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tile:
     """All references of some subjects: of :class:`Part` each kind once. Made of segments of any gallery.
 

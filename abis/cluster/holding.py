@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who of some subjects is also in this shard: the shard's side of de-duplication. See :mod:`abis.cluster.pairs`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from abis.cluster.messages import Keys, NamedPair
+from abis.deduplication import Criterion, FoundPair, Tile, find_pairs
+from abis.gallery import Gallery
+
+__all__ = ["Holding", "tile_of"]
+
+
+def tile_of(gallery: Gallery, keys: Keys) -> Tile:
+    """The references of some subjects, which may travel to another shard."""
+    view, _ = gallery.references_now()
+    return Tile.of(view.segments, keys.first, keys.last, last_encounter=keys.last_encounter)
+
+
+class Holding:
+    """The references that others are held against, kept in memory from one call to the next. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: tuple[Keys, Tile] | None = None
+
+    def pairs(
+        self, gallery: Gallery, keys: Keys, probes: Tile | Keys, criterion: Criterion
+    ) -> Sequence[NamedPair]:
+        """Pairs of a probe and one of the subjects with these keys; probes by keys are of this shard too."""
+        _, calibrations = gallery.references_now()
+        with self._lock:  # one at a time: each takes the memory, and the cores, of one
+            if self._kept is None or self._kept[0] != keys:
+                self._kept = None  # before the next is made
+                self._kept = keys, tile_of(gallery, keys)
+            references = self._kept[1]
+            is_own = isinstance(probes, Keys)
+            if isinstance(probes, Keys):
+                is_within = keys.first <= probes.first and probes.last <= keys.last
+                probes = (
+                    references.between(probes.first, probes.last) if is_within else tile_of(gallery, probes)
+                )
+            found = []
+            if probes.parts and references.parts:
+                found = find_pairs(probes, references, criterion, calibrations, ordered=is_own)
+        return _named(gallery, found)
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        with self._lock:
+            self._kept = None
+
+
+def _named(gallery: Gallery, pairs: Sequence[FoundPair]) -> list[NamedPair]:
+    """The shard's own subjects and encounters by name; pairs of those it has no more are left out."""
+    names = gallery.store.names({pair.reference for pair in pairs})
+    encounters = gallery.store.encounter_names({int(e.encounter_id) for pair in pairs for e in pair.evidence})
+    return [
+        NamedPair(
+            names[pair.reference],
+            replace(
+                pair,
+                evidence=tuple(
+                    replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence
+                ),
+            ),
+        )
+        for pair in pairs
+        if pair.reference in names and all(int(e.encounter_id) in encounters for e in pair.evidence)
+    ]

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is in a cluster twice: each shard against itself, and against the half of the others that comes after it.
+
+References of one shard travel to another in batches, through the client, a few on the way at a time. Whether a
+pair is found depends on the pair and the size of the whole alone, so what comes out is what one gallery would find.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+from abis.cluster.calls import Call, ShardClient
+from abis.cluster.messages import Keys, NamedPair, ShardPopulation
+from abis.cluster.shard import ShardWorker
+from abis.deduplication import Criterion, Duplicates, FoundPair, Tile, clustered
+from abis.errors import StoreError
+
+__all__ = ["Portion", "deduplicate", "portions", "senders"]
+
+_TILE = (
+    32_768  # keys of subjects whose tables a shard has in memory at once: some 400 MB a finger and subject
+)
+_BATCH = 2_048  # keys of subjects whose references travel at once
+_AHEAD = 2  # batches a shard has to work on
+_NAMES = 10_000  # subject_ids of one call
+
+
+class Portion(NamedTuple):
+    """Subjects ``probes`` of the shard ``sender`` against ``references`` of the shard ``holder``."""
+
+    holder: int
+    references: Keys
+    sender: int
+    probes: Keys
+
+    @property
+    def weight(self) -> int:
+        """Pairs of keys."""
+        count = self.probes.last - self.probes.first + 1
+        if self.holder == self.sender and self.references.first <= self.probes.first <= self.references.last:
+            return count * (self.probes.first - self.references.first) + count * (count - 1) // 2
+        return count * (self.references.last - self.references.first + 1)
+
+
+def deduplicate(
+    shards: Sequence[ShardClient],
+    *,
+    fpir: float | None,
+    threshold: float | None,
+    exact: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Duplicates:
+    """:meth:`abis.cluster.Cluster.deduplicate`."""
+    begun = [shard.ask(ShardWorker.population) for shard in shards]
+    populations = [call.result() for call in begun]
+    calibrations = populations[0].calibrations
+    if any(one.calibrations != calibrations for one in populations):
+        raise StoreError("shards have different calibrations; call calibrate again")
+    size = sum(one.subjects for one in populations)
+    criterion = Criterion(size, fpir, threshold, exact)
+    own = [list(portions(number, populations)) for number in range(len(shards))]
+    total, done = sum(portion.weight for portion in chain(*own)), 0
+    found: list[tuple[int, NamedPair]] = []
+    under_way: deque[tuple[Portion, Call[Sequence[NamedPair]]]] = deque()
+
+    def finish() -> None:
+        nonlocal done
+        portion, call = under_way.popleft()
+        found.extend((portion.sender, pair) for pair in call.result())
+        done += portion.weight
+        if progress is not None:
+            progress(done, total)
+
+    try:
+        for portion in chain(*zip_longest(*own)):  # all shards have work at any time
+            if portion is None:
+                continue
+            probes: Tile | Keys = portion.probes
+            if portion.sender != portion.holder:
+                probes = shards[portion.sender].ask(ShardWorker.tile, portion.probes).result()
+            call = shards[portion.holder].ask(
+                ShardWorker.pairs, portion.references, probes, criterion, calibrations
+            )
+            under_way.append((portion, call))
+            if len(under_way) > _AHEAD * len(shards):
+                finish()
+        while under_way:
+            finish()
+    finally:
+        for _, call in under_way:
+            call.cancel()
+        ends = [shard.ask(ShardWorker.forget_pairs) for shard in shards]
+    for end in ends:
+        end.result()
+    return Duplicates(
+        clustered(*_renumbered(shards, found)),
+        gallery_size=size,
+        searched=size,
+        fpir=fpir,
+        change=sum(one.change for one in populations),
+    )
+
+
+def senders(holder: int, shards: int) -> list[int]:
+    """Whose subjects a shard is sent: of every two shards one is sent the other's, each about as many.
+
+    >>> [senders(holder, 4) for holder in range(4)]
+    [[1, 2], [2, 3], [3], [0]]
+    """
+    steps = ((number, (number - holder) % shards) for number in range(shards))
+    return [
+        number for number, step in steps if 0 < 2 * step < shards or (2 * step == shards and holder < number)
+    ]
+
+
+def portions(holder: int, populations: Sequence[ShardPopulation]) -> Iterator[Portion]:
+    """What a shard has to do: each of its tiles against itself and what comes after it, and against others."""
+    own = populations[holder]
+    for tile in own.ranges(1, _TILE):
+        for number in [holder, *senders(holder, len(populations))]:
+            first = tile.first if number == holder else 1
+            for probes in populations[number].ranges(first, _BATCH):
+                yield Portion(holder, tile, number, probes)
+
+
+def _renumbered(
+    shards: Sequence[ShardClient], found: Sequence[tuple[int, NamedPair]]
+) -> tuple[list[FoundPair], dict[int, str]]:
+    """The pairs with numbers for names, in the order of names; without those who have gone since."""
+    wanted: dict[int, set[int]] = {}
+    for sender, one in found:
+        wanted.setdefault(sender, set()).add(one.pair.probe)
+    names: dict[tuple[int, int], str] = {}
+    for sender, keys in wanted.items():
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), _NAMES):
+            some = shards[sender].ask(ShardWorker.names, ordered[start : start + _NAMES]).result()
+            names.update({(sender, key): name for key, name in some.items()})
+    known = [
+        (one, names[sender, one.pair.probe]) for sender, one in found if (sender, one.pair.probe) in names
+    ]
+    subjects = sorted({name for one, probe in known for name in (one.reference, probe)})
+    number = {name: n for n, name in enumerate(subjects)}
+    pairs = [replace(one.pair, probe=number[probe], reference=number[one.reference]) for one, probe in known]
+    return pairs, dict(enumerate(subjects))
