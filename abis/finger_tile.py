@@ -83,7 +83,10 @@ class FingerTile:
         *,
         threads: int = 0,
     ) -> NDArray[np.float32]:
-        """Evidence of a second look at some pairs, as :meth:`FingerIndex.refine` takes it.
+        """Evidence of a second look at some pairs, nearly as :meth:`FingerIndex.refine` takes it.
+
+        A probe's minutiae come in the order of the template here, the most telling first there, and evidence may
+        differ: by rounding of ordinary fingers, by up to 2 natural log units of strange ones in the tests.
 
         Args:
             probes: another tile, or this one.
