@@ -21,7 +21,8 @@ struct FingerPair {
     float evidence;
 };
 
-// Fingers are numbered from 0. Any number of threads may read. Evidence and scores are those of FingerIndex.
+// Fingers are numbered from 0. Any number of threads may read. Scores are those of FingerIndex to the bit, evidence is
+// that of FingerIndex but for the order of what it sums.
 class FingerTile {
 public:
     // Takes in what FingerIndex::write wrote; none of it removed.

@@ -59,6 +59,8 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     )
     assert run("label", gallery, "s1").stdout == "s1: level 2; labels: north, south\n"
     assert run("merge", gallery, "s2", "s0").stdout == "encounter 1 of s2 is encounter s2:1 of s0.\n"
+    with Gallery.open(gallery, load=False) as opened:
+        opened.enroll("s1", [face(1, 2)], encounter_id="2")
     assert run("move", gallery, "2", "s1", "s0").stdout == "encounter 2 of s1 is of s0 now.\n"
     run("subject", gallery, "s3", "--output", "s3.json")
     assert Path("s3.json").stat().st_mode & 0o077 == 0
