@@ -81,7 +81,7 @@ class Machines:
 
 
 @pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """Three nodes: the head, one, and one with a disk of its own."""
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -93,7 +93,9 @@ def machines() -> Iterator[Machines]:
         for name, value in settings.items():
             patch.setenv(name, value)
         running = Machines()
-        ray.init(address=running.address, log_to_driver=False, logging_level="error")
+        # Workers import from where the driver is, before anything that is installed: not from the checkout.
+        with contextlib.chdir(tmp_path_factory.mktemp("driver")):
+            ray.init(address=running.address, log_to_driver=False, logging_level="error")
         yield running
         running.shut_down()
 
