@@ -311,6 +311,8 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
 
 
 def reshard_and_die(folder: Path, shards: list[Shard], address: str, pages: int) -> None:
+    os.chdir(folder.parent)  # as in `machines`
+
     def progress(*_: object) -> None:
         nonlocal pages
         pages -= 1
