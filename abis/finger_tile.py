@@ -83,10 +83,7 @@ class FingerTile:
         *,
         threads: int = 0,
     ) -> NDArray[np.float32]:
-        """Evidence of a second look at some pairs, nearly as :meth:`FingerIndex.refine` takes it.
-
-        A probe's minutiae come in the order of the template here, the most telling first there, and evidence may
-        differ: by rounding of ordinary fingers, by up to 2 natural log units of strange ones in the tests.
+        """Evidence of a second look at some pairs: that of :meth:`abis.finger_index.FingerIndex.refine`, to the bit.
 
         Args:
             probes: another tile, or this one.

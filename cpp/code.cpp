@@ -70,6 +70,27 @@ void appoint(CodedProbe& probe) {
 
 }  // namespace
 
+bool tells(const MinutiaCode& code) {
+    static const MinutiaCode empty = [] {
+        const Cylinder nothing{};
+        MinutiaCode own;
+        code_kernels().encode(&nothing, 1, &own);
+        return own;
+    }();
+    return code.first != empty.first || code.second != empty.second;
+}
+
+void CodedProbe::push(const Minutia& minutia, std::size_t its_place, const MinutiaCode& code, int how_common) {
+    const std::size_t k = size++;
+    first[k] = code.first;
+    second[k] = code.second;
+    word_limit[k] = limit(kWordWorth, how_common);
+    code_limit[k] = limit(kCodeWorth, how_common);
+    commonness[k] = static_cast<std::int16_t>(how_common);
+    minutiae[k] = minutia;
+    place[k] = static_cast<std::uint8_t>(its_place);
+}
+
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes) {
     const std::vector<Cylinder> descriptors = cylinders(minutiae);
     code_kernels().encode(descriptors.data(), descriptors.size(), codes);
@@ -82,24 +103,16 @@ CodedProbe coded_probe(const std::vector<Minutia>& minutiae) {
 
     std::vector<Ranked> ranked;
     for (std::size_t i = 0; i < minutiae.size(); ++i) {
+        if (!tells(codes[i])) continue;
         const int bits = set_bits(descriptors[i]);
-        if (bits == 0) continue;
         ranked.push_back(
             {std::min(bits, kRichCylinder) * kRankOfBits + minutiae[i].reliability * kRankOfReliability, i});
     }
     spread(minutiae, ranked);
 
     CodedProbe probe;
-    for (const Ranked& r : ranked) {
-        const std::size_t k = probe.size++;
-        const int commonness = commonness_of(codes[r.index].first);
-        probe.first[k] = codes[r.index].first;
-        probe.second[k] = codes[r.index].second;
-        probe.commonness[k] = static_cast<std::int16_t>(commonness);
-        probe.word_limit[k] = limit(kWordWorth, commonness);
-        probe.code_limit[k] = limit(kCodeWorth, commonness);
-        probe.minutiae[k] = minutiae[r.index];
-    }
+    for (const Ranked& r : ranked)
+        probe.push(minutiae[r.index], r.index, codes[r.index], commonness_of(codes[r.index].first));
     appoint(probe);
     return probe;
 }

@@ -18,8 +18,10 @@ struct MinutiaCode {
     std::uint64_t second;
 };
 
-// A probe's minutiae as the scan of an index wants them: those that tell most come first. Minutiae without a
-// descriptor are left out.
+// Whether this is not the code of a minutia that nothing stands around.
+bool tells(const MinutiaCode& code);
+
+// A probe's minutiae that tell something. Votes of an index want those that tell most first; poses take any order.
 struct CodedProbe {
     static constexpr std::size_t kRoom = parameters::kMaxMinutiae + 1;  // a whole number of groups
     static constexpr std::size_t kGroup = 8;                            // that the kernels take at a time
@@ -30,6 +32,9 @@ struct CodedProbe {
     std::array<std::uint8_t, kRoom> word_limit{}, code_limit{};
     std::array<std::int16_t, kRoom> commonness{};  // how often chance finds its like: taken from what a pair is worth
     std::array<Minutia, kRoom> minutiae{};
+    std::array<std::uint8_t, kRoom> place{};  // of each in the template: breaks ties, so that the order does not
+
+    void push(const Minutia& minutia, std::size_t its_place, const MinutiaCode& code, int how_common);
 
     // Who of the first minutiae votes on references' minutiae of a sector, and for which bin of rotation.
     struct Voter {
@@ -42,6 +47,7 @@ struct CodedProbe {
 // One code a minutia, of the cylinders that stand around it.
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes);
 
+// The probe in the order that votes want, and with voters.
 CodedProbe coded_probe(const std::vector<Minutia>& minutiae);
 
 }  // namespace abis

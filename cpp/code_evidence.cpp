@@ -9,14 +9,15 @@ namespace {
 
 using namespace parameters;
 
-// The hits worth most, best first; of equal ones the earlier.
-std::size_t choose(std::array<CodeHit, kMaxMinutiae * kMaxMinutiae>& hits, std::size_t found) {
+// The hits worth most, best first; of equal ones the earlier in the templates, in whatever order the probe's come.
+std::size_t choose(const CodedProbe& probe, std::array<CodeHit, kMaxMinutiae * kMaxMinutiae>& hits, std::size_t found) {
     const std::size_t kept = std::min(found, kPoseHits);
     const auto begin = hits.begin();
     std::partial_sort(begin, begin + static_cast<std::ptrdiff_t>(kept), begin + static_cast<std::ptrdiff_t>(found),
-                      [](const CodeHit& a, const CodeHit& b) {
+                      [&](const CodeHit& a, const CodeHit& b) {
                           if (a.worth != b.worth) return a.worth > b.worth;
-                          return a.probe != b.probe ? a.probe < b.probe : a.reference < b.reference;
+                          if (a.probe != b.probe) return probe.place[a.probe] < probe.place[b.probe];
+                          return a.reference < b.reference;
                       });
     return kept;
 }
@@ -58,7 +59,7 @@ float evidence_of_votes(const CodedProbe& probe, const CodedView& reference) {
 }
 
 float evidence_of_poses(const CodedProbe& probe, const CodedView& reference, PoseWorkspace& w) {
-    const std::size_t n = choose(w.hits, code_kernels().hits(probe, reference, w.hits.data()));
+    const std::size_t n = choose(probe, w.hits, code_kernels().hits(probe, reference, w.hits.data()));
     for (std::size_t k = 0; k < n; ++k)
         place(w.arrays, k, w.hits[k], probe.minutiae[w.hits[k].probe], w.reference[w.hits[k].reference]);
     kernels().compatibilities(w.arrays, n, w.compatibility.data());

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "code_evidence.h"
-#include "fingerprint.h"
+#include "comparer.h"
 #include "parallel.h"
 
 namespace abis {
@@ -37,13 +37,6 @@ void fetch(const std::pmr::vector<T>& column, std::size_t begin, std::size_t n) 
     const auto* bytes = reinterpret_cast<const std::byte*>(column.data() + begin);
     for (std::size_t at = 0; at < n * sizeof(T) + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
 }
-
-// What one thread needs to prepare and compare a reference.
-struct Comparer {
-    alignas(64) std::array<std::byte, PreparedView::bytes(kMaxMinutiae)> block;
-    std::vector<Minutia> minutiae;
-    Workspace workspace;
-};
 
 }  // namespace
 
@@ -271,16 +264,13 @@ void FingerIndex::write(const MutableIndexColumns& c) const {
 
 void FingerIndex::screen(const FingerProbe& probe, unsigned threads, const std::function<void()>& poll,
                          float* evidence) const {
-    threads = std::min(thread_count(threads), static_cast<unsigned>(size_ / kScreenBlock + 1));
-    std::vector<std::unique_ptr<SlotVotes>> votes(threads);
-    for_blocks(
+    for_blocks_with<SlotVotes>(
         size_, kScreenBlock, threads,
-        [&](std::size_t begin, std::size_t end, unsigned worker) {
-            if (!votes[worker]) votes[worker] = std::make_unique_for_overwrite<SlotVotes>();
+        [&](std::size_t begin, std::size_t end, SlotVotes& votes) {
             for (; begin < end; begin += kChunkSlots) {
                 const Chunk& chunk = chunks_[begin / kChunkSlots];
-                evidence_of_upright_votes(probe.coded, chunk.first.view(), chunk.begins.data(), chunk.slots(),
-                                          *votes[worker], evidence + begin);
+                evidence_of_upright_votes(probe.coded, chunk.first.view(), chunk.begins.data(), chunk.slots(), votes,
+                                          evidence + begin);
                 for (std::size_t s = 0; s < chunk.slots(); ++s) {
                     if (chunk.removed[s] != 0) evidence[begin + s] = -std::numeric_limits<float>::infinity();
                 }
@@ -309,13 +299,9 @@ void FingerIndex::sift(const FingerProbe& probe, const std::int64_t* slots, std:
 
 void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                          const std::function<void()>& poll, float* evidence) const {
-    threads = std::min(thread_count(threads), static_cast<unsigned>(count / kRefineBlock + 1));
-    std::vector<std::unique_ptr<PoseWorkspace>> workspaces(threads);
-    for_blocks(
+    for_blocks_with<PoseWorkspace>(
         count, kRefineBlock, threads,
-        [&](std::size_t begin, std::size_t end, unsigned worker) {
-            auto& workspace = workspaces[worker];
-            if (!workspace) workspace = std::make_unique_for_overwrite<PoseWorkspace>();
+        [&](std::size_t begin, std::size_t end, PoseWorkspace& workspace) {
             for (std::size_t k = begin; k < end; ++k) {
                 if (k + 2 * kAhead < end) {
                     const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + 2 * kAhead]));
@@ -328,9 +314,9 @@ void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, st
                 const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
                 evidence[k] = -std::numeric_limits<float>::infinity();
                 if (chunk.removed[slot] != 0) continue;
-                chunk.unpack(slot, workspace->reference.data());
-                chunk.first_words(slot, workspace->first.data());
-                evidence[k] = evidence_of_poses(probe.coded, chunk.view(slot, workspace->first.data()), *workspace);
+                chunk.unpack(slot, workspace.reference.data());
+                chunk.first_words(slot, workspace.first.data());
+                evidence[k] = evidence_of_poses(probe.coded, chunk.view(slot, workspace.first.data()), workspace);
             }
         },
         poll);
@@ -338,25 +324,16 @@ void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, st
 
 void FingerIndex::compare(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                           const std::function<void()>& poll, float* scores) const {
-    threads = std::min(thread_count(threads), static_cast<unsigned>(count / kCompareBlock + 1));
-    std::vector<std::unique_ptr<Comparer>> comparers(threads);
-    for_blocks(
+    for_blocks_with<Comparer>(
         count, kCompareBlock, threads,
-        [&](std::size_t begin, std::size_t end, unsigned worker) {
-            auto& own = comparers[worker];
-            if (!own) own = std::make_unique_for_overwrite<Comparer>();
+        [&](std::size_t begin, std::size_t end, Comparer& comparer) {
             for (std::size_t k = begin; k < end; ++k) {
                 const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
-                if (chunk.removed[slot] != 0) {
-                    scores[k] = std::numeric_limits<float>::quiet_NaN();
-                    continue;
-                }
-                own->minutiae.resize(chunk.size(slot));
-                chunk.unpack(slot, own->minutiae.data());
-                PreparedView::write(own->minutiae, own->block.data());
-                scores[k] = abis::compare(probe.prepared.view(), {own->block.data(), own->minutiae.size()},
-                                          -std::numeric_limits<float>::infinity(), own->workspace)
-                                .score;
+                scores[k] = std::numeric_limits<float>::quiet_NaN();
+                if (chunk.removed[slot] != 0) continue;
+                comparer.minutiae.resize(chunk.size(slot));
+                chunk.unpack(slot, comparer.minutiae.data());
+                scores[k] = comparer.score(probe.prepared.view());
             }
         },
         poll);

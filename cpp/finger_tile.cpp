@@ -11,7 +11,7 @@
 
 #include "code_evidence.h"
 #include "code_projection.h"
-#include "fingerprint.h"
+#include "comparer.h"
 #include "parallel.h"
 
 namespace abis {
@@ -23,23 +23,6 @@ constexpr std::size_t kCodeBlock = 4096;   // minutiae a thread takes at a time:
 constexpr std::size_t kNearBlock = 128;    // fingers
 constexpr std::size_t kRefineBlock = 256;  // pairs
 constexpr std::size_t kCompareBlock = 16;
-
-// Whether this is the code of a minutia that nothing stands around: it tells nothing.
-bool is_empty(std::uint64_t first, std::uint64_t second) {
-    static const MinutiaCode empty = [] {
-        const Cylinder nothing{};
-        MinutiaCode code;
-        code_kernels().encode(&nothing, 1, &code);
-        return code;
-    }();
-    return first == empty.first && second == empty.second;
-}
-
-// The most differing bits at which a pair is worth more than its commonness; the table falls.
-std::uint8_t limit(int commonness) {
-    const auto end = std::partition_point(kCodeWorth.begin(), kCodeWorth.end(), [&](int w) { return w > commonness; });
-    return static_cast<std::uint8_t>(std::max<std::ptrdiff_t>(0, end - kCodeWorth.begin() - 1));
-}
 
 // What votes for one finger say.
 float evidence_of(const CodeVote* begin, const CodeVote* end) {
@@ -81,15 +64,12 @@ void keep_promising(std::vector<CodeVote>& votes, std::vector<std::int32_t>& tot
     }
 }
 
-struct Comparer {
-    alignas(64) std::array<std::byte, PreparedView::bytes(kMaxMinutiae)> probe, reference;
-    Workspace workspace;
+// What a thread needs to compare pairs.
+struct PairComparer {
+    std::vector<Minutia> own;  // of the probe
+    PreparedRoom probe;
+    Comparer comparer;
 };
-
-void prepare(const std::vector<Minutia>& minutiae, std::size_t begin, std::size_t end, std::byte* block) {
-    const auto at = minutiae.begin();
-    PreparedView::write({at + static_cast<std::ptrdiff_t>(begin), at + static_cast<std::ptrdiff_t>(end)}, block);
-}
 
 }  // namespace
 
@@ -125,22 +105,24 @@ CodedView FingerTile::view(std::size_t finger) const {
     return {minutiae_of(finger), first_.data() + begin, second_.data() + begin, direction_.data() + begin};
 }
 
+void FingerTile::copy(std::size_t finger, std::vector<Minutia>& minutiae) const {
+    const auto at = minutiae_.begin();
+    minutiae.assign(at + static_cast<std::ptrdiff_t>(begins_[finger]),
+                    at + static_cast<std::ptrdiff_t>(begins_[finger + 1]));
+}
+
 void FingerTile::add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const {
-    for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m)
-        if (!is_empty(first_[m], second_[m]))
-            minutiae.push_back({{first_[m], second_[m]}, number, direction_[m], commonness_[m]});
+    for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m) {
+        const MinutiaCode code{first_[m], second_[m]};
+        if (tells(code)) minutiae.push_back({code, number, direction_[m], commonness_[m]});
+    }
 }
 
 CodedProbe FingerTile::probe(std::size_t finger) const {
     CodedProbe probe;
     for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m) {
-        if (is_empty(first_[m], second_[m])) continue;
-        const std::size_t k = probe.size++;
-        probe.first[k] = first_[m];
-        probe.second[k] = second_[m];
-        probe.commonness[k] = commonness_[m];
-        probe.code_limit[k] = limit(commonness_[m]);
-        probe.minutiae[k] = minutiae_[m];
+        const MinutiaCode code{first_[m], second_[m]};
+        if (tells(code)) probe.push(minutiae_[m], m - begins_[finger], code, commonness_[m]);
     }
     return probe;
 }
@@ -156,13 +138,11 @@ std::vector<FingerPair> FingerTile::near(const FingerTile& probes, std::size_t b
                                          const std::int64_t* limits, float least, unsigned threads,
                                          const std::function<void()>& poll) const {
     if (!tables_) throw std::logic_error("near needs tables");
-    threads = thread_count(threads);
-    std::vector<NearWorkspace> workspaces(threads);
     std::vector<std::vector<FingerPair>> found((end - begin + kNearBlock - 1) / kNearBlock);
-    for_blocks(
+    for_blocks_with<NearWorkspace>(
         end - begin, kNearBlock, threads,
-        [&](std::size_t from, std::size_t to, unsigned worker) {
-            auto& [own, votes, totals] = workspaces[worker];
+        [&](std::size_t from, std::size_t to, NearWorkspace& workspace) {
+            auto& [own, votes, totals] = workspace;
             own.clear();
             for (std::size_t p = from; p < to; ++p) probes.add_telling(begin + p, static_cast<std::uint32_t>(p), own);
             votes.clear();
@@ -194,20 +174,16 @@ std::vector<FingerPair> FingerTile::near(const FingerTile& probes, std::size_t b
 
 void FingerTile::refine(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
                         std::size_t count, unsigned threads, const std::function<void()>& poll, float* evidence) const {
-    threads = std::min(thread_count(threads), static_cast<unsigned>(count / kRefineBlock + 1));
-    std::vector<std::unique_ptr<PoseWorkspace>> workspaces(threads);
-    for_blocks(
+    for_blocks_with<PoseWorkspace>(
         count, kRefineBlock, threads,
-        [&](std::size_t begin, std::size_t end, unsigned worker) {
-            auto& workspace = workspaces[worker];
-            if (!workspace) workspace = std::make_unique_for_overwrite<PoseWorkspace>();
+        [&](std::size_t begin, std::size_t end, PoseWorkspace& workspace) {
             CodedProbe own;
             for (std::size_t k = begin; k < end; ++k) {
                 if (k == begin || probe[k] != probe[k - 1]) own = probes.probe(static_cast<std::size_t>(probe[k]));
                 const auto other = static_cast<std::size_t>(reference[k]);
                 const auto at = minutiae_.begin() + static_cast<std::ptrdiff_t>(begins_[other]);
-                std::copy_n(at, minutiae_of(other), workspace->reference.begin());
-                evidence[k] = evidence_of_poses(own, view(other), *workspace);
+                std::copy_n(at, minutiae_of(other), workspace.reference.begin());
+                evidence[k] = evidence_of_poses(own, view(other), workspace);
             }
         },
         poll);
@@ -215,22 +191,16 @@ void FingerTile::refine(const FingerTile& probes, const std::int64_t* probe, con
 
 void FingerTile::compare(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
                          std::size_t count, unsigned threads, const std::function<void()>& poll, float* scores) const {
-    threads = std::min(thread_count(threads), static_cast<unsigned>(count / kCompareBlock + 1));
-    std::vector<std::unique_ptr<Comparer>> comparers(threads);
-    for_blocks(
+    for_blocks_with<PairComparer>(
         count, kCompareBlock, threads,
-        [&](std::size_t begin, std::size_t end, unsigned worker) {
-            auto& own = comparers[worker];
-            if (!own) own = std::make_unique_for_overwrite<Comparer>();
+        [&](std::size_t begin, std::size_t end, PairComparer& w) {
             for (std::size_t k = begin; k < end; ++k) {
-                const auto p = static_cast<std::size_t>(probe[k]), r = static_cast<std::size_t>(reference[k]);
-                if (k == begin || probe[k] != probe[k - 1])
-                    prepare(probes.minutiae_, probes.begins_[p], probes.begins_[p + 1], own->probe.data());
-                prepare(minutiae_, begins_[r], begins_[r + 1], own->reference.data());
-                scores[k] =
-                    abis::compare({own->probe.data(), probes.minutiae_of(p)}, {own->reference.data(), minutiae_of(r)},
-                                  -std::numeric_limits<float>::infinity(), own->workspace)
-                        .score;
+                if (k == begin || probe[k] != probe[k - 1]) {
+                    probes.copy(static_cast<std::size_t>(probe[k]), w.own);
+                    w.probe.prepare(w.own);
+                }
+                copy(static_cast<std::size_t>(reference[k]), w.comparer.minutiae);
+                scores[k] = w.comparer.score({w.probe.block.data(), w.own.size()});
             }
         },
         poll);

@@ -21,8 +21,8 @@ struct FingerPair {
     float evidence;
 };
 
-// Fingers are numbered from 0. Any number of threads may read. Scores are those of FingerIndex to the bit, evidence is
-// that of FingerIndex but for the order of what it sums.
+// Fingers are numbered from 0. Any number of threads may read. Evidence and scores of pairs are those of FingerIndex to
+// the bit.
 class FingerTile {
 public:
     // Takes in what FingerIndex::write wrote; none of it removed.
@@ -50,7 +50,8 @@ public:
 private:
     std::size_t minutiae_of(std::size_t finger) const { return begins_[finger + 1] - begins_[finger]; }
     CodedView view(std::size_t finger) const;
-    CodedProbe probe(std::size_t finger) const;
+    CodedProbe probe(std::size_t finger) const;  // in the order of the template, without voters
+    void copy(std::size_t finger, std::vector<Minutia>& minutiae) const;
     void add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const;
 
     std::vector<std::uint32_t> begins_;          // where the minutiae of each finger begin, and the last ones end

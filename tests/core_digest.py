@@ -10,6 +10,7 @@ from fingers import RESOLUTIONS, SHAPES, make_finger, make_impression, make_stra
 from abis import _core
 from abis.comparison import FingerReferences
 from abis.finger_index import FingerIndex
+from abis.finger_tile import FingerTile
 from abis.template import Minutiae
 
 FINGERS = 40
@@ -23,6 +24,7 @@ def main(thread_counts: list[int]) -> None:
     index = FingerIndex()
     index.extend(templates, threads=2)
     slots = np.arange(len(index), dtype=np.int64)
+    pairs = np.repeat(slots[::5], len(slots)), np.tile(slots, len(slots[::5]))
     rng = np.random.default_rng(1)
     halves = rng.integers(0, 0x7C00, (2000, 512), np.uint16)  # any finite float16, then a sign
     halves |= rng.integers(0, 2, halves.shape, np.uint16) << 15
@@ -36,6 +38,11 @@ def main(thread_counts: list[int]) -> None:
             digest.update(index.sift(probe, slots, threads=threads).tobytes())
             digest.update(index.refine(probe, slots, threads=threads).tobytes())
             digest.update(index.compare(probe, slots, threads=threads).tobytes())
+        tile = FingerTile(index.arrays(), threads=threads)
+        for column in tile.near(tile, np.full(len(tile), len(tile), np.int64), 0.0, threads=threads):
+            digest.update(column.tobytes())
+        digest.update(tile.refine(tile, *pairs, threads=threads).tobytes())
+        digest.update(tile.compare(tile, *pairs, threads=threads).tobytes())
         for column in index.arrays().values():
             digest.update(column.tobytes())
         for d in DIMENSIONS:

@@ -5,14 +5,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import oracle.tables
 import pytest
-from fingers import SHAPES, make_finger, make_impression, make_strange
+from fingers import SHAPES, make_finger, make_impression, make_strange, mated, scattered, strange
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from abis.finger_index import FingerIndex
 from abis.finger_tile import FingerTile
 from abis.template import Minutiae
 
 EVERYTHING = -1e9
+
+any_template = st.one_of(scattered(), strange())
+any_pair = st.one_of(mated(), mated(turn=20), st.tuples(any_template, any_template))
 
 Near = dict[tuple[int, int], float]
 
@@ -51,23 +57,29 @@ def near(
     return dict(zip(pairs, evidence.tolist(), strict=True))
 
 
-def test_scores_are_those_of_the_index() -> None:
-    templates = fingers()
+@settings(deadline=None, max_examples=25)
+@given(st.lists(any_template, min_size=1, max_size=4))
+def test_evidence_and_scores_are_those_of_the_index_to_the_bit(templates: list[Minutiae]) -> None:
     index, tile = index_of(templates), tile_of(templates)
     slots = np.arange(len(templates), dtype=np.int64)
     for number, template in enumerate(templates):
         probe = np.full(len(slots), number, np.int64)
+        np.testing.assert_array_equal(tile.refine(tile, probe, slots), index.refine(template, slots))
         np.testing.assert_array_equal(tile.compare(tile, probe, slots), index.compare(template, slots))
 
 
-def test_evidence_is_nearly_that_of_the_index() -> None:
-    templates = fingers()[: -len(SHAPES)]
-    index, tile = index_of(templates), tile_of(templates)
-    slots = np.arange(len(templates), dtype=np.int64)
-    for number, template in enumerate(templates):
-        looked = tile.refine(tile, np.full(len(slots), number, np.int64), slots)
-        # The index takes the probe's minutiae in another order.
-        np.testing.assert_allclose(looked, index.refine(template, slots), rtol=1e-3, atol=0.01)
+@settings(deadline=None, max_examples=20)
+@given(st.lists(any_pair, min_size=1, max_size=3))
+def test_near_agrees_with_a_look_at_all_pairs_of_minutiae(pairs: list[tuple[Minutiae, Minutiae]]) -> None:
+    probes, references = zip(*pairs, strict=True)
+    found = near(tile_of(references), tile_of(probes), EVERYTHING)
+    expected = {
+        (p, r): evidence
+        for p, probe in enumerate(probes)
+        for r, reference in enumerate(references)
+        if (evidence := oracle.tables.near(probe, reference)) is not None
+    }
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_near_finds_impressions_of_a_finger_and_tells_them_from_others() -> None:

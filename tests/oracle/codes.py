@@ -50,11 +50,12 @@ def codes(cylinders: Words) -> Words:
 
 @dataclass(frozen=True)
 class CodedProbe:
-    """The probe's minutiae that have a descriptor, those that tell most first."""
+    """The probe's minutiae that tell something, those that tell most first, and each one's place among all."""
 
     minutiae: Normalised
     codes: Words
     commonness: Ints
+    place: Ints
 
 
 def coded_probe(template: Minutiae) -> CodedProbe:
@@ -64,11 +65,25 @@ def coded_probe(template: Minutiae) -> CodedProbe:
         np.minimum(set_bits, C["kRichCylinder"]) * C["kRankOfBits"]
         + minutiae.reliability * C["kRankOfReliability"]
     )
-    order = _spread(minutiae, rank, np.flatnonzero(set_bits))
-    own = codes(cylinders)[order]
+    all_codes = codes(cylinders)
+    order = _spread(minutiae, rank, np.flatnonzero(tells(all_codes)))
+    own = all_codes[order]
+    return CodedProbe(_taken(minutiae, order), own, commonness(own), order)
+
+
+def tells(own: Words) -> npt.NDArray[np.bool_]:
+    """(n,) of (n, 2) codes: false where nothing stands around a minutia."""
+    of_nothing = np.packbits(learnt("kCodeOffsets") > 0, bitorder="little").view("<u8")
+    tell: npt.NDArray[np.bool_] = (own != of_nothing).any(axis=1)
+    return tell
+
+
+def commonness(own: Words) -> Ints:
+    """(n,) of (n, 2) codes: by how many of a sample are like the first word."""
     near = (np.bitwise_count(own[:, :1] ^ learnt("kCodeSample")) <= sample_radius()).sum(axis=1)
     table = learnt("kCommonness")
-    return CodedProbe(_taken(minutiae, order), own, table[np.minimum(near, len(table) - 1)].astype(np.int64))
+    found: Ints = table[np.minimum(near, len(table) - 1)].astype(np.int64)
+    return found
 
 
 def _spread(minutiae: Normalised, rank: Ints, candidates: Ints) -> Ints:
@@ -100,7 +115,7 @@ def screened(probe: CodedProbe, reference: Minutiae) -> float:
     votes = np.bincount(turn[voting], weights=worth[voting], minlength=bins)
     votes = np.minimum(votes, C["kMostVotes"])
     bin_of_turn = np.arange(-reach - 1, reach + 2) % bins
-    most = max(0, int(_less_price(votes)[bin_of_turn].max()))
+    most = max(0, int(less_price(votes)[bin_of_turn].max()))
     return most / (2 * scale()) - (2 * reach + 1) / bins * _chance(leading, minutiae)
 
 
@@ -112,7 +127,7 @@ def sifted(probe: CodedProbe, reference: Minutiae) -> float:
     worth = _worth(probe, leading, codes(cylinders), word=1)
     turn = (probe.minutiae.direction[:leading, None] - minutiae.direction + unit // 2) % 256 // unit
     votes = np.bincount(turn[worth > 0], weights=worth[worth > 0], minlength=bins)
-    return max(0, int(_less_price(votes).max())) / (2 * scale()) - _chance(leading, minutiae)
+    return max(0, int(less_price(votes).max())) / (2 * scale()) - _chance(leading, minutiae)
 
 
 def _worth(probe: CodedProbe, leading: int, own: Words, *, word: int) -> Ints:
@@ -122,7 +137,7 @@ def _worth(probe: CodedProbe, leading: int, own: Words, *, word: int) -> Ints:
     return worth
 
 
-def _less_price(votes: npt.NDArray[Any]) -> Floats:
+def less_price(votes: npt.NDArray[Any]) -> Floats:
     """(bins,) what each bin and those beside it have, in half units, less the price of the rotation."""
     bins = len(votes)
     steps = np.minimum(np.arange(bins), bins - np.arange(bins)) / bins
@@ -137,7 +152,7 @@ def refined(probe: CodedProbe, reference: Minutiae) -> float:
     differing = np.bitwise_count(probe.codes[:, None] ^ codes(cylinders)[None]).sum(axis=2, dtype=np.int64)
     worth = learnt("kCodeWorth")[differing] - probe.commonness[:, None]
     i, j = np.nonzero(worth > 0)
-    order = np.lexsort((j, i, -worth[i, j]))[: int(C["kPoseHits"])]
+    order = np.lexsort((j, probe.place[i], -worth[i, j]))[: int(C["kPoseHits"])]
     i, j, best = i[order], j[order], worth[i[order], j[order]]
     chance = _chance(len(probe.codes), minutiae)
     if not len(i):
