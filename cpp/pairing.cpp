@@ -24,12 +24,12 @@ void pair_minutiae(const Roles& roles, const Alignment& alignment, Workspace& w,
             const float distance2 = (dx * dx + dy * dy) * (1 / (kPairingDistance * kPairingDistance));
             const float turn =
                 static_cast<float>(angle_difference(direction, second_direction[j])) * (1 / kPairingAngle);
-            if ((distance2 > 1) | (turn * turn > 1)) continue;
             const float closeness = (1 - 0.5F * distance2) * (1 - 0.5F * turn * turn);
             const float similarity = similarity_of[w.similarity[i * stride + j]];
-            w.offers[found++] = {closeness * (kPairingBaseMerit + similarity),
-                                 closeness,
-                                 {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)}};
+            w.offers[found] = {closeness * (kPairingBaseMerit + similarity),
+                               closeness,
+                               {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)}};
+            found += (distance2 <= 1) & (turn * turn <= 1);  // no branch: nobody could foretell it
         }
     }
     std::sort(w.offers.begin(), w.offers.begin() + static_cast<std::ptrdiff_t>(found),
