@@ -200,5 +200,8 @@ def dot_products(
 def dot_products_of_pairs(
     first: npt.NDArray[np.uint16],
     second: npt.NDArray[np.uint16],
+    first_rows: npt.NDArray[np.int64],
+    second_rows: npt.NDArray[np.int64],
+    threads: int,
 ) -> npt.NDArray[np.float32]: ...
 def simd_level() -> str: ...

@@ -166,20 +166,34 @@ def cosine(
 
 
 def cosines_of_pairs(
-    probes: npt.NDArray[np.float16], references: npt.NDArray[np.float16]
+    probes: npt.NDArray[np.float16],
+    references: npt.NDArray[np.float16],
+    probe: npt.NDArray[np.int64],
+    reference: npt.NDArray[np.int64],
+    *,
+    threads: int = 0,
 ) -> npt.NDArray[np.float32]:
-    """:func:`cosine` of each probe and the reference in the same row, to the bit.
+    """:func:`cosine` of some pairs, to the bit.
 
     Args:
         probes: (n, d) float16, C-contiguous unit vectors.
-        references: (n, d) float16, likewise.
+        references: (m, d) float16, likewise.
+        probe: (p,) int64, rows of probes.
+        reference: (p,) int64, rows of references.
+        threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
     Returns:
-        (n,) float32 in [-1, 1] but for rounding.
+        (p,) float32 in [-1, 1] but for rounding.
+
+    Raises:
+        IndexError: where there is no such row.
     """
     check_array("probes", probes, np.float16, dimensions=2)
     check_array("references", references, np.float16, dimensions=2)
-    return _core.dot_products_of_pairs(probes.view(np.uint16), references.view(np.uint16))
+    check_indices("probe", probe)
+    check_indices("reference", reference)
+    vectors = probes.view(np.uint16), references.view(np.uint16)
+    return _core.dot_products_of_pairs(*vectors, probe, reference, checked_threads(threads))
 
 
 def raw_scores(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float32]:

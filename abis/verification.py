@@ -134,7 +134,9 @@ class _Pairs:
             )
             raw = chunk.packed.compare_pairs(probes, references, threads=1)
             return raw, comparison.balances(chunk.contents[probes], chunk.contents[references])
-        return comparison.cosines_of_pairs(_vectors(self.probes), _vectors(self.references)), None
+        rows = np.arange(len(self.probes))
+        vectors = _vectors(self.probes), _vectors(self.references)
+        return comparison.cosines_of_pairs(*vectors, rows, rows, threads=1), None
 
 
 def _vectors(embeddings: Sequence[Template]) -> NDArray[np.float16]:

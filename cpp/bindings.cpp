@@ -400,18 +400,27 @@ py::array_t<float> dot_products(const Array<std::uint16_t>& probe, const Array<s
     return scores;
 }
 
-py::array_t<float> dot_products_of_pairs(const Array<std::uint16_t>& first, const Array<std::uint16_t>& second) {
-    check(first.ndim() == 2 && second.ndim() == 2 && first.shape(0) == second.shape(0) &&
-              first.shape(1) == second.shape(1),
-          "expected two (n, d) arrays of one shape");
-    const auto count = static_cast<std::size_t>(first.shape(0)), d = static_cast<std::size_t>(first.shape(1));
-    py::array_t<float> scores(first.shape(0));
+py::array_t<float> dot_products_of_pairs(const Array<std::uint16_t>& first, const Array<std::uint16_t>& second,
+                                         const Slots& first_rows, const Slots& second_rows, unsigned threads) {
+    check(first.ndim() == 2 && second.ndim() == 2 && first.shape(1) == second.shape(1),
+          "expected (n, d) and (m, d) arrays");
+    check(first_rows.size() == second_rows.size(), "expected as many rows of both");
+    check_slots(first_rows, static_cast<std::size_t>(first.shape(0)));
+    check_slots(second_rows, static_cast<std::size_t>(second.shape(0)));
+    const auto count = static_cast<std::size_t>(first_rows.size()), d = static_cast<std::size_t>(first.shape(1));
+    py::array_t<float> scores(first_rows.size());
     const std::uint16_t *a = first.data(), *b = second.data();
+    const std::int64_t *own = first_rows.data(), *other = second_rows.data();
     float* out = scores.mutable_data();
     const py::gil_scoped_release release;
-    for (std::size_t k = 0; k < count; ++k) {
-        kernels().dot_products(a + k * d, b + k * d, d, nullptr, 1, d, out + k);
-    }
+    constexpr std::size_t kBlock = 4096;  // pairs a thread takes at a time: about a millisecond
+    for_blocks(
+        count, kBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            for (std::size_t k = begin; k < end; ++k)
+                kernels().dot_products(a + static_cast<std::size_t>(own[k]) * d, b, d, other + k, 1, d, out + k);
+        },
+        SignalPoll());
     return scores;
 }
 
@@ -496,7 +505,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           py::arg("resolution_x2"), py::arg("resolution_y2"));
     m.def("dot_products", &dot_products, py::arg("probe").noconvert(), py::arg("rows").noconvert(),
           py::arg("which").noconvert(), py::arg("threads"));
-    m.def("dot_products_of_pairs", &dot_products_of_pairs, py::arg("first").noconvert(), py::arg("second").noconvert());
+    m.def("dot_products_of_pairs", &dot_products_of_pairs, py::arg("first").noconvert(), py::arg("second").noconvert(),
+          py::arg("first_rows").noconvert(), py::arg("second_rows").noconvert(), py::arg("threads"));
     m.def("simd_level", [] { return name_of(simd_level()); });
 }
 

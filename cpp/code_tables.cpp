@@ -17,7 +17,8 @@ namespace {
 using namespace parameters;
 
 constexpr std::size_t kBuckets = std::size_t{1} << kTableBits;
-constexpr std::size_t kAhead = 8;  // probes' minutiae: what is fetched before it is needed
+constexpr std::size_t kAhead = 8;     // probes' minutiae: what is fetched before it is needed
+constexpr std::size_t kPending = 32;  // pairs of minutiae, likewise
 
 // The same numbers everywhere [Steele, Lea and Flood 2014: SplitMix64].
 constexpr std::uint64_t next_random(std::uint64_t& state) {
@@ -91,11 +92,39 @@ struct TableView {
     const std::uint32_t* firsts;
 };
 
+// A vote for two minutiae that share a bucket, if they are alike and no earlier table had them in one.
+template <bool kHasPopcount>
+ABIS_INLINE void vote_for(const CodedMinutia& own, const CodedMinutia& other, std::size_t table,
+                          std::vector<CodeVote>& votes) {
+    constexpr int kBinUnits = 256 / kVoteBins;
+    const MinutiaCode difference{own.code.first ^ other.code.first, own.code.second ^ other.code.second};
+    const auto differing = static_cast<std::size_t>(body::set_bits<kHasPopcount>(difference.first) +
+                                                    body::set_bits<kHasPopcount>(difference.second));
+    if (differing > kMostCodeBits) return;
+    const int worth = kCodeWorth[differing] - (own.commonness + other.commonness) / 2;
+    if (worth <= 0) return;
+    for (std::size_t t = 0; t < table; ++t)
+        if (share_bucket(difference, t)) return;
+    const auto turn = static_cast<Angle>(own.direction - other.direction + kBinUnits / 2);
+    votes.push_back(
+        {own.finger, other.finger, static_cast<std::uint16_t>(worth), static_cast<std::uint8_t>(turn / kBinUnits)});
+}
+
+// Waiting for memory is most of the cost, so everything is asked for before it is needed: where a bucket begins, its
+// first entries, and the minutiae that entries stand for.
 template <bool kHasPopcount>
 ABIS_INLINE void look_up(const TableView& table, const Lookups& all, const std::int64_t* limits,
                          std::vector<CodeVote>& votes) {
-    constexpr int kBinUnits = 256 / kVoteBins;
+    struct Pair {
+        const CodedMinutia *own, *other;
+    };
+    std::array<Pair, kPending> pending;
+    std::size_t pushed = 0;
+    const auto vote = [&](const Pair& pair) [[gnu::always_inline]] {
+        vote_for<kHasPopcount>(*pair.own, *pair.other, table.number, votes);
+    };
     for (std::size_t k = 0; k < all.count; ++k) {
+        if (k + 2 * kAhead < all.count) __builtin_prefetch(table.begins + all.buckets[all.order[k + 2 * kAhead]]);
         if (k + kAhead < all.count)
             __builtin_prefetch(table.entries + table.begins[all.buckets[all.order[k + kAhead]]]);
         const CodedMinutia& own = all.probes[all.order[k]];
@@ -103,20 +132,14 @@ ABIS_INLINE void look_up(const TableView& table, const Lookups& all, const std::
         const std::uint32_t limit = table.firsts[limits[own.finger]];
         for (std::uint32_t e = table.begins[b]; e < table.begins[b + 1] && table.entries[e].place < limit; ++e) {
             if (body::set_bits<kHasPopcount>(bits ^ table.entries[e].bits) > kMostCheckBits) continue;
-            const CodedMinutia& other = table.minutiae[table.entries[e].place];
-            const MinutiaCode difference{own.code.first ^ other.code.first, own.code.second ^ other.code.second};
-            const auto differing = static_cast<std::size_t>(body::set_bits<kHasPopcount>(difference.first) +
-                                                            body::set_bits<kHasPopcount>(difference.second));
-            if (differing > kMostCodeBits) continue;
-            const int worth = kCodeWorth[differing] - (own.commonness + other.commonness) / 2;
-            bool is_new = worth > 0;
-            for (std::size_t t = 0; is_new && t < table.number; ++t) is_new = !share_bucket(difference, t);
-            if (!is_new) continue;
-            const auto turn = static_cast<Angle>(own.direction - other.direction + kBinUnits / 2);
-            votes.push_back({own.finger, other.finger, static_cast<std::uint16_t>(worth),
-                             static_cast<std::uint8_t>(turn / kBinUnits)});
+            Pair& pair = pending[pushed % kPending];
+            if (pushed >= kPending) vote(pair);
+            pair = {&own, &table.minutiae[table.entries[e].place]};
+            __builtin_prefetch(pair.other);
+            ++pushed;
         }
     }
+    for (std::size_t k = pushed - std::min(pushed, kPending); k < pushed; ++k) vote(pending[k % kPending]);
 }
 
 struct TableKernels {

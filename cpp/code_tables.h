@@ -13,8 +13,8 @@
 
 namespace abis {
 
-// A minutia to be found by its code.
-struct CodedMinutia {
+// A minutia to be found by its code; in one line of the cache, for it lies anywhere in memory.
+struct alignas(32) CodedMinutia {
     MinutiaCode code;
     std::uint32_t finger;
     Angle direction;

@@ -17,6 +17,7 @@ does not matter in what portions, in what order or on which machine a population
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -38,7 +39,7 @@ _ALL_PASS = 2_000  # subjects: up to here every pair gets a second look
 _OF_SCORE = 0.45  # a second look has to say so much of what the full comparison has to
 _OF_FINGERS = 0.6  # the evidence of poses overstates
 _LN_OF_10 = math.log(10)
-_AT_ONCE = 200_000  # pairs given a second look, or compared in full, at a time
+_AT_ONCE = 2_000_000  # pairs of templates given a second look, or compared in full, at a time: some 200 MB
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,13 @@ def find_pairs(
         In the order of probes and references.
     """
     if criterion.passes_all:
-        pairs = _all_pairs(probes, references, ordered)
+        places = _all_pairs(probes, references, ordered)
     else:
-        pairs = _first_look(probes, references, criterion, ordered)
+        places = _first_look(probes, references, criterion, ordered)
     found: list[FoundPair] = []
-    for start in range(0, len(pairs), _AT_ONCE):
-        some = pairs[start : start + _AT_ONCE]
+    for start, end in _portions(probes.templates[places[:, 0]] * references.templates[places[:, 1]]):
+        mine, theirs = places[start:end].T
+        some = np.stack([probes.subjects[mine], references.subjects[theirs]], axis=1)
         if not criterion.exact:
             some = some[_second_look(probes, references, some, calibrations) >= criterion.second_least]
         found += _compared(probes, references, some, criterion, calibrations)
@@ -149,29 +151,44 @@ def find_pairs(
 
 
 def _all_pairs(probes: Tile, references: Tile, ordered: bool) -> NDArray[np.int64]:
-    """(p, 2) keys."""
+    """(p, 2) places of subjects in the tiles."""
     mine, theirs = probes.subjects, references.subjects
     counts = np.searchsorted(theirs, mine, "left") if ordered else np.full(len(mine), len(theirs))
     second = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.stack([np.repeat(mine, counts), theirs[second]], axis=1)
+    return np.stack([np.repeat(np.arange(len(mine)), counts), second], axis=1)
 
 
 def _first_look(probes: Tile, references: Tile, criterion: Criterion, ordered: bool) -> NDArray[np.int64]:
-    """(p, 2) keys of pairs of which some position says something, each once, in order."""
-    found = [np.empty((0, 2), np.int64)]
+    """(p, 2) places of subjects in the tiles: of pairs of which some position says something, each once, in order."""
+    found = [np.empty(0, np.int64)]
+    size = len(references.subjects)
     for probe, reference in probes.comparable(references):
+        limits = np.full(len(probe), len(reference), np.int64)
+        if ordered:
+            limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
         if probe.kind.dimension:
-            first, second = embedding_index.near(
-                probe.arrays["sketches"], reference.arrays["sketches"], criterion.face_least
-            )
+            sketches = probe.arrays["sketches"], reference.arrays["sketches"][: limits.max()]
+            first, second = embedding_index.near(*sketches, criterion.face_least)
+            below = second < limits[first]
+            first, second = first[below], second[below]
         else:
-            limits = np.full(len(probe), len(reference), np.int64)
-            if ordered:
-                limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
             first, second, _ = reference.fingers.near(probe.fingers, limits, criterion.finger_least)
-        pairs = np.stack([probe.subjects[first], reference.subjects[second]], axis=1)
-        found.append(pairs[pairs[:, 1] < pairs[:, 0]] if ordered else pairs)
-    return np.unique(np.concatenate(found), axis=0)
+        mine = np.searchsorted(probes.subjects, probe.subjects)
+        theirs = np.searchsorted(references.subjects, reference.subjects)
+        found.append(mine[first] * size + theirs[second])
+    pairs = np.sort(np.concatenate(found))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    return np.stack([pairs // max(1, size), pairs % max(1, size)], axis=1)
+
+
+def _portions(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of pairs that weigh about _AT_ONCE together, or are one."""
+    ends = np.cumsum(weights)
+    start = done = 0
+    while start < len(weights):
+        end = max(start + 1, int(np.searchsorted(ends, done + _AT_ONCE, "right")))
+        yield start, end
+        start, done = end, int(ends[end - 1])
 
 
 def _second_look(
@@ -242,8 +259,8 @@ def _raw_and_balance(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """What a calibration takes, of pairs of templates."""
     if probe.kind.dimension:
-        vectors = probe.arrays["vectors"][first], reference.arrays["vectors"][second]
-        return cosines_of_pairs(*vectors), None
+        vectors = probe.arrays["vectors"], reference.arrays["vectors"]
+        return cosines_of_pairs(*vectors, first, second), None
     raw = reference.fingers.compare(probe.fingers, first, second)
     return raw, balances(probe.contents[first], reference.contents[second])
 

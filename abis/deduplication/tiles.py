@@ -146,6 +146,12 @@ class Tile:
         """Sorted keys of all subjects, each once."""
         return np.unique(np.concatenate([part.subjects for part in self.parts] or [np.empty(0, np.int64)]))
 
+    @cached_property
+    def templates(self) -> NDArray[np.int64]:
+        """How many each of the subjects has."""
+        places = [np.searchsorted(self.subjects, part.subjects) for part in self.parts]
+        return np.bincount(np.concatenate([*places, np.empty(0, np.int64)]), minlength=len(self.subjects))
+
     def comparable(self, other: Tile) -> Iterator[tuple[Part, Part]]:
         """Parts of this tile, and each one of the other that may be compared with it."""
         for part in self.parts:
