@@ -11,10 +11,13 @@ from types import FrameType
 
 import typer
 
+from abis.cli.clusters import is_cluster
 from abis.cli.console import TERMINATED, print_json, progress_bar, say
-from abis.cli.galleries import open_existing
+from abis.cli.galleries import open_any
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import check_ending, write_duplicates, write_whole
+from abis.errors import AbisError
+from abis.gallery import Gallery
 
 __all__ = ["deduplicate"]
 
@@ -38,13 +41,16 @@ def deduplicate(
     if fpir is not None and threshold is not None:
         raise typer.BadParameter("give --fpir or --threshold, not both")
     check_ending(output)
-    checkpoint = output.with_name(f"{output.name}.checkpoint")
-    if checkpoint.exists():
+    checkpoint = None if is_cluster(gallery) else output.with_name(f"{output.name}.checkpoint")
+    if checkpoint is None:
+        _check_for_cluster(gallery, since, html)
+    elif checkpoint.exists():
         say(f"going on with the job that {checkpoint} remembers")
     try:
         with (
             _terminable(),
-            open_existing(gallery, load=True) as opened,
+            open_any(gallery, load=True) as opened,
+            _terminable(),  # again: Ray sets what it wants done
             progress_bar("pairs") as progress,
         ):
             found = opened.deduplicate(
@@ -56,7 +62,7 @@ def deduplicate(
                 progress=progress,
             )
             write_duplicates(found, output)
-            if html is not None:
+            if html is not None and isinstance(opened, Gallery):
                 title = f"Duplicates in {Path(gallery).name}"
                 page = adjudication_page(found, opened.store, title=title)
                 write_whole(html, page.encode())
@@ -65,7 +71,8 @@ def deduplicate(
     except _Terminated:
         say(_stopped(checkpoint))
         raise typer.Exit(TERMINATED) from None
-    checkpoint.unlink(missing_ok=True)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     if as_json:
         print_json(
             {
@@ -78,10 +85,23 @@ def deduplicate(
             }
         )
     else:
-        typer.echo(f"{found.summary()}. In {output}; next time --since {found.change} looks at what is new.")
+        later = f"; next time --since {found.change} looks at what is new" if checkpoint is not None else ""
+        typer.echo(f"{found.summary()}. In {output}{later}.")
 
 
-def _stopped(checkpoint: Path) -> str:
+def _check_for_cluster(folder: str, since: int | None, html: Path | None) -> None:
+    """Refuse what shards cannot give."""
+    if since is not None:
+        raise AbisError(f"{folder}: is a cluster, each shard of which counts its own changes: no --since")
+    if html is not None:
+        raise AbisError(
+            f"{folder}: is a cluster, whose templates stay in its shards: no --html, which draws them"
+        )
+
+
+def _stopped(checkpoint: Path | None) -> str:
+    if checkpoint is None:
+        return "stopped; a cluster remembers nothing of it"
     return f"stopped; {checkpoint} remembers what is done: run the same command again to go on"
 
 

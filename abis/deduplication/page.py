@@ -34,7 +34,10 @@ figure { margin: .75rem 0 0; overflow-x: auto } figure svg { max-width: 100%; he
 .box { display: inline-block; width: .9rem; height: .9rem; border: 1px solid #444; vertical-align: -.1rem }
 .box { margin-right: .4rem }
 footer, .note { color: #444; font-size: .9rem }
-@media print { body { max-width: none; padding: 0; font-size: 11pt } h2 { break-after: avoid } }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt } h2 { break-after: avoid; margin-top: 1rem }
+  figure { break-inside: avoid } figure svg { max-height: 6.5cm; width: auto }  /* two of them fit a page */
+}
 @media (max-width: 30rem) { body { padding: .6rem } .pair { padding: .6rem } }
 """
 
