@@ -29,6 +29,7 @@ from lfw import corrected, read_lfw
 from rich.console import Console
 from rich.progress import Progress
 
+from abis.calibration import shipped
 from abis.errors import AbisError
 from abis.evaluation import (
     ErrorRates,
@@ -44,7 +45,8 @@ from abis.evaluation import (
     summarise,
 )
 from abis.evaluation.embeddings import all_scores, read_embeddings
-from abis.evaluation.folder import compare_samples
+from abis.evaluation.folder import balance_of_pairs, compare_samples
+from abis.evaluation.scores import FAILED
 from abis.formats import read_file
 
 EXTRACTORS = ("leader", "fingerjetfx", "mindtct", "secugen")
@@ -261,11 +263,8 @@ def across_extractors(data: Path, extractors: Sequence[str]) -> Part:
             continue
         eers = []
         for probes, references in zip(sets[probe], sets[reference], strict=True):
-            raw = compare_samples(
-                [sample.template for sample in probes.data_set.samples],
-                [sample.template for sample in references.data_set.samples],
-            )
-            eers.append(ErrorRates(raw[probes.mated], raw[~probes.mated]).eer)
+            score = scores_across(probes, references)
+            eers.append(ErrorRates(score[probes.mated], score[~probes.mated]).eer)
         mean = 100 * float(np.mean(eers))
         part.figures[f"cross_{probe}_{reference}_mean_eer_percent"] = mean
         part.rows.append(
@@ -277,6 +276,14 @@ def across_extractors(data: Path, extractors: Sequence[str]) -> Part:
             }
         )
     return part
+
+
+def scores_across(probes: Evaluation, references: Evaluation) -> npt.NDArray[np.float64]:
+    """Scores of the pairs of two extractors' templates of the same samples, in the order of ``all_pairs``."""
+    probe, reference = ([s.template for s in one.data_set.samples] for one in (probes, references))
+    raw = compare_samples(probe, reference)
+    balance = balance_of_pairs(probe + reference, probes.probe, len(probe) + probes.reference)
+    return np.where(raw == FAILED, FAILED, shipped("minutiae").llr(raw, balance))
 
 
 def checksum(scores: Sequence[npt.NDArray[np.float32]]) -> str:
