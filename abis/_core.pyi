@@ -112,6 +112,39 @@ class FingerIndex:
     @property
     def memory_bytes(self) -> int: ...
 
+class Tally:
+    def __init__(self) -> None: ...
+    def begin(self, span: int) -> None: ...
+    def next_position(self) -> None: ...
+    def screen_fingers(
+        self,
+        index: FingerIndex,
+        probe: FingerProbe,
+        subjects: npt.NDArray[np.uint32] | npt.NDArray[np.int64],
+        is_run: bool,
+        gone: npt.NDArray[np.bool_] | None,
+        threads: int,
+    ) -> None: ...
+    def screen_sketches(
+        self,
+        references: npt.NDArray[np.uint8],
+        probe: npt.NDArray[np.uint8],
+        by_distance: npt.NDArray[np.float32],
+        subjects: npt.NDArray[np.uint32] | npt.NDArray[np.int64],
+        is_run: bool,
+        gone: npt.NDArray[np.bool_] | None,
+        threads: int,
+    ) -> None: ...
+    def largest(self, count: int, among: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]: ...
+
+def large_array(size: int) -> npt.NDArray[np.uint8]: ...
+def look_at_sketches(
+    probe: npt.NDArray[np.uint8],
+    references: npt.NDArray[np.uint8],
+    by_distance: npt.NDArray[np.float32],
+    slots: npt.NDArray[np.int64] | None,
+    threads: int,
+) -> npt.NDArray[np.float32]: ...
 def contents(quality: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
 
 class FingerTile:

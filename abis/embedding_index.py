@@ -4,7 +4,7 @@
 The sketch of a vector is the signs of its components after a fixed rotation; two vectors at an angle of
 *a* radians differ in a share of about *a* / pi of them (Goemans and Williamson 1995; Charikar 2002). So the
 Hamming distance of two sketches tells the cosine to within some hundredths, at a sixteenth of the reading:
-512 bits are one instruction on a CPU with AVX-512, and 64 bytes a reference. FAISS measures the distances.
+512 bits are one instruction on a CPU with AVX-512, and 64 bytes a reference.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from abis import _core
 from abis.calibration import shipped
 from abis.comparison import cosine
 from abis.template import Embedding
@@ -51,7 +52,11 @@ class EmbeddingIndex:
 
     def __init__(self, vectors: NDArray[np.float16], sketches: NDArray[np.uint8] | None = None) -> None:
         self._vectors = np.ascontiguousarray(vectors)
-        self._sketches = sketch(self._vectors) if sketches is None else np.ascontiguousarray(sketches)
+        made = sketch(self._vectors) if sketches is None else sketches
+        self._sketches = _core.large_array(made.nbytes).reshape(
+            made.shape
+        )  # a search reads them from end to end
+        self._sketches[...] = made
 
     @classmethod
     def of(cls, templates: Sequence[Embedding]) -> Self:
@@ -75,11 +80,24 @@ class EmbeddingIndex:
 
     def screen(self, probe: EmbeddingProbe) -> NDArray[np.float32]:
         """(n,) log likelihood ratios, natural log units, of the cosines that the sketches suggest."""
-        return _suggested(probe.sketch, self._sketches)
+        return self._suggested(probe, None)
+
+    def tally(
+        self,
+        tally: _core.Tally,
+        probe: EmbeddingProbe,
+        subjects: NDArray[Any],
+        *,
+        is_run: bool,
+        gone: NDArray[np.bool_] | None,
+    ) -> None:
+        """Adds up what :meth:`screen` gives, by subject: see :class:`abis.segments.Index`."""
+        values = _evidence_by_distance(8 * probe.sketch.size)
+        tally.screen_sketches(self._sketches, probe.sketch, values, subjects, is_run, gone, 0)
 
     def sift(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) the same of some slots."""
-        return _suggested(probe.sketch, self._sketches[slots])
+        return self._suggested(probe, slots)
 
     def refine(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) log likelihood ratios, natural log units, of some slots' cosines."""
@@ -88,6 +106,10 @@ class EmbeddingIndex:
     def compare(self, probe: Embedding, slots: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """(m,) raw scores of some slots, or of all: :func:`abis.comparison.cosine`, to the bit."""
         return cosine(probe, self._vectors, slots)
+
+    def _suggested(self, probe: EmbeddingProbe, slots: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        values = _evidence_by_distance(8 * probe.sketch.size)
+        return _core.look_at_sketches(probe.sketch, self._sketches, values, slots, 0)
 
     def balance(self, probe: Embedding, slots: NDArray[np.int64]) -> None:
         """Of embeddings nothing is known but their scores."""
@@ -157,14 +179,6 @@ def sketch(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
             _walsh_hadamard(rotated)
         packed[start : start + len(batch)] = np.packbits(rotated > 0, axis=1)
     return packed
-
-
-def _suggested(own: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(n,) evidence by the Hamming distances of sketches."""
-    distances = np.empty(len(others), np.int32)
-    arrays = (faiss.swig_ptr(array) for array in (own, others))
-    faiss.hammings(*arrays, 1, len(others), own.size, faiss.swig_ptr(distances))  # type: ignore[attr-defined]
-    return _evidence_by_distance(8 * own.size).take(distances)
 
 
 def _bits(dimension: int) -> int:

@@ -132,6 +132,18 @@ class FingerIndex:
         """
         return self._core.screen(_core_probe(probe), checked_threads(threads))
 
+    def tally(
+        self,
+        tally: _core.Tally,
+        probe: FingerProbe,
+        subjects: NDArray[Any],
+        *,
+        is_run: bool,
+        gone: NDArray[np.bool_] | None,
+    ) -> None:
+        """Adds up what :meth:`screen` gives, by subject: see :class:`abis.segments.Index`."""
+        tally.screen_fingers(self._core, probe, subjects, is_run, gone, 0)
+
     def sift(
         self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
     ) -> NDArray[np.float32]:

@@ -31,15 +31,16 @@ from abis.parallel import in_parallel
 from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
-from abis.screening import Cuts, comparable_blocks, shortlist
+from abis.screening import Cuts, comparable_blocks, shortlists
 from abis.segments import prepared_to_compare
 from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
-from abis.template import Template
+from abis.template import Position, Template
 from abis.thresholds import Compared, threshold_for_fpir
 from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 
+_BEYOND_DOUBT = 1e-3  # false positive identification rate at which a search need not look any further
 _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
 
 
@@ -365,16 +366,19 @@ class Gallery(Registry):
         while True:
             view, subjects = self._view(labels)
             check_models(probe, view.kinds)
-            if not exact:
+            size = max(1, view.subjects if gallery_size is None else gallery_size)
+            if exact:
+                comparisons = [c for t in probe for c in _compare(t, view, subjects, calibrations)]
+            else:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
-                subjects = shortlist(view.segments, probe, cuts, span=view.span, among=subjects)
-            comparisons = [c for t in probe for c in _compare(t, view, subjects, calibrations)]
+                portions = shortlists(view.segments, probe, cuts, span=view.span, among=subjects)
+                subjects, comparisons = _searched(portions, probe, view, size, calibrations)
             scores = _fused(comparisons, view.span, subjects)
             thresholds = None
             if fpir is not None:
-                size = view.subjects if gallery_size is None else gallery_size
-                needed = partial(threshold_for_fpir, fpir, max(size, 1))
-                thresholds = _thresholds(comparisons, scores, subjects, needed)
+                thresholds = _thresholds(
+                    comparisons, scores, subjects, partial(threshold_for_fpir, fpir, size)
+                )
             best = _best(scores, max_candidates, thresholds)
             keys = best if subjects is None else subjects[best]
             limits = None if thresholds is None else thresholds[best]
@@ -563,6 +567,45 @@ def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:
     others = [candidate for candidate in found if candidate.subject_id != enrollment.subject_id]
     if others:
         raise DuplicateFound(enrollment.subject_id, others)
+
+
+def _searched(
+    portions: Iterator[NDArray[np.int64]],
+    probe: Sequence[Template],
+    view: View,
+    size: int,
+    calibrations: Calibrations,
+) -> tuple[NDArray[np.int64], list[Comparisons]]:
+    """Compare in full with the subjects of one portion after the other, until one is found beyond doubt."""
+    subjects = np.empty(0, np.int64)
+    comparisons: list[Comparisons] = []
+    for portion in portions:
+        new = np.setdiff1d(portion, subjects, assume_unique=True)
+        comparisons += [c for t in probe for c in _compare(t, view, new, calibrations)]
+        subjects = np.union1d(subjects, new)
+        if _is_beyond_doubt(comparisons, subjects, size):
+            break
+    return subjects, comparisons
+
+
+def _is_beyond_doubt(comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], size: int) -> bool:
+    """Whether two fingers or more, each of them, speak for somebody, and together as a stranger's hardly would.
+
+    What a face says does not count: it may be another person's, or that of a look-alike. A finger that speaks
+    against him may be that of somebody else, who is then still to be found.
+    """
+    fingers: dict[Position, list[Comparisons]] = {}
+    for c in comparisons:
+        if c.position.is_finger:
+            fingers.setdefault(c.position, []).append(c)
+    if len(fingers) < 2:
+        return False
+    every = [c for own in fingers.values() for c in own]
+    scores = _fused(every, 0, subjects)
+    for own in fingers.values():
+        scores[~(_fused(own, 0, subjects) > 0)] = np.nan
+    needed = partial(threshold_for_fpir, _BEYOND_DOUBT, size)
+    return bool((scores >= _thresholds(every, scores, subjects, needed)).any())
 
 
 def _compare(

@@ -17,19 +17,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from abis._core import Tally
 from abis.kind import Kind
 from abis.segments import Block, Index, Segment, prepared_to_screen
 from abis.template import Minutiae, Template
 
-__all__ = ["Cuts", "comparable_blocks", "shortlist"]
+__all__ = ["Cuts", "comparable_blocks", "shortlists"]
 
 # What passes, and what that loses: benchmarks/finger_index.py, benchmarks/scale.py, docs/gallery.md.
 _LEAST = (1_000, 300, 100)  # subjects, at least; small galleries pass as a whole
 _OF_FIRST = (1.0, 0.1, 0.005)  # of those who pass the first look
 _POOR = 30  # minutiae: a finger with fewer says less, and more must be looked at ...
 _MOST_EFFORT = 8.0  # ... up to so many times as many
-_SAMPLED = 16  # one in so many values guesses a limit
-_EMBEDDING_EFFORT = 0.1  # a sketch tells more than a code
+_EMBEDDING_EFFORT = 0.05  # a sketch tells more than a code
+
+_idle: list[Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,19 @@ class Cuts:
         return cls(first, second, third)
 
 
-def shortlist(
+def shortlists(
     segments: Sequence[Segment],
     probe: Sequence[Template],
     cuts: Cuts,
     *,
     span: int,
     among: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """Sorted keys of the subjects that a probe should be compared with in full.
+) -> Iterator[NDArray[np.int64]]:
+    """Whom a probe should be compared with in full: at first by a part of the probe, then by all of it.
+
+    Of several fingers the first look takes only the richest, with the embeddings, and the closer looks take them
+    all. Who is found beyond doubt so need not be looked for any further; else the first look takes
+    the other fingers, too.
 
     Args:
         segments: the gallery.
@@ -76,18 +82,28 @@ def shortlist(
         cuts: how many subjects pass each look; of equal evidence, those enrolled first.
         span: every subject's key is below it.
         among: sorted keys of the subjects that may be found; None for everyone.
+
+    Yields:
+        Sorted keys of subjects, once or twice; the second time some of them are those of the first.
     """
     positions = _by_position(probe)
-    evidence = _first_look(segments, positions, span)
-    if among is not None:
-        others = np.ones(span, np.bool_)
-        others[among[among < span]] = False
-        evidence[others] = -np.inf
-    subjects = _largest(evidence, cuts.first)
-    for look, passing in ((_sift, cuts.second), (_refine, cuts.third)):
-        if len(subjects) > passing:
-            subjects = subjects[_largest(_closer_look(look, segments, positions, subjects), passing)]
-    return subjects
+    first, others = _apart(positions)
+    tally = _idle.pop() if _idle else Tally()
+    try:
+        tally.begin(span)
+        for part in filter(None, (first, others)):
+            for alternatives in part:
+                _first_look(tally, segments, alternatives)
+            subjects = tally.largest(cuts.first, among)
+            if part is first and others and len(subjects) < cuts.first:
+                continue  # all pass: nothing would be saved
+            for look, passing in ((_sift, cuts.second), (_refine, cuts.third)):
+                if len(subjects) > passing:
+                    evidence = _closer_look(look, segments, positions, subjects)
+                    subjects = subjects[_largest(evidence, passing)]
+            yield subjects
+    finally:
+        _idle.append(tally)
 
 
 def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterator[Block]:
@@ -103,25 +119,12 @@ class _Ready(NamedTuple):
     prepared: Any
 
 
-def _first_look(
-    segments: Sequence[Segment], positions: Sequence[Sequence[_Ready]], span: int
-) -> NDArray[np.float32]:
-    """(span,) evidence of every subject; -inf where nothing is comparable."""
-    total = _Total()
-    for alternatives in positions:
-        best = np.full(span, -np.inf, np.float32)
-        for template, prepared in alternatives:
-            for block in comparable_blocks(segments, template):
-                evidence = block.index.screen(prepared)
-                if block.gone is not None:
-                    evidence[block.gone] = -np.inf
-                if block.is_run:
-                    own = best[block.subjects[0] : block.subjects[0] + len(block)]
-                    np.maximum(own, evidence, out=own)
-                else:
-                    np.maximum.at(best, block.subjects, evidence)
-        total.add(best)
-    return total.evidence()
+def _first_look(tally: Tally, segments: Sequence[Segment], alternatives: Sequence[_Ready]) -> None:
+    """A look at everyone by one position of the probe."""
+    tally.next_position()
+    for template, prepared in alternatives:
+        for block in comparable_blocks(segments, template):
+            block.tally(tally, prepared)
 
 
 _Look = Callable[[Index, Any, NDArray[np.int64]], NDArray[np.float32]]
@@ -141,8 +144,9 @@ def _closer_look(
     positions: Sequence[Sequence[_Ready]],
     subjects: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """(len(subjects),) evidence of some subjects."""
-    total = _Total()
+    """(len(subjects),) evidence of some subjects; -inf where nothing is comparable."""
+    total = np.zeros(len(subjects), np.float32)
+    compared = np.zeros(len(subjects), np.bool_)
     for alternatives in positions:
         best = np.full(len(subjects), -np.inf, np.float32)
         for template, prepared in alternatives:
@@ -151,64 +155,21 @@ def _closer_look(
                 if len(slots):
                     rows = block.rows_of(slots, subjects)
                     np.maximum.at(best, rows, look(block.index, prepared, slots))
-        total.add(best)
-    return total.evidence()
-
-
-class _Total:
-    """Evidence of several positions, summed; a position that was not compared adds nothing."""
-
-    def __init__(self) -> None:
-        self._sum: NDArray[np.float32] | None = None
-        self._compared: NDArray[np.bool_] | None = None
-
-    def add(self, evidence: NDArray[np.float32]) -> None:
-        """Takes the array over."""
-        if self._sum is None:
-            self._sum = evidence
-            return
-        if self._compared is None:
-            self._compared = _zero_where_not_compared(self._sum)
-        self._compared |= _zero_where_not_compared(evidence)
-        self._sum += evidence
-
-    def evidence(self) -> NDArray[np.float32]:
-        """-inf where nothing was compared."""
-        assert self._sum is not None
-        if self._compared is not None:
-            np.copyto(self._sum, -np.inf, where=~self._compared)
-        return self._sum
-
-
-def _zero_where_not_compared(evidence: NDArray[np.float32]) -> NDArray[np.bool_]:
-    compared: NDArray[np.bool_] = evidence > -np.inf
-    np.copyto(evidence, 0, where=~compared)
-    return compared
+        known = best > -np.inf
+        total[known] += best[known]
+        compared |= known
+    total[~compared] = -np.inf
+    return total
 
 
 def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Where the ``count`` largest stand, in order; of equal ones the first. -inf is none."""
-    if count < 1:
-        return np.empty(0, np.int64)
-    places = _enough(values, count)
-    values = values[places]
-    if count < len(values):
+    chosen = values > -np.inf
+    if 0 < count < np.count_nonzero(chosen):
         limit = np.partition(values, len(values) - count)[len(values) - count]
         chosen = values > limit
         chosen[np.flatnonzero(values == limit)[: count - np.count_nonzero(chosen)]] = True
-        places, values = places[chosen], values[chosen]
-    return places[values > -np.inf]
-
-
-def _enough(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Where the ``count`` largest stand and some others, all that equal one of them among these."""
-    sample = values[::_SAMPLED]
-    rank = len(sample) - 2 * count // _SAMPLED - 1
-    if rank > len(sample) // 2:  # else there is little to be gained
-        places = np.flatnonzero(values >= np.partition(sample, rank)[rank])
-        if len(places) >= count:
-            return places
-    return np.arange(len(values))
+    return np.flatnonzero(chosen)
 
 
 def _by_position(probe: Sequence[Template]) -> list[list[_Ready]]:
@@ -217,6 +178,14 @@ def _by_position(probe: Sequence[Template]) -> list[list[_Ready]]:
         [_Ready(template, prepared_to_screen(template)) for template in group]
         for _, group in groupby(ordered, key=lambda template: template.position)
     ]
+
+
+def _apart(positions: Sequence[list[_Ready]]) -> tuple[list[list[_Ready]], list[list[_Ready]]]:
+    """Embeddings and the richest finger; the other fingers."""
+    fingers = [p for p in positions if isinstance(p[0].template, Minutiae)]
+    others = [p for p in positions if not isinstance(p[0].template, Minutiae)]
+    fingers.sort(key=lambda own: -max(len(one.template) for one in own))  # type: ignore[arg-type]
+    return others + fingers[:1], fingers[1:]
 
 
 def _effort(probe: Sequence[Template]) -> float:

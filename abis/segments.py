@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from abis._core import Tally
 from abis.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.finger_index import FingerIndex, ready
 from abis.kind import Kind
@@ -46,8 +47,24 @@ class Index(Protocol):
     def __len__(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
-    def screen(self, prepared: Any) -> NDArray[np.float32]:
-        """(n,) evidence of every slot by a first look; see :func:`prepared_to_screen`."""
+    def tally(
+        self,
+        tally: Tally,
+        prepared: Any,
+        subjects: NDArray[Any],
+        *,
+        is_run: bool,
+        gone: NDArray[np.bool_] | None,
+    ) -> None:
+        """Adds up the evidence of every slot by a first look, by subject; see :func:`prepared_to_screen`.
+
+        Args:
+            tally: what adds up.
+            prepared: the probe.
+            subjects: (n,) whose each slot is.
+            is_run: subjects are a run of keys.
+            gone: (n,) bool, what has been removed; None where nothing has.
+        """
 
     def sift(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) better evidence of some slots."""
@@ -123,6 +140,10 @@ class Block:
     def memory_bytes(self) -> int:
         gone = 0 if self.gone is None else self.gone.nbytes
         return self.index.memory_bytes + self.subjects.nbytes + self.encounters.nbytes + gone
+
+    def tally(self, tally: Tally, prepared: Any) -> None:
+        """A first look at all that is present, added up by subject."""
+        self.index.tally(tally, prepared, self.subjects, is_run=self.is_run, gone=self.gone)
 
     def present_slots(self) -> NDArray[np.int64]:
         return np.arange(len(self)) if self.gone is None else np.flatnonzero(~self.gone)

@@ -17,9 +17,12 @@
 #include "finger_index.h"
 #include "finger_tile.h"
 #include "kernels.h"
+#include "large_pages.h"
 #include "parallel.h"
 #include "references.h"
 #include "simd.h"
+#include "sketches.h"
+#include "tally.h"
 
 namespace py = pybind11;
 
@@ -163,6 +166,91 @@ py::array_t<float> screen(const FingerIndex& index, const FingerProbe& probe, un
     const py::gil_scoped_release release;
     index.screen(probe, threads, SignalPoll(), out);
     return evidence;
+}
+
+// Room in large pages, to be filled.
+py::array_t<std::uint8_t> large_array(std::size_t bytes) {
+    struct Room {
+        std::byte* memory;
+        std::size_t bytes;
+    };
+    auto room = std::make_unique<Room>(Room{static_cast<std::byte*>(large_pages()->allocate(bytes, 64)), bytes});
+    py::capsule owner(room.get(), [](void* held) {
+        const std::unique_ptr<Room> own(static_cast<Room*>(held));
+        large_pages()->deallocate(own->memory, own->bytes, 64);
+    });
+    auto* first = reinterpret_cast<std::uint8_t*>(room.release()->memory);
+    return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes), first, owner);
+}
+
+using Sketches = Array<std::uint8_t>;
+using Gone = Array<bool>;
+
+SketchesView checked_sketches(const Sketches& probe, const Sketches& references, const Array<float>& by_distance) {
+    check(probe.ndim() == 1 && references.ndim() == 2 && references.shape(1) == probe.size(),
+          "expected a (b,) probe and (n, b) references");
+    const auto bytes = static_cast<std::size_t>(probe.size()), words = bytes / sizeof(std::uint64_t);
+    check(bytes > 0 && bytes % (kSketchWords * sizeof(std::uint64_t)) == 0, "a sketch has 64 bytes or a multiple");
+    check(by_distance.ndim() == 1 && by_distance.size() == 8 * probe.size() + 1, "expected a value for each distance");
+    return {reinterpret_cast<const std::byte*>(references.data()), static_cast<std::size_t>(references.shape(0)),
+            words};
+}
+
+py::array_t<float> look_at_sketches(const Sketches& probe, const Sketches& references, const Array<float>& by_distance,
+                                    const std::optional<Slots>& slots, unsigned threads) {
+    const SketchesView view = checked_sketches(probe, references, by_distance);
+    if (slots) check_slots(*slots, view.count);
+    py::array_t<float> evidence(slots ? slots->size() : references.shape(0));
+    const auto count = static_cast<std::size_t>(evidence.size());
+    const std::int64_t* which = slots ? slots->data() : nullptr;
+    const auto* own = reinterpret_cast<const std::byte*>(probe.data());
+    const float* values = by_distance.data();
+    float* out = evidence.mutable_data();
+    const py::gil_scoped_release release;
+    evidence_of_sketches(own, view, which, count, values, threads, SignalPoll(), out);
+    return evidence;
+}
+
+template <class Key>
+Owners<Key> owners_of(std::size_t references, const Array<Key>& subjects, bool is_run,
+                      const std::optional<Gone>& gone) {
+    const auto count = static_cast<std::size_t>(subjects.size());
+    check(subjects.ndim() == 1 && count == references, "expected a subject for each reference");
+    check(!gone || (gone->ndim() == 1 && gone->size() == subjects.size()), "gone must be as long as subjects");
+    return {subjects.data(), count, is_run, gone ? gone->data() : nullptr};
+}
+
+template <class Key>
+void tally_fingers(Tally& tally, const FingerIndex& index, const FingerProbe& probe, const Array<Key>& subjects,
+                   bool is_run, const std::optional<Gone>& gone, unsigned threads) {
+    const Owners<Key> owners = owners_of(index.size(), subjects, is_run, gone);
+    const py::gil_scoped_release release;
+    index.screen(probe, threads, SignalPoll(), tally.room(owners));
+    tally.add(owners);
+}
+
+template <class Key>
+void tally_sketches(Tally& tally, const Sketches& references, const Sketches& probe, const Array<float>& by_distance,
+                    const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
+    const SketchesView view = checked_sketches(probe, references, by_distance);
+    const Owners<Key> owners = owners_of(view.count, subjects, is_run, gone);
+    const auto* own = reinterpret_cast<const std::byte*>(probe.data());
+    const float* values = by_distance.data();
+    const py::gil_scoped_release release;
+    evidence_of_sketches(own, view, nullptr, view.count, values, threads, SignalPoll(), tally.room(owners));
+    tally.add(owners);
+}
+
+py::array_t<std::int64_t> largest(Tally& tally, std::size_t count, const std::optional<Slots>& among) {
+    check(!among || among->ndim() == 1, "among must be an (m,) array");
+    std::vector<std::int64_t> subjects;
+    {
+        const std::int64_t* only = among ? among->data() : nullptr;
+        const auto size = among ? static_cast<std::size_t>(among->size()) : 0;
+        const py::gil_scoped_release release;
+        subjects = tally.largest(count, only, size);
+    }
+    return py::array_t<std::int64_t>(static_cast<py::ssize_t>(subjects.size()), subjects.data());
 }
 
 // FingerIndex::sift, FingerIndex::refine or FingerIndex::compare.
@@ -470,6 +558,26 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
                     py::arg("reliability").noconvert())
         .def("__len__", &FingerIndex::size)
         .def_property_readonly("memory_bytes", &FingerIndex::memory_bytes);
+
+    py::class_<Tally> tally(m, "Tally");
+    tally.def(py::init<>())
+        .def("begin", &Tally::begin, py::arg("span"))
+        .def("next_position", &Tally::next_position)
+        .def("largest", &largest, py::arg("count"), py::arg("among").noconvert());
+    const auto of_owners = [&tally](auto key) {
+        using Key = decltype(key);
+        tally
+            .def("screen_fingers", &tally_fingers<Key>, py::arg("index"), py::arg("probe"),
+                 py::arg("subjects").noconvert(), py::arg("is_run"), py::arg("gone").noconvert(), py::arg("threads"))
+            .def("screen_sketches", &tally_sketches<Key>, py::arg("references").noconvert(),
+                 py::arg("probe").noconvert(), py::arg("by_distance").noconvert(), py::arg("subjects").noconvert(),
+                 py::arg("is_run"), py::arg("gone").noconvert(), py::arg("threads"));
+    };
+    of_owners(std::uint32_t{});
+    of_owners(std::int64_t{});
+    m.def("large_array", &large_array, py::arg("size"));
+    m.def("look_at_sketches", &look_at_sketches, py::arg("probe").noconvert(), py::arg("references").noconvert(),
+          py::arg("by_distance").noconvert(), py::arg("slots").noconvert(), py::arg("threads"));
 
     m.def("contents", &contents, py::arg("quality").noconvert(), py::arg("counts").noconvert());
 

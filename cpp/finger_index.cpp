@@ -31,11 +31,16 @@ std::size_t bytes(const std::pmr::vector<T>& column) {
     return column.capacity() * sizeof(T);
 }
 
+void fetch_bytes(const void* from, std::size_t n) {
+    constexpr std::size_t kLine = 64;
+    const auto* bytes = static_cast<const std::byte*>(from);
+    for (std::size_t at = 0; at < n + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
+    asm volatile("");  // or GCC takes whoever calls this for a function without effect, and leaves the call out
+}
+
 template <class T>
 void fetch(const std::pmr::vector<T>& column, std::size_t begin, std::size_t n) {
-    constexpr std::size_t kLine = 64;
-    const auto* bytes = reinterpret_cast<const std::byte*>(column.data() + begin);
-    for (std::size_t at = 0; at < n * sizeof(T) + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
+    fetch_bytes(column.data() + begin, n * sizeof(T));
 }
 
 }  // namespace
@@ -105,15 +110,20 @@ CodedView FingerIndex::Chunk::view(std::size_t slot, const std::uint64_t* words)
     return {size(slot), words, second.data() + begin, direction.data() + begin};
 }
 
+void FingerIndex::Chunk::fetch_place(std::size_t slot) const {
+    abis::fetch(begins, slot, 2);
+    abis::fetch(removed, slot, 1);
+}
+
 void FingerIndex::Chunk::fetch_for_votes(std::size_t slot) const {
-    fetch(second, begins[slot], size(slot));
-    fetch(direction, begins[slot], size(slot));
+    abis::fetch(second, begins[slot], size(slot));
+    abis::fetch(direction, begins[slot], size(slot));
 }
 
 void FingerIndex::Chunk::fetch_for_poses(std::size_t slot) const {
-    fetch(x, begins[slot], size(slot));
-    fetch(y, begins[slot], size(slot));
-    fetch(reliability, begins[slot], size(slot));
+    abis::fetch(x, begins[slot], size(slot));
+    abis::fetch(y, begins[slot], size(slot));
+    abis::fetch(reliability, begins[slot], size(slot));
     first.fetch(slot, direction.data() + begins[slot], size(slot));
 }
 
@@ -279,16 +289,23 @@ void FingerIndex::screen(const FingerProbe& probe, unsigned threads, const std::
         poll);
 }
 
+void FingerIndex::fetch(const std::int64_t* slots, std::size_t left, bool for_poses) const {
+    const auto ahead = [&](std::size_t steps, const auto& ask) {
+        if (steps * kAhead < left) ask(at(static_cast<std::size_t>(slots[steps * kAhead])));
+    };
+    ahead(4, [](Place place) { fetch_bytes(&place.chunk, sizeof place.chunk); });
+    ahead(3, [](Place place) { place.chunk.fetch_place(place.slot); });
+    ahead(for_poses ? 2 : 1, [](Place place) { place.chunk.fetch_for_votes(place.slot); });
+    if (for_poses) ahead(1, [](Place place) { place.chunk.fetch_for_poses(place.slot); });
+}
+
 void FingerIndex::sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                        const std::function<void()>& poll, float* evidence) const {
     for_blocks(
         count, kSiftBlock, thread_count(threads),
         [&](std::size_t begin, std::size_t end, unsigned) {
             for (std::size_t k = begin; k < end; ++k) {
-                if (k + kAhead < end) {
-                    const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + kAhead]));
-                    chunk.fetch_for_votes(slot);
-                }
+                fetch(slots + k, end - k, false);
                 const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
                 evidence[k] = chunk.removed[slot] != 0 ? -std::numeric_limits<float>::infinity()
                                                        : evidence_of_votes(probe.coded, chunk.view(slot, nullptr));
@@ -303,14 +320,7 @@ void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, st
         count, kRefineBlock, threads,
         [&](std::size_t begin, std::size_t end, PoseWorkspace& workspace) {
             for (std::size_t k = begin; k < end; ++k) {
-                if (k + 2 * kAhead < end) {
-                    const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + 2 * kAhead]));
-                    chunk.fetch_for_votes(slot);
-                }
-                if (k + kAhead < end) {
-                    const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k + kAhead]));
-                    chunk.fetch_for_poses(slot);
-                }
+                fetch(slots + k, end - k, true);
                 const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
                 evidence[k] = -std::numeric_limits<float>::infinity();
                 if (chunk.removed[slot] != 0) continue;

@@ -102,7 +102,8 @@ private:
         void unpack(std::size_t slot, Minutia* minutiae) const;
         void first_words(std::size_t slot, std::uint64_t* words) const;
         std::vector<std::uint64_t> all_first_words() const;
-        // Ask the memory for what votes, and what poses, will read of a slot; the former first.
+        // Ask the memory for where a slot is, for what votes, and for what poses will read of it; in this order.
+        void fetch_place(std::size_t slot) const;
         void fetch_for_votes(std::size_t slot) const;
         void fetch_for_poses(std::size_t slot) const;
         void append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n);  // but for the first words
@@ -113,6 +114,9 @@ private:
         const Chunk& chunk;
         std::size_t slot;  // in the chunk
     };
+    // Asks the memory for what a look at slots[0] and the next ones will read, step by step: where it is stands in what
+    // the step before has asked for. There are `left` slots.
+    void fetch(const std::int64_t* slots, std::size_t left, bool for_poses) const;
     Place at(std::size_t slot) const { return {chunks_[slot / kChunkSlots], slot % kChunkSlots}; }
 
     // Takes in slots one by one; they can be searched when it is gone.

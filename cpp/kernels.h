@@ -193,8 +193,13 @@ ABIS_INLINE float widen(std::uint16_t half) {
 
 ABIS_INLINE void dot_products(const std::uint16_t* probe, const std::uint16_t* rows, std::size_t stride,
                               const std::int64_t* which, std::size_t count, std::size_t d, float* scores) {
-    constexpr std::size_t kSums = 32;  // fixed, so that the order of additions is
+    constexpr std::size_t kSums = 32;              // fixed, so that the order of additions is
+    constexpr std::size_t kAhead = 4, kLine = 32;  // rows, and values in a line of memory
     for (std::size_t r = 0; r < count; ++r) {
+        if (which != nullptr && r + kAhead < count) {  // rows that lie anywhere in memory are asked for beforehand
+            const std::uint16_t* ahead = rows + static_cast<std::size_t>(which[r + kAhead]) * stride;
+            for (std::size_t k = 0; k < d; k += kLine) __builtin_prefetch(ahead + k);
+        }
         const std::uint16_t* row = rows + (which == nullptr ? r : static_cast<std::size_t>(which[r])) * stride;
         alignas(64) float sums[kSums] = {};
         std::size_t k = 0;

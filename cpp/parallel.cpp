@@ -8,12 +8,26 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 namespace abis {
 
-unsigned thread_count(unsigned threads) {
-    return threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+namespace {
+
+// Cores that this thread may run on; more threads than that would only wait for each other.
+unsigned cores() {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<unsigned>(CPU_COUNT(&set));
+#endif
+    return std::max(1U, std::thread::hardware_concurrency());
 }
+
+}  // namespace
+
+unsigned thread_count(unsigned threads) { return threads > 0 ? threads : cores(); }
 
 void for_blocks(std::size_t count, std::size_t block, unsigned threads,
                 const std::function<void(std::size_t, std::size_t, unsigned)>& body,

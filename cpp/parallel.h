@@ -10,7 +10,7 @@
 
 namespace abis {
 
-// How many threads `threads` asks for: itself, or one a core where it is 0.
+// How many threads `threads` asks for: itself, or one a core that the caller may run on where it is 0.
 unsigned thread_count(unsigned threads);
 
 // Calls body(begin, end, worker) for blocks that cover [0, count), from worker threads 0 to threads - 1; the

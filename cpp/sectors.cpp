@@ -38,10 +38,12 @@ std::size_t Sectors::find(std::size_t slot, std::size_t sector) const {
 }
 
 void Sectors::fetch(std::size_t slot, const Angle* direction, std::size_t n) const {
+    constexpr std::ptrdiff_t kLineWords = 8;
     for (std::size_t i = 0; i < n; ++i) {
         const std::size_t near = guess(slot, sector_of(direction[i]));
         __builtin_prefetch(slots_.data() + near);
-        __builtin_prefetch(words_.data() + near);
+        for (const std::ptrdiff_t off : {-kLineWords, std::ptrdiff_t{0}, kLineWords})  // a guess is some words off
+            __builtin_prefetch(words_.data() + static_cast<std::ptrdiff_t>(near) + off);
     }
 }
 

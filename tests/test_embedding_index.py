@@ -77,7 +77,7 @@ def test_joined_and_saved_it_is_the_same() -> None:
     own = EmbeddingProbe.of(probe)
     for other in (joined, again):
         np.testing.assert_array_equal(other.screen(own), expected.screen(own))
-        np.testing.assert_array_equal(other.sift(own, np.array([1])), expected.screen(own)[[1]])
+        np.testing.assert_array_equal(other.sift(own, np.array([1])), expected.sift(own, np.array([1])))
         np.testing.assert_array_equal(other.refine(own, np.array([1])), expected.refine(own, np.array([1])))
         assert other.memory_bytes == expected.memory_bytes == 4 * (64 + 64)
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from people import LEFT, RIGHT, face, finger
 
-from abis import screening
 from abis.comparison import FingerReferences, cosine, explain
-from abis.screening import Cuts, shortlist
+from abis.screening import Cuts, shortlists
 from abis.segments import Entry, Segment
 from abis.template import Position, Template
 
@@ -34,7 +33,9 @@ def picked(
     *passing: int,
     among: NDArray[np.int64] | None = None,
 ) -> list[int]:
-    found: list[int] = shortlist(segments, probe, Cuts(*passing), span=2_000, among=among).tolist()
+    """Who is to be compared in full when nobody is found beyond doubt: those of the last portion."""
+    *_, last = shortlists(segments, probe, Cuts(*passing), span=2_000, among=among)
+    found: list[int] = last.tolist()
     return found
 
 
@@ -111,23 +112,21 @@ def test_how_the_gallery_is_cut_changes_nothing(  # type: ignore[no-untyped-def]
     assert len(expected) == min(*cuts, 60)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 5, 9])
-def test_the_largest(count: int) -> None:
-    values: NDArray[np.float32] = np.array([2, -np.inf, 5, 2, 7, 2, -np.inf, -3], np.float32)
-    expected = {0: [], 1: [4], 3: [0, 2, 4], 5: [0, 2, 3, 4, 5], 9: [0, 2, 3, 4, 5, 7]}
-    assert screening._largest(values, count).tolist() == expected[count]
+def test_the_richest_finger_and_the_face_look_first() -> None:
+    segments = enrolled(PEOPLE, [50])
+    right, left = finger(7, RIGHT, 1), finger(8, LEFT, 1)
+    poor = type(left)(
+        x=left.x[:9], y=left.y[:9], direction=left.direction[:9], width=300, height=400, position=LEFT
+    )
 
+    def portions(*probe: Template) -> list[list[int]]:
+        return [p.tolist() for p in shortlists(segments, probe, Cuts(3, 3, 1), span=2_000)]
 
-@given(st.integers(0, 2**32), st.integers(0, 3_000), st.integers(1, 500), st.integers(1, 20))
-@settings(max_examples=60, deadline=None)
-def test_the_largest_of_many(seed: int, size: int, count: int, levels: int) -> None:
-    """With many equal ones, and whatever a sample of them says."""
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, 2**levels, size).astype(np.float32)
-    values[rng.random(size) < 0.1] = -np.inf
-    order = np.lexsort((np.arange(size), -values))[:count]
-    expected = np.sort(order[values[order] > -np.inf])
-    np.testing.assert_array_equal(screening._largest(values, count), expected)
+    assert portions(poor, right) == [[7], [7]]  # of the first look by the poor one alone there is none
+    assert portions(right, face(7, 1)) == portions(right) == portions(face(7, 1)) == [[7]]
+    assert len(portions(right, left, face(9, 1))) == 2
+    unknown = finger(7, RIGHT, 1, stated=Position.UNKNOWN_FINGER)
+    assert portions(unknown, finger(7, RIGHT, 2, stated=Position.UNKNOWN_FINGER)) == [[7]]  # one position
 
 
 def test_a_poor_probe_looks_at_more() -> None:
@@ -140,7 +139,7 @@ def test_a_poor_probe_looks_at_more() -> None:
     assert good_one == Cuts(30_000, 3_000, 150)
     assert both == with_face == Cuts(15_000, 1_500, 100)  # each of two positions
     assert poor_one == Cuts(240_000, 24_000, 1_200)
-    assert only_face == Cuts(3_000, 3_000, 100)
+    assert only_face == Cuts(1_500, 1_500, 100)
     assert Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1) == Cuts(60_000, 6_000, 300)
     assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 5_000, 250)
     assert Cuts.at(0.03, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500, 500)

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a first look says of every subject of a gallery, and who is worth a second.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace abis {
+
+// Whose the references of a block are: subjects[k] is the k-th one's, or subjects[0] + k where they are a run.
+template <class Key>
+struct Owners {
+    const Key* subjects;
+    std::size_t count;
+    bool is_run;
+    const bool* gone;  // those that have been removed; null where none has
+};
+
+// Evidence of the positions of a probe, in natural log units, added up by subject: of several references that one
+// position is compared with, the best counts; -infinity is none. One thread at a time; its memory serves the next
+// search.
+class Tally {
+public:
+    // Nothing is known of anybody; keys of subjects are below `span`.
+    void begin(std::size_t span);
+    // What follows is of the probe's next position, or its first: needed after `begin`, and after `largest`.
+    void next_position();
+    // Room for the evidence of some references; `add` takes it in. Throws std::out_of_range where a subject's key is
+    // not below the span.
+    template <class Key>
+    float* room(const Owners<Key>& owners);
+    template <class Key>
+    void add(const Owners<Key>& owners);
+
+    // Keys of the subjects with the most evidence, `count` of them or all that have any, ascending; of equal ones the
+    // first. If `among` is not null, only of these, which ascend.
+    std::vector<std::int64_t> largest(std::size_t count, const std::int64_t* among, std::size_t among_count);
+
+private:
+    // Evidence of one position, or the sum of several, by subject; of subjects from `known` on nothing is known yet,
+    // and nothing stands there.
+    struct Column {
+        std::vector<float> evidence;
+        std::size_t known = 0;
+
+        void know_up_to(std::size_t subject);
+    };
+
+    template <class Key>
+    bool in_place(const Owners<Key>& owners) const;
+    Column& position() { return positions_ > 1 ? position_ : total_; }
+    const Column& position() const { return positions_ > 1 ? position_ : total_; }
+    void add_up();
+
+    std::size_t span_ = 0;
+    std::size_t positions_ = 0;  // that have begun
+    bool is_open_ = false;       // a position is
+    Column total_;               // of the positions that are complete, and the first
+    Column position_;            // of the last, if it is not the first
+    std::vector<float> references_;
+};
+
+}  // namespace abis
