@@ -61,6 +61,11 @@ class Cuts:
             second = first  # of embeddings the second look says what the first does
         return cls(first, second, third)
 
+    def halved(self) -> Cuts:
+        """For a portion that is to find somebody who stands out: half as many pass the first look and the second."""
+        second = max(self.third, self.second // 2)
+        return Cuts(max(second, self.first // 2), second, self.third)
+
 
 def shortlists(
     segments: Sequence[Segment],
@@ -94,13 +99,15 @@ def shortlists(
         for part in filter(None, (first, others)):
             for alternatives in part:
                 _first_look(tally, segments, alternatives)
-            subjects = tally.largest(cuts.first, among)
-            if part is first and others and len(subjects) < cuts.first:
+            is_last = part is others or not others
+            passing = cuts if is_last else cuts.halved()
+            subjects = tally.largest(passing.first, among)
+            if len(subjects) < passing.first and not is_last:
                 continue  # all pass: nothing would be saved
-            for look, passing in ((_sift, cuts.second), (_refine, cuts.third)):
-                if len(subjects) > passing:
+            for look, count in ((_sift, passing.second), (_refine, passing.third)):
+                if len(subjects) > count:
                     evidence = _closer_look(look, segments, positions, subjects)
-                    subjects = subjects[_largest(evidence, passing)]
+                    subjects = subjects[_largest(evidence, count)]
             yield subjects
     finally:
         _idle.append(tally)

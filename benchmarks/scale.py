@@ -435,6 +435,7 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
     missed = len(mated) - sum(found)
     figures: Figures = {
         **{f"p{q}_ms": float(np.percentile(milliseconds, q)) for q in QUANTILES},
+        "mated_p50_ms": 1e3 * float(np.median([row["seconds"] for row in mated])),
         "mated_probes": len(mated),
         "rank_1_percent": 100 * float(np.mean(found)),
         **interval("lost", sum(lost), len(mated)),
@@ -459,6 +460,7 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
         figures |= interval("lost_strict_sets", sum(strict), len(strict))
     if nobody:
         figures["non_mated_probes"] = len(nobody)
+        figures["non_mated_p50_ms"] = 1e3 * float(np.median([row["seconds"] for row in nobody]))
         figures |= interval("false_positives", sum(bool(row["found"]) for row in nobody), len(nobody))
     return figures
 
@@ -533,6 +535,7 @@ def print_results(figures: Figures, sizes: Sequence[int], shares: Sequence[float
                         f"{kind}, {size:,}",
                         f"{share:g}",
                         " / ".join(f"{of[f'p{q}_ms']:,.1f}" for q in (50, 95, 99)),
+                        f"{of['mated_p50_ms']:,.1f} / {of.get('non_mated_p50_ms', math.nan):,.1f}",
                         f"{of['rank_1_percent']:.2f}",
                         (
                             f"{of['lost_estimate_percent']:.2f} "
@@ -550,7 +553,14 @@ def print_results(figures: Figures, sizes: Sequence[int], shares: Sequence[float
     print_table(
         "Identify: real mates in a synthetic crowd",
         [
-            *("probe, subjects", "share", "p50 / p95 / p99 ms", "rank 1 %", "lost % (95 %)"),
+            *(
+                "probe, subjects",
+                "share",
+                "p50 / p95 / p99 ms",
+                "p50 mated / nobody",
+                "rank 1 %",
+                "lost % (95 %)",
+            ),
             *("3 sets %", "8 sets %", "unknown", "FPIR %", "in full %", "speed-up", "results"),
         ],
         rows,

@@ -137,6 +137,8 @@ def test_a_poor_probe_looks_at_more() -> None:
         Cuts.at(0.03, probe=probe, subjects=1_000_000, wanted=1) for probe in probes
     )
     assert good_one == Cuts(30_000, 3_000, 150)
+    assert good_one.halved() == Cuts(15_000, 1_500, 150)
+    assert Cuts(300, 200, 150).halved() == Cuts(150, 150, 150)
     assert both == with_face == Cuts(15_000, 1_500, 100)  # each of two positions
     assert poor_one == Cuts(240_000, 24_000, 1_200)
     assert only_face == Cuts(1_500, 1_500, 100)
