@@ -59,7 +59,7 @@ class FingerReferences:
         return self._core.memory_bytes
 
     def extend(self, templates: Sequence[Minutiae], *, threads: int = 0) -> range:
-        """Prepares templates, some 35 microseconds each and core, and returns their slots.
+        """Prepares templates, some 20 microseconds each and core, and returns their slots.
 
         Args:
             templates: what to append.

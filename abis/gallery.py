@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from abis import fusion
 from abis.calibration import Calibrations
-from abis.deduplication import Duplicates, FoundPair, Newcomers, deduplicate
+from abis.deduplication import Duplicates, FoundPair, Newcomers, Uniqueness, deduplicate
 from abis.encryption import KeyService, MasterKey
 from abis.errors import AlreadyEnrolled, DuplicateFound, StoreError, TemplateError
 from abis.fusion import Comparisons
@@ -492,6 +492,16 @@ class Gallery(Registry):
         )
         self.record("deduplicate", "", f"{len(found)} pairs")
         return found
+
+    def uniqueness(self, *, fpir: float = 1e-4) -> Uniqueness:
+        """For :func:`abis.migration.importing.import_records`: let nobody in who is here under another subject_id.
+
+        Loads the references where they are not loaded yet.
+
+        Args:
+            fpir: false positive identification rate of the search that each record is.
+        """
+        return Uniqueness(self._store, self._references.view, self._calibrations, fpir=fpir)
 
     def references_now(self) -> tuple[View, Calibrations]:
         """All references as of now and the calibrations of their kinds, for :func:`abis.deduplication.find_pairs`."""

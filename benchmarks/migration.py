@@ -3,12 +3,14 @@
 
 The source is made first and kept in the folder, so that a further run, or one that was interrupted, begins
 with what is there: a Parquet manifest with two fingers in ISO/IEC 19794-2:2005 and a face of 512 dimensions a
-subject. What is timed is the command ``abis import`` in a process of its own, start and report included.
+subject. Beyond ``--people`` the same templates come again under further names: an import looks at nobody else. What
+is timed is the command ``abis import`` in a process of its own, start and report included.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import random
@@ -33,6 +35,7 @@ from abis.template import Minutiae
 
 PART = 50_000  # subjects of the source that are made between two files: what is lost on Ctrl-C
 ROW_GROUP = 30_000  # templates
+TEMPLATES = 3  # a subject
 BYTES_ON_DISK = 2_000  # a subject: rather less than it takes
 
 START = """
@@ -57,6 +60,7 @@ def main() -> None:
     """Make the source, import it, print the table, write the figures."""
     parser = options(__doc__ or "")
     parser.add_argument("--subjects", type=int, default=100_000, metavar="N", help="(100,000)")
+    parser.add_argument("--people", type=int, default=100_000, help="of different templates (100,000)")
     parser.add_argument("--workers", type=int, help="processes that read templates (as abis import has it)")
     parser.add_argument("--kills", type=int, default=0, metavar="K", help="kill -9 the import so often (0)")
     parser.add_argument("--encrypted", action="store_true", help="the gallery, by a key made up")
@@ -68,32 +72,42 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.encrypted:
         os.environ["ABIS_KEY"] = base64.b64encode(os.urandom(32)).decode()  # for abis import, too
-    source = make_source(arguments.folder, arguments.subjects, arguments.seed)
+    source = make_source(arguments.folder, arguments.subjects, arguments.people, arguments.seed)
     figures = measure(source, arguments)
     print_results(figures)
     write(arguments.json, figures, seed=arguments.seed)
 
 
-def make_source(folder: Path, subjects: int, seed: int) -> Path:
+def make_source(folder: Path, subjects: int, people: int, seed: int) -> Path:
     """The manifest, made where it is not there; in parts, so that it can be gone on with."""
-    source = folder / f"legacy-{subjects}-{seed}.parquet"
+    source = folder / f"legacy-{subjects}-{people}-{seed}.parquet"
     if source.exists():
         return source
     population = Population(seed=seed)
-    parts = []
-    starts = range(0, subjects, PART)
+    parts: list[Path] = []
+    starts = range(0, min(subjects, people), PART)
     for start in track(starts, f"making {subjects:,} subjects", disable=not sys.stdout.isatty()):
-        part = folder / f"part-{seed}-{start}-{min(start + PART, subjects)}.parquet"
+        end = min(start + PART, subjects, people)
+        part = folder / f"part-{seed}-{start}-{end}.parquet"
         if not part.exists():
             partial = part.with_suffix(".partial")
-            table = part_of(population, range(start, min(start + PART, subjects)))
+            table = part_of(population, range(start, end))
             pq.write_table(table, partial, row_group_size=ROW_GROUP, compression="none")
             partial.rename(part)
         parts.append(part)
     partial = source.with_suffix(".partial")
     with pq.ParquetWriter(partial, SCHEMA, compression="none") as whole:
-        for part in parts:
-            whole.write_table(pq.read_table(part), row_group_size=ROW_GROUP)
+        written = 0
+        for part in itertools.cycle(parts):
+            table = pq.read_table(part)
+            count = min(len(table) // TEMPLATES, subjects - written)
+            names = [
+                population.subject_id(n) for n in range(written, written + count) for _ in range(TEMPLATES)
+            ]
+            whole.write_table(table.slice(0, len(names)).set_column(0, SCHEMA.field(0), [names]), ROW_GROUP)
+            written += count
+            if written == subjects:
+                break
     partial.rename(source)
     for part in parts:
         part.unlink()
@@ -153,7 +167,7 @@ def check(outcome: dict[str, object], subjects: int, gallery: Path) -> dict[str,
         info.encounters,
         sum(info.templates.values()),
     )
-    if counted != (subjects, subjects, subjects, subjects, 3 * subjects) or outcome["mismatches"]:
+    if counted != (subjects, subjects, subjects, subjects, TEMPLATES * subjects) or outcome["mismatches"]:
         sys.exit(f"does not add up: {counted}, {outcome['mismatches']}")
     seconds = float(str(outcome["seconds"]))
     imported = subjects - int(str(outcome["resumed"]))

@@ -43,6 +43,64 @@ def test_check_compact_and_backup(gallery: str) -> None:
     assert "1 faults" in found
 
 
+def test_a_policy_asks_for_more_than_a_score(gallery: str, tmp_path: Path) -> None:
+    probe = tmp_path / "probe"
+    probe.mkdir()
+    for number, template in enumerate(everything(1, 1)[1:]):
+        (probe / f"{number}.abis").write_bytes(native.write(template))
+    asked = ["--level", "2", "--fingers", "1", "--face-fmr", "1e-3", "--needs-liveness", "--fmr", "1e-3"]
+
+    def verify(*more: str, code: int) -> dict[str, str]:
+        found: dict[str, str] = json.loads(
+            run("verify", gallery, "s1", str(probe), "--json", *more, code=code).stdout
+        )
+        return found
+
+    assert verify(*asked, code=5)["reason"] == "assurance level 0, expected 2 or more"
+    run("label", gallery, "s1", "--level", "2")
+    assert verify(*asked, code=5)["reason"] == "no liveness verdict"
+    assert verify(*asked, "--liveness", "failed", code=5)["outcome"] == "refused"
+    assert verify(*asked, "--liveness", "passed", code=0)["outcome"] == "match"
+    assert "expected 2 or more" in verify("--fingers", "2", "--fmr", "1e-3", code=5)["reason"]
+    run("status", gallery, "s1", "terminated", "--reason", "died")
+    assert verify(code=4) | {"threshold": 0} == {
+        "subject_id": "s1",
+        "match": False,
+        "outcome": "terminated",
+        "reason": "",
+        "score": 0.0,
+        "threshold": 0,
+        "evidence": [],
+    }
+
+
+def test_a_subject_is_enrolled_anew(gallery: str, tmp_path: Path) -> None:
+    new, damaged = tmp_path / "new.abis", tmp_path / "damaged.abis"
+    new.write_bytes(native.write(face(7)))
+    damaged.write_bytes(native.write(face(8))[:-1])
+    run("status", gallery, "s1", "locked", "--reason", "card lost")
+    run("label", gallery, "s1", "south", "--level", "2")
+    before = run("subject", gallery, "s1").stdout
+    run("reenroll", gallery, "s1", str(new), str(damaged), code=2)
+    assert run("subject", gallery, "s1").stdout == before
+    said = run("reenroll", gallery, "s1", str(new), "--encounter", "renewal").stdout
+    assert said == "s1 is enrolled anew: encounter renewal, of 1 templates.\n"
+    known = json.loads(run("subject", gallery, "s1", "--json").stdout)
+    assert (known["status"], known["reason"], known["level"]) == ("locked", "card lost", 2)
+    assert known["labels"] == ["south"]
+    with Gallery.open(gallery) as opened:
+        (template,) = opened.export_subject("s1").templates
+        assert (template[0], native.write(template[1])) == ("renewal", native.write(face(7)))
+        assert [e.operation for e in opened.audit_log(subject_id="s1")][-3:] == [
+            "set_labels",
+            "set_level",
+            "replace",
+        ]
+        assert opened.identify([face(7, 1)])[0].subject_id == "s1"
+    assert run("check", gallery).stdout.endswith("all is well.\n")
+    assert "'s9' is not enrolled" in run("reenroll", gallery, "s9", str(new), code=2).stderr
+
+
 def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     assert run("status", gallery, "s1", "locked", "--reason", "card lost").stdout == "s1 is locked.\n"
     shown = run("subject", gallery, "s1").stdout
@@ -52,7 +110,7 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     assert (known["status"], known["reason"], known["labels"]) == ("locked", "card lost", ["north"])
     probe = tmp_path / "s1_face.abis"
     probe.write_bytes(native.write(face(1, 1)))
-    assert run("verify", gallery, "s1", str(probe), code=1).stdout == "locked\n"
+    assert run("verify", gallery, "s1", str(probe), code=3).stdout == "locked\n"
     assert run("identify", gallery, str(probe)).stdout.splitlines()[2].endswith("locked")
     assert run("label", gallery, "s1", "south", "north", "--level", "2").stdout == (
         "s1: level 2; labels: north, south\n"

@@ -95,6 +95,7 @@ ARROWS = {
             "cluster",
             "deduplication",
             "registry",
+            "policy",
             "results",
             "store",
             "migration",

@@ -27,11 +27,13 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger
 from traces import found_in, runs
 
+from abis.deduplication import arrivals
 from abis.encryption import MasterKey
 from abis.errors import FormatError, NotEnrolled, StoreError
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
 from abis.migration import importing
+from abis.migration.enrolling import Look
 from abis.migration.exporting import export
 from abis.migration.importing import import_records, retry
 from abis.migration.journal import Journal
@@ -512,6 +514,111 @@ def test_somebody_enrolled_meanwhile_is_a_conflict(store: Store) -> None:
 
     records = [record(f"P{n}", finger(n), end=n) for n in range(1, 4)]
     assert counts(import_records(Slow(*records), store)) == (3, 1, 1, 1)
+
+
+# --- nobody twice -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery.open(tmp_path / "unique", load=False) as gallery:
+        yield gallery
+
+
+TWICE = [  # P4 is P1, P5 is P2 by another sensor, P6 is P3's further encounter under P3's name
+    *(record(f"P{n}", *everything(n), end=n + 1) for n in range(4)),
+    record("P4", *everything(1, 1), end=5),
+    record("P5", finger(2, impression=1), end=6),
+    record("P3", *everything(3, 1), end=7, encounter="2"),
+    record("P6", *everything(6), end=8),
+    record("P7", *everything(6, 1), end=9),
+    record("P8", *everything(8), end=10),
+]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 1000])
+def test_who_comes_under_two_names_comes_in_once(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(importing, "_BATCH", batch)
+    unique = gallery.uniqueness(fpir=1e-3)
+    assert counts(import_records(ListSource(*TWICE), gallery.store, unique=unique)) == (10, 7, 0, 3)
+    assert list(gallery) == ["P0", "P1", "P2", "P3", "P6", "P8"]
+    found = list(Journal(gallery.store).quarantine())
+    assert [f.record for f in found] == [TWICE[4], TWICE[5], TWICE[8]]  # with their bytes
+    assert all(f.is_duplicate for f in found)
+    names = [f.reason.split(", score ")[0] for f in found]
+    assert names == [f"s0: is a duplicate of subject 'P{n}'" for n in (1, 2, 6)]
+
+    again = import_records(ListSource(*TWICE), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+    assert counts(again) == (10, 0, 7, 3)
+    assert len(list(Journal(gallery.store).quarantine())) == 3
+    assert gallery.check() == []
+
+
+def test_another_rule_is_another_import(gallery: Gallery) -> None:
+    class Broken(ListSource):
+        def records(self, after: int) -> Iterator[Record]:
+            yield from (r for r in super().records(after) if r.end < 4)
+            raise OSError("the disk is gone")
+
+    unique = gallery.uniqueness()
+    with pytest.raises(OSError, match="is gone"):
+        import_records(Broken(*TWICE), gallery.store, unique=unique)
+    lax = import_records(ListSource(*TWICE), gallery.store)
+    assert (lax.import_key, lax.resumed) == (2, 0)
+    resumed = import_records(ListSource(*TWICE), gallery.store, unique=gallery.uniqueness())
+    assert resumed.import_key == 1
+    with pytest.raises(ValueError, match="fpir is 0"):
+        gallery.uniqueness(fpir=0)
+
+
+def test_one_whom_others_enroll_meanwhile_is_a_duplicate_too(gallery: Gallery) -> None:
+    unique = gallery.uniqueness(fpir=1e-3)
+    others = [Enrollment("other 0", everything(0, 2)), Enrollment("other 8", everything(8, 2))]
+
+    class Slow:
+        """Others are enrolled after it has looked, and before the transaction."""
+
+        rule = unique.rule
+
+        def look(self, batch: Sequence[Enrollment]) -> Look:
+            found = unique.look(batch)
+            gallery.store.enroll(others)
+            others.clear()
+            return found
+
+    report = import_records(ListSource(*TWICE), gallery.store, unique=Slow())
+    assert counts(report) == (10, 5, 0, 5)
+    refused = {f.record.subject_id: f.reason for f in Journal(gallery.store).quarantine()}
+    assert list(refused) == ["P0", "P4", "P5", "P7", "P8"]
+    assert "duplicate of subject 'other 8'" in refused["P8"]
+
+
+def test_a_duplicate_leaves_the_quarantine_by_its_number_only(gallery: Gallery) -> None:
+    import_records(ListSource(*TWICE), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+    journal = Journal(gallery.store)
+    first, *_ = journal.quarantine()
+    assert retry(gallery.store, journal, first) is None  # somebody has looked: they are two
+    assert "P4" in gallery
+    assert len(list(journal.quarantine())) == 2
+
+
+def test_tiles_follow_who_goes_and_who_comes_again(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "_TILE", 2)
+    unique = gallery.uniqueness(fpir=1e-3)
+    gallery.enroll_many(Enrollment(f"P{n}", everything(n)) for n in range(5))
+
+    def name(person: int) -> list[str]:
+        found = unique.look([Enrollment("new", everything(person, 1))]).duplicates
+        return [reason.split("'")[1] for reason in found.values()]
+
+    assert [name(n) for n in range(6)] == [["P0"], ["P1"], ["P2"], ["P3"], ["P4"], []]
+    gallery.remove("P1")
+    gallery.replace("P2", everything(20))
+    gallery.enroll("P3", everything(21), encounter_id="2")
+    gallery.merge("P0", "P4")
+    assert [name(n) for n in (0, 1, 2, 3, 20, 21)] == [["P4"], [], [], ["P3"], ["P2"], ["P3"]]
 
 
 def test_a_mismatch_is_told(store: Store, tmp_path: Path) -> None:

@@ -56,6 +56,22 @@ def test_import_takes_a_query_a_gallery_and_names_by_a_pattern(tmp_path: Path) -
         assert list(opened) == ["P0", "P1", "P2"]
 
 
+def test_who_comes_under_two_names_waits_for_somebody_to_look(tmp_path: Path) -> None:
+    source = save_csv(tmp_path / "legacy.csv", {**PEOPLE, "P9": everything(1, 1)})
+    gallery = tmp_path / "g"
+    result = run("import", source, gallery, "--workers", 0, "--unique", "--fpir", "1e-3")
+    assert result.exit_code == 2
+    assert "  enrolled       3, of 9 templates\n" in result.stdout
+    assert "reconciled       yes\n" in result.stdout
+    listed = run("quarantine", "list", gallery).stdout
+    assert listed.startswith("1  P9  line 11: is a duplicate of subject 'P1', score ")
+    retried = run("quarantine", "retry", gallery)
+    assert (retried.exit_code, retried.stdout) == (2, "0 records are enrolled and out of quarantine.\n")
+    assert "to enroll it, give its number" in retried.stderr
+    assert run("quarantine", "retry", gallery, 1).exit_code == 0
+    assert run("quarantine", "list", gallery).stdout == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -91,6 +91,29 @@ def test_erased_on_a_server_too(gallery: Gallery) -> None:
     assert gallery.check() == []
 
 
+def test_a_servers_statistics_hold_no_template(gallery: Gallery, database: str) -> None:
+    """Nothing would overwrite them when a subject is erased."""
+    if database.startswith("sqlite"):
+        pytest.skip("SQLite's statistics are counts")
+    gallery.enroll_many(Enrollment(f"s{n}", [finger(n)]) for n in range(60))
+    noted = "SELECT count(*) FROM pg_stats WHERE tablename = 'templates' AND attname = {!r}"
+    engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+
+        def count(column: str) -> int:
+            return int(connection.exec_driver_sql(noted.format(column)).scalar_one())
+
+        connection.exec_driver_sql("ANALYZE")
+        assert (count("position"), count("data")) == (1, 0)
+        connection.exec_driver_sql("ALTER TABLE templates ALTER COLUMN data SET STATISTICS -1")
+        connection.exec_driver_sql("ANALYZE")
+        assert count("data") == 1  # as in a gallery that an older abis made ...
+    gallery.compact()
+    with engine.connect() as connection:
+        assert count("data") == 0  # ... until it is compact
+    engine.dispose()
+
+
 def test_an_erasure_waits_for_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from abis.store import erasure  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from abis.cli import cluster_commands, operations
-from abis.cli.arguments import Together, parse_format, parse_position, parse_rate
+from abis.cli.arguments import Together, Verdict, parse_format, parse_position, parse_rate
 from abis.cli.console import CommandGroup
 from abis.cli.images import ImageOptions
 from abis.formats import Format
@@ -265,20 +265,74 @@ def verify(
             parser=parse_rate, metavar="RATE", help="Part of impostors that may be taken for a match."
         ),
     ] = 1e-6,
+    level: Annotated[
+        int, typer.Option(min=0, max=9, help="Assurance level that the subject must have at least.")
+    ] = 0,
+    face_fmr: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_rate, metavar="RATE", help="There must be a face, and by itself reach this rate."
+        ),
+    ] = None,
+    fingers: Annotated[
+        int, typer.Option(min=0, max=10, metavar="N", help="There must be evidence of so many fingers.")
+    ] = 0,
+    needs_liveness: Annotated[
+        bool, typer.Option("--needs-liveness", help="A presentation attack detection must have passed.")
+    ] = False,
+    liveness: Annotated[
+        Verdict | None, typer.Option(help="The verdict of that detection, which is not ours.")
+    ] = None,
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Is this the person it claims to be? All files together are of one person."""
+    """Is this the person it claims to be? All files together are of one person.
+
+    Exit code 0: match; 1: non-match; 3: locked by its holder; 4: terminated; 5: refused, for less than what is
+    asked for; 2: it failed, or there is no such subject.
+    """
     from abis.cli import galleries as room
+    from abis.policy import Policy
 
     room.verify(
         gallery,
         subject,
         files,
-        fmr=fmr,
+        policy=Policy(fmr, level, face_fmr, fingers, needs_liveness),
+        liveness=None if liveness is None else liveness == Verdict.PASSED,
+        images=ImageOptions(position, dpi, face_model, cache),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def reenroll(
+    gallery: GalleryPath,
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Whom.")],
+    files: Files,
+    *,
+    encounter: Annotated[str, typer.Option(metavar="ID", help="Name of the new encounter.")] = "1",
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Enroll a subject anew: all its templates give way to those of the files, in one transaction.
+
+    Who it is, its status, level, labels and what the log says of it stay. Files that cannot be read leave all as
+    it is.
+    """
+    from abis.cli import galleries as room
+
+    room.reenroll(
+        gallery,
+        subject,
+        files,
+        encounter=encounter,
         images=ImageOptions(position, dpi, face_model, cache),
         as_json=as_json,
     )
@@ -342,6 +396,22 @@ def import_(
             min=0, metavar="N", help="Processes that read templates; by default, one for each core."
         ),
     ] = None,
+    unique: Annotated[
+        bool,
+        typer.Option(
+            "--unique",
+            help="Search for each record among all who are enrolled and all before it; whoever is there under "
+            "another subject_id goes to the quarantine. Needs the gallery in memory.",
+        ),
+    ] = False,
+    fpir: Annotated[
+        float,
+        typer.Option(
+            parser=parse_rate,
+            metavar="RATE",
+            help="Of these searches: part of strangers that may be refused.",
+        ),
+    ] = 1e-4,
     as_json: AsJson = False,
 ) -> None:
     """Import the records of another system; make the gallery where there is none.
@@ -351,7 +421,15 @@ def import_(
     """
     from abis.cli import migration as room
 
-    room.import_(source, gallery, pattern=pattern, query=query, workers=workers, as_json=as_json)
+    room.import_(
+        source,
+        gallery,
+        pattern=pattern,
+        query=query,
+        workers=workers,
+        fpir=fpir if unique else None,
+        as_json=as_json,
+    )
 
 
 @app.command()

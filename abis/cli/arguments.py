@@ -18,6 +18,7 @@ from abis.template import Position, Template
 __all__ = [
     "DEFAULT_PATTERN",
     "Together",
+    "Verdict",
     "compile_pattern",
     "files_in",
     "group_by_subject",
@@ -36,6 +37,13 @@ class Together(Enum):
 
     SUBJECT = "subject"
     ALL = "all"
+
+
+class Verdict(Enum):
+    """Of a presentation attack detection."""
+
+    PASSED = "passed"
+    FAILED = "failed"
 
 
 def parse_position(text: str) -> Position:

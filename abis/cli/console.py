@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 NON_MATCH, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
-"""Exit codes; FAILED is also that of a wrong command line."""
+"""Exit codes; FAILED is also that of a wrong command line. Those of other outcomes: :mod:`abis.cli.galleries`."""
 
 out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)

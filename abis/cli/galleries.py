@@ -28,14 +28,24 @@ from abis.errors import (
 )
 from abis.fusion import Evidence
 from abis.gallery import Gallery
-from abis.results import Identification
+from abis.policy import Policy
+from abis.results import Identification, Outcome
 from abis.store import Enrollment
 from abis.template import Template
 
 if TYPE_CHECKING:
     from abis.cluster import Cluster
 
-__all__ = ["enroll", "identify", "info", "open_existing", "remove", "verify"]
+__all__ = ["enroll", "identify", "info", "open_existing", "reenroll", "remove", "verify"]
+
+_EXIT_CODES = {
+    Outcome.MATCH: 0,
+    Outcome.NON_MATCH: NON_MATCH,
+    Outcome.LOCKED: 3,
+    Outcome.TERMINATED: 4,
+    Outcome.REFUSED: 5,
+}
+"""Of a verification."""
 
 _BATCH = 1_000  # subjects enrolled at once: as many as the gallery takes in one transaction
 
@@ -181,20 +191,26 @@ def identify(
 
 
 def verify(
-    gallery: str, subject: str, files: Sequence[Path], *, fmr: float, images: ImageOptions, as_json: bool
+    gallery: str,
+    subject: str,
+    files: Sequence[Path],
+    *,
+    policy: Policy,
+    liveness: bool | None,
+    images: ImageOptions,
+    as_json: bool,
 ) -> None:
     """Compare with one subject; the exit code is the decision."""
-    found = files_in(files)
-    with reader(found, images) as templates_of:
-        templates = templates_of.read_all(found)
+    templates = _read_all(files, images)
     with open_any(gallery) as opened:
-        result = opened.verify(templates, subject, fmr=fmr)
+        result = opened.verify(templates, subject, policy=policy, liveness=liveness)
     if as_json:
         print_json(
             {
                 "subject_id": subject,
                 "match": result.match,
                 "outcome": str(result.outcome),
+                "reason": result.reason,
                 "score": result.score,
                 "threshold": result.threshold,
                 "evidence": _evidence(result.evidence),
@@ -202,8 +218,32 @@ def verify(
         )
     else:
         typer.echo(result)
-    if not result:
-        raise typer.Exit(NON_MATCH)
+    raise typer.Exit(_EXIT_CODES[result.outcome])
+
+
+def reenroll(
+    gallery: str,
+    subject: str,
+    files: Sequence[Path],
+    *,
+    encounter: str,
+    images: ImageOptions,
+    as_json: bool,
+) -> None:
+    """Replace all templates of a subject by those of the files."""
+    templates = _read_all(files, images)
+    with open_any(gallery) as opened:
+        opened.replace(subject, templates, encounter_id=encounter)
+    if as_json:
+        print_json({"subject_id": subject, "encounter_id": encounter, "templates": len(templates)})
+    else:
+        typer.echo(f"{subject} is enrolled anew: encounter {encounter}, of {len(templates)} templates.")
+
+
+def _read_all(files: Sequence[Path], images: ImageOptions) -> Sequence[Template]:
+    found = files_in(files)
+    with reader(found, images) as templates_of:
+        return templates_of.read_all(found)
 
 
 def remove(gallery: str, subjects: Sequence[str], *, encounter: str | None) -> None:

@@ -31,17 +31,28 @@ __all__ = ["export", "import_", "quarantine_export", "quarantine_list", "quarant
 
 
 def import_(
-    source: str, gallery: str, *, pattern: str | None, query: str | None, workers: int | None, as_json: bool
+    source: str,
+    gallery: str,
+    *,
+    pattern: str | None,
+    query: str | None,
+    workers: int | None,
+    fpir: float | None,
+    as_json: bool,
 ) -> None:
-    """Import, report, and end with the exit code for failure where something is in quarantine or amiss."""
+    """Import, report, and end with the exit code for failure where something is in quarantine or amiss.
+
+    Where there is an ``fpir``, nobody comes in who is there under another subject_id.
+    """
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ExitStack() as stack:
         opened = _source(source, pattern, query, stack)
-        store = stack.enter_context(Gallery.open(gallery, load=False)).store
+        into = stack.enter_context(Gallery.open(gallery, load=False))
+        unique = None if fpir is None else into.uniqueness(fpir=fpir)
         watch = stack.enter_context(import_bar("importing"))
         try:
-            report = import_records(opened, store, workers=workers, watch=watch)
+            report = import_records(opened, into.store, workers=workers, unique=unique, watch=watch)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {gallery} keeps what is imported; to go on, run the same command again"
@@ -127,7 +138,7 @@ def quarantine_export(gallery: str, folder: Path) -> None:
 
 
 def quarantine_retry(gallery: str, keys: Sequence[int]) -> None:
-    """Enroll what can be by now; the rest stays, and is named."""
+    """Enroll what can be by now; the rest stays, and is named. Duplicates only where their numbers are given."""
     faults = Faults()
     enrolled = 0
     with _journal(gallery) as (store, journal):
@@ -136,6 +147,9 @@ def quarantine_retry(gallery: str, keys: Sequence[int]) -> None:
             if keys and found.key not in wanted:
                 continue
             wanted.discard(found.key)
+            if found.is_duplicate and not keys:
+                faults.add(f"{found.key}  {_subject(found)}  {found.reason}; to enroll it, give its number")
+                continue
             reason = retry_record(store, journal, found)
             if reason is None:
                 enrolled += 1

@@ -3,12 +3,13 @@
 
 ``pairing`` holds some subjects against some others, ``tiles`` is what it takes; ``job`` works off a whole gallery in
 portions, ``checkpoint`` remembers them; ``clusters`` makes people of pairs, ``results`` is what comes out.
-``uniqueness`` does the same for those who are about to be enrolled.
+``uniqueness`` does the same for those who are about to be enrolled, ``arrivals`` for those who come by the thousand.
 """
 
 from __future__ import annotations
 
 from abis.deduplication.answer import clustered, deduplicate
+from abis.deduplication.arrivals import Uniqueness
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
 from abis.deduplication.tiles import Tile
@@ -22,6 +23,7 @@ __all__ = [
     "FoundPair",
     "Newcomers",
     "Tile",
+    "Uniqueness",
     "clustered",
     "deduplicate",
     "find_pairs",

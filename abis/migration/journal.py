@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from abis.errors import StoreError
 from abis.migration import tables
 from abis.migration.preparation import digest
-from abis.migration.records import Record, Sample, printable
+from abis.migration.records import DUPLICATE, Record, Sample, printable
 from abis.store import Store
 from abis.store.kept import drop, keep, kept
 
@@ -64,6 +64,11 @@ class QuarantinedRecord:
     import_key: int
     reason: str
     record: Record
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether nothing is wrong with it but that somebody is enrolled who seems to be the same person."""
+        return self.reason.startswith(f"{printable(self.record.place)}: {DUPLICATE}")
 
     def __repr__(self) -> str:  # never the content
         return f"QuarantinedRecord({self.key}, {self.record.place}: {self.reason})"

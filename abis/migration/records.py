@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 
 from abis.store import StoredEnrollment
 
-__all__ = ["Prepared", "Record", "Rejected", "Sample", "printable"]
+__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "printable"]
+
+
+DUPLICATE = "is a duplicate of"
+"""What the reason begins with where a record is of somebody who is enrolled under another subject_id."""
 
 
 class Sample(NamedTuple):

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from abis.errors import StoreError
+from abis.store import schema
 from abis.store.erasure import scrub
 from abis.store.store import Store
 
@@ -29,7 +30,17 @@ def compact(store: Store) -> None:
         store.database.execute_alone("VACUUM", "PRAGMA optimize")
         scrub(store)
     else:
-        store.database.execute_alone("VACUUM (FULL, ANALYZE)")
+        store.database.execute_alone(
+            *(
+                f"ALTER TABLE {column.table.name} ALTER COLUMN {column.name} SET STATISTICS 0, "
+                f"ALTER COLUMN {column.name} TYPE bytea"  # which forgets those that an older abis let it make
+                for column in schema.SECRET
+            ),
+            # The gallery's own tables, one after the other: all of the server's catalogues at once may end in a
+            # deadlock with whoever connects.
+            f"VACUUM (FULL, ANALYZE) {', '.join(sorted(store.database.tables()))}",
+            "VACUUM (FULL) pg_catalog.pg_statistic",
+        )
 
 
 def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path:
