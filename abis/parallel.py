@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import chain, islice
 from typing import TypeVar
 
 __all__ = ["available_cores", "in_parallel"]
@@ -32,11 +33,16 @@ def in_parallel(
     >>> list(in_parallel(str.upper, ["a", "b", "c"]))
     ['A', 'B', 'C']
     """
+    source = iter(things)
+    first = list(islice(source, 2))
+    if len(first) < 2:  # making a thread may take longer than the thing: FAISS gives each its own team
+        yield from map(function, first)
+        return
     threads = threads or available_cores()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="abis")
     waiting: deque[Future[_Made]] = deque()
     try:
-        for thing in things:
+        for thing in chain(first, source):
             waiting.append(pool.submit(copy_context().run, function, thing))  # as who iterates: audit.acting
             if len(waiting) >= 2 * threads:
                 yield waiting.popleft().result()

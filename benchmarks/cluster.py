@@ -8,7 +8,8 @@ is made of a copy of it, which is divided anew from one shard into several. Then
 - *screened*: whose mates does one find that the other does not;
 - *killed*: the same searches while a node is killed; every answer is held against what it was before;
 - *cost*: CPU time of all processes of the cluster, client and Ray included, against that of searching the shards'
-  galleries one after the other in one process: what is more is the overhead of scatter and gather.
+  galleries one after the other in one process: what is more is the overhead of scatter and gather, of one search
+  after the other by ``identify``, and of many at once by ``identify_many``.
 
 What is done stays in the folder: run it again, and it goes on where it was stopped. Linux only.
 """
@@ -131,8 +132,10 @@ def many(folder: Path, plan: Plan, nodes: int, how: str, count: int) -> Figures:
         for _ in cluster.identify_many(at_once, exact=how == "exact"):
             pass
         figures["many_ms"] = 1e3 * (time.perf_counter() - begin) / len(at_once)
+        last = cpu_seconds()
     each = 1e3 / len(at_once)
-    return {**figures, **{f"{who}_cpu_ms": each * (after[who] - before[who]) for who in after}}
+    figures |= {f"{who}_cpu_ms": each * (after[who] - before[who]) for who in after}
+    return figures | {f"at_once_{who}_cpu_ms": each * (last[who] - after[who]) for who in after}
 
 
 def shards_alone(folder: Path, plan: Plan, count: int) -> Figures:
@@ -335,7 +338,9 @@ def print_results(figures: Figures) -> None:
     f = {key: float(value) for key, value in figures.items() if isinstance(value, int | float)}
     work = f["shards_screened_cpu_ms"]
     parts = [f[f"many_screened_{who}_cpu_ms"] for who in ("workers", "client", "ray")]
+    at_once = [f[f"many_screened_at_once_{who}_cpu_ms"] for who in ("workers", "client", "ray")]
     figures["overhead_percent"] = 100 * (sum(parts) - work) / work
+    figures["overhead_at_once_percent"] = 100 * (sum(at_once) - work) / work
     figures["more_work_percent"] = 100 * (work / f["one_screened_cpu_ms"] - 1)
     killed = (
         "asked {many_killed_asked:.0f}, answered {many_killed_answered:.0f}, wrong {many_killed_wrong:.0f}"
@@ -355,6 +360,8 @@ def print_results(figures: Figures) -> None:
             ["  the shards' galleries, without Ray", f"{work:.1f}"],
             ["  the cluster: workers / client / rest of Ray", " / ".join(f"{part:.1f}" for part in parts)],
             ["  overhead of scatter and gather, %", f"{figures['overhead_percent']:.1f}"],
+            ["  the same, many at once", " / ".join(f"{part:.1f}" for part in at_once)],
+            ["  overhead of scatter and gather, %", f"{figures['overhead_at_once_percent']:.1f}"],
             ["  more work in shards than in one gallery, %", f"{figures['more_work_percent']:.1f}"],
             ["median of a search, ms: one gallery", f"{f['one_screened_p50_ms']:.1f}"],
             ["  the cluster", f"{f['many_screened_p50_ms']:.1f}"],

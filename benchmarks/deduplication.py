@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is in a population twice: planted duplicates, faces under two names, fingers of FVC sets; and kill -9.
 
-Each part is a question; ``--parts`` picks some. Made-up people are enrolled from ``abis.synthetic``; one in a hundred
-comes a second time, as another subject, with the captures of another day. A gallery stays in the folder given.
+Each part is a question; ``--parts`` picks those that are asked now, and the figures of the others are those of the
+last time in this folder. Made-up people are enrolled from ``abis.synthetic``; one in a hundred comes a second time, as
+another subject, with the captures of another day. ``looks`` holds mates against each other at the cuts of galleries
+of several sizes: which of the pairs that full comparison lists do the first two looks let pass?
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -32,16 +34,21 @@ from common import (
     write,
 )
 
+from abis.calibration import Calibrations
+from abis.deduplication import Criterion, Tile, find_pairs
 from abis.evaluation.datasets import read_folder
 from abis.gallery import Gallery
+from abis.segments import Entry, Segment
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Minutiae, Template
 
 FPIR = 1e-4
 PLANTED = 100  # one in so many people comes a second time
+LOOKED = (10_000, 100_000, 1_000_000)  # subjects of galleries at whose cuts mates are looked at
+MATES = 500  # made-up people of whom that is asked
 AGAIN = "again-"  # begins the subject_id of whoever does
-PARTS = ("synthetic", "lfw", "fvc", "kills")
+PARTS = ("synthetic", "lfw", "fvc", "looks", "kills")
 
 Figures = dict[str, float | int | str]
 
@@ -55,16 +62,22 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10, metavar="N", help="kill -9 so many times (10)")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder, seed = arguments.folder, arguments.seed
+    steps: dict[str, Callable[[], Figures]] = {
+        "synthetic": lambda: synthetic(folder, sorted(arguments.subjects), seed),
+        "lfw": lambda: lfw(folder),
+        "fvc": lambda: fvc(folder),
+        "looks": lambda: looks(seed),
+        "kills": lambda: kills(folder, min(arguments.subjects), seed, arguments.kills),
+    }
     figures: Figures = {}
-    if "synthetic" in arguments.parts:
-        figures |= synthetic(arguments.folder, sorted(arguments.subjects), arguments.seed)
-    if "lfw" in arguments.parts:
-        figures |= lfw(arguments.folder)
-    if "fvc" in arguments.parts:
-        figures |= fvc(arguments.folder)
-    if "kills" in arguments.parts:
-        figures |= kills(arguments.folder, min(arguments.subjects), arguments.seed, arguments.kills)
-    write(arguments.json, figures, seed=arguments.seed)
+    for part in PARTS:
+        note = folder / f"{part}-{seed}.json"
+        if part in arguments.parts:
+            note.write_text(json.dumps(steps[part]()))
+        if note.exists():
+            figures |= json.loads(note.read_text())
+    write(arguments.json, figures, seed=seed)
 
 
 # ------------------------------------------------------------------------------------------ made-up people
@@ -127,16 +140,24 @@ def synthetic(folder: Path, sizes: Sequence[int], seed: int) -> Figures:
 # ------------------------------------------------------------------------------------------------ faces
 
 
+def portraits() -> dict[str, list[Sequence[Template]]]:
+    """The images of each person of the set."""
+    with np.load(data_folder() / "faces" / "lfw_arcface_mobile_512.npz") as content:
+        vectors, names = content["embeddings"], content["names"]
+    found: dict[str, list[Sequence[Template]]] = {}
+    for name, vector in zip(names, vectors, strict=True):
+        found.setdefault(str(name)[:-5], []).append([Embedding(vector=vector, model="w600k_mbf")])
+    return found
+
+
 def lfw(folder: Path) -> Figures:
     """Labeled Faces in the Wild, every person a subject, every image an encounter."""
-    faces = data_folder() / "faces"
-    with np.load(faces / "lfw_arcface_mobile_512.npz") as content:
-        vectors, names = content["embeddings"], content["names"]
-    notes = json.loads((faces / "lfw_label_notes.json").read_text())
+    notes = json.loads((data_folder() / "faces" / "lfw_label_notes.json").read_text())
     with tempfile.TemporaryDirectory(dir=folder) as path, Gallery.open(path) as gallery:
         gallery.enroll_many(
-            Enrollment(str(name)[:-5], [Embedding(vector=vector, model="w600k_mbf")], str(name))
-            for name, vector in zip(names, vectors, strict=True)
+            Enrollment(person, capture, f"{person} {number}")
+            for person, captures in portraits().items()
+            for number, capture in enumerate(captures, 1)
         )
         begin = time.perf_counter()
         found = gallery.deduplicate(fpir=1e-2)
@@ -160,26 +181,36 @@ def lfw(folder: Path) -> Figures:
         "lfw_two_names_last_rank": max((r for r in same if r < math.inf), default=0),
         f"lfw_siblings_in_first_{first}": sum(r <= first for r in siblings),
         f"lfw_label_errors_in_first_{first}": sum(r <= first for r in ignored),
+        f"lfw_not_in_the_notes_in_first_{first}": min(len(found), first)
+        - sum(r <= first for own in ranks.values() for r in own),
         "lfw_s": seconds,
     }
     print_table("Labeled Faces in the Wild as a population", ("what", "figure"), list(figures.items()))
-    for pair, r in zip(notes["same_person_two_names"], same, strict=True):
-        print(f"  {r:>5} {' / '.join(pair)}")
+    for kind, own in ranks.items():
+        print(kind.replace("_", " "))
+        for pair, r in zip(notes[kind], own, strict=True):
+            print(f"  {r:>5} {' / '.join(pair)}")
     return figures
 
 
 # ---------------------------------------------------------------------------------------------- fingers
 
 
-def fvc(folder: Path) -> Figures:
-    """79 fingers of eight sets, each impression a subject of its own: 640 subjects, 2,304 true pairs."""
+def impressions() -> dict[str, tuple[tuple[str, str], Minutiae]]:
+    """Set and finger, and template, of each impression of eight sets."""
     again, first = ONE_FINGER_IN_TWO_SETS
-    samples: dict[str, tuple[tuple[str, str], Template]] = {}
+    samples = {}
     for name in SETS:
         for s in read_folder(data_folder() / "fingerprints" / "leader" / name).samples:
             assert isinstance(s.template, Minutiae)
             own = (name, s.finger)
             samples[f"{name}/{s.finger}/{s.impression}"] = (first if own == again else own, s.template)
+    return samples
+
+
+def fvc(folder: Path) -> Figures:
+    """79 fingers of eight sets, each impression a subject of its own: 640 subjects, 2,304 true pairs."""
+    samples = impressions()
     with tempfile.TemporaryDirectory(dir=folder) as path, Gallery.open(path) as gallery:
         gallery.enroll_many(Enrollment(key, [template]) for key, (_, template) in samples.items())
         found = gallery.deduplicate(fpir=1e-2)
@@ -199,6 +230,65 @@ def fvc(folder: Path) -> Figures:
         rows.append((name, f"{100 * precision:.2f} %", f"{100 * recall:.2f} %"))
     print_table("FVC sets as 640 subjects of 79 fingers", ("", "precision", "recall"), rows)
     return figures
+
+
+# ------------------------------------------------------------------------------------------------ looks
+
+
+def looks(seed: int) -> Figures:
+    """Mates by what they brought, at the cuts of several sizes: listed by full comparison, and by the looks."""
+    figures: Figures = {}
+    rows = []
+    for what, groups in mates(seed):
+        tiles = [
+            Tile.of([Segment.of(0, 0, (Entry(k, k, t) for k, own in enumerate(group, 1) for t in own))])
+            for group in groups
+        ]
+        for size in LOOKED:
+            exact = listed(tiles, Criterion(size, FPIR, exact=True))
+            looked = listed(tiles, Criterion(size, FPIR))
+            assert looked <= exact
+            missed = len(exact - looked)
+            low, high = wilson(missed, max(1, len(exact)))
+            key = f"looks_{what.replace(' ', '_')}_n{size}"
+            figures |= {f"{key}_pairs": sum(math.comb(len(group), 2) for group in groups)}
+            figures |= {f"{key}_listed": len(exact), f"{key}_missed": missed}
+            figures |= {f"{key}_missed_low": low, f"{key}_missed_high": high}
+            share = f"{100 * missed / max(1, len(exact)):.2f} ({100 * low:.2f}-{100 * high:.2f})"
+            rows.append((what, f"{size:,}", figures[f"{key}_pairs"], len(exact), missed, share))
+    print_table(
+        f"What full comparison lists at fpir {FPIR:g}, and the looks miss",
+        ("brought", "subjects", "pairs of mates", "listed", "missed", "%"),
+        rows,
+    )
+    return figures
+
+
+def mates(seed: int) -> Iterator[tuple[str, list[list[Sequence[Template]]]]]:
+    """Groups of captures of one person, by what they hold."""
+    fingers: dict[tuple[str, str], list[Sequence[Template]]] = {}
+    for finger, template in impressions().values():
+        fingers.setdefault(finger, []).append([template])
+    yield "one finger", list(fingers.values())
+    population = Population(seed=seed)
+    days = [list(population.encounters(range(MATES), impression=day)) for day in (0, 1)]
+    people = [[one, other] for (_, one), (_, other) in zip(*days, strict=True)]
+    for what, count in (
+        ("made-up one finger", 1),
+        ("made-up two fingers", 2),
+        ("made-up two fingers and face", 3),
+    ):
+        yield what, [[one[:count], other[:count]] for one, other in people]
+    yield "face", [own[:2] for own in portraits().values() if len(own) > 1]
+
+
+def listed(tiles: Sequence[Tile], criterion: Criterion) -> set[tuple[int, int, int]]:
+    """Pairs of captures that are listed, by their group and numbers."""
+    return {
+        (number, pair.reference, pair.probe)
+        for number, tile in enumerate(tiles)
+        for pair in find_pairs(tile, tile, criterion, Calibrations.of(), ordered=True)
+    }
 
 
 # ------------------------------------------------------------------------------------------------ kills

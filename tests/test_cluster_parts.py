@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -333,6 +334,37 @@ def test_a_tile_does_not_print_templates(tmp_path: Path) -> None:
     tile = own.ask(ShardWorker.tile, Keys(1, 9, 9)).result()
     assert tile.parts
     assert "array" not in repr(tile) + repr(tile.parts[0])
+
+
+ONLY_A_GALLERY = {
+    "enroll": {"unique", "fpir"},  # no search of all and enrolment in one are in one transaction
+    "enroll_many": {"unique", "fpir"},
+    "identify": {"gallery_size"},  # which is how a shard is asked
+    "identify_many": {"gallery_size"},
+}
+ONLY_A_CLUSTER = {"identify": {"partial"}, "identify_many": {"partial"}}
+SUBJECTS = [
+    "calibrate",
+    "deduplicate",
+    "enroll",
+    "enroll_many",
+    "identify",
+    "identify_many",
+    "merge",
+    "move",
+    "remove",
+]
+SUBJECTS += ["replace", "set_labels", "set_level", "set_status", "subject", "verify", "verify_many"]
+
+
+@pytest.mark.parametrize("method", SUBJECTS)
+def test_a_cluster_is_asked_as_a_gallery_is(method: str) -> None:
+    mine, other = (inspect.signature(getattr(of, method)).parameters for of in (Cluster, Gallery))
+    assert mine.keys() - other.keys() == ONLY_A_CLUSTER.get(method, set())
+    assert other.keys() - mine.keys() == ONLY_A_GALLERY.get(method, set())
+    common = [name for name in other if name in mine]
+    assert [name for name in mine if name in other] == common
+    assert [mine[name] for name in common] == [other[name] for name in common]
 
 
 def test_a_cluster_says_why_it_refuses(tmp_path: Path) -> None:

@@ -224,10 +224,10 @@ class Call(Generic[_T]):
             try:
                 if self._reference is None:
                     self._begin()
-                if not ray.wait([self._reference], timeout=min(_LOOK_S, patience))[0]:
-                    self.shard.wait_alive(patience)
-                    continue
-                answer: _T | Refused = ray.get(self._reference)
+                answer: _T | Refused = ray.get(self._reference, timeout=min(_LOOK_S, patience))
+            except exceptions.GetTimeoutError:
+                self.shard.wait_alive(patience)
+                continue
             except exceptions.RayTaskError as error:
                 raise StoreError(f"shard {self.shard.number}: {error.cause!r}") from None
             except exceptions.RayError as error:
