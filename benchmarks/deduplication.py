@@ -240,13 +240,11 @@ def looks(seed: int) -> Figures:
     figures: Figures = {}
     rows = []
     for what, groups in mates(seed):
-        tiles = [
-            Tile.of([Segment.of(0, 0, (Entry(k, k, t) for k, own in enumerate(group, 1) for t in own))])
-            for group in groups
-        ]
         for size in LOOKED:
-            exact = listed(tiles, Criterion(size, FPIR, exact=True))
-            looked = listed(tiles, Criterion(size, FPIR))
+            exact = set().union(
+                *(listed([group], n, Criterion(size, FPIR, exact=True)) for n, group in enumerate(groups))
+            )
+            looked = {pair for pair in listed(groups, 0, Criterion(size, FPIR)) if pair[0][0] == pair[1][0]}
             assert looked <= exact
             missed = len(exact - looked)
             low, high = wilson(missed, max(1, len(exact)))
@@ -282,13 +280,16 @@ def mates(seed: int) -> Iterator[tuple[str, list[list[Sequence[Template]]]]]:
     yield "face", [own[:2] for own in portraits().values() if len(own) > 1]
 
 
-def listed(tiles: Sequence[Tile], criterion: Criterion) -> set[tuple[int, int, int]]:
-    """Pairs of captures that are listed, by their group and numbers."""
-    return {
-        (number, pair.reference, pair.probe)
-        for number, tile in enumerate(tiles)
-        for pair in find_pairs(tile, tile, criterion, Calibrations.of(), ordered=True)
-    }
+def listed(
+    groups: Sequence[Sequence[Sequence[Template]]], first: int, criterion: Criterion
+) -> set[tuple[tuple[int, int], tuple[int, int]]]:
+    """Pairs of captures that are listed, by their group, numbered from ``first``, and place in it."""
+    places = [(n, k) for n, group in enumerate(groups, first) for k in range(len(group))]
+    captures = [capture for group in groups for capture in group]
+    entries = (Entry(key, key, t) for key, capture in enumerate(captures, 1) for t in capture)
+    tile = Tile.of([Segment.of(0, 0, entries)])
+    pairs = find_pairs(tile, tile, criterion, Calibrations.of(), ordered=True)
+    return {(places[pair.reference - 1], places[pair.probe - 1]) for pair in pairs}
 
 
 # ------------------------------------------------------------------------------------------------ kills
@@ -321,7 +322,7 @@ def kills(folder: Path, size: int, seed: int, count: int) -> Figures:
         same = killed.read_bytes() == whole.read_bytes()
         digest = hashlib.sha256(whole.read_bytes()).hexdigest()
     print(f"killed {landed} times: {'the same file' if same else 'ANOTHER FILE'} ({digest[:16]})")
-    return {"kills": landed, "kills_same_file": int(same)}
+    return {"kills": landed, "kills_subjects": size, "kills_same_file": int(same)}
 
 
 def command(gallery: Path, output: Path) -> list[str]:
