@@ -53,9 +53,8 @@ class EmbeddingIndex:
     def __init__(self, vectors: NDArray[np.float16], sketches: NDArray[np.uint8] | None = None) -> None:
         self._vectors = np.ascontiguousarray(vectors)
         made = sketch(self._vectors) if sketches is None else sketches
-        self._sketches = _core.large_array(made.nbytes).reshape(
-            made.shape
-        )  # a search reads them from end to end
+        # In large pages: a search reads them from end to end.
+        self._sketches = _core.large_array(made.nbytes).reshape(made.shape)
         self._sketches[...] = made
 
     @classmethod

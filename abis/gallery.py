@@ -9,7 +9,8 @@ this thread, another one, or another process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
@@ -40,7 +41,9 @@ from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 
-_BEYOND_DOUBT = 1e-3  # false positive identification rate at which a search need not look any further
+_BEYOND_DOUBT = (
+    1e-3  # false positive identification rate, or less, at which a search need not look any further
+)
 _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
 
 
@@ -281,10 +284,9 @@ class Gallery(Registry):
             )
             candidate = Candidate(1, other.subject_id, pair.score, pair.threshold, evidence)
             raise DuplicateFound(one.subject_id, [candidate])
-        searches = self.identify_many((e.templates for e in batch), fpir=fpir)
-        for enrollment, found in zip(batch, searches, strict=True):
-            if isinstance(found, TemplateError):
-                raise found
+        # To the end: the one found first may be the subject itself, who has come for a further encounter.
+        search = partial(self._search, fpir=fpir, to_the_end=True)
+        for enrollment, found in zip(batch, in_parallel(search, (e.templates for e in batch)), strict=True):
             _refuse(enrollment, found)
 
         def look_again(_connection: sa.Connection, _state: State) -> None:
@@ -357,6 +359,29 @@ class Gallery(Registry):
         Raises:
             TemplateError: where probe and gallery have embeddings of different models only.
         """
+        return self._search(
+            templates,
+            max_candidates=max_candidates,
+            fpir=fpir,
+            share=share,
+            labels=labels,
+            exact=exact,
+            gallery_size=gallery_size,
+        )
+
+    def _search(
+        self,
+        templates: Sequence[Template],
+        *,
+        max_candidates: int = 10,
+        fpir: float | None = None,
+        share: float = 0.03,
+        labels: Sequence[str] | None = None,
+        exact: bool = False,
+        gallery_size: int | None = None,
+        to_the_end: bool = False,
+    ) -> Identification:
+        """As :meth:`identify`; ``to_the_end`` looks by every finger, whoever has been found by the first."""
         probe = checked_templates(templates)
         calibrations = self._calibrations(probe)
         if max_candidates < 1:
@@ -372,7 +397,11 @@ class Gallery(Registry):
             else:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
                 portions = shortlists(view.segments, probe, cuts, span=view.span, among=subjects)
-                subjects, comparisons = _searched(portions, probe, view, size, calibrations)
+                beyond_doubt = _BEYOND_DOUBT if fpir is None else min(fpir, _BEYOND_DOUBT)
+                is_enough = partial(_is_beyond_doubt, fpir=beyond_doubt, size=size)
+                subjects, comparisons = _searched(
+                    portions, probe, view, calibrations, None if to_the_end else is_enough
+                )
             scores = _fused(comparisons, view.span, subjects)
             thresholds = None
             if fpir is not None:
@@ -580,25 +609,28 @@ def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:
 
 
 def _searched(
-    portions: Iterator[NDArray[np.int64]],
+    portions: Generator[NDArray[np.int64], None, None],
     probe: Sequence[Template],
     view: View,
-    size: int,
     calibrations: Calibrations,
+    is_enough: Callable[[Sequence[Comparisons], NDArray[np.int64]], bool] | None,
 ) -> tuple[NDArray[np.int64], list[Comparisons]]:
-    """Compare in full with the subjects of one portion after the other, until one is found beyond doubt."""
+    """Compare in full with the subjects of one portion after the other, until that is enough; None for all of them."""
     subjects = np.empty(0, np.int64)
     comparisons: list[Comparisons] = []
-    for portion in portions:
-        new = np.setdiff1d(portion, subjects, assume_unique=True)
-        comparisons += [c for t in probe for c in _compare(t, view, new, calibrations)]
-        subjects = np.union1d(subjects, new)
-        if _is_beyond_doubt(comparisons, subjects, size):
-            break
+    with closing(portions):
+        for portion in portions:
+            new = np.setdiff1d(portion, subjects, assume_unique=True)
+            comparisons += [c for t in probe for c in _compare(t, view, new, calibrations)]
+            subjects = np.union1d(subjects, new)
+            if is_enough is not None and is_enough(comparisons, subjects):
+                break
     return subjects, comparisons
 
 
-def _is_beyond_doubt(comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], size: int) -> bool:
+def _is_beyond_doubt(
+    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fpir: float, size: int
+) -> bool:
     """Whether two fingers or more, each of them, speak for somebody, and together as a stranger's hardly would.
 
     What a face says does not count: it may be another person's, or that of a look-alike. A finger that speaks
@@ -614,7 +646,7 @@ def _is_beyond_doubt(comparisons: Sequence[Comparisons], subjects: NDArray[np.in
     scores = _fused(every, 0, subjects)
     for own in fingers.values():
         scores[~(_fused(own, 0, subjects) > 0)] = np.nan
-    needed = partial(threshold_for_fpir, _BEYOND_DOUBT, size)
+    needed = partial(threshold_for_fpir, fpir, size)
     return bool((scores >= _thresholds(every, scores, subjects, needed)).any())
 
 

@@ -9,7 +9,7 @@ says much alone is kept where all of them say a little.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -74,7 +74,7 @@ def shortlists(
     *,
     span: int,
     among: NDArray[np.int64] | None = None,
-) -> Iterator[NDArray[np.int64]]:
+) -> Generator[NDArray[np.int64], None, None]:
     """Whom a probe should be compared with in full: at first by a part of the probe, then by all of it.
 
     Of several fingers the first look takes only the richest, with the embeddings, and the closer looks take them
@@ -93,7 +93,7 @@ def shortlists(
     """
     positions = _by_position(probe)
     first, others = _apart(positions)
-    tally = _idle.pop() if _idle else Tally()
+    tally = _borrowed()
     try:
         tally.begin(span)
         for part in filter(None, (first, others)):
@@ -117,6 +117,14 @@ def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterat
     """The blocks with references that a template may be compared with."""
     wanted = Kind.of(template)
     return (block for segment in segments for block in segment.blocks if block.kind.is_comparable(wanted))
+
+
+def _borrowed() -> Tally:
+    """One that is idle; a new one where all are busy."""
+    try:
+        return _idle.pop()  # asking before whether there is one would race with other searches
+    except IndexError:
+        return Tally()
 
 
 class _Ready(NamedTuple):

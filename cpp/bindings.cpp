@@ -561,8 +561,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
     py::class_<Tally> tally(m, "Tally");
     tally.def(py::init<>())
-        .def("begin", &Tally::begin, py::arg("span"))
-        .def("next_position", &Tally::next_position)
+        .def("begin", &Tally::begin, py::arg("span"), py::call_guard<py::gil_scoped_release>())
+        .def("next_position", &Tally::next_position, py::call_guard<py::gil_scoped_release>())
         .def("largest", &largest, py::arg("count"), py::arg("among").noconvert());
     const auto of_owners = [&tally](auto key) {
         using Key = decltype(key);

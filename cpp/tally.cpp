@@ -155,14 +155,16 @@ bool Tally::in_place(const Owners<Key>& owners) const {
 template <class Key>
 float* Tally::room(const Owners<Key>& owners) {
     if (!is_open_) throw std::logic_error("no position has begun");
-    references_.resize(std::max(references_.size(), owners.count));
     if (owners.count == 0) return references_.data();
     const auto first = static_cast<std::size_t>(owners.subjects[0]);
     const auto is_beyond = [this](Key key) { return static_cast<std::size_t>(key) >= span_; };
     if (owners.is_run ? first >= span_ || owners.count > span_ - first
                       : std::any_of(owners.subjects, owners.subjects + owners.count, is_beyond))
         throw std::out_of_range("a subject's key is not below the span");
-    if (!in_place(owners)) return references_.data();
+    if (!in_place(owners)) {
+        references_.resize(std::max(references_.size(), owners.count));
+        return references_.data();
+    }
     position().know_up_to(first);
     return position().evidence.data() + first;
 }

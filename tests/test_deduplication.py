@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, finger, processes
 from people import face as small_face
 
+from abis import screening
 from abis.calibration import Calibrations
 from abis.deduplication import Criterion, Tile, find_pairs, job
 from abis.deduplication.clusters import Link, grouped
@@ -314,6 +315,19 @@ def test_whoever_is_enrolled_is_not_enrolled_again(gallery: Gallery) -> None:
     gallery.enroll("p4", everything(4, 1), encounter_id="a further encounter", unique=True)
     gallery.enroll("somebody else", everything(11), unique=True)
     assert len(gallery) == 11
+
+
+def test_nor_with_a_further_encounter_of_somebody_else(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does the search end with the subject itself: another may have only the finger that looks last."""
+    monkeypatch.setattr(screening, "_LEAST", (20, 10, 10))
+    gallery.enroll_many(Enrollment(f"p{n:03}", everything(n)) for n in range(100))
+    probe = sorted((finger(4, RIGHT, 1), finger(4, LEFT, 1)), key=len)
+    gallery.enroll("p004 again", [finger(4, probe[0].position, 2)])
+    assert [c.subject_id for c in gallery.identify(probe, fpir=1e-4)] == ["p004"]
+    with pytest.raises(DuplicateFound, match="it seems to be 'p004 again'"):
+        gallery.enroll("p004", probe, encounter_id="a further encounter", unique=True)
 
 
 def test_nor_are_two_of_a_batch(gallery: Gallery) -> None:

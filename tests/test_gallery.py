@@ -359,9 +359,11 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
     mated = gallery.identify(everything(7, 1), max_candidates=3)
     assert mated[0].subject_id == "s0007"
     assert mated.compared == 3 * 30
+    # Nobody is beyond doubt who does not reach what was asked for.
+    assert not gallery.identify(everything(7, 1), max_candidates=3, fpir=1e-60)
     two_people: list[Template] = [finger(7, RIGHT, 1), finger(8, LEFT, 1), face(7, 1)]
-    for doubtful in (two_people, everything(5_000)):
-        assert 3 * 30 < gallery.identify(doubtful, max_candidates=3).compared <= 2 * 3 * 30
+    for doubtful, fpir in ((two_people, None), (everything(5_000), None), (everything(7, 1), 1e-60)):
+        assert 3 * 30 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 2 * 3 * 30
     # With one finger there is nothing more to look at.
     assert gallery.identify([finger(7, RIGHT, 1), face(9, 1)], max_candidates=3).compared == 2 * 30
 
