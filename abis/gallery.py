@@ -342,15 +342,17 @@ class Gallery(Registry):
         """Who is this?
 
         Three cheap looks at the references leave a shortlist of subjects: see :mod:`abis.screening`. All
-        comparable references of these are then compared in full. docs/gallery.md says what that may lose.
+        comparable references of these are then compared in full. Of several fingers the richest looks first, and
+        the others only where nobody is found beyond doubt: who is enrolled twice may be listed once.
+        docs/gallery.md says what all that may lose.
 
         Args:
             templates: the probe.
             max_candidates: list at most so many.
             fpir: list only what reaches the threshold of this false positive identification rate at the
                 gallery's present size; None lists the best, however low.
-            share: of the gallery that gets more than a first look, above 0, at most 1. More loses less,
-                and takes longer.
+            share: of the gallery that gets more than a first look by one good finger, above 0, at most 1, which is
+                everyone. More loses less, and takes longer.
             labels: look only among subjects that have any of these; None for everyone.
             exact: compare with everyone in full.
             gallery_size: subjects in all, for ``fpir``, where this gallery is one part of several that are searched;

@@ -47,12 +47,12 @@ class Cuts:
         """What a search uses.
 
         Args:
-            share: of the gallery that passes the first look, above 0, at most 1.
-            probe: a poor one looks at more.
+            share: of the gallery that passes the first look, above 0; 1 is all of it, whatever the probe.
+            probe: a poor one looks at more, one of several positions at less.
             subjects: in the gallery.
             wanted: candidates asked for.
         """
-        passing = min(1.0, share * _effort(probe)) * subjects
+        passing = subjects if share == 1 else min(1.0, share * _effort(probe)) * subjects
         first, second, third = (
             max(least, 10 * wanted, int(part * passing))
             for least, part in zip(_LEAST, _OF_FIRST, strict=True)

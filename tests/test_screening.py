@@ -143,6 +143,8 @@ def test_a_poor_probe_looks_at_more() -> None:
     assert poor_one == Cuts(240_000, 24_000, 1_200)
     assert only_face == Cuts(1_500, 1_500, 100)
     assert Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1) == Cuts(60_000, 6_000, 300)
+    for probe in probes:
+        assert Cuts.at(1.0, probe=probe, subjects=50_000, wanted=1).first == 50_000
     assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 5_000, 250)
     assert Cuts.at(0.03, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500, 500)
 
