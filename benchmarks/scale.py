@@ -460,7 +460,8 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
         figures |= interval("lost_strict_sets", sum(strict), len(strict))
     if nobody:
         figures["non_mated_probes"] = len(nobody)
-        figures["non_mated_p50_ms"] = 1e3 * float(np.median([row["seconds"] for row in nobody]))
+        milliseconds = [1e3 * row["seconds"] for row in nobody]
+        figures |= {f"non_mated_p{q}_ms": float(np.percentile(milliseconds, q)) for q in QUANTILES}
         figures |= interval("false_positives", sum(bool(row["found"]) for row in nobody), len(nobody))
     return figures
 

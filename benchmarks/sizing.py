@@ -112,7 +112,8 @@ def constants(scale: Figures, verification: Figures, migration: Figures) -> dict
     def percentiles(kind: str, name: str, divisor: float) -> list[float]:
         return [searches(sizes[-1], kind, name.format(p)) / divisor for p in PERCENT]
 
-    medians = {kind: [searches(n, kind, "p50_ms") / 1e3 for n in sizes] for kind in KINDS}
+    # Of probes of nobody: most who come are new, and whoever is there is in one of many shards.
+    medians = {kind: [searches(n, kind, "non_mated_p50_ms") / 1e3 for n in sizes] for kind in KINDS}
     per_subject = {
         name: amounts(
             *(float(scale[f"parts_{kind}_{part}"]) for kind in ("one_finger", "face", "two_fingers_face")),
@@ -131,7 +132,9 @@ def constants(scale: Figures, verification: Figures, migration: Figures) -> dict
         "search": {
             "subjects": sizes,
             "median_s": medians,
-            "spread": {kind: percentiles(kind, "p{}_ms", 1e3 * medians[kind][-1]) for kind in KINDS},
+            "spread": {
+                kind: percentiles(kind, "non_mated_p{}_ms", 1e3 * medians[kind][-1]) for kind in KINDS
+            },
             "jitter": {kind: percentiles(kind, "jitter_p{}", 1) for kind in KINDS},
             "busy_cores": int(searches(sizes[-1], KINDS[0], "busy_cores")),
             "busy_slowdown": max(1.0, *(searches(sizes[-1], kind, "busy_slowdown") for kind in KINDS)),

@@ -67,7 +67,7 @@ class Measurements:
 
     Attributes:
         subjects: sizes at which searches were measured, ascending; two or more.
-        median_s: kind -> median seconds of a search by one thread, at each size.
+        median_s: kind -> median seconds of a search by one thread that finds nobody, at each size.
         spread: kind -> times of different probes against their median, at the largest size.
         jitter: kind -> times of the same search against their median, likewise.
         busy_cores, busy_slowdown: how many cores searched at once, and how much slower each was for it.
