@@ -23,6 +23,12 @@ def test_results_are_in_order_and_things_are_taken_a_few_ahead() -> None:
     assert len(taken) == 100
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_thing_takes_no_thread(count: int) -> None:
+    own = threading.current_thread()
+    assert list(in_parallel(lambda _: threading.current_thread(), range(count))) == count * [own]
+
+
 def test_several_are_worked_on_at_once() -> None:
     together = threading.Barrier(3, timeout=60)
     assert len(list(in_parallel(lambda _: together.wait(), range(9), threads=3))) == 9

@@ -49,7 +49,11 @@ def import_(
     with ExitStack() as stack:
         opened = _source(source, pattern, query, stack)
         into = stack.enter_context(Gallery.open(gallery, load=False))
-        unique = None if fpir is None else into.uniqueness(fpir=fpir)
+        unique = None
+        if fpir is not None:
+            unique = into.uniqueness(fpir=fpir)
+            with progress_bar("loading") as progress:
+                into.load(progress=progress)
         watch = stack.enter_context(import_bar("importing"))
         try:
             report = import_records(opened, into.store, workers=workers, unique=unique, watch=watch)
