@@ -41,9 +41,7 @@ from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 
-_BEYOND_DOUBT = (
-    1e-3  # false positive identification rate, or less, at which a search need not look any further
-)
+_BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
 _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
 
 
