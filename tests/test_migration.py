@@ -556,6 +556,31 @@ def test_who_comes_under_two_names_comes_in_once(
     assert gallery.check() == []
 
 
+@pytest.mark.parametrize("batch", [1, 3, 1000])
+def test_a_duplicate_has_the_score_of_a_search_for_it(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Who arrives is the probe, wherever the batches end: it matters where a finger is unknown."""
+    monkeypatch.setattr(importing, "_BATCH", batch)
+    unknown = Position.UNKNOWN_FINGER
+    people = [
+        record("P0", finger(0, RIGHT, stated=unknown), end=1),
+        record("P1", *everything(1), end=2),
+        record("P2", finger(2, RIGHT, stated=unknown), finger(2, LEFT, stated=unknown), end=3),
+    ]
+    again = [
+        record("Q0", finger(0, RIGHT, 1), finger(0, LEFT, 1), end=4),
+        record("Q1", finger(1, RIGHT, 1, stated=unknown), end=5),
+        record("Q2", finger(2, RIGHT, 1), finger(2, LEFT, 1), end=6),
+    ]
+    import_records(ListSource(*people, *again), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+    assert list(gallery) == ["P0", "P1", "P2"]
+    for own, found in zip(again, Journal(gallery.store).quarantine(), strict=True):
+        probe = [native.read(sample.content or b"") for sample in own.samples]
+        first = gallery.identify(probe, exact=True)[0]
+        assert f"{first.subject_id!r}, score {first.score:.1f}, " in found.reason
+
+
 def test_another_rule_is_another_import(gallery: Gallery) -> None:
     class Broken(ListSource):
         def records(self, after: int) -> Iterator[Record]:

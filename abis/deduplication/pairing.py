@@ -118,7 +118,13 @@ class FoundPair:
 
 
 def find_pairs(
-    probes: Tile, references: Tile, criterion: Criterion, calibrations: Calibrations, *, ordered: bool
+    probes: Tile,
+    references: Tile,
+    criterion: Criterion,
+    calibrations: Calibrations,
+    *,
+    ordered: bool,
+    tables_of_probes: bool = False,
 ) -> list[FoundPair]:
     """The pairs of a probe and a reference that reach the threshold.
 
@@ -132,14 +138,18 @@ def find_pairs(
         calibrations: in force for the templates of both.
         ordered: both are of one gallery: only pairs whose reference has the smaller key, each pair of the
             gallery once. Else every probe is held against every reference.
+        tables_of_probes: the first look makes its tables of the probes: for few against many. That changes some
+            in a thousand of the pairs that pass this look, and no score. Not where ordered.
 
     Returns:
         In the order of probes and references.
     """
+    if ordered and tables_of_probes:
+        raise ValueError("tables of probes and ordered; expected one of them")
     if criterion.passes_all:
         places = _all_pairs(probes, references, ordered)
     else:
-        places = _first_look(probes, references, criterion, ordered)
+        places = _first_look(probes, references, criterion, ordered, tables_of_probes)
     found: list[FoundPair] = []
     for start, end in _portions(probes.templates[places[:, 0]] * references.templates[places[:, 1]]):
         mine, theirs = places[start:end].T
@@ -158,7 +168,9 @@ def _all_pairs(probes: Tile, references: Tile, ordered: bool) -> NDArray[np.int6
     return np.stack([np.repeat(np.arange(len(mine)), counts), second], axis=1)
 
 
-def _first_look(probes: Tile, references: Tile, criterion: Criterion, ordered: bool) -> NDArray[np.int64]:
+def _first_look(
+    probes: Tile, references: Tile, criterion: Criterion, ordered: bool, tables_of_probes: bool
+) -> NDArray[np.int64]:
     """(p, 2) places of subjects in the tiles: of pairs of which some position says something, each once, in order."""
     found = [np.empty(0, np.int64)]
     size = len(references.subjects)
@@ -171,6 +183,9 @@ def _first_look(probes: Tile, references: Tile, criterion: Criterion, ordered: b
             first, second = embedding_index.near(*sketches, criterion.face_least)
             below = second < limits[first]
             first, second = first[below], second[below]
+        elif tables_of_probes:
+            every = np.full(len(reference), len(probe), np.int64)
+            second, first, _ = probe.fingers.near(reference.fingers, every, criterion.finger_least)
         else:
             first, second, _ = reference.fingers.near(probe.fingers, limits, criterion.finger_least)
         mine = np.searchsorted(probes.subjects, probe.subjects)

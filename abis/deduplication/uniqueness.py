@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from abis.calibration import Calibrations
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
@@ -46,12 +45,12 @@ class Newcomers:
     def among_enrolled(self, tiles: Iterable[Tile], gallery_size: int) -> list[FoundPair]:
         """Pairs with those of some tiles, in a gallery that is to hold so many. Tables are made of newcomers only."""
         criterion = Criterion(gallery_size, self._fpir)
-        pairs = (
-            pair
-            for tile in tiles
-            for pair in find_pairs(tile, self._tile, criterion, self._calibrations, ordered=False)
-        )
-        return [replace(pair, probe=pair.reference, reference=pair.probe) for pair in pairs]
+        found: list[FoundPair] = []
+        for tile in tiles:
+            found += find_pairs(
+                self._tile, tile, criterion, self._calibrations, ordered=False, tables_of_probes=True
+            )
+        return found
 
     def among(self, view: View, *, after_encounter: int) -> list[FoundPair]:
         """Pairs with those of whom something was enrolled after an encounter: compared in full, for they are few."""
