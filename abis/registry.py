@@ -34,7 +34,7 @@ from abis.store import (
     maintenance,
     not_enrolled,
 )
-from abis.store.erasure import Tombstone
+from abis.store.erasure import Expired, Tombstone
 from abis.template import Template
 from abis.verification import Claim, verify, verify_many
 
@@ -287,20 +287,20 @@ class Registry:
         self._scrub_derived()
         return tombstone
 
-    def remove_older_than(self, before: datetime) -> int:
+    def remove_older_than(self, before: datetime) -> Expired:
         """Remove and overwrite all encounters enrolled before a time; with its last one goes the subject.
 
         So go the records in quarantine of imports that began before it.
 
         Returns:
-            How many encounters there were. Those that abis 0.1.0 enrolled, without a time, stay.
+            How much that was. Encounters that abis 0.1.0 enrolled, without a time, stay.
         """
-        count = erasure.remove_older_than(
+        expired = erasure.remove_older_than(
             self._store, before, partial(remove_quarantined_before, before=before)
         )
         self._follow_store()
         self._scrub_derived()
-        return count
+        return expired
 
     def export_subject(self, subject_id: str) -> SubjectExport:
         """All that there is of a subject.

@@ -129,10 +129,17 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     assert [e["operation"] for e in export["log"]] == ["enroll", "export"]
     erased = run("erase", gallery, "s3", "s9", code=2)
     assert erased.stdout.startswith("s3 erased 2")
+    proof = erased.stdout.split()[-1]
+    run("audit", "verify", gallery, "--anchor", proof)
+    assert (
+        json.loads(run("audit", "show", gallery, "--subject", "s3", "--json").stdout.splitlines()[-1])["hash"]
+        == proof.partition(":")[2]
+    )
+    assert "File exists" in run("subject", gallery, "s0", "--output", "s3.json", code=2).stderr
     assert "subject 's9' is not enrolled" in erased.stderr
     assert (
         run("expire", gallery, "--before", "2001-01-31").stdout
-        == "0 encounters removed. g holds 2 subjects.\n"
+        == "0 encounters and 0 records in quarantine removed. g holds 2 subjects.\n"
     )
 
 

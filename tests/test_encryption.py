@@ -3,13 +3,14 @@
 
 import os
 import stat
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people import RIGHT, everything, face
+from people import RIGHT, everything, face, processes
 
 from abis.encryption import Cipher, MasterKey, new_data_key
 from abis.errors import StoreError
@@ -169,6 +170,61 @@ def test_a_new_data_key_seals_all_while_others_work(database: str) -> None:
         assert [e.operation for e in gallery.audit_log()][-2:] == ["reseal", "enroll"]
     with Gallery.open(database, key=KEY) as gallery:
         assert gallery.verify(everything(3, 1), "s3")
+
+
+def keep_asking(database: str, pipe: Connection) -> None:
+    """A reader: verifies and identifies those of before until it is told to stop; says each time that it did."""
+    with Gallery.open(database, key=KEY) as gallery:
+        rounds = 0
+        while not pipe.poll():
+            assert gallery.verify(everything(rounds % 10, 1), f"s{rounds % 10}")
+            assert gallery.identify(everything(rounds % 10, 1))[0].subject_id == f"s{rounds % 10}"
+            rounds += 1
+            if rounds == 1:
+                pipe.send(rounds)  # the rotation may begin
+        newest = pipe.recv()
+        assert gallery.identify(everything(newest, 1))[0].subject_id == f"new{newest}"
+        pipe.send(rounds)
+
+
+def keep_enrolling(database: str, pipe: Connection) -> None:
+    """A writer: enrolls one each time that it is told to, without an answer, and says at the end whom."""
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        pipe.send(None)
+        enrolled = []
+        while pipe.recv():
+            enrolled.append(100 + len(enrolled))
+            gallery.enroll(f"new{enrolled[-1]}", everything(enrolled[-1]))
+        pipe.send(enrolled)
+
+
+def test_other_processes_read_and_enroll_while_a_new_data_key_seals_all(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_PAGE", 7)  # some transactions each, others in between
+    with Gallery.open(database, key=KEY, load=False) as gallery:
+        gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(10))
+        context = processes()
+        (reads, reader_end), (writes, writer_end) = context.Pipe(), context.Pipe()
+        reader = context.Process(target=keep_asking, args=(database, reader_end))
+        writer = context.Process(target=keep_enrolling, args=(database, writer_end))
+        for process, here, there in ((reader, reads, reader_end), (writer, writes, writer_end)):
+            process.start()
+            there.close()
+            here.recv()
+        for _ in range(2):  # each process meets keys that it does not know, and loses some that it does
+            gallery.rotate_data_key(progress=lambda *_: writes.send(True))
+        writes.send(False)
+        new = writes.recv()
+        reads.send(new[-1])
+        assert reads.recv() >= 1
+        for process in (reader, writer):
+            process.join()
+            assert process.exitcode == 0
+        assert list(gallery) == [*(f"s{n}" for n in range(10)), *(f"new{n}" for n in new)]
+        assert len(new) >= 2 * 30 // 7
+        assert numbers_of_keys(database) == [3]
+        assert gallery.check() == []
 
 
 def test_a_rotation_that_was_stopped_goes_on_where_it_was(

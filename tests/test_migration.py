@@ -906,9 +906,9 @@ def test_what_is_erased_is_gone_from_the_quarantine(tmp_path: Path) -> None:
 def test_a_quarantine_grows_old_and_goes(store: Store) -> None:
     import_records(ListSource(record("P1", finger(1), end=1), record("P2", end=2)), store)
     registry = Registry(store)
-    assert registry.remove_older_than(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert registry.remove_older_than(datetime.now(UTC) - timedelta(days=1)) == (0, 0)
     assert len(reasons(store)) == 1
-    assert registry.remove_older_than(datetime.now(UTC) + timedelta(days=1)) == 1
+    assert registry.remove_older_than(datetime.now(UTC) + timedelta(days=1)) == (1, 1)
     assert reasons(store) == []
 
 

@@ -84,6 +84,59 @@ def test_killed_at_random_moments_an_import_loses_and_doubles_nothing(tmp_path: 
         assert content(gallery.store) == expected
 
 
+def work_uniquely(source: Path, folder: Path, batches: Connection) -> None:
+    """Import nobody twice, saying so after each batch, in a process that will hardly live to the end."""
+    importing._BATCH = BATCH
+    with Gallery.open(folder, load=False) as gallery:
+        opened, unique = open_path(source, pattern=NAMES), gallery.uniqueness()
+        import_records(opened, gallery.store, unique=unique, watch=lambda *_: batches.send_bytes(b"."))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed_an_import_of_nobody_twice_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """The same people, the same report, and the same of each who is held back: his bytes, whom he is, how likely."""
+    context = processes()
+    dice = random.Random(10)
+    # Somebody's second name follows his first one at once, or in a later batch.
+    who = [*(n // 2 for n in range(40)), *range(20, 30), *range(25, 35)]
+    people = {f"P{n}": everything(person, n) for n, person in enumerate(who)}
+    source = save_csv(tmp_path / "legacy.csv", people, ["bad", "", "", "AAAA"])
+
+    def ended(folder: Path) -> tuple[object, ...]:
+        with Gallery.open(folder, load=False) as gallery:
+            assert gallery.check() == []
+            journal = Journal(gallery.store)
+            report = reconcile(gallery.store, journal, 1, resumed=0, ignored_columns=())
+            assert report.mismatches == ()
+            assert report.complete
+            assert (report.read, report.enrolled, report.quarantined) == (61, 35, 26)
+            held = [(found.key, found.record, found.reason) for found in journal.quarantine()]
+            return list(content(gallery.store).items()), held, report.sha256, report.batches
+
+    whole = context.Pipe(duplex=False)
+    process = context.Process(target=work_uniquely, args=(source, tmp_path / "whole", whole[1]))
+    process.start()
+    process.join()
+    kills = 0
+    while process.exitcode != 0 or not kills:
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=work_uniquely, args=(source, tmp_path / "killed", there))
+        process.start()
+        there.close()
+        try:
+            for _ in range(dice.randint(1, 3)):
+                here.recv_bytes()
+            if kills:
+                time.sleep(dice.expovariate(1 / 0.02))  # to be anywhere inside a batch, not to wait for it
+        except EOFError:
+            pass  # it has ended
+        process.kill()
+        process.join()
+        assert process.exitcode in (-9, 0)
+        kills += process.exitcode != 0
+    assert ended(tmp_path / "killed") == ended(tmp_path / "whole")
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes in /proc")
 def test_a_killed_import_leaves_no_worker_behind(tmp_path: Path) -> None:
     context = processes()

@@ -85,7 +85,7 @@ def subject(gallery: str, subject_id: str, *, output: Path | None, as_json: bool
         if output is not None:
             found = json.dumps(_export(opened.export_subject(subject_id)), ensure_ascii=False, indent=2)
             with open(
-                os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+                os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
             ) as file:
                 file.write(found + "\n")  # for its owner alone: these are templates
             typer.echo(f"All there is of {subject_id} is in {output}.")
@@ -151,9 +151,10 @@ def erase(gallery: str, subjects: Sequence[str]) -> None:
 def expire(gallery: str, before: datetime) -> None:
     """Remove what is old."""
     with open_existing(gallery) as opened:
-        count = opened.remove_older_than(before.replace(tzinfo=UTC))
+        expired = opened.remove_older_than(before.replace(tzinfo=UTC))
         size = len(opened)
-    typer.echo(f"{count:,} encounters removed. {gallery} holds {size:,} subjects.")
+    removed = f"{expired.encounters:,} encounters and {expired.quarantined:,} records in quarantine removed"
+    typer.echo(f"{removed}. {gallery} holds {size:,} subjects.")
 
 
 def audit_show(gallery: str, *, subject_id: str | None, after: int, as_json: bool) -> None:

@@ -155,7 +155,12 @@ def expire(
     gallery: _Gallery,
     *,
     before: Annotated[
-        datetime, typer.Option(metavar="DATE", help="Encounters enrolled before it go; UTC, as 2031-01-31.")
+        datetime,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            formats=["%Y-%m-%d"],
+            help="Encounters enrolled before it go; UTC, as 2031-01-31.",
+        ),
     ],
 ) -> None:
     """Remove and overwrite what was enrolled before a date."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from abis.store import schema
 from abis.store.records import check_id, from_microseconds, microseconds, not_enrolled
 from abis.store.store import Store
 
-__all__ = ["Tombstone", "erase", "remove_older_than", "scrub"]
+__all__ = ["Expired", "Tombstone", "erase", "remove_older_than", "scrub"]
 
 _PATIENCE_S = 30.0  # that readers are waited for who still look at the log
 _PAGE = 1_000  # encounters removed in one transaction
@@ -47,8 +48,20 @@ class Tombstone:
         return (
             f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {self.encounters} encounters, "
             f"{self.templates} templates, {self.quarantined} records in quarantine; "
-            f"audit entry {self.audit} {self.audit_hash}"
+            f"audit entry {self.audit}:{self.audit_hash}"
         )
+
+
+class Expired(NamedTuple):
+    """What was older than a time, and is removed.
+
+    Attributes:
+        encounters: how many there were.
+        quarantined: records that imports had refused and kept.
+    """
+
+    encounters: int
+    quarantined: int
 
 
 def erase(store: Store, subject_id: str, beside: Callable[[sa.Connection], int]) -> Tombstone:
@@ -88,7 +101,7 @@ def erase(store: Store, subject_id: str, beside: Callable[[sa.Connection], int])
     return tombstone
 
 
-def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Connection], int]) -> int:
+def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Connection], int]) -> Expired:
     """Remove all encounters enrolled before a time (with a time zone); with its last one goes the subject.
 
     Encounters of which it is not known when they were enrolled stay.
@@ -99,7 +112,7 @@ def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Conne
         beside: removes what else is kept from before it, in a transaction; returns how much that was.
 
     Returns:
-        How many encounters were removed.
+        How much was removed.
     """
     if before.tzinfo is None:
         raise ValueError("the time has no time zone; expected one, e.g. datetime.UTC")
@@ -126,7 +139,7 @@ def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Conne
         if old := beside(transaction.connection):
             transaction.log("expire", "", f"{old} records in quarantine")
     scrub(store)
-    return count
+    return Expired(count, old)
 
 
 def scrub(store: Store) -> None:
