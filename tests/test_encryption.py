@@ -191,7 +191,7 @@ def keep_enrolling(database: str, pipe: Connection) -> None:
     """A writer: enrolls one each time that it is told to, without an answer, and says at the end whom."""
     with Gallery.open(database, key=KEY, load=False) as gallery:
         pipe.send(None)
-        enrolled = []
+        enrolled: list[int] = []
         while pipe.recv():
             enrolled.append(100 + len(enrolled))
             gallery.enroll(f"new{enrolled[-1]}", everything(enrolled[-1]))

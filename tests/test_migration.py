@@ -576,7 +576,7 @@ def test_a_duplicate_has_the_score_of_a_search_for_it(
     import_records(ListSource(*people, *again), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
     assert list(gallery) == ["P0", "P1", "P2"]
     for own, found in zip(again, Journal(gallery.store).quarantine(), strict=True):
-        probe = [native.read(sample.content or b"") for sample in own.samples]
+        probe = [native.read(s.content) for s in own.samples if isinstance(s.content, bytes)]
         first = gallery.identify(probe, exact=True)[0]
         assert f"{first.subject_id!r}, score {first.score:.1f}, " in found.reason
 

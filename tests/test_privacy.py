@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """No template leaves by accident: not by files, free pages, logs, reprs or tracebacks; and who did what is told."""
 
+import base64
 import logging
+import re
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +19,17 @@ from people import everything, face, finger
 from traces import found_in, runs
 
 from abis.encryption import MasterKey
-from abis.errors import NotEnrolled, StoreError
-from abis.formats import native
+from abis.errors import AbisError, NotEnrolled, StoreError
+from abis.formats import iso_19794_2_2005, native, read, xyt
 from abis.gallery import Gallery
+from abis.migration.importing import import_records, retry
+from abis.migration.journal import Journal
+from abis.migration.sources import open_path
 from abis.store import Enrollment, Status, Store
 from abis.verification import Claim
 
 KEY = MasterKey(bytes(range(32)))
+NAMES = re.compile(r"(?P<subject>[^_]+)(_.*)?")
 
 
 @pytest.fixture
@@ -271,3 +279,105 @@ def test_no_template_is_in_what_is_said(database: str, caplog: pytest.LogCapture
     for form in (repr(data[20:28])[2:-1], data[20:28].hex(), ", ".join(map(str, template.x[:4].tolist()))):
         assert form not in text
     assert np.array2string(template.x[:4])[1:-1] not in text
+
+
+def said_by(act: Callable[[], object]) -> str:
+    """The traceback of what an act raises, with causes and notes, and the error's repr."""
+    with pytest.raises((AbisError, TypeError)) as caught:
+        act()
+    return "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+def shows(text: str, data: bytes) -> bool:
+    """Whether 12 bytes of some data in a row are in a text: in hexadecimal, base64, or as Python prints bytes."""
+    forms = {data[at : at + 12].hex() for at in range(len(data) - 11)}
+    forms |= {repr(data[at : at + 12])[2:-1] for at in range(len(data) - 11)}
+    coded = base64.b64encode(data).decode()
+    forms |= {coded[at : at + 16] for at in range(len(coded) - 15)}
+    return any(form in text for form in forms)
+
+
+def test_the_search_of_texts_would_find_a_template() -> None:
+    data = native.write(finger(1))
+    for text in (repr(data[30:60]), data[31:50].hex(), base64.b64encode(data[33:90]).decode()):
+        assert shows(f"it is {text}.", data[30:90]), text
+
+
+def test_a_bad_template_is_refused_without_being_shown(
+    gallery: Gallery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever refuses one: enroll_many, verify_many, identify, the readers, an import, its quarantine."""
+    caplog.set_level(logging.DEBUG)
+    templates = {n: native.write(finger(n)) for n in range(4)}
+    files = [iso_19794_2_2005.write([finger(n)]) for n in range(4)] + [xyt.write([finger(0)])]
+    raw: Any = [templates[1]]
+    people = [Enrollment("a", [finger(0)]), Enrollment("b", [finger(1), face(1)])]
+    gallery.enroll_many(people)
+    said = [
+        said_by(lambda: gallery.enroll_many(Enrollment(n, t) for n, t in [("c", [finger(2)]), ("d", raw)])),
+        said_by(lambda: gallery.enroll_many(people)),
+        said_by(lambda: gallery.enroll("e", [finger(1, impression=1)], unique=True)),
+        said_by(lambda: list(gallery.verify_many([Claim("a", raw)]))),
+        said_by(lambda: gallery.verify(raw, "a")),
+        said_by(lambda: gallery.identify(raw)),
+    ]
+    strange = Claim("b", [face(2, model="another")])
+    said.append(said_by(lambda: list(gallery.verify_many([Claim("a", [finger(0)]), strange]))))
+    said.append(repr(list(gallery.verify_many([Claim("a", [finger(0)]), Claim("z", [finger(0)])]))))
+    for data in files:
+        for damaged in (data[:-9], data[:40] + b"\xff" * 8 + data[48:], b"?" + data):
+            said += [said_by(partial(read, damaged))]
+    bad = [base64.b64encode(data).decode() for data in (files[1][:-9], templates[2], templates[3][:-4])]
+    rows = [f"e,,{bad[0]}", f"a,,{bad[1]}", f"f,,{bad[2]}", f"g,,{bad[1][:-3]}%%", f"h,left-index,{bad[1]}"]
+    (tmp_path / "legacy.csv").write_text("\n".join(["subject_id,position,template", *rows]))
+    report = import_records(open_path(tmp_path / "legacy.csv", pattern=NAMES), gallery.store)
+    quarantined = list(Journal(gallery.store).quarantine())
+    assert len(quarantined) == report.quarantined == 5
+    said += [str(report), repr(report), repr(quarantined), *(found.reason for found in quarantined)]
+    said += map(str, gallery.audit_log())
+    text = "\n".join(said) + caplog.text
+    for data in (*templates.values(), *files):
+        assert not shows(text, data[24:])  # behind what many of a kind begin with
+    for n in range(4):
+        x, y = finger(n).x.astype(int).tolist(), finger(n).y.astype(int).tolist()
+        for three in (x[5:8], y[5:8], (x[5], y[5])):
+            assert not any(glue.join(map(str, three)) in text for glue in (", ", ",", " "))
+
+
+def test_files_of_jobs_beside_an_encrypted_gallery_hold_no_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint of a de-duplication, what it writes, and what an import of nobody twice holds back."""
+    monkeypatch.setattr("abis.references._WORTH_SAVING", 1)
+    people = {f"s{n}": everything(n // 2, n % 2) for n in range(30)}
+    wanted = set().union(*(runs(t) for templates in people.values() for t in templates))
+    (tmp_path / "people").mkdir()
+    for name, templates in people.items():
+        for number, template in enumerate(templates):
+            (tmp_path / "people" / f"{name}_{number}.abis").write_bytes(native.write(template))
+    folder = tmp_path / "g"
+    checkpoint = folder / "pairs.checkpoint"
+
+    def stop(done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with Gallery.open(folder, key=KEY) as gallery:
+        report = import_records(
+            open_path(tmp_path / "people", pattern=NAMES), gallery.store, unique=gallery.uniqueness()
+        )
+        assert (report.enrolled, report.quarantined) == (15, 15)
+        assert found_in(folder, wanted) == set()
+        for found in list(Journal(gallery.store).quarantine()):
+            assert retry(gallery.store, Journal(gallery.store), found) is None
+        with pytest.raises(KeyboardInterrupt):
+            gallery.deduplicate(checkpoint=checkpoint, progress=stop)
+        assert checkpoint.stat().st_size > 1000
+        gallery.identify(everything(3, 1))
+        assert found_in(folder, wanted) == set()
+    segments = list((folder / "derived").glob("*.segment"))
+    assert segments
+    assert all(file.read_bytes()[8] == 1 for file in segments), (
+        "sealed: codes of minutiae are not in the stored form"
+    )
+    assert found_in(folder, wanted) == set()
