@@ -581,6 +581,20 @@ def test_a_duplicate_has_the_score_of_a_search_for_it(
         assert f"{first.subject_id!r}, score {first.score:.1f}, " in found.reason
 
 
+def test_no_further_encounter_of_a_duplicate_brings_it_in(gallery: Gallery) -> None:
+    records = [
+        record("P1", *everything(1), end=1),
+        record("P9", *everything(1, 1), end=2),
+        record("P9", *everything(9), end=3, encounter="2"),  # as if it were too poor to be known
+        record("P1", *everything(1, 2), end=4, encounter="2"),
+    ]
+    assert counts(
+        import_records(ListSource(*records), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+    ) == (4, 2, 0, 2)
+    assert list(gallery) == ["P1"]
+    assert [f.record for f in Journal(gallery.store).quarantine()] == records[1:3]
+
+
 def test_another_rule_is_another_import(gallery: Gallery) -> None:
     class Broken(ListSource):
         def records(self, after: int) -> Iterator[Record]:

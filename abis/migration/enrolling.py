@@ -143,8 +143,12 @@ def _plan(
     known: Mapping[str, Mapping[str, Content]],
     duplicates: Mapping[int, str],
 ) -> Plan:
-    """Decide on each record, those before it in the batch taken as enrolled; duplicates by their numbers."""
+    """Decide on each record, those before it in the batch taken as enrolled; duplicates by their numbers.
+
+    Whose first encounter is a duplicate waits as a whole: another, which may only be poorer, brings nobody in.
+    """
     seen: dict[str, dict[str, Content]] = {}
+    held: dict[str, str] = {}  # subjects of whom nothing is enrolled, and whose duplicates they are
     enroll: list[StoredEnrollment] = []
     refused: list[tuple[Record, str]] = []
     numbers: list[int] = []
@@ -166,8 +170,9 @@ def _plan(
                 "a further encounter needs an encounter_id"
             )
             refused.append((record, reason))
-        elif number in duplicates:
-            refused.append((record, f"{record.place}: {DUPLICATE} {duplicates[number]}"))
+        elif (whose := duplicates.get(number, None if encounters else held.get(own.subject_id))) is not None:
+            held[own.subject_id] = whose
+            refused.append((record, f"{record.place}: {DUPLICATE} {whose}"))
         else:
             encounters[encounter_id] = own.templates
             enroll.append(own)
