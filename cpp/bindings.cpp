@@ -276,15 +276,19 @@ py::array_t<std::int64_t> contents_of_slots(const FingerIndex& index, const Slot
 
 py::array_t<std::int64_t> contents(const Code& quality, const Array<std::int64_t>& counts) {
     check(quality.ndim() == 1 && counts.ndim() == 1, "quality and counts must be arrays of one dimension");
-    py::array_t<std::int64_t> result(counts.size());
-    py::ssize_t begin = 0;
+    py::ssize_t left = quality.size();
     for (py::ssize_t t = 0; t < counts.size(); ++t) {
-        const auto count = static_cast<py::ssize_t>(counts.data()[t]);
-        check(count >= 0 && count <= quality.size() - begin, "counts do not add up to the number of minutiae");
-        result.mutable_data()[t] = content(quality.data() + begin, static_cast<std::size_t>(count));
-        begin += count;
+        const std::int64_t count = counts.data()[t];
+        check(count >= 0 && count <= left, "counts do not add up to the number of minutiae");
+        left -= count;
     }
-    check(begin == quality.size(), "counts do not add up to the number of minutiae");
+    check(left == 0, "counts do not add up to the number of minutiae");
+    py::array_t<std::int64_t> result(counts.size());
+    const std::uint8_t* own = quality.data();
+    const std::int64_t *count = counts.data(), *end = count + counts.size();
+    std::int64_t* found = result.mutable_data();
+    const py::gil_scoped_release release;
+    for (; count != end; own += *count++) *found++ = content(own, static_cast<std::size_t>(*count));
     return result;
 }
 
