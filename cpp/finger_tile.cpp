@@ -75,12 +75,15 @@ struct PairComparer {
 
 FingerTile::FingerTile(const IndexColumns& c, std::size_t fingers, unsigned threads,
                        const std::function<void()>& poll) {
+    begins_.reserve(fingers + 1);
     begins_.push_back(0);
     for (std::size_t f = 0; f < fingers; ++f) begins_.push_back(begins_.back() + c.sizes[f]);
     const std::size_t n = begins_.back();
+    for (auto* words : {&first_, &second_}) words->reserve(n + kLanes - 1);  // growing would double them
     first_.assign(c.first, c.first + n);
     second_.assign(c.second, c.second + n);
     direction_.assign(c.direction, c.direction + n);
+    minutiae_.reserve(n);
     for (std::size_t m = 0; m < n; ++m)
         minutiae_.push_back({c.x[m], c.y[m], c.direction[m], static_cast<Kind>(c.kind[m]), c.reliability[m]});
     commonness_.resize(n);
@@ -130,6 +133,7 @@ CodedProbe FingerTile::probe(std::size_t finger) const {
 void FingerTile::build_tables(unsigned threads, const std::function<void()>& poll) {
     if (tables_) return;
     std::vector<CodedMinutia> telling;
+    telling.reserve(minutiae_.size());
     for (std::size_t f = 0; f < size(); ++f) add_telling(f, static_cast<std::uint32_t>(f), telling);
     tables_ = std::make_unique<CodeTables>(std::move(telling), size(), threads, poll);
 }

@@ -143,3 +143,9 @@ def test_a_tile_of_nothing_is_near_to_nothing() -> None:
     empty, tile = tile_of([]), tile_of(fingers())
     assert near(empty, tile, EVERYTHING) == {}
     assert near(tile, empty, EVERYTHING) == {}
+
+
+def test_a_tile_takes_no_more_memory_than_it_needs() -> None:
+    templates = fingers(count=40)
+    minutiae = sum(map(len, templates))
+    assert tile_of(templates).memory_bytes < 27 * minutiae + 4 * len(templates) + 500
