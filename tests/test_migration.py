@@ -612,22 +612,33 @@ def test_another_rule_is_another_import(gallery: Gallery) -> None:
         gallery.uniqueness(fpir=0)
 
 
+class Slow:
+    """Others are enrolled after it has looked, and before the transaction."""
+
+    def __init__(self, gallery: Gallery, *others: Enrollment) -> None:
+        self._gallery, self._others = gallery, list(others)
+        self._unique = gallery.uniqueness(fpir=1e-3)
+        self.rule = self._unique.rule
+
+    def look(self, batch: Sequence[Enrollment]) -> Look:
+        found = self._unique.look(batch)
+        self._gallery.store.enroll(self._others)
+        self._others.clear()
+        return found
+
+
+def test_who_comes_after_a_duplicate_that_is_found_late_is_no_duplicate_of_it(gallery: Gallery) -> None:
+    one = record("P1", finger(1, RIGHT), finger(2, LEFT), end=1)
+    other = record("P2", finger(2, LEFT, 1), end=2)
+    slow = Slow(gallery, Enrollment("other", [finger(1, RIGHT, 2)]))
+    assert counts(import_records(ListSource(one, other), gallery.store, unique=slow)) == (2, 1, 0, 1)
+    assert list(gallery) == ["other", "P2"]
+    assert [found.record for found in Journal(gallery.store).quarantine()] == [one]
+
+
 def test_one_whom_others_enroll_meanwhile_is_a_duplicate_too(gallery: Gallery) -> None:
-    unique = gallery.uniqueness(fpir=1e-3)
-    others = [Enrollment("other 0", everything(0, 2)), Enrollment("other 8", everything(8, 2))]
-
-    class Slow:
-        """Others are enrolled after it has looked, and before the transaction."""
-
-        rule = unique.rule
-
-        def look(self, batch: Sequence[Enrollment]) -> Look:
-            found = unique.look(batch)
-            gallery.store.enroll(others)
-            others.clear()
-            return found
-
-    report = import_records(ListSource(*TWICE), gallery.store, unique=Slow())
+    slow = Slow(gallery, Enrollment("other 0", everything(0, 2)), Enrollment("other 8", everything(8, 2)))
+    report = import_records(ListSource(*TWICE), gallery.store, unique=slow)
     assert counts(report) == (10, 5, 0, 5)
     refused = {f.record.subject_id: f.reason for f in Journal(gallery.store).quarantine()}
     assert list(refused) == ["P0", "P4", "P5", "P7", "P8"]

@@ -83,10 +83,9 @@ def enroll(
                 continue
         try:
             store.enroll_stored(plan.enroll, also=partial(_finish, also, plan, look))
-        except AlreadyEnrolled:
-            known = _known(store, prepared)
-        except _DuplicatesSinceError as late:
-            duplicates |= late.found
+        except (AlreadyEnrolled, _DuplicatesSinceError):
+            # Who is refused now may be whom others of the batch were held to be duplicates of: from the beginning.
+            known, duplicates, look = _known(store, prepared), {}, None
         else:
             return plan
 
@@ -102,9 +101,9 @@ class _Looked:
     def covers(self, plan: Plan) -> bool:
         return set(plan.numbers) <= set(self._numbers)
 
-    def since(self, plan: Plan) -> dict[int, str]:
-        """Those of a plan whom others have enrolled since."""
-        return {n: reason for n, reason in self._numbered(self._look.again()).items() if n in plan.numbers}
+    def is_late(self, plan: Plan) -> bool:
+        """Whether others have enrolled some of a plan since."""
+        return not self._numbered(self._look.again()).keys().isdisjoint(plan.numbers)
 
     def _numbered(self, found: Mapping[int, str]) -> dict[int, str]:
         return {self._numbers[arrival]: reason for arrival, reason in found.items()}
@@ -112,10 +111,6 @@ class _Looked:
 
 class _DuplicatesSinceError(Exception):
     """Others have enrolled, while a batch was looked at, somebody of it under another name."""
-
-    def __init__(self, found: Mapping[int, str]) -> None:
-        super().__init__()
-        self.found = found
 
 
 def _finish(
@@ -126,9 +121,8 @@ def _finish(
     state: State,
 ) -> None:
     """At the end of the transaction, when nobody else can enroll any more."""
-    late = {} if look is None else look.since(plan)
-    if late:
-        raise _DuplicatesSinceError(late)
+    if look is not None and look.is_late(plan):
+        raise _DuplicatesSinceError
     also(plan, connection, state)
 
 
