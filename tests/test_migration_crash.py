@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import threading
 import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -20,7 +21,7 @@ from abis.gallery import Gallery
 from abis.migration import importing
 from abis.migration.importing import import_records
 from abis.migration.journal import Journal
-from abis.migration.reconciliation import reconcile
+from abis.migration.reconciliation import ImportReport, reconcile
 from abis.migration.sources import open_path
 
 BATCH = 5
@@ -84,12 +85,21 @@ def test_killed_at_random_moments_an_import_loses_and_doubles_nothing(tmp_path: 
         assert content(gallery.store) == expected
 
 
-def work_uniquely(source: Path, folder: Path, batches: Connection) -> None:
+def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: int) -> None:
     """Import nobody twice, saying so after each batch, in a process that will hardly live to the end."""
     importing._BATCH = BATCH
+    done = 0
+
+    def watch(*_: object) -> None:
+        nonlocal done
+        done += 1
+        batches.send_bytes(b".")
+        if done == stop_after:
+            threading.Event().wait()
+
     with Gallery.open(folder, load=False) as gallery:
         opened, unique = open_path(source, pattern=NAMES), gallery.uniqueness()
-        import_records(opened, gallery.store, unique=unique, watch=lambda *_: batches.send_bytes(b"."))
+        import_records(opened, gallery.store, unique=unique, watch=watch)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
@@ -102,39 +112,38 @@ def test_killed_an_import_of_nobody_twice_ends_as_if_it_had_not_been(tmp_path: P
     people = {f"P{n}": everything(person, n) for n, person in enumerate(who)}
     source = save_csv(tmp_path / "legacy.csv", people, ["bad", "", "", "AAAA"])
 
-    def ended(folder: Path) -> tuple[object, ...]:
+    def outcome(folder: Path) -> tuple[ImportReport, object]:
         with Gallery.open(folder, load=False) as gallery:
             assert gallery.check() == []
             journal = Journal(gallery.store)
             report = reconcile(gallery.store, journal, 1, resumed=0, ignored_columns=())
             assert report.mismatches == ()
-            assert report.complete
-            assert (report.read, report.enrolled, report.quarantined) == (61, 35, 26)
             held = [(found.key, found.record, found.reason) for found in journal.quarantine()]
-            return list(content(gallery.store).items()), held, report.sha256, report.batches
+            return report, (list(content(gallery.store).items()), held, report.sha256, report.batches)
 
-    whole = context.Pipe(duplex=False)
-    process = context.Process(target=work_uniquely, args=(source, tmp_path / "whole", whole[1]))
-    process.start()
-    process.join()
-    kills = 0
-    while process.exitcode != 0 or not kills:
+    def run(folder: Path, batches: int, stop_after: int) -> None:
+        """Kill it some moments after so many batches; it ends by itself where it comes to an end before."""
         here, there = context.Pipe(duplex=False)
-        process = context.Process(target=work_uniquely, args=(source, tmp_path / "killed", there))
+        process = context.Process(target=work_uniquely, args=(source, folder, there, stop_after))
         process.start()
         there.close()
         try:
-            for _ in range(dice.randint(1, 3)):
+            for _ in range(batches):
                 here.recv_bytes()
-            if kills:
-                time.sleep(dice.expovariate(1 / 0.02))  # to be anywhere inside a batch, not to wait for it
+            time.sleep(dice.expovariate(1 / 0.02))  # to be anywhere inside a batch, not to wait for it
+            process.kill()
         except EOFError:
             pass  # it has ended
-        process.kill()
         process.join()
         assert process.exitcode in (-9, 0)
-        kills += process.exitcode != 0
-    assert ended(tmp_path / "killed") == ended(tmp_path / "whole")
+
+    run(tmp_path / "whole", 10_000, 0)
+    run(tmp_path / "killed", 2, 2)  # surely not at its end
+    while not outcome(tmp_path / "killed")[0].complete:
+        run(tmp_path / "killed", dice.randint(1, 3), 0)
+    report, whole = outcome(tmp_path / "whole")
+    assert (report.read, report.enrolled, report.quarantined) == (61, 35, 26)
+    assert outcome(tmp_path / "killed")[1] == whole
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes in /proc")
