@@ -18,6 +18,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -225,6 +226,7 @@ def open_twice(folder: Path, plan: Plan) -> Figures:
     """Open without and with what was prepared; the first only if it has not been done."""
     note = folder / "opened.json"
     if not note.exists():
+        shutil.rmtree(folder / "gallery" / "derived", ignore_errors=True)
         built = in_process(opened, folder, plan)
         note.write_text(json.dumps({"build_s": built["open_s"], "build_and_save_s": built["all_s"]}))
     found = in_process(opened, folder, plan)
