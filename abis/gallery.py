@@ -301,7 +301,7 @@ class Gallery(Registry):
         """References of a probe as candidates, the best first."""
         keys = [pair.reference for pair in pairs]
         names, status = self._store.names(keys), lifecycle.statuses(self._store, keys)
-        encounters = self._store.encounter_names({int(e.encounter_id) for p in pairs for e in p.evidence})
+        encounters = self._store.encounter_names({key for pair in pairs for key in pair.encounters})
         ordered = sorted(pairs, key=lambda pair: (-pair.score, names[pair.reference]))
         return [
             Candidate(
@@ -309,7 +309,7 @@ class Gallery(Registry):
                 names[pair.reference],
                 pair.score,
                 pair.threshold,
-                tuple(replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence),
+                pair.with_names(encounters).evidence,
                 status[pair.reference],
             )
             for rank, pair in enumerate(ordered, 1)

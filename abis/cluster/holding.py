@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 from abis.cluster.messages import Keys, NamedPair
 from abis.deduplication import Criterion, FoundPair, Tile, find_pairs
@@ -57,17 +56,9 @@ class Holding:
 def _named(gallery: Gallery, pairs: Sequence[FoundPair]) -> list[NamedPair]:
     """The shard's own subjects and encounters by name; pairs of those it has no more are left out."""
     names = gallery.store.names({pair.reference for pair in pairs})
-    encounters = gallery.store.encounter_names({int(e.encounter_id) for pair in pairs for e in pair.evidence})
+    encounters = gallery.store.encounter_names({key for pair in pairs for key in pair.encounters})
     return [
-        NamedPair(
-            names[pair.reference],
-            replace(
-                pair,
-                evidence=tuple(
-                    replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence
-                ),
-            ),
-        )
+        NamedPair(names[pair.reference], pair.with_names(encounters))
         for pair in pairs
-        if pair.reference in names and all(int(e.encounter_id) in encounters for e in pair.evidence)
+        if pair.reference in names and pair.encounters <= encounters.keys()
     ]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +63,11 @@ def deduplicate(
 def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[Cluster, ...]:
     """Clusters by the names of subjects and encounters; pairs of those that the store has no more are left out."""
     names = store.names({key for pair in pairs for key in (pair.probe, pair.reference)})
-    encounters = store.encounter_names({int(e.encounter_id) for pair in pairs for e in pair.evidence})
+    encounters = store.encounter_names({key for pair in pairs for key in pair.encounters})
     known = [
-        replace(
-            pair,
-            evidence=tuple(replace(e, encounter_id=encounters[int(e.encounter_id)]) for e in pair.evidence),
-        )
+        pair.with_names(encounters)
         for pair in pairs
-        if pair.probe in names
-        and pair.reference in names
-        and all(int(e.encounter_id) in encounters for e in pair.evidence)
+        if pair.probe in names and pair.reference in names and pair.encounters <= encounters.keys()
     ]
     return clustered(known, names)
 

@@ -17,8 +17,8 @@ does not matter in what portions, in what order or on which machine a population
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -115,6 +115,16 @@ class FoundPair:
     score: float
     threshold: float
     evidence: tuple[Evidence, ...]
+
+    @property
+    def encounters(self) -> set[int]:
+        """Keys of the encounters that the evidence is of."""
+        return {int(one.encounter_id) for one in self.evidence}
+
+    def with_names(self, encounters: Mapping[int, str]) -> FoundPair:
+        """The same, with encounters in the evidence by name; ``encounters`` has all their keys."""
+        named = (replace(one, encounter_id=encounters[int(one.encounter_id)]) for one in self.evidence)
+        return replace(self, evidence=tuple(named))
 
 
 def find_pairs(
