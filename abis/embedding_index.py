@@ -77,10 +77,6 @@ class EmbeddingIndex:
     def memory_bytes(self) -> int:
         return self._vectors.nbytes + self._sketches.nbytes
 
-    def screen(self, probe: EmbeddingProbe) -> NDArray[np.float32]:
-        """(n,) log likelihood ratios, natural log units, of the cosines that the sketches suggest."""
-        return self._suggested(probe, None)
-
     def tally(
         self,
         tally: _core.Tally,
@@ -90,25 +86,25 @@ class EmbeddingIndex:
         is_run: bool,
         gone: NDArray[np.bool_] | None,
     ) -> None:
-        """Adds up what :meth:`screen` gives, by subject: see :class:`abis.segments.Index`."""
+        """Adds up what :meth:`sift` gives of all slots, by subject: see :class:`abis.segments.Index`."""
         values = _evidence_by_distance(8 * probe.sketch.size)
         tally.screen_sketches(self._sketches, probe.sketch, values, subjects, is_run, gone, 0)
 
-    def sift(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) the same of some slots."""
-        return self._suggested(probe, slots)
+    def sift(self, probe: EmbeddingProbe, slots: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """(m,) log likelihood ratios, natural log units, of what sketches say of the cosines; None for all slots."""
+        values = _evidence_by_distance(8 * probe.sketch.size)
+        return _core.look_at_sketches(probe.sketch, self._sketches, values, slots, 0)
 
     def refine(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) log likelihood ratios, natural log units, of some slots' cosines."""
-        return _evidence(self.compare(probe.template, slots))
+        return _evidence(self.compare(probe, slots))
 
-    def compare(self, probe: Embedding, slots: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    def compare(
+        self, probe: Embedding | EmbeddingProbe, slots: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         """(m,) raw scores of some slots, or of all: :func:`abis.comparison.cosine`, to the bit."""
-        return cosine(probe, self._vectors, slots)
-
-    def _suggested(self, probe: EmbeddingProbe, slots: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        values = _evidence_by_distance(8 * probe.sketch.size)
-        return _core.look_at_sketches(probe.sketch, self._sketches, values, slots, 0)
+        own = probe.template if isinstance(probe, EmbeddingProbe) else probe
+        return cosine(own, self._vectors, slots)
 
     def balance(self, probe: Embedding, slots: NDArray[np.int64]) -> None:
         """Of embeddings nothing is known but their scores."""

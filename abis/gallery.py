@@ -33,7 +33,7 @@ from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
 from abis.screening import Cuts, comparable_blocks, shortlists
-from abis.segments import prepared_to_compare
+from abis.segments import Probe
 from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
 from abis.template import Position, Template
 from abis.thresholds import Compared, threshold_for_fpir
@@ -388,19 +388,20 @@ class Gallery(Registry):
             raise ValueError(f"max_candidates is {max_candidates}; expected 1 or more")
         if not 0 < share <= 1:
             raise ValueError(f"share is {share}; expected a share above 0 and up to 1")
+        prepared = [Probe.of(template) for template in probe]
         while True:
             view, subjects = self._view(labels)
             check_models(probe, view.kinds)
             size = max(1, view.subjects if gallery_size is None else gallery_size)
             if exact:
-                comparisons = [c for t in probe for c in _compare(t, view, subjects, calibrations)]
+                comparisons = [c for p in prepared for c in _compare(p, view, subjects, calibrations)]
             else:
                 cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
-                portions = shortlists(view.segments, probe, cuts, span=view.span, among=subjects)
+                portions = shortlists(view.segments, prepared, cuts, span=view.span, among=subjects)
                 beyond_doubt = _BEYOND_DOUBT if fpir is None else min(fpir, _BEYOND_DOUBT)
                 is_enough = partial(_is_beyond_doubt, fpir=beyond_doubt, size=size)
                 subjects, comparisons = _searched(
-                    portions, probe, view, calibrations, None if to_the_end else is_enough
+                    portions, prepared, view, calibrations, None if to_the_end else is_enough
                 )
             scores = _fused(comparisons, view.span, subjects)
             thresholds = None
@@ -610,7 +611,7 @@ def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:
 
 def _searched(
     portions: Generator[NDArray[np.int64], None, None],
-    probe: Sequence[Template],
+    probe: Sequence[Probe],
     view: View,
     calibrations: Calibrations,
     is_enough: Callable[[Sequence[Comparisons], NDArray[np.int64]], bool] | None,
@@ -621,7 +622,7 @@ def _searched(
     with closing(portions):
         for portion in portions:
             new = np.setdiff1d(portion, subjects, assume_unique=True)
-            comparisons += [c for t in probe for c in _compare(t, view, new, calibrations)]
+            comparisons += [c for p in probe for c in _compare(p, view, new, calibrations)]
             subjects = np.union1d(subjects, new)
             if is_enough is not None and is_enough(comparisons, subjects):
                 break
@@ -651,10 +652,10 @@ def _is_beyond_doubt(
 
 
 def _compare(
-    template: Template, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
+    probe: Probe, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
 ) -> Iterator[Comparisons]:
     """Compare a probe template in full with everyone, or with some subjects, given in order."""
-    prepared = prepared_to_compare(template)
+    template, prepared = probe
     blocks = sorted(comparable_blocks(view.segments, template), key=lambda block: block.kind)
     for kind, own in groupby(blocks, key=lambda block: block.kind):
         found = [

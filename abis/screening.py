@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abis._core import Tally
 from abis.kind import Kind
-from abis.segments import Block, Index, Segment, prepared_to_screen
+from abis.segments import Block, Index, Probe, Segment
 from abis.template import Minutiae, Template
 
 __all__ = ["Cuts", "comparable_blocks", "shortlists"]
@@ -69,7 +69,7 @@ class Cuts:
 
 def shortlists(
     segments: Sequence[Segment],
-    probe: Sequence[Template],
+    probe: Sequence[Probe],
     cuts: Cuts,
     *,
     span: int,
@@ -127,14 +127,7 @@ def _borrowed() -> Tally:
         return Tally()
 
 
-class _Ready(NamedTuple):
-    """A template of the probe, and what is made of it for all blocks."""
-
-    template: Template
-    prepared: Any
-
-
-def _first_look(tally: Tally, segments: Sequence[Segment], alternatives: Sequence[_Ready]) -> None:
+def _first_look(tally: Tally, segments: Sequence[Segment], alternatives: Sequence[Probe]) -> None:
     """A look at everyone by one position of the probe."""
     tally.next_position()
     for template, prepared in alternatives:
@@ -156,7 +149,7 @@ def _refine(index: Index, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np
 def _closer_look(
     look: _Look,
     segments: Sequence[Segment],
-    positions: Sequence[Sequence[_Ready]],
+    positions: Sequence[Sequence[Probe]],
     subjects: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """(len(subjects),) evidence of some subjects; -inf where nothing is comparable."""
@@ -187,15 +180,12 @@ def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.flatnonzero(chosen)
 
 
-def _by_position(probe: Sequence[Template]) -> list[list[_Ready]]:
-    ordered = sorted(probe, key=lambda template: template.position)
-    return [
-        [_Ready(template, prepared_to_screen(template)) for template in group]
-        for _, group in groupby(ordered, key=lambda template: template.position)
-    ]
+def _by_position(probe: Sequence[Probe]) -> list[list[Probe]]:
+    ordered = sorted(probe, key=lambda one: one.template.position)
+    return [list(group) for _, group in groupby(ordered, key=lambda one: one.template.position)]
 
 
-def _apart(positions: Sequence[list[_Ready]]) -> tuple[list[list[_Ready]], list[list[_Ready]]]:
+def _apart(positions: Sequence[list[Probe]]) -> tuple[list[list[Probe]], list[list[Probe]]]:
     """Embeddings and the richest finger; the other fingers."""
     fingers = [p for p in positions if isinstance(p[0].template, Minutiae)]
     others = [p for p in positions if not isinstance(p[0].template, Minutiae)]

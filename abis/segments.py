@@ -26,11 +26,10 @@ __all__ = [
     "Block",
     "Entry",
     "Index",
+    "Probe",
     "Segment",
     "appended",
     "block_of_arrays",
-    "prepared_to_compare",
-    "prepared_to_screen",
 ]
 
 SPAN = 196_608
@@ -56,11 +55,11 @@ class Index(Protocol):
         is_run: bool,
         gone: NDArray[np.bool_] | None,
     ) -> None:
-        """Adds up the evidence of every slot by a first look, by subject; see :func:`prepared_to_screen`.
+        """Adds up the evidence of every slot by a first look, by subject.
 
         Args:
             tally: what adds up.
-            prepared: the probe.
+            prepared: the probe: see :class:`Probe`; so it is for the other looks.
             subjects: (n,) whose each slot is.
             is_run: subjects are a run of keys.
             gone: (n,) bool, what has been removed; None where nothing has.
@@ -73,7 +72,7 @@ class Index(Protocol):
         """(m,) still better evidence of some slots."""
 
     def compare(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) raw scores, those of :func:`abis.comparison.raw_scores`; see :func:`prepared_to_compare`."""
+        """(m,) raw scores, those of :func:`abis.comparison.raw_scores`."""
 
     def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """(m,) of some slots: what :func:`abis.comparison.balance` gives."""
@@ -294,14 +293,17 @@ def block_of_arrays(
     return Block(kind, index, subjects, encounters)
 
 
-def prepared_to_screen(probe: Template) -> Any:
-    """What the looks of an :class:`Index` take: made once for all blocks."""
-    return EmbeddingProbe.of(probe) if isinstance(probe, Embedding) else ready(probe)
+class Probe(NamedTuple):
+    """A template of a probe, and what :class:`Index` takes of it: made once for all blocks, looks and comparisons."""
 
+    template: Template
+    prepared: Any
 
-def prepared_to_compare(probe: Template) -> Any:
-    """What :meth:`Index.compare` takes: made once for all blocks."""
-    return probe if isinstance(probe, Embedding) else ready(probe)
+    @classmethod
+    def of(cls, template: Template) -> Self:
+        return cls(
+            template, EmbeddingProbe.of(template) if isinstance(template, Embedding) else ready(template)
+        )
 
 
 def _class_of(kind: Kind) -> Any:  # Any: the kind sees to it that each gets its own sort of template

@@ -26,7 +26,7 @@ from usearch.index import Index as Usearch
 from abis.embedding_index import EmbeddingIndex
 from abis.kind import Kind
 from abis.screening import Cuts, shortlists
-from abis.segments import SPAN, Block, Segment
+from abis.segments import SPAN, Block, Probe, Segment
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL
 from abis.template import Embedding, Position
@@ -163,9 +163,10 @@ def ours(gallery: NDArray[np.float16]) -> Searches:
         def one(probe: NDArray[np.float32]) -> int:
             template = Embedding(vector=probe, model=MODEL)
             cuts = Cuts.at(share, probe=[template], subjects=len(gallery), wanted=1)
-            few = next(shortlists(segments, [template], cuts, span=len(gallery) + 1))
+            own = Probe.of(template)
+            few = next(shortlists(segments, [own], cuts, span=len(gallery) + 1))
             scores = np.concatenate(
-                [b.index.compare(template, b.slots_of(few)) for s in segments for b in s.blocks]
+                [b.index.compare(own.prepared, b.slots_of(few)) for s in segments for b in s.blocks]
             )
             return int(few[scores.argmax()]) - 1
 

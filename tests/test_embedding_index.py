@@ -56,7 +56,7 @@ def test_a_mate_is_among_the_first_by_its_sketch(data: Path) -> None:
     behind = []
     for n in probes:
         probe = Embedding(vector=vectors[n], model="mobile")
-        scores, evidence = index.compare(probe), index.screen(EmbeddingProbe.of(probe))
+        scores, evidence = index.compare(probe), index.sift(EmbeddingProbe.of(probe))
         behind.append(int((evidence > evidence[scores.argmax()]).sum()))
     assert len(behind) > 250
     assert max(behind) < 100  # a shortlist has a thousand or more
@@ -76,7 +76,7 @@ def test_joined_and_saved_it_is_the_same() -> None:
     probe = face(6, 1)
     own = EmbeddingProbe.of(probe)
     for other in (joined, again):
-        np.testing.assert_array_equal(other.screen(own), expected.screen(own))
+        np.testing.assert_array_equal(other.sift(own), expected.sift(own))
         np.testing.assert_array_equal(other.sift(own, np.array([1])), expected.sift(own, np.array([1])))
         np.testing.assert_array_equal(other.refine(own, np.array([1])), expected.refine(own, np.array([1])))
         assert other.memory_bytes == expected.memory_bytes == 4 * (64 + 64)

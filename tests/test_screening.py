@@ -12,7 +12,7 @@ from people import LEFT, RIGHT, face, finger
 
 from abis.comparison import FingerReferences, cosine, explain
 from abis.screening import Cuts, shortlists
-from abis.segments import Entry, Segment
+from abis.segments import Entry, Probe, Segment
 from abis.template import Position, Template
 
 
@@ -34,7 +34,8 @@ def picked(
     among: NDArray[np.int64] | None = None,
 ) -> list[int]:
     """Who is to be compared in full when nobody is found beyond doubt: those of the last portion."""
-    *_, last = shortlists(segments, probe, Cuts(*passing), span=2_000, among=among)
+    prepared = [Probe.of(template) for template in probe]
+    *_, last = shortlists(segments, prepared, Cuts(*passing), span=2_000, among=among)
     found: list[int] = last.tolist()
     return found
 
@@ -120,7 +121,8 @@ def test_the_richest_finger_and_the_face_look_first() -> None:
     )
 
     def portions(*probe: Template) -> list[list[int]]:
-        return [p.tolist() for p in shortlists(segments, probe, Cuts(3, 3, 1), span=2_000)]
+        prepared = [Probe.of(template) for template in probe]
+        return [p.tolist() for p in shortlists(segments, prepared, Cuts(3, 3, 1), span=2_000)]
 
     assert portions(poor, right) == [[7], [7]]  # of the first look by the poor one alone there is none
     assert portions(right, face(7, 1)) == portions(right) == portions(face(7, 1)) == [[7]]
