@@ -6,7 +6,8 @@ import os
 import random
 import sqlite3
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.store import SCHEMA_VERSION, Enrollment, Mark, State, Store, checking
+from abis.store.database import _keep_log
 from abis.template import Position, Template
 
 
@@ -351,6 +353,32 @@ def test_commits_are_synced_to_disk(tmp_path: Path) -> None:
         ]
     assert settings == ["wal", 2]
     store.close()
+
+
+class Refused(sqlite3.Connection):
+    """Refuses to keep a log, as SQLite does where another process begins to keep one just then."""
+
+    code = sqlite3.SQLITE_BUSY
+    refusals = 2
+
+    def execute(self, sql: str, parameters: Sequence[str] = (), /) -> sqlite3.Cursor:  # type: ignore[override]
+        if "journal_mode=WAL" in sql and self.refusals:
+            self.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self.code
+            raise error
+        return super().execute(sql, parameters)
+
+
+def test_a_new_file_that_another_process_opens_too_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a", factory=Refused)) as connection:
+        _keep_log(connection)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with closing(sqlite3.connect(tmp_path / "b", factory=Refused)) as connection:
+        connection.code = sqlite3.SQLITE_READONLY
+        with pytest.raises(sqlite3.OperationalError):
+            _keep_log(connection)
+        assert connection.refusals == 1
 
 
 def test_errors_hold_no_template(tmp_path: Path) -> None:

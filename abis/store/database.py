@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import random
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -155,8 +158,9 @@ def _engine(url: str | sa.URL) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where SQLAlchemy says, reads included
+        _keep_log(connection)
         for pragma in (
-            *("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"),
+            *("synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"),
             *("secure_delete=ON", "cell_size_check=ON"),  # what is deleted is overwritten; damage is noticed
             f"wal_autocheckpoint={_LOG_PAGES}",
         ):
@@ -167,6 +171,23 @@ def _engine(url: str | sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Have SQLite write to a log first, however often it takes to ask.
+
+    Of two processes that ask so of a new file at once it may refuse one without waiting, as it does wherever
+    each would wait for the other (https://sqlite.org/c3ref/busy_handler.html).
+    """
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.001, 0.01))  # not in step with the other one
 
 
 def _make_private(path: str) -> None:
