@@ -125,11 +125,11 @@ class Tally:
         gone: npt.NDArray[np.bool_] | None,
         threads: int,
     ) -> None: ...
-    def screen_sketches(
+    def screen_embeddings(
         self,
-        references: npt.NDArray[np.uint8],
-        probe: npt.NDArray[np.uint8],
-        by_distance: npt.NDArray[np.float32],
+        codes: npt.NDArray[np.uint8],
+        corners: npt.NDArray[np.uint8],
+        by_sum: npt.NDArray[np.float32],
         subjects: npt.NDArray[np.uint32] | npt.NDArray[np.int64],
         is_run: bool,
         gone: npt.NDArray[np.bool_] | None,
@@ -138,13 +138,6 @@ class Tally:
     def largest(self, count: int, among: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]: ...
 
 def large_array(size: int) -> npt.NDArray[np.uint8]: ...
-def look_at_sketches(
-    probe: npt.NDArray[np.uint8],
-    references: npt.NDArray[np.uint8],
-    by_distance: npt.NDArray[np.float32],
-    slots: npt.NDArray[np.int64] | None,
-    threads: int,
-) -> npt.NDArray[np.float32]: ...
 def contents(quality: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
 
 class FingerTile:

@@ -299,18 +299,18 @@ class Gallery(Registry):
 
     def _candidates_of(self, pairs: Sequence[FoundPair]) -> list[Candidate]:
         """References of a probe as candidates, the best first."""
-        keys = [pair.reference for pair in pairs]
-        names, status = self._store.names(keys), lifecycle.statuses(self._store, keys)
-        encounters = self._store.encounter_names({key for pair in pairs for key in pair.encounters})
-        ordered = sorted(pairs, key=lambda pair: (-pair.score, names[pair.reference]))
+        named = self._store.named(
+            [pair.reference for pair in pairs], {key for pair in pairs for key in pair.encounters}
+        )
+        ordered = sorted(pairs, key=lambda pair: (-pair.score, named.subjects[pair.reference]))
         return [
             Candidate(
                 rank,
-                names[pair.reference],
+                named.subjects[pair.reference],
                 pair.score,
                 pair.threshold,
-                pair.with_names(encounters).evidence,
-                status[pair.reference],
+                pair.with_names(named.encounters).evidence,
+                named.statuses[pair.reference],
             )
             for rank, pair in enumerate(ordered, 1)
         ]
@@ -561,27 +561,20 @@ class Gallery(Registry):
         max_candidates: int,
     ) -> tuple[Candidate, ...] | None:
         """Name, order and explain; None where the store does not know a name any more."""
-        names = self._store.names(subjects.tolist())
-        if len(names) < len(subjects):
+        comparisons = [c.where(np.isin(c.subject, subjects)) for c in comparisons]
+        encounters = {encounter for c in comparisons for encounter in c.encounter.tolist()}
+        named = self._store.named(subjects.tolist(), encounters)
+        if len(named.subjects) < len(subjects) or len(named.encounters) < len(encounters):
             return None
         limits = [None] * len(subjects) if thresholds is None else thresholds.tolist()
         rows = sorted(
             zip(scores.tolist(), subjects.tolist(), limits, strict=True),
-            key=lambda row: (-row[0], names[row[1]]),
+            key=lambda row: (-row[0], named.subjects[row[1]]),
         )[:max_candidates]
-        chosen = np.array([subject for _, subject, _ in rows], np.int64)
-        comparisons = [c.where(np.isin(c.subject, chosen)) for c in comparisons]
-        encounters = {int(encounter) for c in comparisons for encounter in c.encounter}
-        encounter_ids = self._store.encounter_names(encounters)
-        if len(encounter_ids) < len(encounters):
-            return None
-        status = lifecycle.statuses(self._store, chosen.tolist())
-        if len(status) < len(chosen):
-            return None
-        evidence = fusion.explain_each(comparisons, encounter_ids)
+        evidence = fusion.explain_each(comparisons, named.encounters)
         return tuple(
-            Candidate(rank, names[subject], score, threshold, evidence[subject], status[subject])
-            for rank, (score, subject, threshold) in enumerate(rows, 1)
+            Candidate(rank, named.subjects[key], score, limit, evidence[key], named.statuses[key])
+            for rank, (score, key, limit) in enumerate(rows, 1)
         )
 
     # ------------------------------------------------------------------------- following the store

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _LEAST = (1_000, 300, 100)  # subjects, at least; small galleries pass as a whol
 _OF_FIRST = (1.0, 0.1, 0.005)  # of those who pass the first look
 _POOR = 30  # minutiae: a finger with fewer says less, and more must be looked at ...
 _MOST_EFFORT = 8.0  # ... up to so many times as many
-_EMBEDDING_EFFORT = 0.05  # a sketch tells more than a code
+_EMBEDDING_EFFORT = 0.05  # its first look tells more than a finger's
 
 _idle: list[Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
 
@@ -58,7 +58,7 @@ class Cuts:
             for least, part in zip(_LEAST, _OF_FIRST, strict=True)
         )
         if not any(isinstance(template, Minutiae) for template in probe):
-            second = first  # of embeddings the second look says what the first does
+            second = first  # of embeddings the second look says what the third does
         return cls(first, second, third)
 
     def halved(self) -> Cuts:
@@ -91,14 +91,14 @@ def shortlists(
     Yields:
         Sorted keys of subjects, once or twice; the second time some of them are those of the first.
     """
-    positions = _by_position(probe)
+    positions = _by_position(segments, probe)
     first, others = _apart(positions)
     tally = _borrowed()
     try:
         tally.begin(span)
         for part in filter(None, (first, others)):
             for alternatives in part:
-                _first_look(tally, segments, alternatives)
+                _first_look(tally, alternatives)
             is_last = part is others or not others
             passing = cuts if is_last else cuts.halved()
             subjects = tally.largest(passing.first, among)
@@ -106,7 +106,7 @@ def shortlists(
                 continue  # all pass: nothing would be saved
             for look, count in ((_sift, passing.second), (_refine, passing.third)):
                 if len(subjects) > count:
-                    evidence = _closer_look(look, segments, positions, subjects)
+                    evidence = _closer_look(look, positions, subjects)
                     subjects = subjects[_largest(evidence, count)]
             yield subjects
     finally:
@@ -127,11 +127,18 @@ def _borrowed() -> Tally:
         return Tally()
 
 
-def _first_look(tally: Tally, segments: Sequence[Segment], alternatives: Sequence[Probe]) -> None:
+class _Side(NamedTuple):
+    """A template of the probe and what it may be compared with."""
+
+    probe: Probe
+    blocks: Sequence[Block]
+
+
+def _first_look(tally: Tally, alternatives: Sequence[_Side]) -> None:
     """A look at everyone by one position of the probe."""
     tally.next_position()
-    for template, prepared in alternatives:
-        for block in comparable_blocks(segments, template):
+    for (_, prepared), blocks in alternatives:
+        for block in blocks:
             block.tally(tally, prepared)
 
 
@@ -148,8 +155,7 @@ def _refine(index: Index, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np
 
 def _closer_look(
     look: _Look,
-    segments: Sequence[Segment],
-    positions: Sequence[Sequence[Probe]],
+    positions: Sequence[Sequence[_Side]],
     subjects: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """(len(subjects),) evidence of some subjects; -inf where nothing is comparable."""
@@ -157,8 +163,8 @@ def _closer_look(
     compared = np.zeros(len(subjects), np.bool_)
     for alternatives in positions:
         best = np.full(len(subjects), -np.inf, np.float32)
-        for template, prepared in alternatives:
-            for block in comparable_blocks(segments, template):
+        for (_, prepared), blocks in alternatives:
+            for block in blocks:
                 slots = block.slots_of(subjects)
                 if len(slots):
                     rows = block.rows_of(slots, subjects)
@@ -180,16 +186,17 @@ def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.flatnonzero(chosen)
 
 
-def _by_position(probe: Sequence[Probe]) -> list[list[Probe]]:
-    ordered = sorted(probe, key=lambda one: one.template.position)
-    return [list(group) for _, group in groupby(ordered, key=lambda one: one.template.position)]
+def _by_position(segments: Sequence[Segment], probe: Sequence[Probe]) -> list[list[_Side]]:
+    sides = [_Side(one, list(comparable_blocks(segments, one.template))) for one in probe]
+    sides.sort(key=lambda side: side.probe.template.position)
+    return [list(group) for _, group in groupby(sides, key=lambda side: side.probe.template.position)]
 
 
-def _apart(positions: Sequence[list[Probe]]) -> tuple[list[list[Probe]], list[list[Probe]]]:
+def _apart(positions: Sequence[list[_Side]]) -> tuple[list[list[_Side]], list[list[_Side]]]:
     """Embeddings and the richest finger; the other fingers."""
-    fingers = [p for p in positions if isinstance(p[0].template, Minutiae)]
-    others = [p for p in positions if not isinstance(p[0].template, Minutiae)]
-    fingers.sort(key=lambda own: -max(len(one.template) for one in own))  # type: ignore[arg-type]
+    fingers = [p for p in positions if isinstance(p[0].probe.template, Minutiae)]
+    others = [p for p in positions if not isinstance(p[0].probe.template, Minutiae)]
+    fingers.sort(key=lambda own: -max(len(side.probe.template) for side in own))  # type: ignore[arg-type]
     return others + fingers[:1], fingers[1:]
 
 

@@ -5,7 +5,8 @@ The crowd is synthetic, two index fingers and a face each. Among it stand people
 1 of two fingers of an FVC set, joined, with a face of Labeled Faces in the Wild; their probes are impressions
 2 to 8 and further images. More faces of that set stand with synthetic fingers. A mate is *lost* where a
 comparison with everyone puts it at rank 1 and the search does not; only what the search does not find is
-compared with everyone, so that a search that beats it is not held against it.
+compared with everyone, so that a search that beats it is not held against it. With --one-finger every subject
+has its right index alone.
 
 Galleries, and the results of searches, stay in the folder given: run it again, and it goes on where it was
 stopped. Searches are made by one thread; comparisons with everyone by all.
@@ -75,13 +76,34 @@ class Plan:
 
     seed: int
     size: int
+    one_finger: bool = False
 
     @property
     def folder(self) -> str:
-        return f"seed{self.seed}-{self.size}"
+        return f"seed{self.seed}-{self.size}{'-one-finger' * self.one_finger}"
+
+    @property
+    def population(self) -> Population:
+        """Of whom the crowd is."""
+        if self.one_finger:
+            return Population(seed=self.seed, fingers=(Position.RIGHT_INDEX,), face=False)
+        return Population(seed=self.seed)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What the gallery is searched by."""
+        return ["one finger"] if self.one_finger else list(KINDS)
 
     def people(self) -> list[Person]:
-        return real_people(self.seed)[: self.size // 2]
+        everyone = real_people(self.seed)
+        if self.one_finger:
+            kept = KINDS["one finger"]
+            everyone = [
+                Person(one.subject_id, tuple(filter(kept, one.enrolled)), one.probes)
+                for one in everyone
+                if any(map(kept, one.probes[0] if one.probes else ()))
+            ]
+        return everyone[: self.size // 2]
 
     def enrollments(self, first: int, last: int) -> Iterator[Enrollment]:
         """Numbers ``first`` to ``last - 1``."""
@@ -91,7 +113,7 @@ class Plan:
         crowd = dict(
             zip(
                 [n for n in numbers if n not in place],
-                Population(seed=self.seed).encounters([n for n in numbers if n not in place]),
+                self.population.encounters([n for n in numbers if n not in place]),
                 strict=True,
             )
         )
@@ -109,6 +131,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "abis-scale")
     parser.add_argument("--faces", type=int, default=1_000, metavar="N", help="probes by face (1,000)")
     parser.add_argument("--non-mated", type=int, default=200, metavar="N", help="probes of nobody (200)")
+    parser.add_argument("--one-finger", action="store_true", help="every subject has its right index alone")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.03], metavar="SHARE")
     parser.add_argument(
         "--again",
@@ -125,16 +148,18 @@ def main() -> None:
     arguments = parser.parse_args()
     figures: Figures = {}
     for size in arguments.subjects:
-        plan = Plan(arguments.seed, size)
+        plan = Plan(arguments.seed, size, arguments.one_finger)
         folder = arguments.folder / plan.folder
         folder.mkdir(parents=True, exist_ok=True)
         if arguments.again:
             for note in (*folder.glob("searches-*.jsonl"), *folder.glob("repeats-*.json")):
                 note.unlink()
         figures |= {f"n{size}_{name}": value for name, value in measured(folder, plan, arguments).items()}
-    figures |= parts(arguments.folder, arguments.seed)
-    figures |= growth(figures, arguments.subjects, arguments.shares)
-    print_results(figures, arguments.subjects, arguments.shares)
+    if not arguments.one_finger:
+        figures |= parts(arguments.folder, arguments.seed)
+    kinds = Plan(arguments.seed, 0, arguments.one_finger).kinds
+    figures |= growth(figures, kinds, arguments.subjects, arguments.shares)
+    print_results(figures, kinds, arguments.subjects, arguments.shares)
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -144,11 +169,13 @@ def measured(folder: Path, plan: Plan, arguments: Any) -> Figures:
     figures |= open_twice(folder, plan)
     for share in arguments.shares:
         rows = in_process(search, folder, plan, share, arguments.faces, arguments.non_mated)
-        again = repeat(folder, plan, share)
+        again = [] if plan.one_finger else repeat(folder, plan, share)  # whose second copy may not find room
         exact = in_process(compare_with_everyone, folder, plan, rows, arguments.exhaustive_probes)
-        for kind in KINDS:
+        for kind in plan.kinds:
             own = [row for row in rows if row["kind"] == kind]
-            found = summary(own, exact) | steadiness([row for row in again if row["kind"] == kind])
+            found = summary(own, exact)
+            if again:
+                found |= steadiness([row for row in again if row["kind"] == kind])
             figures |= {f"{label(kind)}_at{share:g}_{k}": v for k, v in found.items()}
     return figures
 
@@ -265,7 +292,7 @@ def search(folder: Path, plan: Plan, share: float, faces: int, non_mated: int) -
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})  # one thread
         with Gallery.open(folder / "gallery") as gallery, path.open("a") as stream:
-            for kind in KINDS:  # the first search of a kind warms up
+            for kind in plan.kinds:  # the first search of a kind warms up
                 gallery.identify(next(p[3] for p in probes_of(plan, faces, non_mated) if p[0] == kind))
             for kind, name, mate, probe in progress(left, f"searching {plan.size:,}, share {share:g}"):
                 begin = time.perf_counter()
@@ -289,25 +316,30 @@ def search(folder: Path, plan: Plan, share: float, faces: int, non_mated: int) -
 def probes_of(plan: Plan, faces: int, non_mated: int) -> Iterator[tuple[str, str, str, Templates]]:
     """Kind, name, mate ("" for nobody) and templates of all probes."""
     people = plan.people()
-    fingers = [person for person in people if person.probes and len(person.probes[0]) == len(person.enrolled)]
-    for kind, belongs in KINDS.items():
+    fingers = [
+        person
+        for person in people
+        if person.probes and any(isinstance(template, Minutiae) for template in person.probes[0])
+    ]
+    for kind in plan.kinds:
         if kind == "face":
             continue
         for person in fingers:
             for number, probe in enumerate(person.probes):
-                chosen = tuple(filter(belongs, probe))
+                chosen = tuple(filter(KINDS[kind], probe))
                 yield kind, f"{person.subject_id}/{number}", person.subject_id, chosen
     images = [
         ("face", f"{person.subject_id}/{n}", person.subject_id, (probe[-1],))
         for person in people
         for n, probe in enumerate(person.probes)
+        if "face" in plan.kinds
     ]
     count = min(faces, len(images))
     yield from (images[k * len(images) // count] for k in range(count))
     strangers = Population(seed=plan.seed).encounters(range(2**41, 2**41 + non_mated), impression=1)
     for name, templates in strangers:
-        for kind, belongs in KINDS.items():
-            yield kind, f"nobody/{name}", "", tuple(filter(belongs, templates))
+        for kind in plan.kinds:
+            yield kind, f"nobody/{name}", "", tuple(filter(KINDS[kind], templates))
 
 
 def repeat(folder: Path, plan: Plan, share: float) -> list[dict[str, Any]]:
@@ -393,7 +425,7 @@ def compare_with_everyone(
             row = json.loads(line)
             exact[f"{row['kind']}: {row['probe']}"] = row
     wanted = []
-    for kind in KINDS:
+    for kind in plan.kinds:
         own = [row for row in rows if row["kind"] == kind and row["mate"]]
         missed = [row for row in own if row["found"] != row["mate"]]
         missed = [missed[k * len(missed) // most] for k in range(most)] if len(missed) > most else missed
@@ -492,11 +524,11 @@ def interval(name: str, errors: int, trials: int) -> Figures:
     }
 
 
-def growth(figures: Figures, sizes: Sequence[int], shares: Sequence[float]) -> Figures:
+def growth(figures: Figures, kinds: Sequence[str], sizes: Sequence[int], shares: Sequence[float]) -> Figures:
     """Exponent of the median time between sizes that follow each other."""
     found: Figures = {}
     for small, large in pairwise(sizes):
-        for kind in KINDS:
+        for kind in kinds:
             for share in shares:
                 key = f"{label(kind)}_at{share:g}_p50_ms"
                 ratio = float(figures[f"n{large}_{key}"]) / float(figures[f"n{small}_{key}"])
@@ -506,14 +538,16 @@ def growth(figures: Figures, sizes: Sequence[int], shares: Sequence[float]) -> F
     return found
 
 
-def print_results(figures: Figures, sizes: Sequence[int], shares: Sequence[float]) -> None:
+def print_results(
+    figures: Figures, kinds: Sequence[str], sizes: Sequence[int], shares: Sequence[float]
+) -> None:
     """Three tables: sizes, searches, growth."""
 
     def row(text: str, name: str, digits: int) -> list[str]:
         return [text, *(f"{figures[f'n{size}_{name}']:,.{digits}f}" for size in sizes)]
 
     print_table(
-        "Gallery: two fingers and a face a subject",
+        f"Gallery: {'two fingers and a face' if 'face' in kinds else 'one finger'} a subject",
         ["", *(f"{size:,} subjects" for size in sizes)],
         [
             row("enroll, subjects/s", "enroll_subjects_per_s", 0),
@@ -527,7 +561,7 @@ def print_results(figures: Figures, sizes: Sequence[int], shares: Sequence[float
     )
     rows = []
     for size in sizes:
-        for kind in KINDS:
+        for kind in kinds:
             for share in shares:
                 name = f"n{size}_{label(kind)}_at{share:g}_"
                 of = {key.removeprefix(name): value for key, value in figures.items() if key.startswith(name)}

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "embedding_codes.h"
 #include "explanation.h"
 #include "finger_index.h"
 #include "finger_tile.h"
@@ -21,7 +22,6 @@
 #include "parallel.h"
 #include "references.h"
 #include "simd.h"
-#include "sketches.h"
 #include "tally.h"
 
 namespace py = pybind11;
@@ -183,33 +183,8 @@ py::array_t<std::uint8_t> large_array(std::size_t bytes) {
     return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes), first, owner);
 }
 
-using Sketches = Array<std::uint8_t>;
+using Bytes = Array<std::uint8_t>;
 using Gone = Array<bool>;
-
-SketchesView checked_sketches(const Sketches& probe, const Sketches& references, const Array<float>& by_distance) {
-    check(probe.ndim() == 1 && references.ndim() == 2 && references.shape(1) == probe.size(),
-          "expected a (b,) probe and (n, b) references");
-    const auto bytes = static_cast<std::size_t>(probe.size()), words = bytes / sizeof(std::uint64_t);
-    check(bytes > 0 && bytes % (kSketchWords * sizeof(std::uint64_t)) == 0, "a sketch has 64 bytes or a multiple");
-    check(by_distance.ndim() == 1 && by_distance.size() == 8 * probe.size() + 1, "expected a value for each distance");
-    return {reinterpret_cast<const std::byte*>(references.data()), static_cast<std::size_t>(references.shape(0)),
-            words};
-}
-
-py::array_t<float> look_at_sketches(const Sketches& probe, const Sketches& references, const Array<float>& by_distance,
-                                    const std::optional<Slots>& slots, unsigned threads) {
-    const SketchesView view = checked_sketches(probe, references, by_distance);
-    if (slots) check_slots(*slots, view.count);
-    py::array_t<float> evidence(slots ? slots->size() : references.shape(0));
-    const auto count = static_cast<std::size_t>(evidence.size());
-    const std::int64_t* which = slots ? slots->data() : nullptr;
-    const auto* own = reinterpret_cast<const std::byte*>(probe.data());
-    const float* values = by_distance.data();
-    float* out = evidence.mutable_data();
-    const py::gil_scoped_release release;
-    evidence_of_sketches(own, view, which, count, values, threads, SignalPoll(), out);
-    return evidence;
-}
 
 template <class Key>
 Owners<Key> owners_of(std::size_t references, const Array<Key>& subjects, bool is_run,
@@ -230,14 +205,27 @@ void tally_fingers(Tally& tally, const FingerIndex& index, const FingerProbe& pr
 }
 
 template <class Key>
-void tally_sketches(Tally& tally, const Sketches& references, const Sketches& probe, const Array<float>& by_distance,
-                    const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    const SketchesView view = checked_sketches(probe, references, by_distance);
-    const Owners<Key> owners = owners_of(view.count, subjects, is_run, gone);
-    const auto* own = reinterpret_cast<const std::byte*>(probe.data());
-    const float* values = by_distance.data();
+void tally_embeddings(Tally& tally, const Bytes& codes, const Bytes& corners, const Array<float>& by_sum,
+                      const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
+    check(
+        codes.ndim() == 3 && codes.shape(1) > 0 && codes.shape(1) % kCodeStep == 0 && codes.shape(2) == kCodesTogether,
+        "codes must be (ceil(n / 16), b, 16), b a multiple of 32");
+    const auto count = static_cast<std::size_t>(subjects.size()), length = static_cast<std::size_t>(codes.shape(1));
+    check(static_cast<std::size_t>(codes.shape(0)) == (count + kCodesTogether - 1) / kCodesTogether,
+          "expected a code for each subject");
+    check(corners.ndim() == 3 && corners.shape(0) == 2 && corners.shape(1) == codes.shape(1) &&
+              corners.shape(2) == kCorners,
+          "corners must be (2, b, 16)");
+    check(std::all_of(corners.data(), corners.data() + corners.size(), [](auto c) { return c <= kMostOfCorner; }),
+          "corners must be 127 or less");
+    check(by_sum.ndim() == 1 && static_cast<std::size_t>(by_sum.size()) == 2 * length * kMostOfCorner + 1,
+          "expected a value for each sum");
+    const EmbeddingCodesView view{codes.data(), count, length};
+    const Owners<Key> owners = owners_of(count, subjects, is_run, gone);
+    const std::uint8_t* own = corners.data();
+    const float* values = by_sum.data();
     const py::gil_scoped_release release;
-    evidence_of_sketches(own, view, nullptr, view.count, values, threads, SignalPoll(), tally.room(owners));
+    evidence_of_embedding_codes(own, view, values, threads, SignalPoll(), tally.room(owners));
     tally.add(owners);
 }
 
@@ -573,15 +561,13 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         tally
             .def("screen_fingers", &tally_fingers<Key>, py::arg("index"), py::arg("probe"),
                  py::arg("subjects").noconvert(), py::arg("is_run"), py::arg("gone").noconvert(), py::arg("threads"))
-            .def("screen_sketches", &tally_sketches<Key>, py::arg("references").noconvert(),
-                 py::arg("probe").noconvert(), py::arg("by_distance").noconvert(), py::arg("subjects").noconvert(),
+            .def("screen_embeddings", &tally_embeddings<Key>, py::arg("codes").noconvert(),
+                 py::arg("corners").noconvert(), py::arg("by_sum").noconvert(), py::arg("subjects").noconvert(),
                  py::arg("is_run"), py::arg("gone").noconvert(), py::arg("threads"));
     };
     of_owners(std::uint32_t{});
     of_owners(std::int64_t{});
     m.def("large_array", &large_array, py::arg("size"));
-    m.def("look_at_sketches", &look_at_sketches, py::arg("probe").noconvert(), py::arg("references").noconvert(),
-          py::arg("by_distance").noconvert(), py::arg("slots").noconvert(), py::arg("threads"));
 
     m.def("contents", &contents, py::arg("quality").noconvert(), py::arg("counts").noconvert());
 

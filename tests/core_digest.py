@@ -28,9 +28,9 @@ def main(thread_counts: list[int]) -> None:
     rng = np.random.default_rng(1)
     halves = rng.integers(0, 0x7C00, (2000, 512), np.uint16)  # any finite float16, then a sign
     halves |= rng.integers(0, 2, halves.shape, np.uint16) << 15
-    sketches = rng.integers(0, 256, (3000, 128), np.uint8)
-    sketches[::7, :16] = sketches[7, :16]  # near to the probe, some of them
-    says = np.linspace(9, -9, 1025, dtype=np.float32)
+    codes = rng.integers(0, 256, (188, 512, 16), np.uint8)  # together as the core takes them
+    corners = rng.integers(0, 128, (2, 512, 16), np.uint8)
+    subjects = np.arange(3000)
     print(_core.simd_level())
     for threads in thread_counts:
         digest = hashlib.sha256()
@@ -53,16 +53,11 @@ def main(thread_counts: list[int]) -> None:
             digest.update(_core.dot_products(rows[7], rows, None, threads).tobytes())
         tally = _core.Tally()
         tally.begin(3000)
-        for width in (64, 128):
-            few, own, values = (
-                np.ascontiguousarray(sketches[:, :width]),
-                sketches[7, :width],
-                says[: 8 * width + 1],
-            )
-            digest.update(_core.look_at_sketches(own, few, values, None, threads).tobytes())
-            digest.update(_core.look_at_sketches(own, few, values, slots, threads).tobytes())
+        for length in (32, 64, 512):
+            few, own = (np.ascontiguousarray(array[:, :length]) for array in (codes, corners))
+            values = np.linspace(-9, 9, 2 * 127 * length + 1, dtype=np.float32)
             tally.next_position()
-            tally.screen_sketches(few, own, values, np.arange(3000), True, None, threads)
+            tally.screen_embeddings(few, own, values, subjects, True, None, threads)
             digest.update(tally.largest(500, None).tobytes())
         print(digest.hexdigest())
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from people import face
 
+from abis._core import Tally
 from abis.comparison import cosine
-from abis.embedding_index import EmbeddingIndex, EmbeddingProbe, _signs, sketch
+from abis.embedding_index import EmbeddingIndex, EmbeddingProbe, encode
+from abis.rotation import _signs, rotated, rotated_dimension
 from abis.template import Embedding
 
 
@@ -22,44 +25,75 @@ def test_embeddings_are_compared_on_their_stored_precision() -> None:
     assert len(index) == 50
 
 
-@pytest.mark.parametrize("dimension", [1, 3, 32, 128, 512, 700])
-def test_sketches_tell_the_angle(dimension: int) -> None:
-    """The share of bits that differ is the angle as a share of pi, to within four standard deviations."""
+@pytest.mark.parametrize("dimension", [1, 32, 128, 512, 700, 1024])
+def test_codes_tell_the_cosine(dimension: int) -> None:
+    """To within five standard deviations of what a code of so many components leaves out."""
     rng = np.random.default_rng(dimension)
-    vectors = rng.normal(size=(200, dimension)).astype(np.float32)
+    vectors = rng.normal(size=(200, dimension))
     units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    sketches = sketch(units)
-    assert sketches.shape == (200, 64 if dimension <= 512 else 128)
-    differ = np.unpackbits(sketches[0] ^ sketches[1:], axis=1).mean(axis=1)
-    cosines = np.clip(units[1:].astype(np.float32) @ units[0].astype(np.float32), -1, 1)
-    independent = min(dimension, 8 * sketches.shape[1])
-    assert np.abs(differ - np.arccos(cosines) / np.pi).max() < 4 * 0.5 / np.sqrt(independent)
+    probe = Embedding(vector=units[0], model="any")
+    cosines = EmbeddingIndex(units).compare(probe)
+    assert np.abs(by_code(probe, units) - cosines).max() < 5 * 1.3 / np.sqrt(rotated_dimension(dimension))
 
 
-def test_a_sketch_is_what_it_has_always_been() -> None:
-    """Files hold sketches: another rotation must show. Bits by the definition, without the fast transform."""
+def by_code(probe: Embedding, vectors: NDArray[np.float16]) -> NDArray[np.float64]:
+    """(n,) cosines by the definition of a code: of each eight rotated components the sign of the largest."""
+    ((_, mine),), ((_, theirs),) = (
+        rotated(probe.vector[np.newaxis]),
+        rotated(vectors),
+    )  # no more than one batch
+    eights = theirs.reshape(len(vectors), -1, 8)
+    corners = np.sign(eights) * (np.abs(eights) == np.abs(eights).max(axis=2, keepdims=True))
+    # Only one of equal ones is the largest: those of a vector that has but one component.
+    corners /= np.abs(corners).sum(axis=2, keepdims=True)
+    size = np.sqrt(mine.size) / (eights.shape[1] * 1.7834)
+    found: NDArray[np.float64] = size * (corners.reshape(len(vectors), -1) @ mine[0].astype(np.float64))
+    return found
+
+
+def test_the_first_look_is_what_codes_tell() -> None:
+    """Who comes first by the core, of any number of references, is who does by the definition."""
+    people = [face(person, dimension=512) for person in range(100)]
+    probe = EmbeddingProbe.of(face(7, 1, dimension=512))
+    for n in (1, 15, 16, 17, 100):
+        index = EmbeddingIndex.of(people[:n])
+        order = np.argsort(-by_code(probe.template, np.stack([t.vector for t in people[:n]])))
+        for count in (1, 5):
+            tally = Tally()
+            tally.begin(n)
+            tally.next_position()
+            index.tally(tally, probe, np.arange(n, dtype=np.uint32), is_run=True, gone=None)
+            assert tally.largest(count, None).tolist() == sorted(order[:count].tolist())
+
+
+def test_a_code_is_what_it_has_always_been() -> None:
+    """Files hold codes: another rotation must show. By the definition, without the fast transform."""
     hadamard = np.array([[(-1) ** (i & j).bit_count() for j in range(512)] for i in range(512)], np.float64)
     signs = _signs(512).astype(np.float64)
     vector = face(1, dimension=512).vector
-    rotated = hadamard @ (signs[1] * (hadamard @ (signs[0] * vector)))
-    np.testing.assert_array_equal(np.unpackbits(sketch(vector[np.newaxis])[0]), rotated > 0)
-    assert sketch(vector[np.newaxis])[0, :4].tolist() == [83, 64, 175, 80]
+    eights = (hadamard @ (signs[1] * (hadamard @ (signs[0] * vector)))).reshape(64, 8)
+    corners = [n + 8 * (eight[n] < 0) for eight in eights for n in [np.abs(eight).argmax()]]
+    code = encode(vector[np.newaxis])[0]
+    assert np.stack([code & 15, code >> 4], axis=1).ravel().tolist() == corners
+    assert code[:4].tolist() == [135, 192, 21, 189]
 
 
-def test_a_mate_is_among_the_first_by_its_sketch(data: Path) -> None:
+def test_a_mate_is_among_the_first_by_its_code(data: Path) -> None:
     """Of real faces: everyone's first image is enrolled, later ones are probes."""
     with np.load(data / "faces" / "lfw_arcface_mobile_512.npz") as faces:
         vectors, identity = faces["embeddings"], faces["identity"]
     _, first = np.unique(identity, return_index=True)
     index = EmbeddingIndex(vectors[first])
     probes = np.setdiff1d(np.arange(len(vectors)), first)[::25]
-    behind = []
+    found = 0
+    tally = Tally()
     for n in probes:
-        probe = Embedding(vector=vectors[n], model="mobile")
-        scores, evidence = index.compare(probe), index.sift(EmbeddingProbe.of(probe))
-        behind.append(int((evidence > evidence[scores.argmax()]).sum()))
-    assert len(behind) > 250
-    assert max(behind) < 100  # a shortlist has a thousand or more
+        probe = EmbeddingProbe.of(Embedding(vector=vectors[n], model="mobile"))
+        tally.begin(len(index))
+        tally.next_position()
+        index.tally(tally, probe, np.arange(len(index), dtype=np.uint32), is_run=True, gone=None)
+        found += int(index.compare(probe).argmax()) in tally.largest(300, None)  # a shortlist has a thousand
+    assert found == len(probes) > 250
 
 
 def test_joined_and_saved_it_is_the_same() -> None:
@@ -76,10 +110,10 @@ def test_joined_and_saved_it_is_the_same() -> None:
     probe = face(6, 1)
     own = EmbeddingProbe.of(probe)
     for other in (joined, again):
-        np.testing.assert_array_equal(other.sift(own), expected.sift(own))
+        np.testing.assert_array_equal(other.codes, expected.codes)
         np.testing.assert_array_equal(other.sift(own, np.array([1])), expected.sift(own, np.array([1])))
         np.testing.assert_array_equal(other.refine(own, np.array([1])), expected.refine(own, np.array([1])))
-        assert other.memory_bytes == expected.memory_bytes == 4 * (64 + 64)
+        assert other.memory_bytes == expected.memory_bytes == 4 * 64 + 16 * 32
 
 
 def test_arrays_that_do_not_belong_together_are_refused() -> None:
@@ -88,8 +122,8 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
         ("vectors", good["vectors"].astype(np.float32)),
         ("vectors", good["vectors"][0]),
         ("vectors", good["vectors"][:1]),
-        ("sketches", good["sketches"][:, :-1]),
-        ("sketches", good["sketches"].astype(np.uint16)),
+        ("codes", good["codes"][:, :-1]),
+        ("codes", good["codes"].astype(np.uint16)),
     ):
         with pytest.raises(ValueError, match="expected"):
             EmbeddingIndex.from_arrays(good | {name: bad})

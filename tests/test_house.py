@@ -39,7 +39,7 @@ ARROWS = {
     "store": {"encryption", "audit", "formats", "template", "errors"},
     "kind": {"template"},
     "finger_tile": {"_core", "comparison", "finger_index"},
-    "embedding_index": {"_core", "calibration", "comparison", "template"},
+    "embedding_index": {"_core", "rotation", "calibration", "comparison", "template"},
     "segments": {"_core", "kind", "finger_index", "embedding_index", "template"},
     "screening": {"_core", "kind", "segments", "template"},
     "snapshots": {"kind", "segments", "template", "errors"},
@@ -51,7 +51,7 @@ ARROWS = {
         *("parallel", "template", "errors"),
     },
     "deduplication": {
-        *("references", "segments", "kind", "finger_tile", "embedding_index", "store"),
+        *("references", "segments", "kind", "finger_tile", "embedding_index", "rotation", "store"),
         *("comparison", "calibration", "fusion", "thresholds", "drawing", "template", "errors"),
     },
     "registry": {
@@ -128,7 +128,7 @@ ARROWS = {
 
 OTHERS = {
     "cryptography": {"encryption"},
-    "faiss": {"embedding_index"},
+    "faiss": {"deduplication"},
     "h5py": {"extraction"},
     "matplotlib": {"evaluation", "sizing"},
     "numba": {"evaluation", "sizing", "synthetic"},

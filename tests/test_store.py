@@ -20,7 +20,7 @@ from people import LEFT, RIGHT, everything, face, finger
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.store import SCHEMA_VERSION, Enrollment, Mark, State, Store, checking
+from abis.store import SCHEMA_VERSION, Enrollment, Mark, State, Status, Store, checking
 from abis.store.database import _keep_log
 from abis.template import Position, Template
 
@@ -216,7 +216,9 @@ def test_followers_miss_nothing(shared: Store, operations: list[tuple[str, int, 
 def test_names_are_looked_up_by_the_thousand(store: Store) -> None:
     store.enroll([Enrollment(f"s{n}", [face(n, dimension=2)], f"e{n}") for n in range(1200)])
     assert store.names(range(1300)) == {n + 1: f"s{n}" for n in range(1200)}
-    assert store.encounter_names([1, 1200, 1201]) == {1: "e0", 1200: "e1199"}
+    named = store.named([2, 1201], [1, 1200, 1201])
+    assert named.encounters == {1: "e0", 1200: "e1199"}
+    assert (named.subjects, named.statuses) == ({2: "s1"}, {2: Status.ACTIVE})
     assert list(store.subject_ids()) == [f"s{n}" for n in range(1200)]
 
 

@@ -55,10 +55,11 @@ class Holding:
 
 def _named(gallery: Gallery, pairs: Sequence[FoundPair]) -> list[NamedPair]:
     """The shard's own subjects and encounters by name; pairs of those it has no more are left out."""
-    names = gallery.store.names({pair.reference for pair in pairs})
-    encounters = gallery.store.encounter_names({key for pair in pairs for key in pair.encounters})
+    named = gallery.store.named(
+        {pair.reference for pair in pairs}, {key for pair in pairs for key in pair.encounters}
+    )
     return [
-        NamedPair(names[pair.reference], pair.with_names(encounters))
+        NamedPair(named.subjects[pair.reference], pair.with_names(named.encounters))
         for pair in pairs
-        if pair.reference in names and pair.encounters <= encounters.keys()
+        if pair.reference in named.subjects and pair.encounters <= named.encounters.keys()
     ]

@@ -62,8 +62,8 @@ def deduplicate(
 
 def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[Cluster, ...]:
     """Clusters by the names of subjects and encounters; pairs of those that the store has no more are left out."""
-    names = store.names({key for pair in pairs for key in (pair.probe, pair.reference)})
-    encounters = store.encounter_names({key for pair in pairs for key in pair.encounters})
+    subjects = {key for pair in pairs for key in (pair.probe, pair.reference)}
+    names, _, encounters = store.named(subjects, {key for pair in pairs for key in pair.encounters})
     known = [
         pair.with_names(encounters)
         for pair in pairs

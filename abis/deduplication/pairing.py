@@ -24,9 +24,10 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis import embedding_index, fusion
+from abis import fusion
 from abis.calibration import Calibrations
 from abis.comparison import balances, cosines_of_pairs
+from abis.deduplication.sketches import near
 from abis.deduplication.tiles import Part, Tile, expanded
 from abis.fusion import Comparisons, Evidence
 from abis.thresholds import Compared, threshold_for_fpir
@@ -190,7 +191,7 @@ def _first_look(
             limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
         if probe.kind.dimension:
             sketches = probe.arrays["sketches"], reference.arrays["sketches"][: limits.max()]
-            first, second = embedding_index.near(*sketches, criterion.face_least)
+            first, second = near(*sketches, criterion.face_least)
             below = second < limits[first]
             first, second = first[below], second[below]
         elif tables_of_probes:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.deduplication.sketches import sketch
 from abis.finger_tile import FingerTile
 from abis.kind import Kind
 from abis.segments import Block, Segment
@@ -28,7 +29,8 @@ class Part:
         kind: of all of them.
         subjects: (n,) int64, ascending, key of each one's subject.
         encounters: (n,) int64, likewise.
-        arrays: the templates, as :meth:`abis.segments.Index.arrays` gives them.
+        arrays: fingers as :meth:`abis.finger_index.FingerIndex.arrays` gives them; of embeddings (n, d) vectors and
+            (n, b) sketches.
     """
 
     kind: Kind
@@ -66,7 +68,7 @@ class Part:
                 kind,
                 block.subjects[slots].astype(np.int64),
                 block.encounters[slots].astype(np.int64),
-                _taken(block.index.arrays(), slots),
+                _arrays_of(block, slots),
             )
             for block, slots in blocks
         ]
@@ -187,6 +189,15 @@ def _run(
     """Where each of the wanted begins among ascending subjects, and how many there are of it."""
     begin = np.searchsorted(subjects, wanted, "left")
     return begin, np.searchsorted(subjects, wanted, "right") - begin
+
+
+def _arrays_of(block: Block, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Some slots, as a part has them."""
+    arrays = block.index.arrays()
+    if not block.kind.dimension:
+        return _taken(arrays, slots)
+    vectors = arrays["vectors"][slots]
+    return {"vectors": vectors, "sketches": sketch(vectors)}
 
 
 def _taken(arrays: Mapping[str, NDArray[Any]], order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

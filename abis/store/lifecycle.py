@@ -17,7 +17,7 @@ from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
-from abis.store.queries import encounters_of, label_totals, labels_of, state_of, subjects_by_key
+from abis.store.queries import encounters_of, label_totals, labels_of, state_of
 from abis.store.records import (
     FIRST_ENCOUNTER,
     DamageError,
@@ -43,7 +43,6 @@ __all__ = [
     "set_labels",
     "set_level",
     "set_status",
-    "statuses",
     "subject",
 ]
 
@@ -139,12 +138,6 @@ def keys_with_labels(store: Store, labels: Iterable[str]) -> tuple[NDArray[np.in
                 raise DamageError(f"not all subjects with the label {label!r} are found")
             found.append(keys)
     return np.unique(np.concatenate([*found, np.empty(0, np.int64)])), change
-
-
-def statuses(store: Store, keys: Iterable[int]) -> dict[int, Status]:
-    """The status of each of the subject keys that is in the store."""
-    with store.database.reading() as connection:
-        return {key: Status(row.status) for key, row in subjects_by_key(connection, keys).items()}
 
 
 def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:

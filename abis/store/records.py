@@ -21,6 +21,7 @@ __all__ = [
     "Enrollment",
     "Fault",
     "Mark",
+    "Named",
     "Operation",
     "State",
     "Status",
@@ -150,6 +151,20 @@ class Subject:
     level: int
     labels: tuple[str, ...]
     encounters: tuple[Encounter, ...]
+
+
+class Named(NamedTuple):
+    """What is known by keys, of those that are in the store.
+
+    Attributes:
+        subjects: subject_ids by keys of subjects.
+        statuses: likewise.
+        encounters: encounter_ids by keys of encounters.
+    """
+
+    subjects: dict[int, str]
+    statuses: dict[int, Status]
+    encounters: dict[int, str]
 
 
 @dataclass(frozen=True)

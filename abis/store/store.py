@@ -35,6 +35,7 @@ from abis.store.records import (
     DamageError,
     Enrollment,
     Mark,
+    Named,
     Operation,
     State,
     Status,
@@ -380,13 +381,16 @@ class Store:
         with self.database.reading() as connection:
             return {key: row.subject_id for key, row in subjects_by_key(connection, subjects).items()}
 
-    def encounter_names(self, encounters: Iterable[int]) -> dict[int, str]:
-        """The encounter_id of each encounter key that is in the store."""
-        found = {}
+    def named(self, subjects: Iterable[int], encounters: Iterable[int]) -> Named:
+        """Names of subjects and of encounters by their keys, as of one moment."""
+        found = Named({}, {}, {})
         with self.database.reading() as connection:
+            for key, row in subjects_by_key(connection, subjects).items():
+                found.subjects[key] = row.subject_id
+                found.statuses[key] = Status(row.status)
             for row in select_in(connection, _ENCOUNTERS, schema.encounters.c.key, encounters):
                 check_encounter(*row)
-                found[row.key] = row.encounter_id
+                found.encounters[row.key] = row.encounter_id
         return found
 
     def templates_by_position(self) -> dict[Position, int]:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faces that may be one person's, of very many pairs: by bits of which more differ the wider the angle.
+
+The sketch of a vector is the signs of its components after a fixed rotation; two vectors at an angle of
+*a* radians differ in a share of about *a* / pi of them (Goemans and Williamson 1995; Charikar 2002). So the
+Hamming distance of two sketches tells the cosine to within some hundredths, and FAISS finds the near ones.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from abis.embedding_index import evidence_of_cosines
+from abis.rotation import rotated, rotated_dimension
+
+__all__ = ["near", "sketch"]
+
+
+def near(
+    probes: NDArray[np.uint8], references: NDArray[np.uint8], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs whose sketches say ``least`` or more; some 2 nanoseconds a pair and core. FAISS uses all cores.
+
+    Args:
+        probes: (m, b) uint8, from :func:`sketch`.
+        references: (n, b) uint8, likewise.
+        least: natural log units.
+
+    Returns:
+        (p,) probes, (p,) references, in the order of probes.
+    """
+    enough = np.flatnonzero(_evidence_by_distance(8 * references.shape[1]) >= least)
+    if not len(enough) or not len(references):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    index = faiss.IndexBinaryFlat(8 * references.shape[1])
+    index.add(references)
+    ends, _, found = index.range_search(probes, int(enough[-1]) + 1)
+    return np.repeat(np.arange(len(probes)), np.diff(ends.astype(np.int64))), found.astype(np.int64)
+
+
+def sketch(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """Signs of rotated vectors, packed.
+
+    Args:
+        vectors: (n, d) float16.
+
+    Returns:
+        (n, b) uint8, b an eighth of :func:`abis.rotation.rotated_dimension`.
+    """
+    packed = np.empty((len(vectors), rotated_dimension(vectors.shape[1]) // 8), np.uint8)
+    for batch, turned in rotated(vectors):
+        packed[batch] = np.packbits(turned > 0, axis=1)
+    return packed
+
+
+@cache
+def _evidence_by_distance(bits: int) -> NDArray[np.float32]:
+    """(bits + 1,) what each Hamming distance of sketches says."""
+    cosines = [
+        round(math.cos(math.pi * differ / bits), 6) for differ in range(bits + 1)
+    ]  # the same everywhere
+    return evidence_of_cosines(np.array(cosines))
