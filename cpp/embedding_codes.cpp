@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -18,42 +19,48 @@ constexpr std::size_t kFetchAhead = 4096;  // bytes; the CPU's own fetching stop
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kAtOnce = 256;  // bytes of a code whose sums 16 bits hold
 static_assert(kLookBlock % kCodesTogether == 0 && kAtOnce % kCodeStep == 0);
-static_assert(2 * kAtOnce * kMostOfCorner < 1 << 16);
-
-// What a probe says of the corners of some bytes, kAtOnce at most.
-struct Corners {
-    const std::uint8_t *lower, *upper;  // halves
-    std::size_t bytes;
-};
+static_assert(2 * kAtOnce * kMostOfCorner < 1 << 16 && 2 * kMostOfCorner < 1 << 8);
 
 using Sums = std::array<std::uint32_t, kCodesTogether>;
 
-// Adds up what these bytes of kCodesTogether codes say; all of it in the way of one instruction set.
-struct PlainSums {
-    ABIS_INLINE static void add(const Corners& corners, const std::uint8_t* codes, Sums& sums) {
-        for (std::size_t j = 0; j < corners.bytes; ++j) {
-            const std::uint8_t *lower = corners.lower + j * kCorners, *upper = corners.upper + j * kCorners;
-            for (std::size_t k = 0; k < kCodesTogether; ++k) {
-                const std::uint8_t code = codes[j * kCodesTogether + k];
-                sums[k] += lower[code & 15] + std::uint32_t{upper[code >> 4]};
-            }
+// What the bytes of kCodesTogether codes say, added up; all of it in the way of one instruction set. Without byte
+// shuffles: by a table of whole bytes.
+class PlainSums {
+public:
+    PlainSums(const std::uint8_t* corners, std::size_t length) : of_byte_(length * kBytes) {
+        const std::uint8_t* upper = corners + length * kCorners;
+        for (std::size_t k = 0; k < of_byte_.size(); ++k) {
+            const std::size_t j = k / kBytes * kCorners, byte = k % kBytes;
+            of_byte_[k] = static_cast<std::uint8_t>(corners[j + byte % kCorners] + upper[j + byte / kCorners]);
         }
     }
+    // Bytes `first` to `last` - 1, kAtOnce at most.
+    ABIS_INLINE void add(std::size_t first, std::size_t last, const std::uint8_t* codes, Sums& sums) const {
+        for (std::size_t j = first; j < last; ++j, codes += kCodesTogether) {
+            const std::uint8_t* says = of_byte_.data() + j * kBytes;
+            for (std::size_t k = 0; k < kCodesTogether; ++k) sums[k] += says[codes[k]];
+        }
+    }
+
+private:
+    static constexpr std::size_t kBytes = kCorners * kCorners;
+    std::vector<std::uint8_t> of_byte_;
 };
 
 template <class SumsOf>
 ABIS_INLINE void evidence_of(const std::uint8_t* corners, const EmbeddingCodesView& codes, std::size_t begin,
                              std::size_t end, const float* by_sum, float* evidence) {
+    const SumsOf sums_of{corners, codes.length};
     const std::uint8_t* bytes = codes.bytes + begin * codes.length;
     for (std::size_t first = begin; first < end; first += kCodesTogether) {
         alignas(kCacheLine) Sums sums{};
         for (std::size_t j = 0; j < codes.length; j += kAtOnce) {
-            const std::uint8_t* lower = corners + j * kCorners;
-            const Corners own{lower, lower + codes.length * kCorners, std::min(kAtOnce, codes.length - j)};
-            const std::size_t length = own.bytes * kCodesTogether;
-            for (std::size_t k = 0; k < length; k += kCacheLine) __builtin_prefetch(bytes + kFetchAhead + k);
-            SumsOf::add(own, bytes, sums);
-            bytes += length;
+            const std::size_t last = std::min(j + kAtOnce, codes.length);
+            const std::uint8_t* next = bytes + (last - j) * kCodesTogether;
+            for (const std::uint8_t* line = bytes; line < next; line += kCacheLine)
+                __builtin_prefetch(line + kFetchAhead);
+            sums_of.add(j, last, bytes, sums);
+            bytes = next;
         }
         const std::size_t n = std::min(kCodesTogether, end - first);
         for (std::size_t k = 0; k < n; ++k) evidence[first + k] = by_sum[sums[k]];
@@ -80,15 +87,19 @@ ABIS_TARGET_AVX2 inline __m256i load_32(const void* bytes) {
 }
 
 struct Avx2Sums {
-    ABIS_TARGET_AVX2 static inline void add(const Corners& corners, const std::uint8_t* codes, Sums& sums) {
+    const std::uint8_t* corners;
+    std::size_t length;
+
+    ABIS_TARGET_AVX2 inline void add(std::size_t first, std::size_t last, const std::uint8_t* codes, Sums& sums) const {
+        const std::uint8_t *of_lower = corners + first * kCorners, *of_upper = of_lower + length * kCorners;
         const __m256i half = _mm256_set1_epi8(15);
         __m256i all = _mm256_setzero_si256(), odd = all;
-        for (std::size_t j = 0; j < corners.bytes; j += sizeof(__m256i) / kCodesTogether) {
+        for (std::size_t j = 0; j < last - first; j += sizeof(__m256i) / kCodesTogether) {
             const __m256i both = load_32(codes + j * kCodesTogether);
             const __m256i lower = _mm256_and_si256(both, half);
             const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(both, 4), half);
-            const __m256i sum = _mm256_add_epi8(_mm256_shuffle_epi8(load_32(corners.lower + j * kCorners), lower),
-                                                _mm256_shuffle_epi8(load_32(corners.upper + j * kCorners), upper));
+            const __m256i sum = _mm256_add_epi8(_mm256_shuffle_epi8(load_32(of_lower + j * kCorners), lower),
+                                                _mm256_shuffle_epi8(load_32(of_upper + j * kCorners), upper));
             all = _mm256_add_epi16(all, sum);
             odd = _mm256_add_epi16(odd, _mm256_srli_epi16(sum, 8));
         }
@@ -103,20 +114,25 @@ struct Avx2Sums {
 
 // GCC warns of lanes that intrinsics without a mask leave undefined.
 ABIS_TARGET_AVX512 inline __m256i folded(__m512i a) {
-    return _mm256_add_epi16(_mm512_castsi512_si256(a), _mm512_maskz_extracti64x4_epi64(0xF, a, 1));
+    return _mm256_add_epi16(_mm512_maskz_extracti64x4_epi64(0xF, a, 0), _mm512_maskz_extracti64x4_epi64(0xF, a, 1));
 }
 
 struct Avx512Sums {
-    ABIS_TARGET_AVX512 static inline void add(const Corners& corners, const std::uint8_t* codes, Sums& sums) {
+    const std::uint8_t* corners;
+    std::size_t length;
+
+    ABIS_TARGET_AVX512 inline void add(std::size_t first, std::size_t last, const std::uint8_t* codes,
+                                       Sums& sums) const {
+        const std::uint8_t *of_lower = corners + first * kCorners, *of_upper = of_lower + length * kCorners;
         const __m512i half = _mm512_set1_epi8(15);
         __m512i all = _mm512_setzero_si512(), odd = all;
-        for (std::size_t j = 0; j < corners.bytes; j += sizeof(__m512i) / kCodesTogether) {
+        for (std::size_t j = 0; j < last - first; j += sizeof(__m512i) / kCodesTogether) {
             const __m512i both = _mm512_loadu_si512(codes + j * kCodesTogether);
             const __m512i lower = _mm512_and_si512(both, half);
             const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
             const __m512i sum =
-                _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_loadu_si512(corners.lower + j * kCorners), lower),
-                                _mm512_shuffle_epi8(_mm512_loadu_si512(corners.upper + j * kCorners), upper));
+                _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_loadu_si512(of_lower + j * kCorners), lower),
+                                _mm512_shuffle_epi8(_mm512_loadu_si512(of_upper + j * kCorners), upper));
             all = _mm512_add_epi16(all, sum);
             odd = _mm512_add_epi16(odd, _mm512_srli_epi16(sum, 8));
         }
