@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from abis import _core
 from abis.calibration import shipped
 from abis.comparison import cosine
-from abis.rotation import rotated, rotated_dimension
+from abis.rotation import rotated, rotated_dimension, signs
 from abis.template import Embedding
 
 __all__ = ["EmbeddingIndex", "EmbeddingProbe", "encode", "evidence_of_cosines"]
@@ -48,8 +48,7 @@ class EmbeddingProbe(NamedTuple):
 
     @classmethod
     def of(cls, template: Embedding) -> Self:
-        _, turned = next(rotated(template.vector[np.newaxis]))
-        components = turned.reshape(-1, _EIGHT)
+        components = rotated(template.vector[np.newaxis]).reshape(-1, _EIGHT)
         units = components * (math.sqrt(components.size) * _MIDDLE / _RANGE)
         sizes = np.concatenate([units, -units], axis=1)  # in the order of corners
         worth = np.clip(np.rint(sizes) + _MIDDLE, 0, _MOST).astype(np.uint8)
@@ -164,14 +163,8 @@ def encode(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
         (n, b) uint8, b a sixteenth of :func:`abis.rotation.rotated_dimension`: of each half byte, the lower first, the
         upper bit is set where the component is negative, the others tell which it is; of equal ones the first.
     """
-    codes = np.empty((len(vectors), _code_bytes(vectors.shape[1])), np.uint8)
-    for batch, turned in rotated(vectors):
-        components = turned.reshape(len(turned), -1, _EIGHT)
-        largest = np.abs(components).argmax(axis=2)
-        is_negative = np.take_along_axis(components, largest[:, :, np.newaxis], axis=2)[:, :, 0] < 0
-        corners = (largest + _EIGHT * is_negative).astype(np.uint8)
-        codes[batch] = corners[:, ::2] | corners[:, 1::2] << 4
-    return codes
+    turned_by = signs(rotated_dimension(vectors.shape[1]))
+    return _core.encode_embeddings(np.ascontiguousarray(vectors).view(np.uint16), turned_by, 0)
 
 
 def evidence_of_cosines(cosines: NDArray[Any]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <memory>
 #include <numeric>
@@ -185,6 +186,40 @@ py::array_t<std::uint8_t> large_array(std::size_t bytes) {
 
 using Bytes = Array<std::uint8_t>;
 using Gone = Array<bool>;
+
+void check_signs(const Array<std::uint16_t>& vectors, const Array<float>& signs) {
+    check(vectors.ndim() == 2 && signs.ndim() == 2 && signs.shape(0) == 2, "expected (n, d) vectors and (2, b) signs");
+    const auto n = static_cast<std::size_t>(signs.shape(1));
+    check(std::has_single_bit(n) && n >= kCorners * kCodeStep && vectors.shape(1) <= signs.shape(1),
+          "expected signs for a power of two of components, 512 or more, no fewer than vectors have");
+}
+
+py::array_t<float> rotate_vectors(const Array<std::uint16_t>& vectors, const Array<float>& signs) {
+    check_signs(vectors, signs);
+    const auto d = static_cast<std::size_t>(vectors.shape(1)), n = static_cast<std::size_t>(signs.shape(1));
+    py::array_t<float> turned({vectors.shape(0), signs.shape(1)});
+    const std::uint16_t* from = vectors.data();
+    const float* own = signs.data();
+    float* to = turned.mutable_data();
+    const auto count = static_cast<std::size_t>(vectors.shape(0));
+    const py::gil_scoped_release release;
+    for (std::size_t k = 0; k < count; ++k) kernels().rotate(from + k * d, d, own, n, to + k * n);
+    return turned;
+}
+
+py::array_t<std::uint8_t> encode_vectors(const Array<std::uint16_t>& vectors, const Array<float>& signs,
+                                         unsigned threads) {
+    check_signs(vectors, signs);
+    const auto d = static_cast<std::size_t>(vectors.shape(1)), n = static_cast<std::size_t>(signs.shape(1));
+    py::array_t<std::uint8_t> codes({vectors.shape(0), signs.shape(1) / static_cast<py::ssize_t>(kCorners)});
+    const std::uint16_t* from = vectors.data();
+    const float* own = signs.data();
+    std::uint8_t* to = codes.mutable_data();
+    const auto count = static_cast<std::size_t>(vectors.shape(0));
+    const py::gil_scoped_release release;
+    encode_embeddings(from, count, d, own, n, threads, SignalPoll(), to);
+    return codes;
+}
 
 template <class Key>
 Owners<Key> owners_of(std::size_t references, const Array<Key>& subjects, bool is_run,
@@ -568,6 +603,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     of_owners(std::uint32_t{});
     of_owners(std::int64_t{});
     m.def("large_array", &large_array, py::arg("size"));
+    m.def("rotate", &rotate_vectors, py::arg("vectors").noconvert(), py::arg("signs").noconvert());
+    m.def("encode_embeddings", &encode_vectors, py::arg("vectors").noconvert(), py::arg("signs").noconvert(),
+          py::arg("threads"));
 
     m.def("contents", &contents, py::arg("quality").noconvert(), py::arg("counts").noconvert());
 

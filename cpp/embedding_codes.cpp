@@ -3,19 +3,23 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
+#include "kernels.h"
 #include "parallel.h"
 #include "simd.h"
 
 namespace abis {
 namespace {
 
-constexpr std::size_t kLookBlock = 16384;  // codes a thread takes at a time: some 0.02 milliseconds
-constexpr std::size_t kFetchAhead = 4096;  // bytes; the CPU's own fetching stops at the end of a page
+constexpr std::size_t kLookBlock = 16384;      // codes a thread takes at a time: some 0.02 milliseconds
+constexpr std::size_t kEncodeBlock = 256;      // vectors a thread takes at a time: some 0.5 milliseconds
+constexpr std::size_t kComponents = kCorners;  // that a byte is of: two corners of eight
+constexpr std::size_t kFetchAhead = 4096;      // bytes; the CPU's own fetching stops at the end of a page
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kAtOnce = 256;  // bytes of a code whose sums 16 bits hold
 static_assert(kLookBlock % kCodesTogether == 0 && kAtOnce % kCodeStep == 0);
@@ -152,7 +156,35 @@ ABIS_TARGET_AVX512 void evidence_avx512(const std::uint8_t* corners, const Embed
 }
 #endif
 
+// Of eight components the largest and its sign. Without branches: nothing tells which it will be.
+std::uint8_t corner(const float* eight) {
+    unsigned largest = 0;
+    float most = std::abs(eight[0]);
+    for (unsigned k = 1; k < kCorners / 2; ++k) {
+        const float size = std::abs(eight[k]);
+        largest = size > most ? k : largest;
+        most = size > most ? size : most;
+    }
+    return static_cast<std::uint8_t>(largest + (eight[largest] < 0 ? kCorners / 2 : 0));
+}
+
 }  // namespace
+
+void encode_embeddings(const std::uint16_t* vectors, std::size_t count, std::size_t d, const float* signs,
+                       std::size_t n, unsigned threads, const std::function<void()>& poll, std::uint8_t* codes) {
+    for_blocks(
+        count, kEncodeBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            std::vector<float> turned(n);
+            for (std::size_t k = begin; k < end; ++k) {
+                kernels().rotate(vectors + k * d, d, signs, n, turned.data());
+                std::uint8_t* code = codes + k * (n / kComponents);
+                for (const float* own = turned.data(); own < turned.data() + n; own += kComponents)
+                    *code++ = static_cast<std::uint8_t>(corner(own) | corner(own + kComponents / 2) << 4);
+            }
+        },
+        poll);
+}
 
 void evidence_of_embedding_codes(const std::uint8_t* corners, const EmbeddingCodesView& codes, const float* by_sum,
                                  unsigned threads, const std::function<void()>& poll, float* evidence) {

@@ -24,6 +24,13 @@ struct EmbeddingCodesView {
     std::size_t length;  // of a code in bytes, a multiple of kCodeStep
 };
 
+// The codes of float16 vectors, d values each, one after the other: the corners of vectors turned by kernels().rotate
+// with `signs` to n components, 16 times kCodeStep or a multiple. Of a half byte the top bit is set where the component
+// is negative, the others tell which of the eight is the largest in size, of equal ones the first; the lower half is
+// the first.
+void encode_embeddings(const std::uint16_t* vectors, std::size_t count, std::size_t d, const float* signs,
+                       std::size_t n, unsigned threads, const std::function<void()>& poll, std::uint8_t* codes);
+
 // evidence[k] is by_sum[s], where s adds up what `corners` has for all halves of bytes of code k, kMostOfCorner each at
 // most: corners[j * kCorners + v] where the lower half of byte j is v; those for upper halves follow.
 void evidence_of_embedding_codes(const std::uint8_t* corners, const EmbeddingCodesView& codes, const float* by_sum,

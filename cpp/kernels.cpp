@@ -28,7 +28,11 @@ namespace abis {
                                         const std::int64_t* which, std::size_t count, std::size_t d, float* scores) { \
             body::dot_products(probe, rows, stride, which, count, d, scores);                                         \
         }                                                                                                             \
-        static constexpr Kernels table{similarities, row_maxima, compatibilities, relax, bend, dot_products};         \
+        TARGET static void rotate(const std::uint16_t* vector, std::size_t d, const float* signs, std::size_t n,      \
+                                  float* turned) {                                                                    \
+            body::rotate(vector, d, signs, n, turned);                                                                \
+        }                                                                                                             \
+        static constexpr Kernels table{similarities, row_maxima, compatibilities, relax, bend, dot_products, rotate}; \
     }
 
 namespace {

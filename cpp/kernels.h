@@ -48,6 +48,9 @@ struct Kernels {
     // Dot products of float16 vectors: scores[r] = probe . row r, summed in a fixed order.
     void (*dot_products)(const std::uint16_t* probe, const std::uint16_t* rows, std::size_t stride,
                          const std::int64_t* which, std::size_t count, std::size_t d, float* scores);
+    // A float16 vector of d values, filled up with zeros to n, a power of two, and turned: twice its components by
+    // signs, 2 n of +1 and -1, and a Walsh-Hadamard transform; as long as before.
+    void (*rotate)(const std::uint16_t* vector, std::size_t d, const float* signs, std::size_t n, float* turned);
 };
 
 const Kernels& kernels();
@@ -213,6 +216,24 @@ ABIS_INLINE void dot_products(const std::uint16_t* probe, const std::uint16_t* r
         }
         scores[r] = sums[0];
     }
+}
+
+ABIS_INLINE void rotate(const std::uint16_t* vector, std::size_t d, const float* signs, std::size_t n, float* turned) {
+    for (std::size_t k = 0; k < n; ++k) turned[k] = k < d ? widen(vector[k]) : 0.0F;
+    for (const float* own = signs; own < signs + 2 * n; own += n) {
+        for (std::size_t k = 0; k < n; ++k) turned[k] *= own[k];
+        for (std::size_t half = 1; half < n; half *= 2) {
+            for (std::size_t start = 0; start < n; start += 2 * half) {
+                for (std::size_t k = start; k < start + half; ++k) {
+                    const float a = turned[k], b = turned[k + half];
+                    turned[k] = a + b;
+                    turned[k + half] = a - b;
+                }
+            }
+        }
+    }
+    const float scale = 1.0F / static_cast<float>(n);  // exact
+    for (std::size_t k = 0; k < n; ++k) turned[k] *= scale;
 }
 
 }  // namespace body

@@ -9,8 +9,10 @@ from fingers import RESOLUTIONS, SHAPES, make_finger, make_impression, make_stra
 
 from abis import _core
 from abis.comparison import FingerReferences
+from abis.embedding_index import encode
 from abis.finger_index import FingerIndex
 from abis.finger_tile import FingerTile
+from abis.rotation import rotated
 from abis.template import Minutiae
 
 FINGERS = 40
@@ -51,6 +53,8 @@ def main(thread_counts: list[int]) -> None:
         for d in DIMENSIONS:
             rows = np.ascontiguousarray(halves[:, :d])
             digest.update(_core.dot_products(rows[7], rows, None, threads).tobytes())
+            digest.update(rotated(rows[:500].view(np.float16)).tobytes())
+            digest.update(encode(rows[:500].view(np.float16)).tobytes())
         tally = _core.Tally()
         tally.begin(3000)
         for length in (32, 64, 512):

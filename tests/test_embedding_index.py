@@ -11,7 +11,7 @@ from people import face
 from abis._core import Tally
 from abis.comparison import cosine
 from abis.embedding_index import EmbeddingIndex, EmbeddingProbe, encode
-from abis.rotation import _signs, rotated, rotated_dimension
+from abis.rotation import rotated, rotated_dimension, signs
 from abis.template import Embedding
 
 
@@ -38,16 +38,13 @@ def test_codes_tell_the_cosine(dimension: int) -> None:
 
 def by_code(probe: Embedding, vectors: NDArray[np.float16]) -> NDArray[np.float64]:
     """(n,) cosines by the definition of a code: of each eight rotated components the sign of the largest."""
-    ((_, mine),), ((_, theirs),) = (
-        rotated(probe.vector[np.newaxis]),
-        rotated(vectors),
-    )  # no more than one batch
+    (mine,), theirs = rotated(probe.vector[np.newaxis]), rotated(vectors)
     eights = theirs.reshape(len(vectors), -1, 8)
     corners = np.sign(eights) * (np.abs(eights) == np.abs(eights).max(axis=2, keepdims=True))
     # Only one of equal ones is the largest: those of a vector that has but one component.
     corners /= np.abs(corners).sum(axis=2, keepdims=True)
     size = np.sqrt(mine.size) / (eights.shape[1] * 1.7834)
-    found: NDArray[np.float64] = size * (corners.reshape(len(vectors), -1) @ mine[0].astype(np.float64))
+    found: NDArray[np.float64] = size * (corners.reshape(len(vectors), -1) @ mine.astype(np.float64))
     return found
 
 
@@ -69,9 +66,9 @@ def test_the_first_look_is_what_codes_tell() -> None:
 def test_a_code_is_what_it_has_always_been() -> None:
     """Files hold codes: another rotation must show. By the definition, without the fast transform."""
     hadamard = np.array([[(-1) ** (i & j).bit_count() for j in range(512)] for i in range(512)], np.float64)
-    signs = _signs(512).astype(np.float64)
+    first, second = signs(512).astype(np.float64)
     vector = face(1, dimension=512).vector
-    eights = (hadamard @ (signs[1] * (hadamard @ (signs[0] * vector)))).reshape(64, 8)
+    eights = (hadamard @ (second * (hadamard @ (first * vector)))).reshape(64, 8)
     corners = [n + 8 * (eight[n] < 0) for eight in eights for n in [np.abs(eight).argmax()]]
     code = encode(vector[np.newaxis])[0]
     assert np.stack([code & 15, code >> 4], axis=1).ravel().tolist() == corners

@@ -39,6 +39,7 @@ ARROWS = {
     "store": {"encryption", "audit", "formats", "template", "errors"},
     "kind": {"template"},
     "finger_tile": {"_core", "comparison", "finger_index"},
+    "rotation": {"_core"},
     "embedding_index": {"_core", "rotation", "calibration", "comparison", "template"},
     "segments": {"_core", "kind", "finger_index", "embedding_index", "template"},
     "screening": {"_core", "kind", "segments", "template"},

@@ -6,7 +6,7 @@ import pytest
 from people import face
 
 from abis.deduplication.sketches import near, sketch
-from abis.rotation import _signs
+from abis.rotation import signs
 
 
 @pytest.mark.parametrize("dimension", [1, 3, 32, 128, 512, 700])
@@ -26,9 +26,9 @@ def test_sketches_tell_the_angle(dimension: int) -> None:
 def test_a_sketch_is_what_it_has_always_been() -> None:
     """Another rotation must show. Bits by the definition, without the fast transform."""
     hadamard = np.array([[(-1) ** (i & j).bit_count() for j in range(512)] for i in range(512)], np.float64)
-    signs = _signs(512).astype(np.float64)
+    first, second = signs(512).astype(np.float64)
     vector = face(1, dimension=512).vector
-    rotated = hadamard @ (signs[1] * (hadamard @ (signs[0] * vector)))
+    rotated = hadamard @ (second * (hadamard @ (first * vector)))
     np.testing.assert_array_equal(np.unpackbits(sketch(vector[np.newaxis])[0]), rotated > 0)
     assert sketch(vector[np.newaxis])[0, :4].tolist() == [83, 64, 175, 80]
 
