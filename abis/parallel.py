@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A function over many things on all cores, in order, a few ahead."""
+"""A function over many things on all cores, in order, a few ahead; and processes that leave Ctrl-C to their parent."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from itertools import chain, islice
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
-__all__ = ["available_cores", "in_parallel"]
+__all__ = ["available_cores", "in_parallel", "leave_ctrl_c_to_parent", "processes_without_ctrl_c"]
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
@@ -50,6 +54,34 @@ def in_parallel(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def processes_without_ctrl_c() -> Iterator[None]:
+    """Processes started meanwhile do not see Ctrl-C until they have called :func:`leave_ctrl_c_to_parent`.
+
+    A terminal sends it to all of them, and a process that is just starting would answer with a traceback. Here it
+    counts when they are started. Does nothing in other threads than the main one, which has no say in it.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the process that multiprocessing starts first lifts the block
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def leave_ctrl_c_to_parent() -> None:
+    """Be deaf to it from now on; a process that others have started calls this before all else."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def available_cores() -> int:

@@ -220,11 +220,21 @@ std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsig
     return slot;
 }
 
+// One block for chunks of so many minutiae: of blocks that grow the last one is never full.
+std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(std::size_t minutiae,
+                                                                                std::size_t slots) {
+    constexpr std::size_t kOfMinutia = 2 * sizeof(std::uint64_t) + 2 * sizeof(std::int16_t) + sizeof(Angle) + 3;
+    constexpr std::size_t kOfSlot = sizeof(std::uint32_t) + 1, kOfChunk = 512;  // padding and room to read beyond
+    const std::size_t bytes = minutiae * kOfMinutia + slots * kOfSlot + slots / kChunkSlots * kOfChunk;
+    return std::make_unique<std::pmr::monotonic_buffer_resource>(std::max(kFirstBlock, bytes), large_pages());
+}
+
 void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
     std::array<Minutia, kMaxMinutiae> minutiae;
     std::array<MinutiaCode, kMaxMinutiae> codes;
     Appender appender(*this);
     const std::size_t before = size_;
+    if (size_ == 0) sealed_ = sealed_memory(std::accumulate(c.sizes, c.sizes + slots, std::size_t{0}), slots);
     std::size_t begin = 0;
     for (std::size_t s = 0; s < slots; ++s) {
         const std::size_t n = c.sizes[s];

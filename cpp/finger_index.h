@@ -122,6 +122,8 @@ private:
     // Takes in slots one by one; they can be searched when it is gone.
     class Appender;
 
+    static std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_memory(std::size_t minutiae, std::size_t slots);
+
     // Of sealed chunks, which stay; behind a pointer so that an index may move.
     std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_ =
         std::make_unique<std::pmr::monotonic_buffer_resource>(kFirstBlock, large_pages());

@@ -2,6 +2,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(abis.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
 ).rstrip(os.pathsep)
+
+# Ctrl-C is tested: where a shell started this in its background, it would be ignored here and in what is started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -259,7 +259,6 @@ import os, signal, sys, threading
 import numpy as np
 from abis import _core
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
 # No thread is made to give way: another one runs while this one is in the core, or not at all.
 sys.setswitchinterval(3600)
 begun, progress = threading.Event(), []

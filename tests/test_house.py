@@ -78,9 +78,9 @@ ARROWS = {
         *("gallery", "deduplication", "store", "verification", "policy", "calibration", "results", "formats"),
         *("audit", "encryption", "template", "errors"),
     },
-    "migration": {"store", "formats", "template", "errors"},
+    "migration": {"store", "formats", "parallel", "template", "errors"},
     # images -> templates
-    "extraction": {"formats", "template", "errors"},
+    "extraction": {"formats", "parallel", "template", "errors"},
     # beside the way
     "evaluation": {
         *("formats", "comparison", "calibration", "thresholds", "score_fusion", "drawing"),

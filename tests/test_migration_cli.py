@@ -151,7 +151,6 @@ def test_export_says_what_it_wrote(tmp_path: Path, source: Path) -> None:
 
 
 SLOW = """
-import signal
 from abis.cli import app
 from abis.migration import importing
 importing._BATCH, write = 1, importing._write
@@ -160,7 +159,6 @@ def told(*arguments, **more):
     print("written", flush=True)
 importing._write = told
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background would have it ignored
     app()
 """
 

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many things on all cores: in order, a few ahead, and over when it is over."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from abis.parallel import in_parallel
+from abis.parallel import in_parallel, processes_without_ctrl_c
 
 
 def test_results_are_in_order_and_things_are_taken_a_few_ahead() -> None:
@@ -56,3 +61,57 @@ def test_who_stops_asking_stops_the_work() -> None:
     results.close()
     assert len(begun) < 20
     assert threading.active_count() < 10
+
+
+STARTING = """
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from abis.parallel import leave_ctrl_c_to_parent, processes_without_ctrl_c
+
+def main():
+    context = get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, initializer=leave_ctrl_c_to_parent) as pool:
+        try:
+            with processes_without_ctrl_c():
+                one = pool.submit(abs, -1)
+                os.killpg(0, signal.SIGINT)  # as a terminal does, while they are starting
+                print("still starting", flush=True)
+            print("Ctrl-C was lost", flush=True)
+        except KeyboardInterrupt:
+            print("interrupted", one.result(), flush=True)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
+def test_ctrl_c_while_processes_start_is_for_their_parent_and_comes_after(tmp_path: Path) -> None:
+    (tmp_path / "starting.py").write_text(STARTING)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "starting.py"],
+        check=False,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("still starting\ninterrupted 1\n", "", 0)
+
+
+def test_ctrl_c_is_as_before_when_processes_have_started() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with processes_without_ctrl_c():
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert (signal.getsignal(signal.SIGINT), signal.pthread_sigmask(signal.SIG_BLOCK, [])) == before
+    others: list[bool] = []
+    thread = threading.Thread(target=lambda: others.append(_starts_in_another_thread()))
+    thread.start()
+    thread.join()
+    assert others == [True]
+
+
+def _starts_in_another_thread() -> bool:
+    with processes_without_ctrl_c():
+        return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

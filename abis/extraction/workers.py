@@ -8,7 +8,6 @@ dies, one image fails and not the run.
 from __future__ import annotations
 
 import os
-import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +21,7 @@ from typing import Self
 from abis.errors import AbisError
 from abis.extraction.cache import Cache
 from abis.extraction.extracting import Extraction, Settings, extract_all
+from abis.parallel import available_cores, leave_ctrl_c_to_parent, processes_without_ctrl_c
 from abis.template import Position
 
 __all__ = ["Extractors", "Task", "extract_many"]
@@ -78,7 +78,7 @@ class Extractors:
     """
 
     def __init__(self, *, workers: int = 0, cache: Path | None = None) -> None:
-        self._workers = workers or _cores()
+        self._workers = workers or available_cores()
         self._cache = cache
         self._pool: ProcessPoolExecutor | None = None
         self.ahead = 0 if self._workers == 1 else _AHEAD * self._workers
@@ -111,19 +111,22 @@ class Extractors:
     def _start(self, image: bytes | Path, settings: Settings) -> Future[Extraction]:
         if self._workers == 1:
             return _done_here(image, settings, self._cache)
-        if self._pool is None:
-            self._pool = _new_pool(self._workers)
-        try:
-            return self._pool.submit(_extract, image, settings, self._cache)
-        except BrokenProcessPool:
-            self._pool = _new_pool(self._workers)
+        if self._pool is not None:
+            try:
+                return self._pool.submit(_extract, image, settings, self._cache)
+            except BrokenProcessPool:
+                pass
+        self._pool = _new_pool(self._workers)
+        with processes_without_ctrl_c():  # the first task starts all of them
             return self._pool.submit(_extract, image, settings, self._cache)
 
     def _alone(self, task: Task) -> Extraction:
         """The image in a process of its own: if that dies too, it is this image's fault."""
         with _new_pool(1) as pool:
             try:
-                pool.submit(_cores).result()  # to see that processes start at all
+                with processes_without_ctrl_c():
+                    first = pool.submit(available_cores)
+                first.result()  # to see that processes start at all
             except BrokenProcessPool:
                 raise AbisError(
                     "processes do not start: call extract_many below `if __name__ == '__main__':`, "
@@ -136,11 +139,7 @@ class Extractors:
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_ctrl_c_to_parent)
-
-
-def _leave_ctrl_c_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_ctrl_c_to_parent)
 
 
 def _done_here(image: bytes | Path, settings: Settings, cache: Path | None) -> Future[Extraction]:
@@ -167,7 +166,3 @@ def _extract(image: bytes | Path, settings: Settings, cache: Path | None) -> Ext
     except OSError as error:
         raise AbisError(f"{cache}: what was extracted cannot be kept: {error.strerror}") from None
     return extraction
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

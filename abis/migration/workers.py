@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -19,6 +17,7 @@ from multiprocessing.connection import Connection
 from abis.errors import AbisError
 from abis.migration.preparation import PreparedBatch, prepare_batch
 from abis.migration.records import Prepared, Record, Rejected
+from abis.parallel import leave_ctrl_c_to_parent, processes_without_ctrl_c
 from abis.store import StoredEnrollment
 
 __all__ = ["collected_by_hand", "prepare_all"]
@@ -60,24 +59,11 @@ def _start(stack: ExitStack) -> Connection:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there,), daemon=True)
-    with _ctrl_c_ignored():
+    with processes_without_ctrl_c():
         process.start()
     there.close()
     stack.callback(process.join)  # after its pipe has been closed
     return here
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore it ever after: Ctrl-C is for the one that writes."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may change that
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -96,6 +82,7 @@ def collected_by_hand() -> Iterator[None]:
 
 
 def _work(pipe: Connection) -> None:
+    leave_ctrl_c_to_parent()
     gc.disable()
     try:
         while True:
