@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -170,3 +174,36 @@ def test_demo_says_what_is_missing_where_no_image_says_what_it_shows(home: Path,
 )
 def test_the_position_in_a_name(name: str, position: Position | None) -> None:
     assert position_in(name) is position
+
+
+HASTY = """
+import os
+import signal
+import time
+from abis.cli import app
+from abis.extraction import workers
+class Pool(workers.ProcessPoolExecutor):
+    tasks = 0
+    def submit(self, *arguments):
+        task = super().submit(*arguments)
+        Pool.tasks += 1
+        if Pool.tasks == 2:
+            time.sleep(0.05)  # both processes have begun to start
+            os.killpg(0, signal.SIGINT)  # as a terminal does
+        return task
+workers.ProcessPoolExecutor = Pool
+workers.available_cores = lambda: 2
+if __name__ == "__main__":
+    app()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
+def test_ctrl_c_while_the_processes_start_ends_in_one_line(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "hasty.py").write_text(HASTY)
+    command = [sys.executable, tmp_path / "hasty.py", "extract", home / "prints", "-o", tmp_path / "out"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, start_new_session=True)
+    assert (done.stderr, done.returncode) == (
+        "interrupted; 0 images are extracted; to go on, run the command again\n",
+        128 + signal.SIGINT,
+    )

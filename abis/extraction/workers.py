@@ -111,14 +111,14 @@ class Extractors:
     def _start(self, image: bytes | Path, settings: Settings) -> Future[Extraction]:
         if self._workers == 1:
             return _done_here(image, settings, self._cache)
-        if self._pool is not None:
+        if self._pool is None:
+            self._pool = _new_pool(self._workers)
+        with processes_without_ctrl_c():  # a task may start one
             try:
                 return self._pool.submit(_extract, image, settings, self._cache)
             except BrokenProcessPool:
-                pass
-        self._pool = _new_pool(self._workers)
-        with processes_without_ctrl_c():  # the first task starts all of them
-            return self._pool.submit(_extract, image, settings, self._cache)
+                self._pool = _new_pool(self._workers)
+                return self._pool.submit(_extract, image, settings, self._cache)
 
     def _alone(self, task: Task) -> Extraction:
         """The image in a process of its own: if that dies too, it is this image's fault."""
