@@ -2,10 +2,10 @@
 """Embeddings of one model, packed for search: a short code to look at all, float16 to be sure of some.
 
 The code of a vector says, of each eight components of it after a fixed rotation, which is the largest in size
-and what its sign is: the nearest corner of a cross-polytope (Andoni et al. 2015), half a byte. The probe is not
-rounded: its own components say what each corner is worth, and their sum over all corners of a code tells the cosine
-to within 0.05 (standard deviation, 512 dimensions), at a thirty-second of the reading. On a CPU with AVX-512 a look at
-two corners of 64 references is two instructions, and a reference takes 32 bytes.
+and what its sign is: the nearest corner of a cross-polytope (Andoni et al. 2015), half a byte. The probe is hardly
+rounded, to a byte a component: its own components say what each corner is worth, and their sum over all corners of a
+code tells the cosine to within 0.05 (standard deviation, 512 dimensions), at a thirty-second of the reading. On a CPU
+with AVX-512 a look at two corners of 64 references is two instructions, and a reference takes 32 bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class EmbeddingProbe(NamedTuple):
 
     Attributes:
         template: the probe.
-        corners: (2, b, 16) uint8, what it says of each corner: of each byte's lower and upper half.
+        corners: (2, b, 16) uint8, read-only, what it says of each corner: of each byte's lower and upper half.
     """
 
     template: Embedding
@@ -52,7 +52,9 @@ class EmbeddingProbe(NamedTuple):
         units = components * (math.sqrt(components.size) * _MIDDLE / _RANGE)
         sizes = np.concatenate([units, -units], axis=1)  # in the order of corners
         worth = np.clip(np.rint(sizes) + _MIDDLE, 0, _MOST).astype(np.uint8)
-        return cls(template, np.ascontiguousarray(worth.reshape(-1, 2, 2 * _EIGHT).transpose(1, 0, 2)))
+        corners = np.ascontiguousarray(worth.reshape(-1, 2, 2 * _EIGHT).transpose(1, 0, 2))
+        corners.flags.writeable = False  # the core has checked them when it looks
+        return cls(template, corners)
 
 
 class EmbeddingIndex:
@@ -98,8 +100,12 @@ class EmbeddingIndex:
     @property
     def codes(self) -> NDArray[np.uint8]:
         """(n, b) what :func:`encode` gave; a copy."""
-        rows = self._codes.transpose(0, 2, 1).reshape(-1, self._codes.shape[1])
-        return rows[: len(self)]
+        return self._codes.transpose(0, 2, 1).copy().reshape(-1, self._codes.shape[1])[: len(self)]
+
+    @property
+    def vectors(self) -> NDArray[np.float16]:
+        """(n, d) what it was made of."""
+        return self._vectors
 
     def tally(
         self,

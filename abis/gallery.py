@@ -9,8 +9,7 @@ this thread, another one, or another process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
@@ -27,21 +26,19 @@ from abis.calibration import Calibrations
 from abis.deduplication import Duplicates, FoundPair, Newcomers, Uniqueness, deduplicate
 from abis.encryption import KeyService, MasterKey
 from abis.errors import AlreadyEnrolled, DuplicateFound, StoreError, TemplateError
-from abis.fusion import Comparisons
 from abis.parallel import in_parallel
 from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
-from abis.screening import Cuts, comparable_blocks, shortlists
+from abis.screening import comparable_blocks
+from abis.search import Asked, Found, search
 from abis.segments import Probe
 from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
-from abis.template import Position, Template
-from abis.thresholds import Compared, threshold_for_fpir
+from abis.template import Template
 from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 
-_BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
 _ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
 
 
@@ -283,8 +280,8 @@ class Gallery(Registry):
             candidate = Candidate(1, other.subject_id, pair.score, pair.threshold, evidence)
             raise DuplicateFound(one.subject_id, [candidate])
         # To the end: the one found first may be the subject itself, who has come for a further encounter.
-        search = partial(self._search, fpir=fpir, to_the_end=True)
-        for enrollment, found in zip(batch, in_parallel(search, (e.templates for e in batch)), strict=True):
+        look = partial(self._identify, asked=Asked(fpir=fpir, to_the_end=True))
+        for enrollment, found in zip(batch, in_parallel(look, (e.templates for e in batch)), strict=True):
             _refuse(enrollment, found)
 
         def look_again(_connection: sa.Connection, _state: State) -> None:
@@ -359,68 +356,28 @@ class Gallery(Registry):
         Raises:
             TemplateError: where probe and gallery have embeddings of different models only.
         """
-        return self._search(
-            templates,
-            max_candidates=max_candidates,
-            fpir=fpir,
-            share=share,
-            labels=labels,
-            exact=exact,
-            gallery_size=gallery_size,
-        )
+        asked = Asked(max_candidates, fpir, share, exact, gallery_size)
+        return self._identify(templates, asked, labels)
 
-    def _search(
-        self,
-        templates: Sequence[Template],
-        *,
-        max_candidates: int = 10,
-        fpir: float | None = None,
-        share: float = 0.03,
-        labels: Sequence[str] | None = None,
-        exact: bool = False,
-        gallery_size: int | None = None,
-        to_the_end: bool = False,
+    def _identify(
+        self, templates: Sequence[Template], asked: Asked, labels: Sequence[str] | None = None
     ) -> Identification:
-        """As :meth:`identify`; ``to_the_end`` looks by every finger, whoever has been found by the first."""
         probe = checked_templates(templates)
         calibrations = self._calibrations(probe)
-        if max_candidates < 1:
-            raise ValueError(f"max_candidates is {max_candidates}; expected 1 or more")
-        if not 0 < share <= 1:
-            raise ValueError(f"share is {share}; expected a share above 0 and up to 1")
         prepared = [Probe.of(template) for template in probe]
         while True:
-            view, subjects = self._view(labels)
+            view, among = self._view(labels)
             check_models(probe, view.kinds)
-            size = max(1, view.subjects if gallery_size is None else gallery_size)
-            if exact:
-                comparisons = [c for p in prepared for c in _compare(p, view, subjects, calibrations)]
-            else:
-                cuts = Cuts.at(share, probe=probe, subjects=view.subjects, wanted=max_candidates)
-                portions = shortlists(view.segments, prepared, cuts, span=view.span, among=subjects)
-                beyond_doubt = _BEYOND_DOUBT if fpir is None else min(fpir, _BEYOND_DOUBT)
-                is_enough = partial(_is_beyond_doubt, fpir=beyond_doubt, size=size)
-                subjects, comparisons = _searched(
-                    portions, prepared, view, calibrations, None if to_the_end else is_enough
-                )
-            scores = _fused(comparisons, view.span, subjects)
-            thresholds = None
-            if fpir is not None:
-                thresholds = _thresholds(
-                    comparisons, scores, subjects, partial(threshold_for_fpir, fpir, size)
-                )
-            best = _best(scores, max_candidates, thresholds)
-            keys = best if subjects is None else subjects[best]
-            limits = None if thresholds is None else thresholds[best]
-            candidates = self._candidates(keys, scores[best], limits, comparisons, max_candidates)
+            found = search(prepared, view, among, calibrations, asked)
+            candidates = self._candidates(found, asked.max_candidates)
             if candidates is not None:
                 self.record("identify", "", f"{len(candidates)} candidates")
                 return Identification(
                     candidates,
-                    compared=sum(map(len, comparisons)),
+                    compared=sum(map(len, found.comparisons)),
                     comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
                     gallery_size=view.subjects,
-                    fpir=fpir,
+                    fpir=asked.fpir,
                 )
             if self._store.state().change == view.mark.change:  # else: one of them has gone since; look again
                 raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")
@@ -552,25 +509,18 @@ class Gallery(Registry):
             if change == view.mark.change:
                 return view, subjects
 
-    def _candidates(
-        self,
-        subjects: NDArray[np.int64],
-        scores: NDArray[np.float64],
-        thresholds: NDArray[np.float64] | None,
-        comparisons: Sequence[Comparisons],
-        max_candidates: int,
-    ) -> tuple[Candidate, ...] | None:
+    def _candidates(self, found: Found, most: int) -> tuple[Candidate, ...] | None:
         """Name, order and explain; None where the store does not know a name any more."""
-        comparisons = [c.where(np.isin(c.subject, subjects)) for c in comparisons]
+        comparisons = [c.where(np.isin(c.subject, found.subjects)) for c in found.comparisons]
         encounters = {encounter for c in comparisons for encounter in c.encounter.tolist()}
-        named = self._store.named(subjects.tolist(), encounters)
-        if len(named.subjects) < len(subjects) or len(named.encounters) < len(encounters):
+        named = self._store.named(found.subjects.tolist(), encounters)
+        if len(named.subjects) < len(found.subjects) or len(named.encounters) < len(encounters):
             return None
-        limits = [None] * len(subjects) if thresholds is None else thresholds.tolist()
+        limits = [None] * len(found.subjects) if found.thresholds is None else found.thresholds.tolist()
         rows = sorted(
-            zip(scores.tolist(), subjects.tolist(), limits, strict=True),
+            zip(found.scores.tolist(), found.subjects.tolist(), limits, strict=True),
             key=lambda row: (-row[0], named.subjects[row[1]]),
-        )[:max_candidates]
+        )[:most]
         evidence = fusion.explain_each(comparisons, named.encounters)
         return tuple(
             Candidate(rank, named.subjects[key], score, limit, evidence[key], named.statuses[key])
@@ -600,115 +550,6 @@ def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:
     others = [candidate for candidate in found if candidate.subject_id != enrollment.subject_id]
     if others:
         raise DuplicateFound(enrollment.subject_id, others)
-
-
-def _searched(
-    portions: Generator[NDArray[np.int64], None, None],
-    probe: Sequence[Probe],
-    view: View,
-    calibrations: Calibrations,
-    is_enough: Callable[[Sequence[Comparisons], NDArray[np.int64]], bool] | None,
-) -> tuple[NDArray[np.int64], list[Comparisons]]:
-    """Compare in full with the subjects of one portion after the other, until that is enough; None for all of them."""
-    subjects = np.empty(0, np.int64)
-    comparisons: list[Comparisons] = []
-    with closing(portions):
-        for portion in portions:
-            new = np.setdiff1d(portion, subjects, assume_unique=True)
-            comparisons += [c for p in probe for c in _compare(p, view, new, calibrations)]
-            subjects = np.union1d(subjects, new)
-            if is_enough is not None and is_enough(comparisons, subjects):
-                break
-    return subjects, comparisons
-
-
-def _is_beyond_doubt(
-    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fpir: float, size: int
-) -> bool:
-    """Whether two fingers or more, each of them, speak for somebody, and together as a stranger's hardly would.
-
-    What a face says does not count: it may be another person's, or that of a look-alike. A finger that speaks
-    against him may be that of somebody else, who is then still to be found.
-    """
-    fingers: dict[Position, list[Comparisons]] = {}
-    for c in comparisons:
-        if c.position.is_finger:
-            fingers.setdefault(c.position, []).append(c)
-    if len(fingers) < 2:
-        return False
-    every = [c for own in fingers.values() for c in own]
-    scores = _fused(every, 0, subjects)
-    for own in fingers.values():
-        scores[~(_fused(own, 0, subjects) > 0)] = np.nan
-    needed = partial(threshold_for_fpir, fpir, size)
-    return bool((scores >= _thresholds(every, scores, subjects, needed)).any())
-
-
-def _compare(
-    probe: Probe, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
-) -> Iterator[Comparisons]:
-    """Compare a probe template in full with everyone, or with some subjects, given in order."""
-    template, prepared = probe
-    blocks = sorted(comparable_blocks(view.segments, template), key=lambda block: block.kind)
-    for kind, own in groupby(blocks, key=lambda block: block.kind):
-        found = [
-            (block, block.present_slots() if subjects is None else block.slots_of(subjects)) for block in own
-        ]
-        found = [(block, slots) for block, slots in found if len(slots)]
-        if found:
-            yield Comparisons.of(
-                template,
-                kind.position,
-                subject=np.concatenate([block.subjects[slots] for block, slots in found]).astype(np.int64),
-                encounter=np.concatenate([block.encounters[slots] for block, slots in found]).astype(
-                    np.int64
-                ),
-                raw=np.concatenate([block.index.compare(prepared, slots) for block, slots in found]),
-                balance=_joined([block.index.balance(template, slots) for block, slots in found]),
-                calibrations=calibrations,
-            )
-
-
-def _joined(balances: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
-    """One array of several; None where there are none."""
-    known = [balance for balance in balances if balance is not None]
-    return np.concatenate(known) if known else None
-
-
-def _fused(
-    comparisons: Sequence[Comparisons], span: int, subjects: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
-    """The score of everyone by key below ``span``, or of the subjects given in order."""
-    if subjects is None:
-        return fusion.fuse(comparisons, span)
-    rows = (replace(c, subject=np.searchsorted(subjects, c.subject)) for c in comparisons)
-    return fusion.fuse(rows, len(subjects))
-
-
-def _thresholds(
-    comparisons: Sequence[Comparisons],
-    scores: NDArray[np.float64],
-    subjects: NDArray[np.int64] | None,
-    threshold: Callable[[Compared], float],
-) -> NDArray[np.float64]:
-    """Of each score, by what its subject was compared by; NaN where it was not."""
-    compared = np.flatnonzero(~np.isnan(scores))
-    ways, way = fusion.compared_by(comparisons, compared if subjects is None else subjects[compared])
-    thresholds = np.full(len(scores), np.nan)
-    thresholds[compared] = np.array([threshold(one) for one in ways])[way]
-    return thresholds
-
-
-def _best(
-    scores: NDArray[np.float64], count: int, thresholds: NDArray[np.float64] | None
-) -> NDArray[np.int64]:
-    """Where the ``count`` largest scores stand, and all that equal the last of them. NaN is none."""
-    found = np.flatnonzero(~np.isnan(scores) if thresholds is None else scores >= thresholds)
-    if len(found) <= count:
-        return found
-    last = np.partition(scores[found], -count)[-count]
-    best: NDArray[np.int64] = found[scores[found] >= last]
-    return best
 
 
 def _database_in(folder: Path) -> sa.URL:

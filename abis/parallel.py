@@ -58,10 +58,10 @@ def in_parallel(
 
 @contextmanager
 def processes_without_ctrl_c() -> Iterator[None]:
-    """Processes started meanwhile do not see Ctrl-C until they have called :func:`leave_ctrl_c_to_parent`.
+    """Ctrl-C is held back from processes started meanwhile, which call :func:`leave_ctrl_c_to_parent` before all else.
 
     A terminal sends it to all of them, and a process that is just starting would answer with a traceback. Here it
-    counts when they are started. Does nothing in other threads than the main one, which has no say in it.
+    counts when they are started. Does nothing in other threads than the main one, which have no say in it.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
@@ -80,7 +80,7 @@ def processes_without_ctrl_c() -> Iterator[None]:
 
 
 def leave_ctrl_c_to_parent() -> None:
-    """Be deaf to it from now on; a process that others have started calls this before all else."""
+    """Be deaf to it from now on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who of a whole gallery is worth a full comparison: three looks, each cheaper than the next step by far.
 
-The first look gives every reference some evidence, the others give better evidence to those that are left.
-In all, evidence adds up by subject before the cut: of several references that one position of the probe may
-be compared with, the best counts; over the positions the evidence is summed. A subject of which no position
-says much alone is kept where all of them say a little.
+The first look gives every reference some evidence, the others give better evidence to those that are left; of
+embeddings the second look is the third. In all, evidence adds up by subject before the cut: of several references
+that one position of the probe may be compared with, the best counts; over the positions the evidence is summed. A
+subject of which no position says much alone is kept where all of them say a little.
 """
 
 from __future__ import annotations

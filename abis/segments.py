@@ -66,7 +66,7 @@ class Index(Protocol):
         """
 
     def sift(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) better evidence of some slots."""
+        """(m,) better evidence of some slots; of embeddings as good as that of :meth:`refine`."""
 
     def refine(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) still better evidence of some slots."""

@@ -224,7 +224,7 @@ std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsig
 std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(std::size_t minutiae,
                                                                                 std::size_t slots) {
     constexpr std::size_t kOfMinutia = 2 * sizeof(std::uint64_t) + 2 * sizeof(std::int16_t) + sizeof(Angle) + 3;
-    constexpr std::size_t kOfSlot = sizeof(std::uint32_t) + 1, kOfChunk = 512;  // padding and room to read beyond
+    constexpr std::size_t kOfSlot = sizeof(std::uint32_t) + 1, kOfChunk = 1024;  // padding and room to read beyond
     const std::size_t bytes = minutiae * kOfMinutia + slots * kOfSlot + slots / kChunkSlots * kOfChunk;
     return std::make_unique<std::pmr::monotonic_buffer_resource>(std::max(kFirstBlock, bytes), large_pages());
 }

@@ -36,6 +36,7 @@ def main(thread_counts: list[int]) -> None:
     print(_core.simd_level())
     for threads in thread_counts:
         digest = hashlib.sha256()
+        shuffled = np.random.default_rng(2)
         for probe in templates[::5]:
             digest.update(references.compare(probe, threads=threads).tobytes())
             digest.update(references.compare(probe, cutoff=0, threads=threads).tobytes())
@@ -56,13 +57,14 @@ def main(thread_counts: list[int]) -> None:
             digest.update(rotated(rows[:500].view(np.float16)).tobytes())
             digest.update(encode(rows[:500].view(np.float16)).tobytes())
         tally = _core.Tally()
-        tally.begin(3000)
         for length in (32, 64, 512):
             few, own = (np.ascontiguousarray(array[:, :length]) for array in (codes, corners))
-            values = np.linspace(-9, 9, 2 * 127 * length + 1, dtype=np.float32)
+            values = shuffled.permutation(2 * 127 * length + 1).astype(np.float32)
+            tally.begin(3000)
             tally.next_position()
             tally.screen_embeddings(few, own, values, subjects, True, None, threads)
-            digest.update(tally.largest(500, None).tobytes())
+            for count in (1, 10, 100, 1000, 2000, 2999):
+                digest.update(tally.largest(count, None).tobytes())
         print(digest.hexdigest())
 
 

@@ -201,8 +201,10 @@ if __name__ == "__main__":
 @pytest.mark.skipif(os.name != "posix", reason="process groups")
 def test_ctrl_c_while_the_processes_start_ends_in_one_line(home: Path, tmp_path: Path) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
-    command = [sys.executable, tmp_path / "hasty.py", "extract", home / "prints", "-o", tmp_path / "out"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, start_new_session=True)
+    command = (sys.executable, tmp_path / "hasty.py", "extract", home / "prints", "-o", tmp_path / "out")
+    done = subprocess.run(
+        [*map(str, command)], check=False, capture_output=True, text=True, start_new_session=True
+    )
     assert (done.stderr, done.returncode) == (
         "interrupted; 0 images are extracted; to go on, run the command again\n",
         128 + signal.SIGINT,

@@ -2,6 +2,7 @@
 """Embeddings packed for search: exact where it counts, and never far from it where it is cheap."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from people import face
 
 from abis._core import Tally
 from abis.comparison import cosine
-from abis.embedding_index import EmbeddingIndex, EmbeddingProbe, encode
+from abis.embedding_index import (
+    EmbeddingIndex,
+    EmbeddingProbe,
+    _evidence_by_sum,
+    encode,
+    evidence_of_cosines,
+)
 from abis.rotation import rotated, rotated_dimension, signs
 from abis.template import Embedding
 
@@ -25,36 +32,67 @@ def test_embeddings_are_compared_on_their_stored_precision() -> None:
     assert len(index) == 50
 
 
+@pytest.mark.parametrize("dimension", [1, 3, 32, 128, 512, 700, 1024])
+def test_a_code_names_the_nearest_corners(dimension: int) -> None:
+    """By the definition, without the fast transform, of vectors with equal components, too."""
+    turned = rotated_dimension(dimension)
+    hadamard: NDArray[np.floating[Any]] = np.ones((1, 1))
+    while len(hadamard) < turned:
+        hadamard = np.kron([[1.0, 1.0], [1.0, -1.0]], hadamard)
+    first, second = signs(turned).astype(np.float64)
+    vectors = np.zeros((20, turned))
+    vectors[:, :dimension] = units(dimension)[:20]
+    components = (hadamard @ (second[:, np.newaxis] * (hadamard @ (first * vectors).T))).T / turned
+    np.testing.assert_allclose(rotated(units(dimension)[:20]), components, atol=1e-5)
+    eights = components.astype(np.float32).reshape(20, -1, 8)
+    codes = encode(units(dimension)[:20])
+    assert codes.shape == (20, turned // 16)
+    corners = np.stack([codes & 15, codes >> 4], axis=2).reshape(20, -1)
+    named = np.take_along_axis(eights, (corners & 7)[:, :, np.newaxis], axis=2)[:, :, 0]
+    np.testing.assert_allclose(np.abs(named), np.abs(eights).max(axis=2), atol=1e-6)
+    np.testing.assert_array_equal(corners & 8, 8 * (named < 0))
+
+
+def units(dimension: int) -> NDArray[np.float16]:
+    """(200, dimension), of unit length."""
+    vectors = np.random.default_rng(dimension).normal(size=(200, dimension))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float16)
+
+
 @pytest.mark.parametrize("dimension", [1, 32, 128, 512, 700, 1024])
-def test_codes_tell_the_cosine(dimension: int) -> None:
-    """To within five standard deviations of what a code of so many components leaves out."""
-    rng = np.random.default_rng(dimension)
-    vectors = rng.normal(size=(200, dimension))
-    units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    probe = Embedding(vector=units[0], model="any")
-    cosines = EmbeddingIndex(units).compare(probe)
-    assert np.abs(by_code(probe, units) - cosines).max() < 5 * 1.3 / np.sqrt(rotated_dimension(dimension))
+def test_what_a_code_says_is_what_a_cosine_near_by_says(dimension: int) -> None:
+    """To within five standard deviations of what a code of so many components leaves out, and right on average."""
+    probe = Embedding(vector=units(dimension)[0], model="any")
+    mates = units(dimension)[:1] * np.float16(0.8) + np.float16(0.6) * units(dimension)
+    vectors = np.concatenate([units(dimension), mates / np.linalg.norm(mates, axis=1, keepdims=True)])
+    index = EmbeddingIndex(vectors.astype(np.float16))
+    said = _evidence_by_sum(index.codes.shape[1])[sums(index.codes, EmbeddingProbe.of(probe).corners)]
+    deviation = 1.3 / np.sqrt(rotated_dimension(dimension))
+    cosines = index.compare(probe)
+    assert (said <= evidence_of_cosines(cosines + 5 * deviation)).all()
+    assert (said >= evidence_of_cosines(cosines - 5 * deviation)).all()
+    if dimension > 1:
+        told = np.interp(said, evidence_of_cosines(STEPS), STEPS)
+        assert abs((told - cosines)[np.abs(cosines) < 0.9].mean()) < deviation / 2
 
 
-def by_code(probe: Embedding, vectors: NDArray[np.float16]) -> NDArray[np.float64]:
-    """(n,) cosines by the definition of a code: of each eight rotated components the sign of the largest."""
-    (mine,), theirs = rotated(probe.vector[np.newaxis]), rotated(vectors)
-    eights = theirs.reshape(len(vectors), -1, 8)
-    corners = np.sign(eights) * (np.abs(eights) == np.abs(eights).max(axis=2, keepdims=True))
-    # Only one of equal ones is the largest: those of a vector that has but one component.
-    corners /= np.abs(corners).sum(axis=2, keepdims=True)
-    size = np.sqrt(mine.size) / (eights.shape[1] * 1.7834)
-    found: NDArray[np.float64] = size * (corners.reshape(len(vectors), -1) @ mine.astype(np.float64))
-    return found
+STEPS = np.linspace(-1, 1, 4001)
 
 
-def test_the_first_look_is_what_codes_tell() -> None:
-    """Who comes first by the core, of any number of references, is who does by the definition."""
+def sums(codes: NDArray[np.uint8], corners: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """What the corners of each code add up to."""
+    every = np.arange(codes.shape[1])
+    both = corners[0, every, codes & 15].astype(np.int64) + corners[1, every, codes >> 4]
+    return np.asarray(both.sum(axis=1))
+
+
+def test_the_first_look_is_what_codes_say() -> None:
+    """Who comes first by the core, of any number of references, is who does by the sums."""
     people = [face(person, dimension=512) for person in range(100)]
     probe = EmbeddingProbe.of(face(7, 1, dimension=512))
     for n in (1, 15, 16, 17, 100):
         index = EmbeddingIndex.of(people[:n])
-        order = np.argsort(-by_code(probe.template, np.stack([t.vector for t in people[:n]])))
+        order = np.argsort(-sums(index.codes, probe.corners), kind="stable")
         for count in (1, 5):
             tally = Tally()
             tally.begin(n)
@@ -64,15 +102,8 @@ def test_the_first_look_is_what_codes_tell() -> None:
 
 
 def test_a_code_is_what_it_has_always_been() -> None:
-    """Files hold codes: another rotation must show. By the definition, without the fast transform."""
-    hadamard = np.array([[(-1) ** (i & j).bit_count() for j in range(512)] for i in range(512)], np.float64)
-    first, second = signs(512).astype(np.float64)
-    vector = face(1, dimension=512).vector
-    eights = (hadamard @ (second * (hadamard @ (first * vector)))).reshape(64, 8)
-    corners = [n + 8 * (eight[n] < 0) for eight in eights for n in [np.abs(eight).argmax()]]
-    code = encode(vector[np.newaxis])[0]
-    assert np.stack([code & 15, code >> 4], axis=1).ravel().tolist() == corners
-    assert code[:4].tolist() == [135, 192, 21, 189]
+    """Files hold codes: another rotation must show."""
+    assert encode(face(1, dimension=512).vector[np.newaxis])[0, :4].tolist() == [135, 192, 21, 189]
 
 
 def test_a_mate_is_among_the_first_by_its_code(data: Path) -> None:

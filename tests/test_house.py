@@ -59,20 +59,10 @@ ARROWS = {
         *("store", "migration", "verification", "policy", "calibration", "results", "audit"),
         *("encryption", "template", "errors"),
     },
+    "search": {"references", "screening", "segments", "calibration", "fusion", "thresholds", "template"},
     "gallery": {
-        *(
-            "registry",
-            "verification",
-            "store",
-            "references",
-            "deduplication",
-            "segments",
-            "screening",
-            "calibration",
-            "fusion",
-            "thresholds",
-        ),
-        *("results", "parallel", "encryption", "template", "errors"),
+        *("registry", "verification", "store", "references", "deduplication", "segments", "screening"),
+        *("search", "calibration", "fusion", "results", "parallel", "encryption", "template", "errors"),
     },
     "cluster": {
         *("gallery", "deduplication", "store", "verification", "policy", "calibration", "results", "formats"),

@@ -72,7 +72,7 @@ from abis.parallel import leave_ctrl_c_to_parent, processes_without_ctrl_c
 
 def main():
     context = get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context, initializer=leave_ctrl_c_to_parent) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=leave_ctrl_c_to_parent) as pool:
         try:
             with processes_without_ctrl_c():
                 one = pool.submit(abs, -1)

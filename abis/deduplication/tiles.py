@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.deduplication.sketches import sketch
+from abis.embedding_index import EmbeddingIndex
 from abis.finger_tile import FingerTile
 from abis.kind import Kind
 from abis.segments import Block, Segment
@@ -193,10 +194,9 @@ def _run(
 
 def _arrays_of(block: Block, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Some slots, as a part has them."""
-    arrays = block.index.arrays()
-    if not block.kind.dimension:
-        return _taken(arrays, slots)
-    vectors = arrays["vectors"][slots]
+    if not isinstance(block.index, EmbeddingIndex):
+        return _taken(block.index.arrays(), slots)
+    vectors = block.index.vectors[slots]
     return {"vectors": vectors, "sketches": sketch(vectors)}
 
 
