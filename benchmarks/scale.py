@@ -472,13 +472,16 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
         "mated_p50_ms": 1e3 * float(np.median([row["seconds"] for row in mated])),
         "mated_probes": len(mated),
         "rank_1_percent": 100 * float(np.mean(found)),
-        **interval("lost", sum(lost), len(mated)),
         "not_compared_with_everyone": unknown,
-        # As if of those not compared with everyone as many were lost as of those that were.
-        "lost_estimate_percent": 100 * sum(lost) / len(mated) * (1 + unknown / max(1, missed - unknown)),
         "compared_percent": 100 * sum(r["compared"] for r in rows) / sum(r["comparable"] for r in rows),
         "results": hashlib.sha256("".join(row["digest"] for row in rows).encode()).hexdigest()[:16],
     }
+    is_known = missed == 0 or unknown < missed
+    if is_known:
+        figures |= interval("lost", sum(lost), len(mated))
+        # As if of those not compared with everyone as many were lost as of those that were.
+        share = 1 + unknown / max(1, missed - unknown)
+        figures["lost_estimate_percent"] = 100 * sum(lost) / len(mated) * share
     seconds = [row["seconds"] for row in in_full.values() if row is not None]
     if seconds:
         figures["exhaustive_s"] = float(np.median(seconds))
@@ -487,7 +490,7 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
         name: [ok for row, ok in zip(mated, lost, strict=True) if row["mate"].startswith(name)]
         for name in SETS
     }
-    if all(by_set.values()):
+    if is_known and all(by_set.values()):
         figures["lost_mean_of_sets_percent"] = 100 * float(np.mean([np.mean(v) for v in by_set.values()]))
         strict = [ok for name in STRICT_SETS for ok in by_set[name]]
         figures |= {f"lost_{name}_percent": 100 * float(np.mean(v)) for name, v in by_set.items()}
@@ -577,6 +580,8 @@ def print_results(
                         (
                             f"{of['lost_estimate_percent']:.2f} "
                             f"({of['lost_low_percent']:.2f}-{of['lost_high_percent']:.2f})"
+                            if "lost_percent" in of
+                            else "not measured"
                         ),
                         f"{of.get('lost_strict_sets_percent', math.nan):.2f}",
                         f"{of.get('lost_mean_of_sets_percent', math.nan):.2f}",
