@@ -18,6 +18,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,10 @@ def main() -> None:
     parser.add_argument("--unique", action="store_true", help="search for everyone among those before")
     parser.add_argument("--again", action="store_true", help="import once more: all must be there already")
     parser.add_argument(
-        "--folder", type=Path, default=Path("migration-benchmark"), help="of source and gallery (%(default)s)"
+        "--folder",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "abis-migration",
+        help="of source and gallery (%(default)s)",
     )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
