@@ -10,15 +10,14 @@
 
 namespace abis {
 
-inline constexpr std::size_t kCodesTogether =
-    16;                                       // they lie byte by byte side by side, as a vector register takes them
-inline constexpr std::size_t kCorners = 16;   // what half a byte tells apart
-inline constexpr std::size_t kCodeStep = 32;  // a code has one or more runs of so many bytes
+// So many codes lie byte by byte side by side, as a vector register takes them.
+inline constexpr std::size_t kCodesTogether = 16;
+inline constexpr std::size_t kCorners = 16;         // what half a byte tells apart
+inline constexpr std::size_t kCodeStep = 32;        // a code has one or more runs of so many bytes
 inline constexpr std::uint8_t kMostOfCorner = 127;  // two entries make a byte
 
 struct EmbeddingCodesView {
-    // Bytes of each kCodesTogether codes: the first byte of each of them, the second of each, ...; the last ones filled
-    // up.
+    // Of each kCodesTogether codes the first byte, the second, ...; the last ones are filled up.
     const std::uint8_t* bytes;
     std::size_t count;
     std::size_t length;  // of a code in bytes, a multiple of kCodeStep
