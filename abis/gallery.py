@@ -31,7 +31,7 @@ from abis.references import Progress, References, View
 from abis.registry import Registry
 from abis.results import Candidate, GalleryInfo, Identification
 from abis.screening import comparable_blocks
-from abis.search import Asked, Found, search
+from abis.search import Found, Wanted, search
 from abis.segments import Probe
 from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
 from abis.template import Template
@@ -280,7 +280,7 @@ class Gallery(Registry):
             candidate = Candidate(1, other.subject_id, pair.score, pair.threshold, evidence)
             raise DuplicateFound(one.subject_id, [candidate])
         # To the end: the one found first may be the subject itself, who has come for a further encounter.
-        look = partial(self._identify, asked=Asked(fpir=fpir, to_the_end=True))
+        look = partial(self._identify, wanted=Wanted(fpir=fpir, to_the_end=True))
         for enrollment, found in zip(batch, in_parallel(look, (e.templates for e in batch)), strict=True):
             _refuse(enrollment, found)
 
@@ -356,11 +356,11 @@ class Gallery(Registry):
         Raises:
             TemplateError: where probe and gallery have embeddings of different models only.
         """
-        asked = Asked(max_candidates, fpir, share, exact, gallery_size)
-        return self._identify(templates, asked, labels)
+        wanted = Wanted(max_candidates, fpir, share, exact, gallery_size)
+        return self._identify(templates, wanted, labels)
 
     def _identify(
-        self, templates: Sequence[Template], asked: Asked, labels: Sequence[str] | None = None
+        self, templates: Sequence[Template], wanted: Wanted, labels: Sequence[str] | None = None
     ) -> Identification:
         probe = checked_templates(templates)
         calibrations = self._calibrations(probe)
@@ -368,8 +368,8 @@ class Gallery(Registry):
         while True:
             view, among = self._view(labels)
             check_models(probe, view.kinds)
-            found = search(prepared, view, among, calibrations, asked)
-            candidates = self._candidates(found, asked.max_candidates)
+            found = search(prepared, view, among, calibrations, wanted)
+            candidates = self._candidates(found, wanted.max_candidates)
             if candidates is not None:
                 self.record("identify", "", f"{len(candidates)} candidates")
                 return Identification(
@@ -377,7 +377,7 @@ class Gallery(Registry):
                     compared=sum(map(len, found.comparisons)),
                     comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
                     gallery_size=view.subjects,
-                    fpir=asked.fpir,
+                    fpir=wanted.fpir,
                 )
             if self._store.state().change == view.mark.change:  # else: one of them has gone since; look again
                 raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")

@@ -24,13 +24,13 @@ from abis.segments import Probe
 from abis.template import Position
 from abis.thresholds import Compared, threshold_for_fpir
 
-__all__ = ["Asked", "Found", "search"]
+__all__ = ["Found", "Wanted", "search"]
 
 _BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
 
 
 @dataclass(frozen=True)
-class Asked:
+class Wanted:
     """What a search is asked for; see :meth:`abis.gallery.Gallery.identify`.
 
     Attributes:
@@ -57,6 +57,10 @@ class Asked:
             raise ValueError(f"max_candidates is {self.max_candidates}; expected 1 or more")
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}; expected a share above 0 and up to 1")
+        if self.fpir is not None and not 0 < self.fpir <= 1:
+            raise ValueError(f"fpir is {self.fpir}; expected a rate above 0 and up to 1")
+        if self.gallery_size is not None and self.gallery_size < 0:
+            raise ValueError(f"gallery_size is {self.gallery_size}; expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def search(
     view: View,
     among: NDArray[np.int64] | None,
     calibrations: Calibrations,
-    asked: Asked,
+    wanted: Wanted,
 ) -> Found:
     """Who of all references it may be.
 
@@ -90,24 +94,24 @@ def search(
         view: all references.
         among: sorted keys of the subjects that may be found; None for everyone.
         calibrations: in force for the probe.
-        asked: how many, from which score on, and how much to look at.
+        wanted: how many, from which score on, and how much to look at.
     """
-    size = max(1, view.subjects if asked.gallery_size is None else asked.gallery_size)
-    if asked.exact:
+    size = max(1, view.subjects if wanted.gallery_size is None else wanted.gallery_size)
+    if wanted.exact:
         subjects, comparisons = among, [c for p in probe for c in _compare(p, view, among, calibrations)]
     else:
         templates = [one.template for one in probe]
-        cuts = Cuts.at(asked.share, probe=templates, subjects=view.subjects, wanted=asked.max_candidates)
+        cuts = Cuts.at(wanted.share, probe=templates, subjects=view.subjects, wanted=wanted.max_candidates)
         portions = shortlists(view.segments, probe, cuts, span=view.span, among=among)
-        rate = _BEYOND_DOUBT if asked.fpir is None else min(asked.fpir, _BEYOND_DOUBT)
-        is_enough = None if asked.to_the_end else partial(_is_beyond_doubt, fpir=rate, size=size)
+        rate = _BEYOND_DOUBT if wanted.fpir is None else min(wanted.fpir, _BEYOND_DOUBT)
+        is_enough = None if wanted.to_the_end else partial(_is_beyond_doubt, fpir=rate, size=size)
         subjects, comparisons = _compared_in_full(portions, probe, view, calibrations, is_enough)
     scores = _fused(comparisons, view.span, subjects)
     thresholds = None
-    if asked.fpir is not None:
-        needed = partial(threshold_for_fpir, asked.fpir, size)
+    if wanted.fpir is not None:
+        needed = partial(threshold_for_fpir, wanted.fpir, size)
         thresholds = _thresholds(comparisons, scores, subjects, needed)
-    best = _best(scores, asked.max_candidates, thresholds)
+    best = _best(scores, wanted.max_candidates, thresholds)
     return Found(
         best if subjects is None else subjects[best],
         scores[best],

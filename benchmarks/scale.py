@@ -36,6 +36,7 @@ from rich.progress import track
 
 from abis.evaluation.datasets import read_folder
 from abis.gallery import Gallery
+from abis.snapshots import recipe
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL
@@ -382,7 +383,8 @@ def parts(folder: Path, seed: int) -> Figures:
     """What a finger and a face take, and what a subject takes beside them: galleries of some kinds alone."""
     figures: Figures = {"parts_subjects": PARTS}
     for kind in ("one finger", "face", "two fingers + face"):
-        found = in_process(part, folder / f"seed{seed}-parts-{label(kind)}.json", kind, seed)
+        note = folder / f"seed{seed}-parts-{label(kind)}-{recipe()[:12]}.json"
+        found = in_process(part, note, kind, seed)
         figures |= {f"parts_{label(kind)}_{name}": value for name, value in found.items()}
     return figures
 

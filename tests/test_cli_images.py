@@ -203,7 +203,7 @@ def test_ctrl_c_while_the_processes_start_ends_in_one_line(home: Path, tmp_path:
     (tmp_path / "hasty.py").write_text(HASTY)
     command = (sys.executable, tmp_path / "hasty.py", "extract", home / "prints", "-o", tmp_path / "out")
     done = subprocess.run(
-        [*map(str, command)], check=False, capture_output=True, text=True, start_new_session=True
+        [*map(str, command)], check=False, timeout=120, capture_output=True, text=True, start_new_session=True
     )
     assert (done.stderr, done.returncode) == (
         "interrupted; 0 images are extracted; to go on, run the command again\n",

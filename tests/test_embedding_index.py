@@ -51,6 +51,8 @@ def test_a_code_names_the_nearest_corners(dimension: int) -> None:
     named = np.take_along_axis(eights, (corners & 7)[:, :, np.newaxis], axis=2)[:, :, 0]
     np.testing.assert_allclose(np.abs(named), np.abs(eights).max(axis=2), atol=1e-6)
     np.testing.assert_array_equal(corners & 8, 8 * (named < 0))
+    own = np.abs(rotated(units(dimension)[:20])).reshape(20, -1, 8)
+    np.testing.assert_array_equal(corners & 7, own.argmax(axis=2))  # of equal ones the first
 
 
 def units(dimension: int) -> NDArray[np.float16]:

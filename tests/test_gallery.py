@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -407,6 +408,24 @@ def first_minutiae(m: Minutiae, count: int) -> Minutiae:
         height=m.height,
         position=m.position,
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_candidates": 0}, "max_candidates is 0"),
+        ({"share": 0.0}, "share is 0"),
+        ({"share": 1.5}, "share is 1.5"),
+        ({"fpir": 0.0}, "fpir is 0"),
+        ({"fpir": float("nan")}, "fpir is nan"),
+        ({"gallery_size": -5}, "gallery_size is -5"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_by_an_empty_gallery_too(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with Gallery.open(tmp_path / "g") as empty, pytest.raises(ValueError, match=message):
+        empty.identify(everything(1), **options)
 
 
 def test_labels_restrict_a_search(gallery: Gallery) -> None:

@@ -93,6 +93,7 @@ def test_ctrl_c_while_processes_start_is_for_their_parent_and_comes_after(tmp_pa
     done = subprocess.run(
         [sys.executable, tmp_path / "starting.py"],
         check=False,
+        timeout=120,
         capture_output=True,
         text=True,
         start_new_session=True,
