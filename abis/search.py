@@ -22,7 +22,7 @@ from abis.references import View
 from abis.screening import Cuts, comparable_blocks, shortlists
 from abis.segments import Probe
 from abis.template import Position
-from abis.thresholds import Compared, threshold_for_fpir
+from abis.thresholds import Compared, check_rate, threshold_for_fpir
 
 __all__ = ["Found", "Wanted", "search"]
 
@@ -57,8 +57,8 @@ class Wanted:
             raise ValueError(f"max_candidates is {self.max_candidates}; expected 1 or more")
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}; expected a share above 0 and up to 1")
-        if self.fpir is not None and not 0 < self.fpir <= 1:
-            raise ValueError(f"fpir is {self.fpir}; expected a rate above 0 and up to 1")
+        if self.fpir is not None:
+            check_rate("fpir", self.fpir)
         if self.gallery_size is not None and self.gallery_size < 0:
             raise ValueError(f"gallery_size is {self.gallery_size}; expected 0 or more")
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from abis.calibration import STEPS_A_DECADE, Calibration
 from abis.exact import power_of_10
 
-__all__ = ["Compared", "fmr_at", "threshold_for_fmr", "threshold_for_fpir"]
+__all__ = ["Compared", "check_rate", "fmr_at", "threshold_for_fmr", "threshold_for_fpir"]
 
 Compared: TypeAlias = Sequence[Sequence[Calibration]]
 """What was compared for one score: for each position of the probe, the calibration of every comparison."""
@@ -59,7 +59,7 @@ def threshold_for_fmr(fmr: float, compared: Compared) -> float:
     >>> threshold_for_fmr(1e-6, [[shipped("embedding")]])  # nothing is known of a model: -log10(fmr)
     6.0
     """
-    _check_rate("fmr", fmr)
+    check_rate("fmr", fmr)
     tail = _fused(compared)
     low_enough = tail.rates <= fmr
     steps = tail.start + (int(np.argmax(low_enough)) if low_enough.any() else len(low_enough))
@@ -74,7 +74,7 @@ def threshold_for_fpir(fpir: float, gallery_size: int, compared: Compared) -> fl
         gallery_size: subjects searched, at least 1.
         compared: as for :func:`threshold_for_fmr`, of each subject.
     """
-    _check_rate("fpir", fpir)
+    check_rate("fpir", fpir)
     if gallery_size < 1:
         raise ValueError(f"gallery_size is {gallery_size}; expected at least 1")
     return threshold_for_fmr(fpir / gallery_size, compared)
@@ -188,6 +188,7 @@ def _markov() -> _Tail:
 _MARKOV = _markov()
 
 
-def _check_rate(name: str, rate: float) -> None:
+def check_rate(name: str, rate: float) -> None:
+    """Raise ValueError where a rate is not above 0 and up to 1; ``name`` is what the message calls it."""
     if not 0 < rate <= 1:
         raise ValueError(f"{name} is {rate}; expected a rate above 0 and up to 1")

@@ -188,17 +188,21 @@ def ours(gallery: NDArray[np.float16]) -> Searches:
 
 def flat(index: faiss.Index, gallery: NDArray[np.float16]) -> Searches:
     index.train(gallery[:CHUNK].astype(np.float32))
+    add_all(index, gallery)
+    return [("all", lambda probe: int(index.search(probe[np.newaxis], 1)[1][0, 0]))]
+
+
+def add_all(index: Any, gallery: NDArray[np.float16]) -> None:
+    """Portion by portion, as float32."""
     for start in range(0, len(gallery), CHUNK):
         index.add(gallery[start : start + CHUNK].astype(np.float32))
-    return [("all", lambda probe: int(index.search(probe[np.newaxis], 1)[1][0, 0]))]
 
 
 def fast_scan(recipe: str, gallery: NDArray[np.float16]) -> Searches:
     """All, in as many bytes as ours; the nearest so many re-ranked by float16."""
     index: Any = faiss.index_factory(DIMENSION, recipe, faiss.METRIC_INNER_PRODUCT)
     index.train(gallery[:: max(1, len(gallery) // 65_536)].astype(np.float32))
-    for start in range(0, len(gallery), CHUNK):
-        index.add(gallery[start : start + CHUNK].astype(np.float32))
+    add_all(index, gallery)
     return [(f"best {n}", partial(reranked, index, gallery, n)) for n in (100, 1_500)]
 
 
@@ -214,8 +218,7 @@ def inverted(recipe: str, gallery: NDArray[np.float16]) -> Searches:
     lists = int(np.sqrt(len(gallery)))
     index: Any = faiss.index_factory(DIMENSION, recipe.format(lists), faiss.METRIC_INNER_PRODUCT)
     index.train(gallery[:: max(1, len(gallery) // (40 * lists))].astype(np.float32))
-    for start in range(0, len(gallery), CHUNK):
-        index.add(gallery[start : start + CHUNK].astype(np.float32))
+    add_all(index, gallery)
 
     def search(probes: int) -> Search:
         def one(probe: NDArray[np.float32]) -> int:

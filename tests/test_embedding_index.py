@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from corners import sums
 from numpy.typing import NDArray
 from people import face
 
@@ -79,13 +80,6 @@ def test_what_a_code_says_is_what_a_cosine_near_by_says(dimension: int) -> None:
 
 
 STEPS = np.linspace(-1, 1, 4001)
-
-
-def sums(codes: NDArray[np.uint8], corners: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """What the corners of each code add up to."""
-    every = np.arange(codes.shape[1])
-    both = corners[0, every, codes & 15].astype(np.int64) + corners[1, every, codes >> 4]
-    return np.asarray(both.sum(axis=1))
 
 
 def test_the_first_look_is_what_codes_say() -> None:

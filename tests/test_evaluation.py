@@ -306,7 +306,7 @@ def test_bootstrap_does_not_depend_on_the_cores(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("abis.evaluation.bootstrap._SLICE", 1000)
     replicates = []
     for workers in (1, 3):
-        monkeypatch.setattr("abis.evaluation.bootstrap._workers", lambda n=workers: n)
+        monkeypatch.setattr("abis.evaluation.bootstrap.available_cores", lambda n=workers: n)
         replicates.append(bootstrap(scores, replicates=50))
     np.testing.assert_array_equal(replicates[0].fmr, replicates[1].fmr)
     np.testing.assert_array_equal(replicates[0].fnmr, replicates[1].fnmr)

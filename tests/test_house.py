@@ -74,7 +74,7 @@ ARROWS = {
     # beside the way
     "evaluation": {
         *("formats", "comparison", "calibration", "thresholds", "score_fusion", "drawing"),
-        *("template", "errors"),
+        *("parallel", "template", "errors"),
     },
     "synthetic": {"template"},
     "drawing": {"template"},
@@ -96,7 +96,7 @@ ARROWS = {
             "drawing",
             "sizing",
         ),
-        *("audit", "encryption"),
+        *("audit", "encryption", "parallel"),
         *("formats", "comparison", "calibration", "fusion", "score_fusion", "template", "errors"),
     },
     "__main__": {"cli"},

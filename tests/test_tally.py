@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from corners import sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -40,14 +41,6 @@ def together(codes: NDArray[np.uint8], rest: int = 0) -> NDArray[np.uint8]:
     filled = np.full((-(-len(codes) // 16) * 16, codes.shape[1]), rest, np.uint8)
     filled[: len(codes)] = codes
     return np.ascontiguousarray(filled.reshape(-1, 16, codes.shape[1]).transpose(0, 2, 1))
-
-
-def sums(codes: NDArray[np.uint8], corners: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """What the corners of each code add up to."""
-    every = np.arange(codes.shape[1])
-    lower, upper = corners[0, every, codes & 15], corners[1, every, codes >> 4]
-    found: NDArray[np.int64] = lower.sum(axis=1, dtype=np.int64) + upper.sum(axis=1, dtype=np.int64)
-    return found
 
 
 def added_up(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from abis.migration.sources import open_path
 from abis.migration.sources.gallery import GallerySource
 from abis.migration.sources.query import QuerySource
 from abis.migration.sources.source import Source
+from abis.parallel import available_cores
 from abis.store import Store
 
 __all__ = ["export", "import_", "quarantine_export", "quarantine_list", "quarantine_retry"]
@@ -45,7 +45,7 @@ def import_(
     Where there is an ``fpir``, nobody comes in who is there under another subject_id.
     """
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = available_cores()
     with ExitStack() as stack:
         opened = _source(source, pattern, query, stack)
         into = stack.enter_context(Gallery.open(gallery, load=False))

@@ -30,7 +30,7 @@ from abis.comparison import balances, cosines_of_pairs
 from abis.deduplication.sketches import near
 from abis.deduplication.tiles import Part, Tile, expanded
 from abis.fusion import Comparisons, Evidence
-from abis.thresholds import Compared, threshold_for_fpir
+from abis.thresholds import Compared, check_rate, threshold_for_fpir
 
 __all__ = ["Criterion", "FoundPair", "find_pairs"]
 
@@ -63,8 +63,8 @@ class Criterion:
     def __post_init__(self) -> None:
         if (self.fpir is None) == (self.threshold is None):
             raise ValueError("expected a false positive identification rate or a threshold, one of them")
-        if self.fpir is not None and not 0 < self.fpir <= 1:
-            raise ValueError(f"fpir is {self.fpir}; expected a rate above 0 and up to 1")
+        if self.fpir is not None:
+            check_rate("fpir", self.fpir)
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise ValueError(f"threshold is {self.threshold}; expected a finite log10 likelihood ratio")
 

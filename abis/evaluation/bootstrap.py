@@ -20,7 +20,6 @@ Owen), and the interval stays on the safe side.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ import numpy.typing as npt
 
 from abis.evaluation.error_rates import ErrorRates, FloatArray, equal_error_rate
 from abis.evaluation.scores import Scores
+from abis.parallel import available_cores
 
 __all__ = ["REPLICATES", "DetReplicates", "bootstrap"]
 
@@ -114,7 +114,7 @@ def bootstrap(
             _add_bulk(matches[0], placed.bulk, weight)
         return matches[:, ::-1]
 
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         matches = np.concatenate(list(pool.map(count, starts)), axis=2)
     non_mated_matches, mated_matches = (kind.T for kind in matches)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as promised
@@ -144,7 +144,7 @@ def _place_all(scores: Scores, rates: ErrorRates, threshold: FloatArray) -> _Pla
     table = _table(threshold)
     subjects = 1 + max(int(scores.probe_subject.max()), int(scores.reference_subject.max()))
     cut = _bulk_bins(rates, threshold, subjects)
-    workers = _workers()
+    workers = available_cores()
 
     def place(worker: int) -> tuple[list[Any], npt.NDArray[np.int32]]:
         bulk = np.zeros((subjects, cut), np.int32)
@@ -176,10 +176,6 @@ def _bulk_bins(rates: ErrorRates, threshold: FloatArray, subjects: int) -> int:
     bins = int((at_or_above >= one_by_one).sum()) - 1
     worthwhile = subjects >= _FEWEST_SUBJECTS and 0 < bins * subjects <= _MOST_COUNTS
     return bins if worthwhile else 0
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _table(threshold: FloatArray) -> tuple[npt.NDArray[np.int64], tuple[float, float]]:

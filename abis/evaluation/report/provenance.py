@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from abis.comparison import simd_level
+from abis.parallel import available_cores
 
 __all__ = ["Provenance", "digest", "provenance"]
 
@@ -43,7 +43,7 @@ class Provenance:
 
 def provenance(command: Sequence[str], data: Sequence[Path], *, seed: int) -> Provenance:
     """That of figures made now; reads the data once more, for their hashes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     return Provenance(
         command=shlex.join(command),
         data=tuple((str(path), digest(path)) for path in data),
