@@ -2,14 +2,15 @@
 """Builds abis._core. ABIS_SANITIZE=1 adds AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 import os
+import sys
 from glob import glob
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
-from setuptools import setup
+from setuptools import find_packages, setup
 
 # No -march: kernels carry their own target attributes and are chosen at run time. No contraction of
-# a*b+c into one rounding: that is what keeps scores equal to the bit on every CPU. Nobody reads errno after
-# sqrt or traps on division, and loops that promise so vectorise.
+# a*b+c into one rounding: that keeps scores equal to the bit on every CPU. No code reads errno after sqrt
+# or traps on division, and loops compiled under that assumption vectorise.
 compile_args = [
     "-O3",
     "-fno-fast-math",
@@ -25,17 +26,22 @@ if os.environ.get("ABIS_SANITIZE"):
     compile_args += ["-O1", "-g", "-fno-omit-frame-pointer", *sanitize]
     link_args += sanitize
 
+# An editable install also makes the benchmark scripts importable; a wheel holds the library alone.
+packages = ["abis*", "benchmarks*"] if "editable_wheel" in sys.argv else ["abis*"]
+
 ParallelCompile("ABIS_BUILD_JOBS").install()
 
 setup(
+    packages=find_packages(include=packages),
     ext_modules=[
         Pybind11Extension(
             "abis._core",
-            sorted(glob("cpp/*.cpp")),
-            depends=sorted(glob("cpp/*.h")),
+            sorted(glob("cpp/**/*.cpp", recursive=True)),
+            depends=sorted(glob("cpp/**/*.h", recursive=True)),
+            include_dirs=["cpp"],
             cxx_std=20,
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )
-    ]
+    ],
 )

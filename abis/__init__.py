@@ -10,9 +10,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from abis.calibration import compare
     from abis.deduplication import DuplicatePair, Duplicates
-    from abis.encryption import MasterKey
     from abis.errors import (
         AbisError,
         AlreadyEnrolled,
@@ -23,13 +21,15 @@ if TYPE_CHECKING:
         TemplateError,
     )
     from abis.formats import read
-    from abis.fusion import Evidence
     from abis.gallery import Gallery
-    from abis.policy import Policy
     from abis.results import Candidate, Identification, Outcome, Verification
+    from abis.scoring.calibration import compare
+    from abis.scoring.fusion import Evidence
     from abis.store import Enrollment, Status
+    from abis.store.encryption import MasterKey
     from abis.template import Embedding, Minutiae, MinutiaKind, Position, Template
     from abis.verification import Claim
+    from abis.verification.policy import Policy
 
     __version__: str
 
@@ -64,9 +64,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "abis.calibration": ("compare",),
+    "abis.scoring.calibration": ("compare",),
     "abis.deduplication": ("DuplicatePair", "Duplicates"),
-    "abis.encryption": ("MasterKey",),
+    "abis.store.encryption": ("MasterKey",),
     "abis.errors": (
         "AbisError",
         "AlreadyEnrolled",
@@ -77,9 +77,9 @@ _MODULES = {
         "TemplateError",
     ),
     "abis.formats": ("read",),
-    "abis.fusion": ("Evidence",),
+    "abis.scoring.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
-    "abis.policy": ("Policy",),
+    "abis.verification.policy": ("Policy",),
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),
     "abis.verification": ("Claim",),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import overload
 
-from abis.fusion import Evidence
+from abis.scoring.fusion import Evidence
 from abis.store import Status
 from abis.template import Position
 

@@ -3,17 +3,13 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # some have a short run here
-
-from servers import Server, programs, server
-
 import abis
+from benchmarks.lib.servers import Server, programs, server
 
 # Processes that tests start import the abis that the tests do, not the sources that the shell stands among.
 os.environ["PYTHONSAFEPATH"] = "1"

@@ -9,10 +9,10 @@ from fingers import RESOLUTIONS, SHAPES, make_finger, make_impression, make_stra
 
 from abis import _core
 from abis.comparison import FingerReferences
-from abis.embedding_index import encode
-from abis.finger_index import FingerIndex
-from abis.finger_tile import FingerTile
-from abis.rotation import rotated
+from abis.deduplication.finger_tile import FingerTile
+from abis.index.embedding_index import encode
+from abis.index.finger_index import FingerIndex
+from abis.index.rotation import rotated
 from abis.template import Minutiae
 
 FINGERS = 40

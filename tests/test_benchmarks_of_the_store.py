@@ -4,9 +4,9 @@
 from collections import Counter
 from pathlib import Path
 
-import damage
 import pytest
-import readers
+
+from benchmarks.durability import damage, readers
 
 
 def test_damage_is_an_error_or_without_effect(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from abis.calibration import (
+from abis.errors import FormatError
+from abis.evaluation import NonMatedScores, TrainingScores, cllr, fit, min_cllr
+from abis.scoring.calibration import (
     STEPS_A_DECADE,
     Calibration,
     Calibrations,
@@ -24,12 +26,12 @@ from abis.calibration import (
     shipped,
     shipped_names,
 )
-from abis.errors import FormatError
-from abis.evaluation import NonMatedScores, TrainingScores, cllr, fit, min_cllr
+from abis.scoring.thresholds import threshold_for_fmr
 from abis.template import Embedding, Minutiae
-from abis.thresholds import threshold_for_fmr
 
-PROVENANCE = Provenance(("a", "b"), 10, 100, "2025-01-31", "abis 0.1.0", "benchmarks/fit_calibration.py")
+PROVENANCE = Provenance(
+    ("a", "b"), 10, 100, "2025-01-31", "abis 0.1.0", "benchmarks/fitting/fit_calibration.py"
+)
 
 SPREAD = NonMated(start=-64, rates=(1.0, 0.5, 0.125), limits=(1.0, 0.75, 0.25), counted=0.125, pairs=8)
 

@@ -18,11 +18,11 @@ import pytest
 from people import LEFT, RIGHT, face, finger
 from typer.testing import CliRunner, Result
 
-from abis.calibration import Calibration, shipped
 from abis.cli import app
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
-from abis.score_fusion import ScoreFusion
+from abis.scoring.calibration import Calibration, shipped
+from abis.scoring.matcher_fusion import ScoreFusion
 from abis.template import Position
 
 

@@ -20,13 +20,13 @@ from people import everything, face, processes
 from typer.testing import CliRunner, Result
 
 from abis import AlreadyEnrolled, Claim, Enrollment, Gallery, NotEnrolled, Status, StoreError, TemplateError
-from abis.calibration import shipped
 from abis.cli import app
 from abis.cluster import Cluster, Shard
 from abis.cluster.placement import shard_of
 from abis.deduplication import Duplicates
 from abis.errors import ShardUnavailable
 from abis.formats import native
+from abis.scoring.calibration import shipped
 
 # Ray leaves sockets and processes to the end of the program, and the interpreter says so.
 pytestmark = [

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from people import everything, face
 
 from abis import AlreadyEnrolled, Enrollment, Gallery, NotEnrolled, Status, StoreError
-from abis.calibration import shipped
 from abis.cluster import Cluster, pairs
 from abis.cluster.calls import ShardClient
 from abis.cluster.manifest import Manifest, Shard
@@ -28,6 +27,7 @@ from abis.cluster.messages import Asked, Keys, Refused, ShardPopulation, plain_e
 from abis.cluster.placement import shard_of
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
+from abis.scoring.calibration import shipped
 from abis.store import Store, once, parts
 from abis.store.parts import Part
 

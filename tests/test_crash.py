@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed without warning, again and again: a short run of benchmarks/crash.py."""
+"""Killed without warning, again and again: a short run of benchmarks/durability/crash.py."""
 
 import os
 from pathlib import Path
 
-import crash
 import pytest
 
 from abis.gallery import Gallery
+from benchmarks.durability import crash
 
 KILLS = int(os.environ.get("ABIS_CRASH_KILLS", "5"))
 

@@ -21,8 +21,8 @@ from abis.comparison import explain
 from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import write_duplicates, write_whole
-from abis.fusion import Evidence
 from abis.gallery import Gallery
+from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
 from abis.template import Position, Template
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, finger, processes
 from people import face as small_face
 
-from abis import screening
-from abis.calibration import Calibrations
 from abis.deduplication import Criterion, Tile, find_pairs, job
 from abis.deduplication.clusters import Link, grouped
 from abis.errors import DuplicateFound, StoreError
 from abis.gallery import Gallery
-from abis.segments import Entry, Segment
+from abis.identification import screening
+from abis.index.segments import Entry, Segment
+from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template

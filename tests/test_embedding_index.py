@@ -12,14 +12,14 @@ from people import face
 
 from abis._core import Tally
 from abis.comparison import cosine
-from abis.embedding_index import (
+from abis.index.embedding_index import (
     EmbeddingIndex,
     EmbeddingProbe,
     _evidence_by_sum,
     encode,
     evidence_of_cosines,
 )
-from abis.rotation import rotated, rotated_dimension, signs
+from abis.index.rotation import rotated, rotated_dimension, signs
 from abis.template import Embedding
 
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import RIGHT, everything, face, processes
 
-from abis.encryption import Cipher, MasterKey, new_data_key
 from abis.errors import StoreError
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.store import Enrollment, keys
+from abis.store.encryption import Cipher, MasterKey, new_data_key
 from abis.store.stored_form import Place, with_checksum
 
 KEY = MasterKey(bytes(range(32)))

@@ -67,7 +67,7 @@ def likeness(first: Embedding, second: Embedding) -> float:
 
 @pytest.mark.parametrize(("name", "dpi"), SETS)
 def test_minutiae_are_those_of_pyfing(data: Path, name: str, dpi: int) -> None:
-    """The templates beside the images were made by pyfing itself; benchmarks/check_leader.py holds all to it."""
+    """Pyfing itself made the templates beside the images; benchmarks/accuracy/check_leader.py compares them all."""
     for sample in ("101_1", "107_3"):
         image = (data / "images" / name / f"{sample}.tif").read_bytes()
         ours = extract(image, position=Position.UNKNOWN_FINGER, dpi=dpi)

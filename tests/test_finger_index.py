@@ -15,7 +15,7 @@ from oracle.comparison import prepare
 import abis
 from abis.comparison import balance, raw_scores
 from abis.evaluation.datasets import read_folder
-from abis.finger_index import FingerIndex, ready
+from abis.index.finger_index import FingerIndex, ready
 from abis.template import Minutiae
 
 any_template = st.one_of(scattered(), strange())

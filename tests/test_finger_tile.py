@@ -11,8 +11,8 @@ from fingers import SHAPES, make_finger, make_impression, make_strange, mated, s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abis.finger_index import FingerIndex
-from abis.finger_tile import FingerTile
+from abis.deduplication.finger_tile import FingerTile
+from abis.index.finger_index import FingerIndex
 from abis.template import Minutiae
 
 EVERYTHING = -1e9

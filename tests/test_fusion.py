@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from abis.calibration import shipped
-from abis.fusion import Comparisons, alternatives, compared_by, explain, fuse
+from abis.scoring.calibration import shipped
+from abis.scoring.fusion import Comparisons, alternatives, compared_by, explain, fuse
 from abis.template import Position
 
 LLR = st.floats(-30, 30)
@@ -156,7 +156,7 @@ def test_fused_scores_of_non_mated_subjects_keep_their_promise() -> None:
 
 _BITS = """
 import hashlib, numpy as np
-from abis.fusion import alternatives
+from abis.scoring.fusion import alternatives
 random = np.random.default_rng(3)
 mean = alternatives(random.integers(0, 300, 1000), random.normal(0, 5, 1000), 300)
 print(hashlib.sha256(mean.tobytes()).hexdigest())

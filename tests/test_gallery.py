@@ -17,18 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger, processes
 
-import abis.gallery as gallery_module
-from abis import references, screening
-from abis.calibration import compare, shipped
+import abis.gallery.gallery as gallery_module
 from abis.comparison import balance
+from abis.comparison.kind import Kind
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
-from abis.kind import Kind
-from abis.references import References
+from abis.identification import screening
+from abis.index import references
+from abis.index.references import References
+from abis.scoring.calibration import compare, shipped
+from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Minutiae, Position, Template
-from abis.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
 
 UNKNOWN = Position.UNKNOWN_FINGER
 FINGER, FACE = shipped("minutiae"), shipped("embedding")

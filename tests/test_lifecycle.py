@@ -11,11 +11,11 @@ from people import LEFT, RIGHT, everything, face, finger
 
 from abis.errors import AlreadyEnrolled, NotEnrolled, TemplateError
 from abis.gallery import Gallery
-from abis.policy import Policy
 from abis.results import Outcome
 from abis.store import Enrollment, Mark, Status, Store, lifecycle
 from abis.template import Position
 from abis.verification import Claim
+from abis.verification.policy import Policy
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 from people import everything, face
 
-from abis.calibration import shipped
-from abis.encryption import MasterKey
 from abis.errors import StoreError
 from abis.gallery import Gallery
+from abis.scoring.calibration import shipped
 from abis.store import Enrollment
+from abis.store.encryption import MasterKey
 
 KEY = MasterKey(bytes(range(32)))
 

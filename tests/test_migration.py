@@ -28,25 +28,25 @@ from people import LEFT, RIGHT, everything, face, finger
 from traces import found_in, runs
 
 from abis.deduplication import arrivals
-from abis.encryption import MasterKey
 from abis.errors import FormatError, NotEnrolled, StoreError
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
-from abis.migration import importing
-from abis.migration.enrolling import Look
-from abis.migration.exporting import export
-from abis.migration.importing import import_records, retry
-from abis.migration.journal import Journal
-from abis.migration.preparation import digest, prepare, prepare_batch
-from abis.migration.reconciliation import ImportReport, reconcile
-from abis.migration.records import Record, Rejected, Sample
-from abis.migration.sources import open_path
-from abis.migration.sources.gallery import GallerySource
-from abis.migration.sources.query import QuerySource
-from abis.migration.sources.source import Progress, Source
-from abis.registry import Registry
+from abis.gallery.registry import Registry
 from abis.store import Enrollment, Mark, Store, lifecycle
+from abis.store.encryption import MasterKey
+from abis.store.import_journal import Journal
+from abis.store.import_records import Record, Rejected, Sample, digest
 from abis.template import Minutiae, Position, Template
+from abis.transfer import importing
+from abis.transfer.enrolling import Look
+from abis.transfer.exporting import export
+from abis.transfer.importing import import_records, retry
+from abis.transfer.preparation import prepare, prepare_batch
+from abis.transfer.reconciliation import ImportReport, reconcile
+from abis.transfer.sources import open_path
+from abis.transfer.sources.gallery import GallerySource
+from abis.transfer.sources.query import QuerySource
+from abis.transfer.sources.source import Progress, Source
 
 NAMES = re.compile(r"(?P<subject>[^_]+)(_.*)?")
 AWKWARD = ["Nguyễn Thị Ánh", 'a,b"c\nd', "../etc", "e\u0301", "é", " ", "=1+1", "\U0001d518" * 255]
@@ -271,7 +271,7 @@ def test_what_is_no_template_file_is_named_and_left_alone(
     with tarfile.open(tmp_path / "b.tar", "w") as archive:
         archive.add(folder, "in")
     for module in ("archive", "folder"):
-        monkeypatch.setattr(f"abis.migration.sources.{module}.LARGEST_FILE", 1000)
+        monkeypatch.setattr(f"abis.transfer.sources.{module}.LARGEST_FILE", 1000)
     assert counts(import_records(open_path(folder, pattern=NAMES), store)) == (5, 1, 0, 4)
     assert reasons(store) == [
         "P2_film.mp4: has 2,000 bytes, and stays where it is; no template is so large",
@@ -868,7 +868,7 @@ def test_files_of_an_encrypted_gallery_hold_no_template_while_an_import_goes_on(
 ) -> None:
     """Store, log, journal, quarantine, snapshots and a backup; stopped, gone on with, and in between."""
     monkeypatch.setattr(importing, "_BATCH", 10)
-    monkeypatch.setattr("abis.references._WORTH_SAVING", 1)
+    monkeypatch.setattr("abis.index.references._WORTH_SAVING", 1)
     key = MasterKey(bytes(range(32)))
     records = [record(f"P{n}", *everything(n), end=n + 1) for n in range(40)]
     conflicts = [record(f"P{n}", *everything(n + 100), end=n + 41) for n in range(5)]

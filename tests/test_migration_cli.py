@@ -152,7 +152,7 @@ def test_export_says_what_it_wrote(tmp_path: Path, source: Path) -> None:
 
 SLOW = """
 from abis.cli import app
-from abis.migration import importing
+from abis.transfer import importing
 importing._BATCH, write = 1, importing._write
 def told(*arguments, **more):
     write(*arguments, **more)

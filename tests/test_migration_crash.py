@@ -18,11 +18,11 @@ from test_crash import KILLS
 from test_migration import NAMES, content, content_of, save_csv
 
 from abis.gallery import Gallery
-from abis.migration import importing
-from abis.migration.importing import import_records
-from abis.migration.journal import Journal
-from abis.migration.reconciliation import ImportReport, reconcile
-from abis.migration.sources import open_path
+from abis.store.import_journal import Journal
+from abis.transfer import importing
+from abis.transfer.importing import import_records
+from abis.transfer.reconciliation import ImportReport, reconcile
+from abis.transfer.sources import open_path
 
 BATCH = 5
 SUBJECTS = 40 * BATCH

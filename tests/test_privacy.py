@@ -18,14 +18,14 @@ import sqlalchemy as sa
 from people import everything, face, finger
 from traces import found_in, runs
 
-from abis.encryption import MasterKey
 from abis.errors import AbisError, NotEnrolled, StoreError
 from abis.formats import iso_19794_2_2005, native, read, xyt
 from abis.gallery import Gallery
-from abis.migration.importing import import_records, retry
-from abis.migration.journal import Journal
-from abis.migration.sources import open_path
 from abis.store import Enrollment, Status, Store
+from abis.store.encryption import MasterKey
+from abis.store.import_journal import Journal
+from abis.transfer.importing import import_records, retry
+from abis.transfer.sources import open_path
 from abis.verification import Claim
 
 KEY = MasterKey(bytes(range(32)))
@@ -348,7 +348,7 @@ def test_files_of_jobs_beside_an_encrypted_gallery_hold_no_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checkpoint of a de-duplication, what it writes, and what an import of nobody twice holds back."""
-    monkeypatch.setattr("abis.references._WORTH_SAVING", 1)
+    monkeypatch.setattr("abis.index.references._WORTH_SAVING", 1)
     people = {f"s{n}": everything(n // 2, n % 2) for n in range(30)}
     wanted = set().union(*(runs(t) for templates in people.values() for t in templates))
     (tmp_path / "people").mkdir()

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abis.calibration import shipped
 from abis.errors import FormatError
 from abis.evaluation import evaluate_embeddings, evaluate_scores, read_scores
 from abis.evaluation.embeddings import all_scores, read_embeddings
 from abis.evaluation.protocols import all_pairs
+from abis.scoring.calibration import shipped
 
 COLUMNS = {
     "probe": ["a1", "a1", "b1", "a2"],

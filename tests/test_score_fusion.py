@@ -14,7 +14,7 @@ from abis.errors import FormatError
 from abis.evaluation import best_fusion, cllr, learn_fusion, try_fusions
 from abis.evaluation.score_fusion import METHODS as ALL_METHODS
 from abis.evaluation.score_fusion import FusionTrial
-from abis.score_fusion import ScoreFusion, ScoreInput
+from abis.scoring.matcher_fusion import ScoreFusion, ScoreInput
 
 Floats = npt.NDArray[np.float64]
 METHODS = ALL_METHODS[:-1]  # those that need no qualities

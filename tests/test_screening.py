@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from people import LEFT, RIGHT, face, finger
 
 from abis.comparison import FingerReferences, cosine, explain
-from abis.screening import Cuts, shortlists
-from abis.segments import Entry, Probe, Segment
+from abis.identification.screening import Cuts, shortlists
+from abis.index.segments import Entry, Probe, Segment
 from abis.template import Position, Template
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, face, finger
 
-from abis import segments as segments_module
 from abis.comparison import raw_scores
-from abis.kind import Kind
-from abis.segments import Entry, Segment, appended
+from abis.comparison.kind import Kind
+from abis.index import segments as segments_module
+from abis.index.segments import Entry, Segment, appended
 from abis.template import Position, Template
 
 KINDS: list[Callable[[int], Template]] = [

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sizing
 from typer.testing import CliRunner
 
 from abis.cli import app
@@ -30,6 +29,7 @@ from abis.sizing import (
 from abis.sizing.measurements import KINDS
 from abis.sizing.planning import BUSY, MEMORY
 from abis.sizing.words import duration, size
+from benchmarks.scale import sizing
 
 SHIPPED = Measurements.load()
 EVEN = Distribution.of_percentiles([0, 50, 99, 100], [0.7, 1.0, 1.3, 2.0])
@@ -73,7 +73,7 @@ def planned(demand: Demand, machine: Machine | None = None) -> Plan:
 
 def test_the_constants_that_are_shipped_are_those_measured(content: dict[str, object]) -> None:
     made = sizing.constants(*(sizing.read(sizing.RESULTS / f"{name}.json") for name in sizing.SCRIPTS))
-    assert content == json.loads(json.dumps(made)), "python benchmarks/sizing.py"
+    assert content == json.loads(json.dumps(made)), "python benchmarks/scale/sizing.py"
 
 
 def test_figures_of_galleries_of_some_kinds_tell_what_each_part_takes() -> None:
@@ -216,7 +216,9 @@ def test_a_file_of_constants_is_checked(tmp_path: Path, content: dict[str, objec
         with pytest.raises(AbisError, match=f"own.json: .*{message}"):
             Measurements.load(file)
     file.write_text(json.dumps({k: v for k, v in content.items() if k != "verify_s"}))
-    with pytest.raises(AbisError, match=r"'verify_s' is missing; expected what benchmarks/sizing\.py writes"):
+    with pytest.raises(
+        AbisError, match=r"'verify_s' is missing; expected what benchmarks/scale/sizing\.py writes"
+    ):
         Measurements.load(file)
     file.write_text("no JSON")
     with pytest.raises(AbisError, match=r"own\.json: "):

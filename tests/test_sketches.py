@@ -6,7 +6,7 @@ import pytest
 from people import face
 
 from abis.deduplication.sketches import near, sketch
-from abis.rotation import signs
+from abis.index.rotation import signs
 
 
 @pytest.mark.parametrize("dimension", [1, 3, 32, 128, 512, 700])

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import everything, face, processes
 
-from abis import references, segments, snapshots
-from abis.encryption import MasterKey
 from abis.gallery import Gallery
-from abis.references import References
-from abis.snapshots import Snapshots
+from abis.index import references, segments, snapshots
+from abis.index.references import References
+from abis.index.snapshots import Snapshots
 from abis.store import Enrollment
+from abis.store.encryption import MasterKey
 from abis.template import Template
 
 PROBES: list[list[Template]] = [list(everything(3, 1)), list(everything(11, 1))[:1], [face(12, 1)]]

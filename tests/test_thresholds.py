@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abis.calibration import Calibration, NonMated, Provenance, shipped
-from abis.fusion import alternatives
-from abis.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
+from abis.scoring.calibration import Calibration, NonMated, Provenance, shipped
+from abis.scoring.fusion import alternatives
+from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
 
 PROVENANCE = Provenance(("a",), 10, 100, "2025-01-31", "abis 0.1.0", "here")
 FINGER, FACE, UNKNOWN = shipped("minutiae"), shipped("embedding-w600k_mbf"), shipped("embedding")

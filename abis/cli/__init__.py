@@ -295,7 +295,7 @@ def verify(
     asked for; 2: it failed, or there is no such subject.
     """
     from abis.cli import galleries as room
-    from abis.policy import Policy
+    from abis.verification.policy import Policy
 
     room.verify(
         gallery,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import typer
 
-from abis.calibration import Calibration, shipped, shipped_names
 from abis.cli.console import progress_bar, say
 from abis.cli.galleries import open_existing
 from abis.errors import AbisError
 from abis.evaluation import read_scores, refit
 from abis.evaluation.score_tables import ENDINGS
+from abis.scoring.calibration import Calibration, shipped, shipped_names
 
 __all__ = ["calibrate"]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import typer
 
-from abis.audit import AuditEntry
 from abis.cli.console import FAILED, Faults, print_json, progress_bar, say
 from abis.cli.galleries import open_existing
-from abis.encryption import MasterKey
 from abis.errors import NotEnrolled, StoreError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.registry import SubjectExport
+from abis.gallery.registry import SubjectExport
 from abis.store import Status, Subject
+from abis.store.audit import AuditEntry
+from abis.store.encryption import MasterKey
 
 __all__ = [
     "audit_show",

@@ -23,7 +23,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from abis.audit import acting
 from abis.errors import AbisError
 
 __all__ = [
@@ -52,6 +51,8 @@ class CommandGroup(typer.core.TyperGroup):
     """The commands; here errors become one line and an exit code."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override, unused-ignore]
+        from abis.store.audit import acting  # noqa: PLC0415 - `abis --help` needs no database
+
         try:
             with acting(_user(), os.environ.get("ABIS_PURPOSE") or "command line"):
                 return super().invoke(ctx)

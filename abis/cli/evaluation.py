@@ -10,7 +10,6 @@ from pathlib import Path
 
 import typer
 
-from abis.calibration import Calibration
 from abis.cli.console import FAILED, print_json, progress_bar, say
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
@@ -26,6 +25,7 @@ from abis.evaluation.datasets import DEFAULT_PATTERN
 from abis.evaluation.embeddings import is_embeddings
 from abis.evaluation.report import provenance, write_report
 from abis.evaluation.score_tables import ENDINGS
+from abis.scoring.calibration import Calibration
 
 __all__ = ["Options", "evaluate"]
 

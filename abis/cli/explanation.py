@@ -8,13 +8,13 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from abis.calibration import Calibrations
 from abis.cli.console import out, print_json, say
 from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import balance as balance_of
 from abis.comparison import explain as explain_comparison
-from abis.drawing import draw_pair
+from abis.comparison.drawing import draw_pair
 from abis.errors import FormatError
+from abis.scoring.calibration import Calibrations
 from abis.template import Minutiae
 
 __all__ = ["explain"]

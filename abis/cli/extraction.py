@@ -13,7 +13,7 @@ import typer
 from abis.cli.arguments import files_in
 from abis.cli.console import Faults, print_json, progress_bar
 from abis.cli.images import ImageOptions, picture, reader
-from abis.drawing import draw_finger
+from abis.comparison.drawing import draw_finger
 from abis.errors import ExtractionError, FormatError
 from abis.formats import Format, write
 from abis.template import Minutiae, Template

@@ -26,12 +26,12 @@ from abis.errors import (
     StoreError,
     TemplateError,
 )
-from abis.fusion import Evidence
 from abis.gallery import Gallery
-from abis.policy import Policy
 from abis.results import Identification, Outcome
+from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
 from abis.template import Template
+from abis.verification.policy import Policy
 
 if TYPE_CHECKING:
     from abis.cluster import Cluster

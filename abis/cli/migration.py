@@ -15,17 +15,17 @@ from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progre
 from abis.cli.galleries import open_existing
 from abis.formats import Format
 from abis.gallery import Gallery
-from abis.migration.exporting import export as export_gallery
-from abis.migration.importing import import_records
-from abis.migration.importing import retry as retry_record
-from abis.migration.journal import Journal, QuarantinedRecord
-from abis.migration.records import printable
-from abis.migration.sources import open_path
-from abis.migration.sources.gallery import GallerySource
-from abis.migration.sources.query import QuerySource
-from abis.migration.sources.source import Source
 from abis.parallel import available_cores
 from abis.store import Store
+from abis.store.import_journal import Journal, QuarantinedRecord
+from abis.store.import_records import printable
+from abis.transfer.exporting import export as export_gallery
+from abis.transfer.importing import import_records
+from abis.transfer.importing import retry as retry_record
+from abis.transfer.sources import open_path
+from abis.transfer.sources.gallery import GallerySource
+from abis.transfer.sources.query import QuerySource
+from abis.transfer.sources.source import Source
 
 __all__ = ["export", "import_", "quarantine_export", "quarantine_list", "quarantine_retry"]
 

@@ -234,7 +234,7 @@ def size(
     measured: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Constants of your own machines, as benchmarks/sizing.py writes them."
+            metavar="FILE", help="Constants of your own machines, as benchmarks/scale/sizing.py writes them."
         ),
     ] = None,
     figure: Annotated[

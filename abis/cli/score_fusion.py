@@ -16,7 +16,7 @@ from abis.cli.console import out, progress_bar, say
 from abis.errors import AbisError, FormatError
 from abis.evaluation import best_fusion, learn_fusion, read_scores, try_fusions
 from abis.evaluation.score_fusion import METHODS
-from abis.score_fusion import FAILED_SCORE, ScoreFusion
+from abis.scoring.matcher_fusion import FAILED_SCORE, ScoreFusion
 
 __all__ = ["fuse"]
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from abis import audit
 from abis.cluster.manifest import Manifest
 from abis.cluster.messages import Asked, Refused
 from abis.cluster.shard import ShardWorker
-from abis.encryption import KeyService
 from abis.errors import ShardUnavailable, StoreError
+from abis.store import audit
+from abis.store.encryption import KeyService
 
 try:
     import ray

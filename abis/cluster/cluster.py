@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
-from abis.calibration import Calibration
 from abis.cluster.calls import PATIENCE_S, Call, ShardClient, clients_of, start_ray, stop_ray
 from abis.cluster.manifest import Manifest, Shard
 from abis.cluster.merging import ClusterIdentification, merged
@@ -40,10 +39,9 @@ from abis.cluster.placement import shard_of
 from abis.cluster.resharding import begun_again, begun_anew, divide
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
-from abis.encryption import KeyService
 from abis.errors import AbisError, StoreError, TemplateError
-from abis.policy import Policy
 from abis.results import GalleryInfo, Outcome, Verification
+from abis.scoring.calibration import Calibration
 from abis.store import (
     Enrollment,
     Status,
@@ -53,9 +51,11 @@ from abis.store import (
     checked_templates,
     not_enrolled,
 )
+from abis.store.encryption import KeyService
 from abis.store.once import new_request
 from abis.template import Position, Template
 from abis.verification import Claim
+from abis.verification.policy import Policy
 
 __all__ = ["Cluster"]
 

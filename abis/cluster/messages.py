@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from abis.audit import Actor
 from abis.deduplication import FoundPair
 from abis.errors import AbisError
 from abis.formats import native
 from abis.results import Identification
 from abis.store import Enrollment, StoredEnrollment
+from abis.store.audit import Actor
 from abis.store.parts import Whole
 from abis.template import Template
 

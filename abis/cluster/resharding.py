@@ -16,8 +16,8 @@ from pathlib import Path
 from abis.cluster.calls import Call, ShardClient, clients_of
 from abis.cluster.manifest import UNCOUNTED, Manifest, Shard, manifest_file
 from abis.cluster.shard import ShardWorker
-from abis.encryption import KeyService
 from abis.errors import StoreError
+from abis.store.encryption import KeyService
 from abis.store.parts import Part
 
 __all__ = ["begun_again", "begun_anew", "divide"]

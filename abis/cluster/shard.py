@@ -19,8 +19,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from abis import audit
-from abis.calibration import Calibration
 from abis.cluster.holding import Holding, tile_of
 from abis.cluster.messages import (
     Answers,
@@ -39,14 +37,15 @@ from abis.cluster.messages import (
 )
 from abis.cluster.placement import shard_of
 from abis.deduplication import Criterion, Tile
-from abis.encryption import KeyService
 from abis.errors import AbisError, NotEnrolled, StoreError
 from abis.gallery import Gallery
-from abis.policy import Policy
 from abis.results import GalleryInfo, Identification, Verification
-from abis.store import Status, StoredEnrollment, Subject, parts
+from abis.scoring.calibration import Calibration
+from abis.store import Status, StoredEnrollment, Subject, audit, parts
+from abis.store.encryption import KeyService
 from abis.store.parts import Part, Whole
 from abis.verification import Claim
+from abis.verification.policy import Policy
 
 __all__ = ["ShardWorker"]
 

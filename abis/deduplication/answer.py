@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from abis.calibration import Calibrations
 from abis.deduplication.checkpoint import Checkpoint
 from abis.deduplication.clusters import Link, grouped
 from abis.deduplication.job import Job, Population
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
-from abis.references import View
+from abis.index.references import View
+from abis.scoring.calibration import Calibrations
 from abis.store import Store
 
 __all__ = ["clustered", "deduplicate", "named"]

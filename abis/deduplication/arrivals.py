@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abis.calibration import Calibrations
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.tiles import Tile
 from abis.deduplication.uniqueness import Newcomers
-from abis.references import View
+from abis.index.references import View
+from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment, Store
 from abis.template import Template
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from abis.deduplication.pairing import FoundPair
 from abis.errors import StoreError
-from abis.fusion import Evidence
+from abis.scoring.fusion import Evidence
 from abis.template import Position
 
 __all__ = ["Checkpoint"]

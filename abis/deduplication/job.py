@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.calibration import Calibrations
 from abis.deduplication.checkpoint import Checkpoint
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.tiles import Tile
-from abis.segments import Segment
+from abis.index.segments import Segment
+from abis.scoring.calibration import Calibrations
 
 __all__ = ["Job", "Population"]
 

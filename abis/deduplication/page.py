@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from abis.comparison import explain
+from abis.comparison.drawing import draw_pair
 from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
-from abis.drawing import draw_pair
-from abis.fusion import Evidence
+from abis.scoring.fusion import Evidence
 from abis.store import Store
 from abis.template import Minutiae, Template
 

@@ -24,17 +24,17 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis import fusion
-from abis.calibration import Calibrations
 from abis.comparison import balances, cosines_of_pairs
 from abis.deduplication.sketches import near
 from abis.deduplication.tiles import Part, Tile, expanded
-from abis.fusion import Comparisons, Evidence
-from abis.thresholds import Compared, check_rate, threshold_for_fpir
+from abis.scoring import fusion
+from abis.scoring.calibration import Calibrations
+from abis.scoring.fusion import Comparisons, Evidence
+from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
 
 __all__ = ["Criterion", "FoundPair", "find_pairs"]
 
-# What passes, and what that loses: benchmarks/deduplication.py, docs/deduplication.md. Natural log units.
+# What passes, and what that loses: benchmarks/scale/deduplication.py, docs/deduplication.md. Natural log units.
 _FINGER_LESS, _FACE_LESS = 4.0, 12.5  # a first look has to say log(subjects) less this
 _ALL_PASS = 2_000  # subjects: up to here every pair gets a second look
 _OF_SCORE = 0.45  # a second look has to say so much of what the full comparison has to
@@ -220,7 +220,7 @@ def _portions(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 def _second_look(
     probes: Tile, references: Tile, pairs: NDArray[np.int64], calibrations: Calibrations
 ) -> NDArray[np.float64]:
-    """(p,) evidence, natural log units, as in :mod:`abis.screening`.
+    """(p,) evidence, natural log units, as in :mod:`abis.identification.screening`.
 
     The best of the alternatives of a position counts; that of the probe's positions is summed.
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from abis.fusion import Evidence
+from abis.scoring.fusion import Evidence
 
 __all__ = ["Cluster", "DuplicatePair", "Duplicates"]
 

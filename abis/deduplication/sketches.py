@@ -15,8 +15,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.embedding_index import evidence_of_cosines
-from abis.rotation import rotated, rotated_dimension
+from abis.index.embedding_index import evidence_of_cosines
+from abis.index.rotation import rotated, rotated_dimension
 
 __all__ = ["near", "sketch"]
 
@@ -52,7 +52,7 @@ def sketch(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
         vectors: (n, d) float16.
 
     Returns:
-        (n, b) uint8, b an eighth of :func:`abis.rotation.rotated_dimension`.
+        (n, b) uint8, b an eighth of :func:`abis.index.rotation.rotated_dimension`.
     """
     packed = np.empty((len(vectors), rotated_dimension(vectors.shape[1]) // 8), np.uint8)
     for start in range(0, len(vectors), _BATCH):

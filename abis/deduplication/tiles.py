@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.comparison.kind import Kind
+from abis.deduplication.finger_tile import FingerTile
 from abis.deduplication.sketches import sketch
-from abis.embedding_index import EmbeddingIndex
-from abis.finger_tile import FingerTile
-from abis.kind import Kind
-from abis.segments import Block, Segment
+from abis.index.embedding_index import EmbeddingIndex
+from abis.index.segments import Block, Segment
 
 __all__ = ["Part", "Tile", "expanded"]
 
@@ -30,8 +30,7 @@ class Part:
         kind: of all of them.
         subjects: (n,) int64, ascending, key of each one's subject.
         encounters: (n,) int64, likewise.
-        arrays: fingers as :meth:`abis.finger_index.FingerIndex.arrays` gives them; of embeddings (n, d) vectors and
-            (n, b) sketches.
+        arrays: of fingers those of ``FingerIndex.arrays``; of embeddings (n, d) vectors and (n, b) sketches.
     """
 
     kind: Kind

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from abis.calibration import Calibrations
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.tiles import Tile
-from abis.references import View
-from abis.segments import Entry, Segment
+from abis.index.references import View
+from abis.index.segments import Entry, Segment
+from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment
 
 __all__ = ["Newcomers"]

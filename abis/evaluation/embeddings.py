@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import Calibration, Calibrations
 from abis.comparison import cosine
 from abis.errors import FormatError
 from abis.evaluation.archives import open_npz
 from abis.evaluation.findings import Accuracy, Findings, assess, pairs_of
 from abis.evaluation.protocols import first_enrolled, pair_at, read_lfw_pairs, ten_fold_accuracy
 from abis.evaluation.scores import Scores
+from abis.scoring.calibration import Calibration, Calibrations
 from abis.template import Embedding
 
 __all__ = ["EmbeddingFile", "all_scores", "evaluate_embeddings", "is_embeddings", "read_embeddings"]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import Calibration
 from abis.evaluation.datasets import Failure
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
@@ -20,6 +19,7 @@ from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
+from abis.scoring.calibration import Calibration
 from abis.template import Template
 
 __all__ = ["DISCARDED", "Accuracy", "Findings", "Pair", "Protocol", "assess", "extremes", "pairs_of"]

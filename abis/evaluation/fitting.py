@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import Calibration, Provenance, bent_line
 from abis.evaluation.non_mated import NonMatedScores, non_mated_table
+from abis.scoring.calibration import Calibration, Provenance, bent_line
 
 __all__ = ["TrainingScores", "fit", "fit_curve"]
 
@@ -87,7 +87,7 @@ def fit(
 
     Args:
         training: at least one set.
-        kind: of templates, as :func:`abis.calibration.kind_of` names them.
+        kind: of templates, as :func:`abis.scoring.calibration.kind_of` names them.
         non_mated: what to count non-mated rates on, population by population; the worst holds. By default the
             non-mated scores of all sets are one population.
         date: of the fit, for the provenance; so are ``software`` and ``script``.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import Calibrations
 from abis.comparison import FingerReferences, balances, contents, cosine
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
 from abis.evaluation.discard import discard_of
@@ -22,6 +21,7 @@ from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.formats import read_file
+from abis.scoring.calibration import Calibrations
 from abis.template import Embedding, Minutiae, Template
 
 __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]

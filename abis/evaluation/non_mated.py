@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import STEPS_A_DECADE, Calibration, NonMated
+from abis.scoring.calibration import STEPS_A_DECADE, Calibration, NonMated
 
 __all__ = ["NonMatedScores", "non_mated_table"]
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import Calibration
 from abis.evaluation.fitting import TrainingScores, fit
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.scores import FAILED, Scores
-from abis.thresholds import threshold_for_fmr
+from abis.scoring.calibration import Calibration
+from abis.scoring.thresholds import threshold_for_fmr
 
 __all__ = ["Quality", "Refit", "refit"]
 
@@ -100,7 +100,7 @@ def refit(
 
     Args:
         scores: raw scores and their subjects; failed ones are left out.
-        kind: of templates, as :func:`abis.calibration.kind_of` names them.
+        kind: of templates, as :func:`abis.scoring.calibration.kind_of` names them.
         name: of the data, for the provenance.
         in_use: the calibration that such scores have had so far.
         balance: (n,) of the templates, as :func:`abis.comparison.balance` gives it; None where nobody knows.

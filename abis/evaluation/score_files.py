@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import Calibration
 from abis.errors import FormatError
 from abis.evaluation.findings import Findings, Pair, assess, pairs_of
 from abis.evaluation.folder import Evaluation
 from abis.evaluation.score_tables import Column, Columns, read_columns
 from abis.evaluation.scores import FAILED, Scores
+from abis.scoring.calibration import Calibration
 
 __all__ = ["ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
 

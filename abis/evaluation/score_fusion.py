@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from abis.calibration import bent_line
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.fitting import TrainingScores, fit_curve
 from abis.evaluation.likelihood_ratios import cllr
-from abis.score_fusion import QualityWeight, ScoreFusion, ScoreInput
+from abis.scoring.calibration import bent_line
+from abis.scoring.matcher_fusion import QualityWeight, ScoreFusion, ScoreInput
 
 __all__ = ["METHODS", "FusionTrial", "MatcherScores", "best_fusion", "learn_fusion", "try_fusions"]
 
@@ -38,7 +38,7 @@ def learn_fusion(
     """Learn to fuse.
 
     - ``sum``: each matcher's scores become log10 likelihood ratios by the curve of
-      :class:`abis.calibration.Calibration`, and are added: right where matchers are independent.
+      :class:`abis.scoring.calibration.Calibration`, and are added: right where matchers are independent.
     - ``logistic``: the same curves, with weights and an offset by logistic regression: for correlated matchers, whose
       weights come out below 1. A missing score is evidence of its own where failures tell mates from strangers.
     - ``density``: likelihood ratios as the quotient of two smoothed densities, made to rise with the score by the

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from abis.calibration import Calibrations
 from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, assess, pairs_of
@@ -16,6 +15,7 @@ from abis.evaluation.folder import balance_of_pairs, comparator, finger_numbers
 from abis.evaluation.identification import measure_identification, search
 from abis.evaluation.scores import FAILED, Scores
 from abis.formats import read_file
+from abis.scoring.calibration import Calibrations
 from abis.template import Template
 
 __all__ = ["evaluate_searches"]

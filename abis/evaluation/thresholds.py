@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from abis.calibration import Calibration, shipped
 from abis.evaluation.intervals import Estimate
-from abis.thresholds import threshold_for_fmr, threshold_for_fpir
+from abis.scoring.calibration import Calibration, shipped
+from abis.scoring.thresholds import threshold_for_fmr, threshold_for_fpir
 
 __all__ = ["GALLERY_SIZES", "Claim", "Promise", "promises"]
 

@@ -37,7 +37,7 @@ def extract_embedding(image: npt.NDArray[np.uint8], *, model: Path | None = None
 
     Returns:
         The template, and a note or "". Its quality is the length of the vector as the network gives it: of all that
-        is known about a face, the best predictor of mated scores (benchmarks/extraction.py).
+        is known about a face, the best predictor of mated scores (benchmarks/accuracy/extraction.py).
 
     Raises:
         ExtractionError: no face is to be seen, or only tiny ones.

@@ -22,7 +22,7 @@ KINDS = ("one_finger", "two_fingers", "face", "two_fingers_face")
 """What is shown in the searches measured."""
 
 VERSION = 1
-_EXPECTED = "expected what benchmarks/sizing.py writes"
+_EXPECTED = "expected what benchmarks/scale/sizing.py writes"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Measurements:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Self:
-        """Read a file as ``benchmarks/sizing.py`` writes it; by default the one that comes with abis.
+        """Read a file as ``benchmarks/scale/sizing.py`` writes it; by default the one that comes with abis.
 
         Raises:
             AbisError: where it is no such file; says what is missing or wrong.
@@ -115,10 +115,10 @@ class Measurements:
             return cls.from_json(json.loads(text))
         except KeyError as error:
             raise AbisError(
-                f"{name}: {error.args[0]!r} is missing; expected what benchmarks/sizing.py writes"
+                f"{name}: {error.args[0]!r} is missing; expected what benchmarks/scale/sizing.py writes"
             ) from None
         except (TypeError, ValueError, AttributeError) as error:
-            raise AbisError(f"{name}: {error}; expected what benchmarks/sizing.py writes") from None
+            raise AbisError(f"{name}: {error}; expected what benchmarks/scale/sizing.py writes") from None
 
     @classmethod
     def from_json(cls, content: Any) -> Self:

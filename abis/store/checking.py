@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store import schema
-from abis.store.auditing import faults_of_audit
+from abis.store.audit_log import faults_of_audit
 from abis.store.checking_rows import RESTORE, faults_of_rows
 from abis.store.queries import REFERENCES
 from abis.store.records import Fault, Operation, State

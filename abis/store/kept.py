@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from abis.encryption import Cipher
 from abis.errors import StoreError
 from abis.store import schema
+from abis.store.encryption import Cipher
 
 __all__ = ["drop", "keep", "kept", "reseal_kept"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis.encryption import SEALED, KeyService, new_data_key, number_of_key, rewrapped
 from abis.errors import StoreError
 from abis.store import schema
+from abis.store.encryption import SEALED, KeyService, new_data_key, number_of_key, rewrapped
 from abis.store.erasure import scrub
 from abis.store.kept import reseal_kept
 from abis.store.queries import REFERENCES

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of a gallery, the same in SQLite and in a database server.
 
-A change here needs a new ``SCHEMA_VERSION`` and a step in :mod:`abis.store.migrations` that makes the same of
+A change here needs a new ``SCHEMA_VERSION`` and a step in :mod:`abis.store.schema_steps` that makes the same of
 an older database. Times are microseconds since 1970-01-01 UTC. What ``checksum`` and ``next`` are for is told in
 :mod:`abis.store.rows`.
 """
@@ -124,7 +124,7 @@ data_keys = sa.Table(  # what seals templates, itself wrapped by the master key
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
     sa.Column("made", sa.BigInteger, nullable=False),
 )
-audit = sa.Table(  # abis.audit
+audit = sa.Table(  # abis.store.audit
     "audit",
     metadata,
     sa.Column("number", Key, primary_key=True, autoincrement=False),

@@ -21,13 +21,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis.encryption import Cipher, KeyService, new_data_key
 from abis.errors import AlreadyEnrolled, StoreError
 from abis.formats import native
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
 from abis.store.database import Database
-from abis.store.migrations import MIGRATIONS
+from abis.store.encryption import Cipher, KeyService, new_data_key
 from abis.store.queries import CALIBRATION, REFERENCES, calibrations_of, select_in, state_of, subjects_by_key
 from abis.store.records import (
     FIRST_ENCOUNTER,
@@ -49,6 +48,7 @@ from abis.store.records import (
 )
 from abis.store.rows import SubjectRow, check_encounter, checksum, state_row
 from abis.store.schema import SCHEMA_VERSION
+from abis.store.schema_steps import MIGRATIONS
 from abis.store.stored_form import natives_of, read_templates
 from abis.store.transaction import Transaction
 from abis.template import Position, Template

@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from abis.encryption import SEALED, Cipher
 from abis.errors import AbisError, StoreError
 from abis.formats import native
 from abis.formats._native_many import read_many
+from abis.store.encryption import SEALED, Cipher
 from abis.template import Template
 
 __all__ = ["Place", "natives_of", "read_templates", "stored", "with_checksum"]

@@ -10,10 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis import audit
-from abis.encryption import Cipher
 from abis.errors import NotEnrolled
-from abis.store import chain, schema
+from abis.store import audit, chain, schema
+from abis.store.encryption import Cipher
 from abis.store.queries import (
     IDS_PER_QUERY,
     REFERENCES,

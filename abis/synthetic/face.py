@@ -19,7 +19,7 @@ _FACE = 32  # abis.template.Position.FACE; the next code is free for the groups
 _GROUP = 33
 
 # Fitted by hand to the ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild, whose figures
-# benchmarks/synthetic.py prints beside those of this module.
+# benchmarks/accuracy/synthetic.py prints beside those of this module.
 DECAY = 244.0  # components over which standard deviations fall by e; also the effective dimension
 GROUPS = 60  # of people who look alike, by descent, age and sex
 GROUP_SHARE = 0.2  # of the variance of an identity

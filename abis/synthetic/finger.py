@@ -28,7 +28,7 @@ ULNAR_SHARE = 0.94
 ULNAR_SHARE_INDEX = 0.65
 INDEX_FINGERS, FIRST_LEFT_FINGER = (2, 7), 6  # codes of abis.template.Position
 
-# From here on, sizes of patterns below included: set by hand to bring the figures of benchmarks/synthetic.py
+# From here on, sizes of patterns below included: set by hand to bring the figures of benchmarks/accuracy/synthetic.py
 # near those of LEADER templates of six FVC "B" sets.
 LIKENESS = 0.6  # correlation of the traits of two fingers of one subject
 HALF_WIDTH, HALF_HEIGHT = 156.0, 234.0  # of the elliptic finger

@@ -23,7 +23,7 @@ SENSOR_WIDTH, SENSOR_HEIGHT = 400, 500  # pixels at 500 dpi: 0.8 x 1.0 inch, a u
 ENDING, BIFURCATION = 1, 2  # codes of abis.template.MinutiaKind
 DIRECTION_UNIT = 1.40625  # degrees: the unit of ISO/IEC 19794-2:2005, 7.4.2.4
 
-# From here on: set by hand to bring the figures of benchmarks/synthetic.py near those of LEADER templates of
+# From here on: set by hand to bring the figures of benchmarks/accuracy/synthetic.py near those of LEADER templates of
 # six FVC "B" sets. A "spread" is the standard deviation of a logarithm.
 CONTACT_HALF_WIDTH, CONTACT_HALF_HEIGHT, CONTACT_SPREAD = 125.0, 187.0, 0.13  # pixels: skin that touches
 CONTACT_SHIFT_X, CONTACT_SHIFT_Y = 15.0, 27.0  # pixels on the finger, from touch to touch

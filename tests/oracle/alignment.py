@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laying the first template on the second; ``cpp/alignment.cpp``."""
+"""Laying the first template on the second; ``cpp/fingerprint/alignment.cpp``."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Angles as 1/256 of a turn, and rounding as C++ does it; ``cpp/angle.h``."""
+"""Angles as 1/256 of a turn, and rounding as C++ does it; ``cpp/fingerprint/angle.h``."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candidate pairs and their relaxation [MCC, section 4.2]; ``cpp/candidates.cpp``."""
+"""Candidate pairs and their relaxation [MCC, section 4.2]; ``cpp/fingerprint/candidates.cpp``."""
 
 from dataclasses import dataclass
 

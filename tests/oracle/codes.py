@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of minutiae and what an index makes of them; ``cpp/code.cpp``, ``code_kernels.h``, ``code_evidence.cpp``.
+"""Codes of minutiae and their evidence; ``code.cpp``, ``code_kernels.h``, ``code_evidence.cpp`` in ``cpp/search``.
 
 Codes and votes are equal to the core to the bit.
 """
@@ -24,8 +24,8 @@ Words = npt.NDArray[np.uint64]
 
 @cache
 def learnt(name: str) -> Ints | Words:
-    """A table of ``cpp/code_projection.h``, flat."""
-    text = (SOURCES / "code_projection.h").read_text()
+    """A table of ``cpp/search/code_projection.h``, flat."""
+    text = (SOURCES / "search" / "code_projection.h").read_text()
     (body,) = re.findall(rf" {name}\{{(.*?)\n\}}+;", text, re.DOTALL)
     if "0x" in body:
         return np.array([int(value, 16) for value in re.findall(r"0x\w+", body)], np.uint64)
@@ -35,7 +35,7 @@ def learnt(name: str) -> Ints | Words:
 @cache
 def scale() -> int:
     """Units of worth in a natural log unit."""
-    (value,) = re.findall(r"kWorthScale = (\d+);", (SOURCES / "code_projection.h").read_text())
+    (value,) = re.findall(r"kWorthScale = (\d+);", (SOURCES / "search" / "code_projection.h").read_text())
     return int(value)
 
 
@@ -100,7 +100,7 @@ def _spread(minutiae: Normalised, rank: Ints, candidates: Ints) -> Ints:
 
 @cache
 def sample_radius() -> int:
-    (value,) = re.findall(r"kSampleRadius = (\d+);", (SOURCES / "code_projection.h").read_text())
+    (value,) = re.findall(r"kSampleRadius = (\d+);", (SOURCES / "search" / "code_projection.h").read_text())
     return int(value)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison, step by step; ``cpp/fingerprint.cpp``."""
+"""The comparison, step by step; ``cpp/fingerprint/fingerprint.cpp``."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

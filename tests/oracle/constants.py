@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The constants of ``cpp/parameters.h`` and ``cpp/similarity.h``, read from those files."""
+"""The constants of ``cpp/fingerprint/parameters.h`` and ``similarity.h`` beside it, read from those files."""
 
 import ast
 import operator
@@ -63,6 +63,7 @@ def _calculate(op: type[ast.operator], a: Any, b: Any) -> Any:
     return _OPERATORS[op](a, b)
 
 
-DEGREES_TO_UNITS = np.float32(256) / np.float32(360)  # cpp/angle.h: 256 units make a turn
+DEGREES_TO_UNITS = np.float32(256) / np.float32(360)  # cpp/fingerprint/angle.h: 256 units make a turn
 
-C = read_constants("".join((SOURCES / name).read_text() for name in ("parameters.h", "similarity.h")))
+HEADERS = ("fingerprint/parameters.h", "fingerprint/similarity.h")
+C = read_constants("".join((SOURCES / name).read_text() for name in HEADERS))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptors [MCC, section 3]; ``cpp/cylinder.cpp``. Equal to the core to the bit."""
+"""Descriptors [MCC, section 3]; ``cpp/fingerprint/cylinder.cpp``. Equal to the core to the bit."""
 
 from functools import cache
 

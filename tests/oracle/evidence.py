@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The terms of the score; ``cpp/evidence.cpp``."""
+"""The terms of the score; ``cpp/fingerprint/evidence.cpp``."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the other print reaches; ``cpp/overlap.cpp``."""
+"""Where the other print reaches; ``cpp/fingerprint/overlap.cpp``."""
 
 import numpy as np
 import numpy.typing as npt

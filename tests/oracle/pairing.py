@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairing all minutiae one to one, once the first template lies on the second; ``cpp/pairing.cpp``."""
+"""Pairing all minutiae one to one, once the first template lies on the second; ``cpp/fingerprint/pairing.cpp``."""
 
 from dataclasses import dataclass
 

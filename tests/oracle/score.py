@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one number that stands for a comparison; ``cpp/score.cpp``."""
+"""The one number that stands for a comparison; ``cpp/fingerprint/score.cpp``."""
 
 from oracle.constants import C
 from oracle.evidence import Evidence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Similarity of descriptors, ``cpp/similarity.h`` and ``kernels.h``; what it votes for, ``cpp/votes.cpp``."""
+"""Similarity of descriptors and votes; ``similarity.h``, ``kernels.h`` and ``votes.cpp`` in ``cpp/fingerprint``."""
 
 import numpy as np
 import numpy.typing as npt

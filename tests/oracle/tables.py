@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of codes, all fingers with all; ``cpp/code_tables.cpp``, ``FingerTile::near``. It looks at every pair."""
+"""Tables of codes, all fingers with all; ``cpp/search/code_tables.cpp``; it looks at every pair."""
 
 from functools import cache
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normalisation; ``cpp/template.cpp``. Equal to the core to the bit."""
+"""Normalisation; ``cpp/fingerprint/template.cpp``. Equal to the core to the bit."""
 
 from dataclasses import dataclass
 

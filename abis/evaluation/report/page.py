@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from abis.comparison import explain
-from abis.drawing import draw_pair
+from abis.comparison.drawing import draw_pair
 from abis.evaluation.findings import DISCARDED, Findings, Pair
 from abis.evaluation.identification import Identification
 from abis.evaluation.report import plots

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which templates may be compared with each other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from abis.template import Embedding, Position, Template
+
+__all__ = ["Kind"]
+
+
+class Kind(NamedTuple):
+    """What templates must share to be comparable.
+
+    Attributes:
+        position: of the template; an unknown finger is comparable with every finger.
+        model: of an embedding; "" for a finger.
+        dimension: of an embedding; 0 for a finger.
+    """
+
+    position: Position
+    model: str
+    dimension: int
+
+    @classmethod
+    def of(cls, template: Template) -> Kind:
+        """The kind of a template."""
+        if isinstance(template, Embedding):
+            return cls(template.position, template.model, len(template.vector))
+        return cls(template.position, "", 0)
+
+    @property
+    def calibrated_as(self) -> str:
+        """What :func:`abis.scoring.calibration.kind_of` says of such templates."""
+        return f"embedding-{self.model}" if self.dimension else "minutiae"
+
+    def is_comparable(self, other: Kind) -> bool:
+        """True where templates of the two kinds may be compared."""
+        return self[1:] == other[1:] and self.position.is_comparable(other.position)
+
+    def __str__(self) -> str:
+        model = f" by {self.model!r} ({self.dimension}-d)" if self.dimension else ""
+        return f"{self.position.name}{model}"

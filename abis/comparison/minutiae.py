@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One probe against many references: raw scores. The Python face of the C++ core.
+
+A raw score says which of two comparisons shows more likeness, and nothing else; :mod:`abis.scoring.calibration` turns
+it into a likelihood ratio. It is the same to the bit on every CPU, for any number of threads, and whichever
+of the two templates is the probe.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from abis import _core
+from abis.errors import TemplateError
+from abis.template import Embedding, Minutiae, Template
+
+__all__ = [
+    "Explanation",
+    "FingerReferences",
+    "balance",
+    "balances",
+    "contents",
+    "cosine",
+    "cosines_of_pairs",
+    "explain",
+    "raw_scores",
+    "simd_level",
+]
+
+
+_ENOUGH = 4  # times the lesser content: from there on prints fail to match for other reasons (decision 16)
+_MOST_THREADS = 4096  # more than a machine has cores
+
+
+class FingerReferences:
+    """Minutiae references prepared for comparison, packed in memory.
+
+    Slots are numbered from 0 in the order of :meth:`extend` and never used again. Any number of threads may
+    :meth:`compare` at once; :meth:`extend` and :meth:`remove` must have the object to themselves.
+    """
+
+    def __init__(self) -> None:
+        self._core = _core.References()
+
+    def __len__(self) -> int:
+        """The number of slots, removed ones included."""
+        return len(self._core)
+
+    @property
+    def memory_bytes(self) -> int:
+        """RAM held, in bytes."""
+        return self._core.memory_bytes
+
+    def extend(self, templates: Sequence[Minutiae], *, threads: int = 0) -> range:
+        """Prepares templates, some 20 microseconds each and core, and returns their slots.
+
+        Args:
+            templates: what to append.
+            threads: how many to use; 0 is one a core.
+        """
+        if not templates:
+            return range(len(self), len(self))
+        first = self._core.append(*columns_of_many(templates), checked_threads(threads))
+        return range(first, first + len(templates))
+
+    def remove(self, slots: npt.NDArray[np.int64]) -> None:
+        """Empties slots; their memory serves later templates.
+
+        Args:
+            slots: (m,) int64.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        check_indices("slots", slots)
+        self._core.remove(slots)
+
+    def compare(
+        self,
+        probe: Minutiae,
+        slots: npt.NDArray[np.int64] | None = None,
+        *,
+        cutoff: float = -math.inf,
+        threads: int = 0,
+    ) -> npt.NDArray[np.float32]:
+        """Raw scores of the probe against references.
+
+        Args:
+            probe: one finger view.
+            slots: (m,) int64, the references wanted; all of them where None.
+            cutoff: scores below it are not worked out, which saves most of the time: for such a reference
+                some number below the cutoff and not below its score is returned. Other scores do not
+                depend on it.
+            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+        Returns:
+            (m,) float32; NaN for a removed slot.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        check_indices("slots", slots)
+        return self._core.compare(*columns(probe), slots, float(cutoff), checked_threads(threads))
+
+    def compare_pairs(
+        self,
+        probes: npt.NDArray[np.int64],
+        references: npt.NDArray[np.int64],
+        *,
+        threads: int = 0,
+    ) -> npt.NDArray[np.float32]:
+        """Raw scores of pairs of slots: the same to the bit as :meth:`compare` gives.
+
+        Args:
+            probes: (m,) int64, slots.
+            references: (m,) int64, slots.
+            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+        Returns:
+            (m,) float32; NaN where a slot was removed.
+
+        Raises:
+            IndexError: where there is no such slot.
+        """
+        check_indices("probes", probes)
+        check_indices("references", references)
+        return self._core.compare_pairs(probes, references, checked_threads(threads))
+
+
+def cosine(
+    probe: Embedding,
+    references: npt.NDArray[np.float16],
+    rows: npt.NDArray[np.int64] | None = None,
+    *,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """The cosine of the angle between the probe and each reference: the raw score of embeddings.
+
+    Sums run in one fixed order, so that the result is the same to the bit on every CPU.
+
+    Args:
+        probe: a vector of d values.
+        references: (n, d) float16, C-contiguous unit vectors of the same model as the probe's.
+        rows: (m,) int64, the references wanted; all of them where None.
+        threads: how many to use; 0 is one a core.
+
+    Returns:
+        (m,) float32 in [-1, 1] but for rounding.
+
+    Raises:
+        IndexError: where there is no such row.
+    """
+    check_array("references", references, np.float16, dimensions=2)
+    if references.shape[1] != len(probe.vector):
+        raise ValueError(f"references have {references.shape[1]} dimensions, the probe {len(probe.vector)}")
+    check_indices("rows", rows)
+    threads = checked_threads(threads)
+    return _core.dot_products(probe.vector.view(np.uint16), references.view(np.uint16), rows, threads)
+
+
+def cosines_of_pairs(
+    probes: npt.NDArray[np.float16],
+    references: npt.NDArray[np.float16],
+    probe: npt.NDArray[np.int64],
+    reference: npt.NDArray[np.int64],
+    *,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """:func:`cosine` of some pairs, to the bit.
+
+    Args:
+        probes: (n, d) float16, C-contiguous unit vectors.
+        references: (m, d) float16, likewise.
+        probe: (p,) int64, rows of probes.
+        reference: (p,) int64, rows of references.
+        threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+    Returns:
+        (p,) float32 in [-1, 1] but for rounding.
+
+    Raises:
+        IndexError: where there is no such row.
+    """
+    check_array("probes", probes, np.float16, dimensions=2)
+    check_array("references", references, np.float16, dimensions=2)
+    check_indices("probe", probe)
+    check_indices("reference", reference)
+    vectors = probes.view(np.uint16), references.view(np.uint16)
+    return _core.dot_products_of_pairs(*vectors, probe, reference, checked_threads(threads))
+
+
+def raw_scores(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float32]:
+    """Raw scores of one probe against references of the same kind.
+
+    Args:
+        probe: minutiae or an embedding.
+        references: templates that may be compared with the probe: fingers of the same or an unknown position,
+            embeddings of the same position and model.
+
+    Returns:
+        (len(references),) float32.
+
+    Raises:
+        TemplateError: naming the first reference that may not be compared with the probe.
+    """
+    for index, reference in enumerate(references):
+        _check_comparable(probe, reference, index)
+    if isinstance(probe, Minutiae):
+        packed = FingerReferences()
+        packed.extend([r for r in references if isinstance(r, Minutiae)])
+        return packed.compare(probe)
+    vectors = [r.vector for r in references if isinstance(r, Embedding)]
+    return cosine(probe, np.array(vectors, np.float16).reshape(len(vectors), len(probe.vector)))
+
+
+def balance(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64] | None:
+    """How alike a probe and its references are in content: what a low score of theirs says depends on it.
+
+    Where one print shows little of what the other shows, mated ones score low too.
+
+    Args:
+        probe: minutiae or an embedding.
+        references: templates that it was compared with.
+
+    Returns:
+        (len(references),) float64 as :func:`balances` gives; None for embeddings, which have none.
+    """
+    if not isinstance(probe, Minutiae):
+        return None
+    return balances(contents([probe]), contents([r for r in references if isinstance(r, Minutiae)]))
+
+
+def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
+    """(n,) how much each has to compare: its minutiae's reliabilities, per cent of a good one each, added up.
+
+    A minutia's reliability is its quality held against the upper quartile of its own template, as the
+    comparison takes it: extractors disagree on what a quality of 60 means.
+    """
+    if not templates:
+        return np.empty(0, np.int64)
+    sizes = np.array([len(t) for t in templates], np.int64)
+    return _core.contents(np.concatenate([t.quality for t in templates]), sizes)
+
+
+def balances(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The lesser content by a quarter of the greater, 0 to 1: from a quarter on it is 1; 0 where neither has any."""
+    return np.minimum(1.0, _ENOUGH * np.minimum(one, other) / np.maximum(1, np.maximum(one, other)))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one fingerprint comparison found.
+
+    Attributes:
+        score: the raw score.
+        pairs: (k, 2) uint8, indices of minutiae of probe and reference that were paired.
+        terms: the evidence the score is made of; names and units stand in ``cpp/fingerprint/evidence.h``.
+    """
+
+    score: float
+    pairs: npt.NDArray[np.uint8]
+    terms: dict[str, float]
+
+
+def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
+    """Compares two fingers and tells why the score is what it is.
+
+    Raises:
+        TemplateError: where their positions may not be compared.
+    """
+    _check_comparable(probe, reference, 0)
+    found = _core.compare_in_detail(*columns(probe), *columns(reference))
+    return Explanation(score=found["score"], pairs=found["pairs"], terms=found["terms"])
+
+
+def simd_level() -> str:
+    """The instruction set in use, base, avx2 or avx512; the environment variable ABIS_SIMD may lower it."""
+    return _core.simd_level()
+
+
+def columns(
+    minutiae: Minutiae,
+) -> tuple[
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.uint8],
+    int,
+    int,
+]:
+    """A template as the core takes it."""
+    if not isinstance(minutiae, Minutiae):
+        raise TypeError(f"a {type(minutiae).__name__} cannot be compared with fingers; expected Minutiae")
+    m = minutiae
+    return (m.x, m.y, m.direction, m.kind, m.quality, *m.resolution)
+
+
+def columns_of_many(
+    templates: Sequence[Minutiae],
+) -> tuple[
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+]:
+    """One or more templates as the core takes them: their columns, sizes and resolutions."""
+    return (
+        np.concatenate([t.x for t in templates]),
+        np.concatenate([t.y for t in templates]),
+        np.concatenate([t.direction for t in templates]),
+        np.concatenate([t.kind for t in templates]),
+        np.concatenate([t.quality for t in templates]),
+        np.array([len(t) for t in templates], np.int64),
+        np.array([t.resolution for t in templates], np.int32).reshape(-1, 2),
+    )
+
+
+# Types are checked here: the core's own TypeError prints all arguments, a template's content among them.
+
+
+def check_indices(name: str, indices: npt.NDArray[np.int64] | None) -> None:
+    if indices is not None:
+        check_array(name, indices, np.int64, dimensions=1)
+
+
+def check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, *, dimensions: int) -> None:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} is a {type(array).__name__}; expected an array")
+    if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
+        strided = "" if array.flags.c_contiguous else ", not C-contiguous"
+        raise TypeError(
+            f"{name} is {array.dtype} of shape {array.shape}{strided}; "
+            f"expected {np.dtype(dtype)} of {dimensions} dimension{'s'[: dimensions - 1]}, C-contiguous"
+        )
+
+
+def checked_threads(threads: int) -> int:
+    if not 0 <= operator.index(threads) <= _MOST_THREADS:
+        raise ValueError(f"threads is {threads}; expected 0 (one a core) to {_MOST_THREADS}")
+    return operator.index(threads)
+
+
+def _check_comparable(probe: Template, reference: Template, index: int) -> None:
+    if not probe.position.is_comparable(reference.position):
+        raise TemplateError(
+            f"reference {index} is of {reference.position.name}; the probe, of {probe.position.name}, "
+            "is compared with its own position only"
+        )
+    if isinstance(probe, Embedding) and isinstance(reference, Embedding):
+        if probe.model != reference.model:
+            raise TemplateError(
+                f"reference {index} is of model {reference.model!r}, the probe of {probe.model!r}"
+            )
+        if len(probe.vector) != len(reference.vector):
+            raise TemplateError(
+                f"reference {index} has {len(reference.vector)} dimensions, the probe {len(probe.vector)}"
+            )

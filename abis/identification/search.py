@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One probe against all references: whom to compare in full, until it is enough; their scores, and the best.
+
+What a search gives are keys, scores and what was compared; the gallery gives them names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abis.identification.screening import Cuts, comparable_blocks, shortlists
+from abis.index.references import View
+from abis.index.segments import Probe
+from abis.scoring import fusion
+from abis.scoring.calibration import Calibrations
+from abis.scoring.fusion import Comparisons
+from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
+from abis.template import Position
+
+__all__ = ["Found", "Wanted", "search"]
+
+_BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a search is asked for; see :meth:`abis.gallery.Gallery.identify`.
+
+    Attributes:
+        max_candidates: 1 or more.
+        fpir: false positive identification rate; None lists the best, however low.
+        share: of the gallery that gets more than a first look, above 0 and up to 1.
+        exact: compare with everyone in full.
+        gallery_size: subjects in all, for ``fpir``; None for those there are.
+        to_the_end: look by every finger, whoever has been found by the first.
+
+    Raises:
+        ValueError: where a value is out of its range.
+    """
+
+    max_candidates: int = 10
+    fpir: float | None = None
+    share: float = 0.03
+    exact: bool = False
+    gallery_size: int | None = None
+    to_the_end: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_candidates < 1:
+            raise ValueError(f"max_candidates is {self.max_candidates}; expected 1 or more")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share}; expected a share above 0 and up to 1")
+        if self.fpir is not None:
+            check_rate("fpir", self.fpir)
+        if self.gallery_size is not None and self.gallery_size < 0:
+            raise ValueError(f"gallery_size is {self.gallery_size}; expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best subjects, in the order of their keys, and all that equal the last of them.
+
+    Attributes:
+        subjects: (m,) keys.
+        scores: (m,) log10 likelihood ratios.
+        thresholds: (m,) which they reach; None where no rate was asked for.
+        comparisons: of everyone who was compared in full.
+    """
+
+    subjects: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    thresholds: NDArray[np.float64] | None
+    comparisons: Sequence[Comparisons]
+
+
+def search(
+    probe: Sequence[Probe],
+    view: View,
+    among: NDArray[np.int64] | None,
+    calibrations: Calibrations,
+    wanted: Wanted,
+) -> Found:
+    """Who of all references it may be.
+
+    Args:
+        probe: templates of any positions.
+        view: all references.
+        among: sorted keys of the subjects that may be found; None for everyone.
+        calibrations: in force for the probe.
+        wanted: how many, from which score on, and how much to look at.
+    """
+    size = max(1, view.subjects if wanted.gallery_size is None else wanted.gallery_size)
+    if wanted.exact:
+        subjects, comparisons = among, [c for p in probe for c in _compare(p, view, among, calibrations)]
+    else:
+        templates = [one.template for one in probe]
+        cuts = Cuts.at(wanted.share, probe=templates, subjects=view.subjects, wanted=wanted.max_candidates)
+        portions = shortlists(view.segments, probe, cuts, span=view.span, among=among)
+        rate = _BEYOND_DOUBT if wanted.fpir is None else min(wanted.fpir, _BEYOND_DOUBT)
+        is_enough = None if wanted.to_the_end else partial(_is_beyond_doubt, fpir=rate, size=size)
+        subjects, comparisons = _compared_in_full(portions, probe, view, calibrations, is_enough)
+    scores = _fused(comparisons, view.span, subjects)
+    thresholds = None
+    if wanted.fpir is not None:
+        needed = partial(threshold_for_fpir, wanted.fpir, size)
+        thresholds = _thresholds(comparisons, scores, subjects, needed)
+    best = _best(scores, wanted.max_candidates, thresholds)
+    return Found(
+        best if subjects is None else subjects[best],
+        scores[best],
+        None if thresholds is None else thresholds[best],
+        comparisons,
+    )
+
+
+def _compared_in_full(
+    portions: Generator[NDArray[np.int64], None, None],
+    probe: Sequence[Probe],
+    view: View,
+    calibrations: Calibrations,
+    is_enough: Callable[[Sequence[Comparisons], NDArray[np.int64]], bool] | None,
+) -> tuple[NDArray[np.int64], list[Comparisons]]:
+    """Compare in full with the subjects of one portion after the other, until that is enough; None for all of them."""
+    subjects = np.empty(0, np.int64)
+    comparisons: list[Comparisons] = []
+    with closing(portions):
+        for portion in portions:
+            new = np.setdiff1d(portion, subjects, assume_unique=True)
+            comparisons += [c for p in probe for c in _compare(p, view, new, calibrations)]
+            subjects = np.union1d(subjects, new)
+            if is_enough is not None and is_enough(comparisons, subjects):
+                break
+    return subjects, comparisons
+
+
+def _is_beyond_doubt(
+    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fpir: float, size: int
+) -> bool:
+    """Whether two fingers or more, each of them, speak for somebody, and together as a stranger's hardly would.
+
+    What a face says does not count: it may be another person's, or that of a look-alike. A finger that speaks
+    against him may be that of somebody else, who is then still to be found.
+    """
+    fingers: dict[Position, list[Comparisons]] = {}
+    for c in comparisons:
+        if c.position.is_finger:
+            fingers.setdefault(c.position, []).append(c)
+    if len(fingers) < 2:
+        return False
+    every = [c for own in fingers.values() for c in own]
+    scores = _fused(every, 0, subjects)
+    for own in fingers.values():
+        scores[~(_fused(own, 0, subjects) > 0)] = np.nan
+    needed = partial(threshold_for_fpir, fpir, size)
+    return bool((scores >= _thresholds(every, scores, subjects, needed)).any())
+
+
+def _compare(
+    probe: Probe, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
+) -> Iterator[Comparisons]:
+    """Compare a probe template in full with everyone, or with some subjects, given in order."""
+    template, prepared = probe
+    blocks = sorted(comparable_blocks(view.segments, template), key=lambda block: block.kind)
+    for kind, own in groupby(blocks, key=lambda block: block.kind):
+        found = [
+            (block, block.present_slots() if subjects is None else block.slots_of(subjects)) for block in own
+        ]
+        found = [(block, slots) for block, slots in found if len(slots)]
+        if found:
+            yield Comparisons.of(
+                template,
+                kind.position,
+                subject=np.concatenate([block.subjects[slots] for block, slots in found]).astype(np.int64),
+                encounter=np.concatenate([block.encounters[slots] for block, slots in found]).astype(
+                    np.int64
+                ),
+                raw=np.concatenate([block.index.compare(prepared, slots) for block, slots in found]),
+                balance=_joined([block.index.balance(template, slots) for block, slots in found]),
+                calibrations=calibrations,
+            )
+
+
+def _joined(balances: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    """One array of several; None where there are none."""
+    known = [balance for balance in balances if balance is not None]
+    return np.concatenate(known) if known else None
+
+
+def _fused(
+    comparisons: Sequence[Comparisons], span: int, subjects: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """The score of everyone by key below ``span``, or of the subjects given in order."""
+    if subjects is None:
+        return fusion.fuse(comparisons, span)
+    rows = (replace(c, subject=np.searchsorted(subjects, c.subject)) for c in comparisons)
+    return fusion.fuse(rows, len(subjects))
+
+
+def _thresholds(
+    comparisons: Sequence[Comparisons],
+    scores: NDArray[np.float64],
+    subjects: NDArray[np.int64] | None,
+    threshold: Callable[[Compared], float],
+) -> NDArray[np.float64]:
+    """Of each score, by what its subject was compared by; NaN where it was not."""
+    compared = np.flatnonzero(~np.isnan(scores))
+    ways, way = fusion.compared_by(comparisons, compared if subjects is None else subjects[compared])
+    thresholds = np.full(len(scores), np.nan)
+    thresholds[compared] = np.array([threshold(one) for one in ways])[way]
+    return thresholds
+
+
+def _best(
+    scores: NDArray[np.float64], count: int, thresholds: NDArray[np.float64] | None
+) -> NDArray[np.int64]:
+    """Where the ``count`` largest scores stand, and all that equal the last of them. NaN is none."""
+    found = np.flatnonzero(~np.isnan(scores) if thresholds is None else scores >= thresholds)
+    if len(found) <= count:
+        return found
+    last = np.partition(scores[found], -count)[-count]
+    best: NDArray[np.int64] = found[scores[found] >= last]
+    return best

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""References in memory: immutable segments of indexes that follow the store."""

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparisons of one subject become one score: alternatives average, independent evidence adds.
+
+Every comparison has a calibrated log10 likelihood ratio (LLR). Comparisons with the same probe position
+are *alternatives*: an unknown finger against ten fingers, the references of several encounters, several
+impressions in the probe. Their likelihood ratios are averaged, because the mean of likelihood ratios is
+one again: over non-mated subjects its expectation is still 1. Over the probe's positions, which are taken
+as independent, LLRs add. What was not compared is no evidence, for or against. From which sum on two samples
+are taken for one subject's is the business of :mod:`abis.scoring.thresholds`.
+
+A fused score depends on nothing but the LLRs: not on the order of templates, on who else is compared, or
+on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abis.scoring.calibration import Calibration, Calibrations
+from abis.scoring.exact import log10, power_of_10
+from abis.template import Position, Template
+
+__all__ = ["Comparisons", "Evidence", "alternatives", "compared_by", "explain", "explain_each", "fuse"]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """One probe template compared with n references of one position.
+
+    Attributes:
+        position: of the probe template.
+        reference_position: of the references.
+        subject: (n,) int64, whose each reference is, as the caller numbers subjects.
+        encounter: (n,) int64, in which it was taken, as the caller numbers encounters.
+        raw: (n,) float32, comparison scores.
+        llr: (n,) float64, the same as log10 likelihood ratios.
+        calibration: that made them so.
+    """
+
+    position: Position
+    reference_position: Position
+    subject: NDArray[np.int64]
+    encounter: NDArray[np.int64]
+    raw: NDArray[np.float32]
+    llr: NDArray[np.float64]
+    calibration: Calibration
+
+    @classmethod
+    def of(
+        cls,
+        probe: Template,
+        reference_position: Position,
+        *,
+        subject: NDArray[np.int64],
+        encounter: NDArray[np.int64],
+        raw: NDArray[np.float32],
+        balance: NDArray[np.float64] | None,
+        calibrations: Calibrations,
+    ) -> Comparisons:
+        """Calibrate raw scores; ``balance`` as :func:`abis.comparison.balance` gives it."""
+        calibration = calibrations.for_template(probe)
+        llr = calibration.llr(raw, balance)
+        return cls(probe.position, reference_position, subject, encounter, raw, llr, calibration)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Comparisons:
+        """The chosen ones; ``chosen`` is (n,)."""
+        return Comparisons(
+            self.position,
+            self.reference_position,
+            self.subject[chosen],
+            self.encounter[chosen],
+            self.raw[chosen],
+            self.llr[chosen],
+            self.calibration,
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one position of the probe says about a subject.
+
+    Attributes:
+        position: of the probe.
+        score: log10 likelihood ratio; a subject's score is the sum over its evidence.
+        raw: comparison score of the best reference.
+        encounter_id: of the best reference.
+        reference_position: of the best reference; another than ``position`` where a finger is unknown.
+    """
+
+    position: Position
+    score: float
+    raw: float
+    encounter_id: str
+    reference_position: Position
+
+    def __str__(self) -> str:
+        other = "" if self.position == self.reference_position else f" ({self.reference_position.name})"
+        return f"{self.position.name} {self.score:.1f}{other}"
+
+
+def fuse(comparisons: Iterable[Comparisons], count: int) -> NDArray[np.float64]:
+    """One score for each subject.
+
+    Args:
+        comparisons: of any probe positions; their subjects are numbers below ``count``.
+        count: how many subject numbers there are.
+
+    Returns:
+        (count,) float64, log10 likelihood ratios; NaN for subjects that nothing was compared with.
+    """
+    total = np.zeros(count)
+    compared = np.zeros(count, np.bool_)
+    for group in _by_position(comparisons):
+        subject = np.concatenate([c.subject for c in group])
+        llr = alternatives(subject, np.concatenate([c.llr for c in group]), count)
+        has = ~np.isnan(llr)
+        total[has] += llr[has]
+        compared |= has
+    total[~compared] = np.nan
+    return total
+
+
+def compared_by(
+    comparisons: Iterable[Comparisons], subjects: NDArray[np.int64]
+) -> tuple[list[list[list[Calibration]]], NDArray[np.int64]]:
+    """What each subject was compared by, which decides its threshold.
+
+    Args:
+        comparisons: of any probe positions.
+        subjects: (m,) ascending numbers of subjects.
+
+    Returns:
+        The different ways, each as :data:`abis.scoring.thresholds.Compared`; and (m,) which of them is each subject's.
+    """
+    counts: dict[tuple[Position, Calibration], NDArray[np.int64]] = {}
+    for c in comparisons:
+        place = np.searchsorted(subjects, c.subject)
+        known = place < len(subjects)
+        known[known] = subjects[place[known]] == c.subject[known]
+        own = np.bincount(place[known], minlength=len(subjects))
+        key = c.position, c.calibration
+        counts[key] = counts[key] + own if key in counts else own
+    way = np.zeros(len(subjects), np.int64)
+    for own in counts.values():  # numbered anew after each, so that numbers stay small
+        way = np.unique(way * (1 + own.max(initial=0)) + own, return_inverse=True)[1]
+    ways = []
+    for first in np.unique(way, return_index=True)[1].tolist():
+        compared: dict[Position, list[Calibration]] = {}
+        for (position, calibration), own in counts.items():
+            if own[first]:
+                compared.setdefault(position, []).extend([calibration] * int(own[first]))
+        ways.append(list(compared.values()))
+    return ways, way
+
+
+def explain(
+    comparisons: Iterable[Comparisons], subject: int, encounter_ids: Mapping[int, str]
+) -> tuple[Evidence, ...]:
+    """The evidence behind the score that :func:`fuse` gives a subject, by probe position.
+
+    Args:
+        comparisons: of this subject, and maybe of others.
+        subject: its number in ``comparisons``.
+        encounter_ids: name of each encounter of this subject.
+    """
+    own = [c.where(c.subject == subject) for c in comparisons]
+    return explain_each(own, encounter_ids).get(subject, ())
+
+
+def explain_each(
+    comparisons: Iterable[Comparisons], encounter_ids: Mapping[int, str]
+) -> dict[int, tuple[Evidence, ...]]:
+    """The evidence behind the score of every subject that something was compared with.
+
+    Args:
+        comparisons: of any subjects.
+        encounter_ids: name of each encounter.
+    """
+    evidence: dict[int, tuple[Evidence, ...]] = {}
+    for group in _by_position(comparisons):
+        for subject, one in _evidence(group, encounter_ids):
+            evidence[subject] = (*evidence.get(subject, ()), one)
+    return evidence
+
+
+def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """log10 of the mean likelihood ratio of each subject.
+
+    Args:
+        subject: (n,) numbers below ``count``, in any order.
+        llr: (n,) log10 likelihood ratios, finite.
+        count: how many subject numbers there are.
+
+    Returns:
+        (count,) float64; NaN for subjects that do not occur. One value is returned as it is.
+    """
+    mean = np.full(count, np.nan)
+    mean[subject] = llr
+    several = np.bincount(subject, minlength=count)[subject] > 1
+    if not several.any():
+        return mean
+    subject, llr = subject[several], llr[several]
+    order = np.lexsort((llr, subject))  # sorted, a sum does not depend on the order given
+    subject, llr = subject[order], llr[order]
+    start = np.flatnonzero(np.diff(subject, prepend=-1))
+    size = np.diff(start, append=len(subject))
+    run = np.repeat(np.arange(len(start)), size)
+    largest = llr[start + size - 1]
+    total = np.bincount(run, weights=power_of_10(llr - largest[run]))  # adds in order, from 0
+    mean[subject[start]] = largest + log10(total / size)
+    return mean
+
+
+def _evidence(
+    comparisons: Sequence[Comparisons], encounter_ids: Mapping[int, str]
+) -> Iterator[tuple[int, Evidence]]:
+    """The evidence of one probe position, subject by subject."""
+    subject = np.concatenate([c.subject for c in comparisons])
+    raw = np.concatenate([c.raw for c in comparisons])
+    llr = np.concatenate([c.llr for c in comparisons])
+    encounter = np.concatenate([c.encounter for c in comparisons])
+    position = np.repeat([c.reference_position for c in comparisons], [len(c) for c in comparisons])
+    order = np.lexsort((position, encounter, -raw, -llr, subject))  # no tie is left to the order given
+    best = order[np.flatnonzero(np.diff(subject[order], prepend=-1))]
+    _, number = np.unique(subject, return_inverse=True)
+    scores = alternatives(number, llr, len(best))
+    columns = (subject[best], scores, raw[best], encounter[best], position[best])
+    for key, score, best_raw, best_encounter, best_position in zip(
+        *(c.tolist() for c in columns), strict=True
+    ):
+        yield (
+            key,
+            Evidence(
+                position=comparisons[0].position,
+                score=score,
+                raw=best_raw,
+                encounter_id=encounter_ids[best_encounter],
+                reference_position=Position(best_position),
+            ),
+        )
+
+
+def _by_position(comparisons: Iterable[Comparisons]) -> list[list[Comparisons]]:
+    """Groups of one probe position each, in the order of positions."""
+    groups: dict[Position, list[Comparisons]] = {}
+    for c in comparisons:
+        groups.setdefault(c.position, []).append(c)
+    return [groups[position] for position in sorted(groups)]

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an import writes down in the gallery's own database, in the transaction that enrolls each batch.
+
+So an import that was killed goes on exactly where the gallery's content ends, and what was refused is as
+safe as what was enrolled. The tables are made by the first import into a gallery.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from abis.errors import StoreError
+from abis.store import Store
+from abis.store import import_tables as tables
+from abis.store.import_records import DUPLICATE, Record, Sample, digest, printable
+from abis.store.kept import drop, keep, kept
+
+__all__ = ["BatchRow", "ImportRow", "Journal", "QuarantinedRecord"]
+
+_ROWS = 500  # bound parameters of one statement
+
+
+@dataclass(frozen=True)
+class ImportRow:
+    """An import: which source, and how far."""
+
+    key: int
+    source: str
+    fingerprint: str | None
+    started: str
+    finished: str | None
+    end: int
+    batches: int
+    released: int
+
+
+class BatchRow(NamedTuple):
+    """What became of a batch."""
+
+    number: int
+    end: int
+    read: int
+    enrolled: int
+    already_there: int
+    quarantined: int
+    templates: int
+    change: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, repr=False)
+class QuarantinedRecord:
+    """A record that was refused, as it was read, and why."""
+
+    key: int
+    import_key: int
+    reason: str
+    record: Record
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether nothing is wrong with it but that somebody is enrolled who seems to be the same person."""
+        return self.reason.startswith(f"{printable(self.record.place)}: {DUPLICATE}")
+
+    def __repr__(self) -> str:  # never the content
+        return f"QuarantinedRecord({self.key}, {self.record.place}: {self.reason})"
+
+
+class Journal:
+    """The tables of imports in a gallery's database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        with store.transaction() as connection:
+            tables.metadata.create_all(connection)
+
+    # ---------------------------------------------------------------------------------------- imports
+
+    def resume_or_begin(self, source: str, fingerprint: str | None) -> ImportRow:
+        """The unfinished import of this very source, or else a new one."""
+        with self._store.transaction() as connection:
+            if fingerprint is not None:
+                unfinished = (
+                    tables.imports.select()
+                    .where(tables.imports.c.fingerprint == fingerprint, tables.imports.c.finished.is_(None))
+                    .order_by(tables.imports.c.key.desc())
+                )
+                row = connection.execute(unfinished).first()
+                if row is not None:
+                    return ImportRow(*row)
+            last = connection.scalar(sa.select(sa.func.max(tables.imports.c.key))) or 0
+            new = ImportRow(last + 1, printable(source), fingerprint, _now(), None, 0, 0, 0)
+            connection.execute(tables.imports.insert(), asdict(new))
+            return new
+
+    def import_row(self, key: int) -> ImportRow:
+        with self._store.reading() as connection:
+            return ImportRow(
+                *connection.execute(tables.imports.select().where(tables.imports.c.key == key)).one()
+            )
+
+    def add_batch(
+        self,
+        connection: sa.Connection,
+        key: int,
+        counts: BatchRow,
+        refused: Sequence[tuple[Record, str]],
+    ) -> None:
+        """Write down a batch, in the transaction that enrolls it.
+
+        Raises:
+            StoreError: another process has gone on with this import meanwhile.
+        """
+        moved = connection.execute(
+            tables.imports.update()
+            .where(tables.imports.c.key == key, tables.imports.c.batches == counts.number - 1)
+            .values(batches=counts.number, end=counts.end)
+        )
+        if moved.rowcount != 1:
+            raise StoreError(f"{self._store.name}: another process is running import {key}")
+        connection.execute(tables.batches.insert(), {"import": key, **counts._asdict()})
+        self._quarantine(connection, key, refused)
+
+    def finish(self, key: int) -> None:
+        with self._store.transaction() as connection:
+            connection.execute(
+                tables.imports.update().where(tables.imports.c.key == key).values(finished=_now())
+            )
+
+    def batches(self, key: int) -> Iterator[BatchRow]:
+        """All batches of an import, in order."""
+        columns = [column for column in tables.batches.c if column.name != "import"]
+        query = sa.select(*columns).where(tables.batches.c["import"] == key).order_by(tables.batches.c.number)
+        last = 0
+        while True:
+            with self._store.reading() as connection:
+                rows = connection.execute(query.where(tables.batches.c.number > last).limit(_ROWS)).all()
+            if not rows:
+                return
+            yield from (BatchRow(*row) for row in rows)
+            last = rows[-1].number
+
+    # ------------------------------------------------------------------------------------- quarantine
+
+    def quarantined(self, import_key: int | None = None) -> int:
+        """How many records are in quarantine now, of one import or of all."""
+        query = sa.select(sa.func.count()).select_from(tables.quarantine)
+        if import_key is not None:
+            query = query.where(tables.quarantine.c["import"] == import_key)
+        with self._store.reading() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def quarantine(self, which: sa.ColumnElement[bool] | None = None) -> Iterator[QuarantinedRecord]:
+        """The records in quarantine, in the order they came.
+
+        Args:
+            which: a condition on table ``quarantine``; None for all.
+        """
+        last = 0
+        key = tables.quarantine.c.key
+        wanted = tables.quarantine.select().where(sa.true() if which is None else which).order_by(key)
+        while True:
+            with self._store.reading() as connection:
+                query = wanted.where(key > last)
+                row = connection.execute(query.limit(1)).first()
+                if row is None:
+                    return
+                found = self._record(connection, row)
+            yield found
+            last = found.key
+
+    @staticmethod
+    def release(connection: sa.Connection, record: int, import_key: int) -> None:
+        """Take a record out, its bytes too, in a writing transaction; the import's report goes on to add up."""
+        imports, quarantine, samples = tables.imports, tables.quarantine, tables.samples
+        own = sa.select(samples.c.kept).where(samples.c.record == record)
+        drop(connection, connection.scalars(own).all())
+        connection.execute(samples.delete().where(samples.c.record == record))
+        connection.execute(quarantine.delete().where(quarantine.c.key == record))
+        counted = imports.update().where(imports.c.key == import_key)
+        connection.execute(counted.values(released=imports.c.released + 1))
+
+    def _quarantine(self, connection: sa.Connection, key: int, refused: Sequence[tuple[Record, str]]) -> None:
+        last = connection.scalar(sa.select(sa.func.max(tables.quarantine.c.key))) or 0
+        for record, reason in refused:
+            place = f"{record.place} {record.end}".encode(errors="surrogatepass")
+            sha256 = hashlib.sha256(digest(record) + place).digest()
+            known = connection.execute(
+                tables.quarantine.update()
+                .where(tables.quarantine.c.sha256 == sha256)
+                .values({"import": key, "reason": printable(reason)})
+            )
+            if known.rowcount:  # an earlier import of the same source has put it there
+                continue
+            last += 1
+            connection.execute(
+                tables.quarantine.insert(),
+                {
+                    "key": last,
+                    "import": key,
+                    "sha256": sha256,
+                    "reason": printable(reason),
+                    "subject_id": json.dumps(record.subject_id, default=str),
+                    "encounter_id": json.dumps(record.encounter_id, default=str),
+                    "end": record.end,
+                    "fault": None if record.fault is None else printable(record.fault),
+                    "labels": json.dumps(record.labels),
+                },
+            )
+            for number, sample in enumerate(record.samples):
+                connection.execute(
+                    tables.samples.insert(), self._sample_row(connection, last, number, sample)
+                )
+
+    def _sample_row(
+        self, connection: sa.Connection, record: int, number: int, sample: Sample
+    ) -> dict[str, Any]:
+        content = sample.content
+        data = content.encode(errors="surrogatepass") if isinstance(content, str) else content or b""
+        return {
+            "record": record,
+            "number": number,
+            "place": printable(sample.place),
+            "position": json.dumps(sample.position),
+            "is_text": None if content is None else isinstance(content, str),
+            "kept": keep(connection, self._store.cipher, data),
+        }
+
+    def _record(self, connection: sa.Connection, row: Any) -> QuarantinedRecord:
+        samples = connection.execute(
+            tables.samples.select()
+            .where(tables.samples.c.record == row.key)
+            .order_by(tables.samples.c.number)
+        )
+        own = []
+        for sample in samples:
+            data = kept(connection, self._store.cipher, sample.kept)
+            content: bytes | str | None = data
+            if sample.is_text is None:
+                content = None
+            elif sample.is_text:
+                content = data.decode(errors="surrogatepass")
+            own.append(Sample(sample.place, content, json.loads(sample.position)))
+        record = Record(
+            json.loads(row.subject_id),
+            json.loads(row.encounter_id),
+            tuple(own),
+            row.end,
+            row.fault,
+            tuple(json.loads(row.labels)),
+        )
+        return QuarantinedRecord(row.key, row._mapping["import"], row.reason, record)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

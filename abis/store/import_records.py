@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes from a source to the gallery: records as they were read, and as they can be enrolled.
+
+Named tuples, as millions of them go from process to process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from abis.store import StoredEnrollment
+
+__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "digest", "printable"]
+
+
+DUPLICATE = "is a duplicate of"
+"""What the reason begins with where a record is of somebody who is enrolled under another subject_id."""
+
+
+class Sample(NamedTuple):
+    """Bytes that should be a template record, as the source holds them.
+
+    Attributes:
+        place: where in the source: a file's name, a row's number.
+        content: the bytes, or base64 text; None where the source has none.
+        position: of the finger or face as the source states it: a name, an ISO code, or None.
+    """
+
+    place: str
+    content: bytes | str | None
+    position: str | int | None = None
+
+    def __repr__(self) -> str:  # never the content: templates stay out of logs
+        size = (
+            "no content" if self.content is None else f"{type(self.content).__name__} of {len(self.content)}"
+        )
+        return f"Sample({self.place!r}, {size}, {self.position!r})"
+
+
+PlainRecord = tuple[Any, ...]
+
+
+class Record(NamedTuple):
+    """All that a source says of one subject at once: what is enrolled as a whole, or quarantined.
+
+    Attributes:
+        subject_id: as the source has it; not yet checked, not even to be text.
+        encounter_id: likewise; None where the source names none.
+        samples: in the order of the source.
+        end: how much of the source has been read with this record, in units of the source's own.
+        fault: what the source found wrong, or None.
+        labels: of the subject.
+    """
+
+    subject_id: object
+    encounter_id: object
+    samples: tuple[Sample, ...]
+    end: int
+    fault: str | None = None
+    labels: tuple[str, ...] = ()
+
+    def plain(self) -> PlainRecord:
+        """The same as tuples, which go to another process in a third of the time."""
+        return *self[:2], tuple(map(tuple, self.samples)), *self[3:]
+
+    @classmethod
+    def of_plain(cls, plain: PlainRecord) -> Record:
+        """The record again."""
+        subject_id, encounter_id, samples, *more = plain
+        return cls(subject_id, encounter_id, tuple(map(Sample._make, samples)), *more)
+
+    @property
+    def place(self) -> str:
+        """Where it begins."""
+        return self.samples[0].place if self.samples else f"record ending at {self.end}"
+
+
+class Rejected(NamedTuple):
+    """Why a record cannot be enrolled."""
+
+    reason: str
+
+
+Prepared = StoredEnrollment | Rejected
+"""What becomes of a record."""
+
+
+def printable(text: object) -> str:
+    """As text that every terminal and database takes: what is no Unicode, and NUL, escaped."""
+    return str(text).encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+
+
+def digest(record: Record) -> bytes:
+    """A SHA-256 that differs where anything of the record does that enrolment depends on."""
+    contents = [sample.content for sample in record.samples]
+    heads = [
+        (sample.position, type(content).__name__, len(content or b""))
+        for sample, content in zip(record.samples, contents, strict=True)
+    ]
+    sha256 = hashlib.sha256(
+        repr((record.subject_id, record.encounter_id, record.fault, record.labels, heads)).encode()
+    )
+    for content in contents:
+        if content:
+            sha256.update(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
+    return sha256.digest()

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the quarantine holds of one subject, or of imports of long ago: seen, and removed for good."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from abis.store import Store
+from abis.store.import_journal import Journal, QuarantinedRecord
+from abis.store.import_tables import imports, quarantine
+
+__all__ = ["quarantined_of", "remove_quarantined", "remove_quarantined_before"]
+
+
+def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
+    """Records in quarantine whose source says that they are of this subject."""
+    with store.reading() as connection:
+        if not _is_there(connection):
+            return []
+    return list(Journal(store).quarantine(_of(subject_id)))
+
+
+def remove_quarantined(connection: sa.Connection, subject_id: str) -> int:
+    """Remove these, their original bytes too, in a writing transaction; returns how many there were."""
+    return _remove(connection, _of(subject_id))
+
+
+def remove_quarantined_before(connection: sa.Connection, before: datetime) -> int:
+    """Remove all records of imports that began before a time; returns how many there were."""
+    day = before.astimezone(UTC).isoformat(timespec="seconds")
+    old = sa.select(imports.c.key).where(imports.c.started < day)
+    return _remove(connection, quarantine.c["import"].in_(old))
+
+
+def _of(subject_id: str) -> sa.ColumnElement[bool]:
+    return quarantine.c.subject_id == json.dumps(subject_id)
+
+
+def _is_there(connection: sa.Connection) -> bool:
+    """Whether anything was ever imported into this gallery."""
+    return sa.inspect(connection).has_table(quarantine.name)
+
+
+def _remove(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    if not _is_there(connection):
+        return 0
+    rows = connection.execute(sa.select(quarantine.c.key, quarantine.c["import"]).where(which)).all()
+    for row in rows:
+        Journal.release(connection, row.key, row._mapping["import"])
+    return len(rows)

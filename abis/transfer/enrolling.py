@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a batch of records: each is enrolled, found to be there already, or refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from abis.errors import AlreadyEnrolled
+from abis.formats import native
+from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, StoredEnrollment
+from abis.store.import_records import DUPLICATE, Prepared, Record, Rejected
+
+__all__ = ["Look", "Plan", "Uniqueness", "enroll"]
+
+Content = Sequence[tuple[int, bytes]]
+"""The templates of an encounter, (position, stored form) each; in any order they are the same."""
+
+
+class Look(Protocol):
+    """What is found of some arrivals."""
+
+    @property
+    def duplicates(self) -> Mapping[int, str]:
+        """By number from 0, of whom those are that shall not be enrolled, in words."""
+
+    @property
+    def again(self) -> Callable[[], Mapping[int, str]]:
+        """The same of those alone who have been enrolled by others since."""
+
+
+class Uniqueness(Protocol):
+    """Tells who is enrolled under another subject_id: :meth:`abis.Gallery.uniqueness` gives one."""
+
+    @property
+    def rule(self) -> str:
+        """What is asked, in words."""
+
+    def look(self, arrivals: Sequence[Enrollment]) -> Look:
+        """Hold arrivals against all who are enrolled, and against each other."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to become of some records."""
+
+    enroll: list[StoredEnrollment]
+    numbers: list[int]  # of these in the batch, from 0
+    already_there: int
+    refused: list[tuple[Record, str]]
+
+
+def enroll(
+    store: Store,
+    records: Sequence[Record],
+    prepared: Sequence[Prepared],
+    also: Callable[[Plan, sa.Connection, State], None],
+    unique: Uniqueness | None = None,
+) -> Plan:
+    """Enroll what can be, as if nothing were there; where that fails, look what is, and plan again.
+
+    Args:
+        store: of the gallery.
+        records: of one transaction.
+        prepared: what can become of each by itself.
+        also: called with what becomes of them at the end of the transaction.
+        unique: refuses whoever is enrolled under another subject_id.
+    """
+    # With a search for each, it pays to know first who is there already.
+    known = {} if unique is None else _known(store, prepared)
+    duplicates: dict[int, str] = {}
+    look: _Looked | None = None
+    while True:
+        plan = _plan(records, prepared, known, duplicates)
+        if unique is not None and (look is None or not look.covers(plan)):
+            look = _Looked(plan, unique)
+            duplicates |= look.duplicates
+            if look.duplicates:
+                continue
+        try:
+            store.enroll_stored(plan.enroll, also=partial(_finish, also, plan, look))
+        except (AlreadyEnrolled, _DuplicatesSinceError):
+            # Who is refused now may be whom others of the batch were held to be duplicates of: from the beginning.
+            known, duplicates, look = _known(store, prepared), {}, None
+        else:
+            return plan
+
+
+class _Looked:
+    """What was found of the records that a plan enrolls; by their numbers in the batch, from 0."""
+
+    def __init__(self, plan: Plan, unique: Uniqueness) -> None:
+        self._numbers = plan.numbers
+        self._look = unique.look([_enrollment(own) for own in plan.enroll])
+        self.duplicates = self._numbered(self._look.duplicates)
+
+    def covers(self, plan: Plan) -> bool:
+        return set(plan.numbers) <= set(self._numbers)
+
+    def is_late(self, plan: Plan) -> bool:
+        """Whether others have enrolled some of a plan since."""
+        return not self._numbered(self._look.again()).keys().isdisjoint(plan.numbers)
+
+    def _numbered(self, found: Mapping[int, str]) -> dict[int, str]:
+        return {self._numbers[arrival]: reason for arrival, reason in found.items()}
+
+
+class _DuplicatesSinceError(Exception):
+    """Others have enrolled, while a batch was looked at, somebody of it under another name."""
+
+
+def _finish(
+    also: Callable[[Plan, sa.Connection, State], None],
+    plan: Plan,
+    look: _Looked | None,
+    connection: sa.Connection,
+    state: State,
+) -> None:
+    """At the end of the transaction, when nobody else can enroll any more."""
+    if look is not None and look.is_late(plan):
+        raise _DuplicatesSinceError
+    also(plan, connection, state)
+
+
+def _enrollment(stored: StoredEnrollment) -> Enrollment:
+    templates = [native.read(data) for _, data in stored.templates]
+    return Enrollment(stored.subject_id, templates, stored.encounter_id)
+
+
+def _plan(
+    records: Sequence[Record],
+    prepared: Sequence[Prepared],
+    known: Mapping[str, Mapping[str, Content]],
+    duplicates: Mapping[int, str],
+) -> Plan:
+    """Decide on each record, those before it in the batch taken as enrolled; duplicates by their numbers.
+
+    Whose first encounter is a duplicate waits as a whole: another, which may only be poorer, brings nobody in.
+    """
+    seen: dict[str, dict[str, Content]] = {}
+    held: dict[str, str] = {}  # subjects of whom nothing is enrolled, and whose duplicates they are
+    enroll: list[StoredEnrollment] = []
+    refused: list[tuple[Record, str]] = []
+    numbers: list[int] = []
+    already_there = 0
+    for number, (record, own) in enumerate(zip(records, prepared, strict=True)):
+        if isinstance(own, Rejected):
+            refused.append((record, own.reason))
+            continue
+        encounters = seen.setdefault(own.subject_id, dict(known.get(own.subject_id, {})))
+        encounter_id = own.encounter_id or FIRST_ENCOUNTER
+        if encounter_id in encounters:
+            if _sorted(encounters[encounter_id]) == _sorted(own.templates):
+                already_there += 1
+            else:
+                refused.append((record, _conflict(record, own.subject_id, encounter_id)))
+        elif encounters and own.encounter_id is None:
+            reason = (
+                f"{record.place}: subject {own.subject_id!r} is enrolled already; "
+                "a further encounter needs an encounter_id"
+            )
+            refused.append((record, reason))
+        elif (whose := duplicates.get(number, None if encounters else held.get(own.subject_id))) is not None:
+            held[own.subject_id] = whose
+            refused.append((record, f"{record.place}: {DUPLICATE} {whose}"))
+        else:
+            encounters[encounter_id] = own.templates
+            enroll.append(own)
+            numbers.append(number)
+    return Plan(enroll, numbers, already_there, refused)
+
+
+def _sorted(content: Content) -> list[bytes]:
+    return sorted([data for _, data in content])
+
+
+def _conflict(record: Record, subject_id: str, encounter_id: str) -> str:
+    return (
+        f"{record.place}: encounter {encounter_id!r} of subject {subject_id!r} is enrolled with other templates "
+        "(or comes in parts: the records of a subject must follow each other)"
+    )
+
+
+def _known(store: Store, prepared: Sequence[Prepared]) -> dict[str, dict[str, Content]]:
+    subject_ids = {own.subject_id for own in prepared if isinstance(own, StoredEnrollment)}
+    return {
+        subject_id: {
+            encounter_id: [(int(template.position), native.write(template)) for template in templates]
+            for encounter_id, templates in encounters.items()
+        }
+        for subject_id, encounters in store.encounters(subject_ids).items()
+    }

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a source into a gallery: each record is enrolled, found to be there already, or quarantined."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+
+import sqlalchemy as sa
+
+from abis.store import State, Store
+from abis.store.import_journal import BatchRow, Journal, QuarantinedRecord
+from abis.store.import_records import Record
+from abis.transfer.enrolling import Plan, Uniqueness, enroll
+from abis.transfer.preparation import PreparedBatch, prepare
+from abis.transfer.reconciliation import ImportReport, reconcile
+from abis.transfer.sources.source import Progress, Source
+from abis.transfer.workers import collected_by_hand, prepare_all
+
+__all__ = ["import_records", "retry"]
+
+_BATCH = 1_000  # records of one transaction
+_BATCH_BYTES = 2**24  # or so many bytes read: what bounds memory where records are large
+
+Watch = Callable[[int, Progress], None]
+"""Is called after each batch with the records read by this run, and how much of the source is read."""
+
+
+def import_records(
+    source: Source,
+    store: Store,
+    *,
+    workers: int = 0,
+    unique: Uniqueness | None = None,
+    watch: Watch | None = None,
+) -> ImportReport:
+    """Import a source; go on where an earlier run of the same import stopped, whatever stopped it.
+
+    A batch, what became of it and how far the source has been read are one transaction. Whatever is
+    refused (a damaged template, a missing id, other templates of an encounter that is enrolled) goes to the
+    quarantine with its bytes, and the others go on. The report is of the whole import, all runs together.
+
+    Args:
+        source: where records come from.
+        store: of the gallery.
+        workers: processes that read templates, besides this one.
+        unique: refuses whoever is in the gallery under another subject_id, or came before in this import; None
+            lets everyone in. Another rule makes another import, which begins with the first record.
+        watch: told how it goes on.
+
+    Raises:
+        FormatError: the source is damaged such that it cannot be read on.
+        OSError, StoreError: source or store cannot be used. What was committed stays; run it again to go on.
+    """
+    journal = Journal(store)
+    begun = journal.resume_or_begin(source.name, _fingerprint(source, unique))
+    resumed = sum(batch.read for batch in journal.batches(begun.key))
+    number, read = begun.batches, 0
+    with collected_by_hand(), closing(prepare_all(_batches(source.records(begun.end)), workers)) as batches:
+        for records, prepared in batches:
+            gc.collect(0)
+            number += 1
+            _write(
+                store,
+                journal,
+                import_key=begun.key,
+                number=number,
+                records=records,
+                prepared=prepared,
+                unique=unique,
+            )
+            read += len(records)
+            if watch is not None:
+                watch(read, source.progress())
+    journal.finish(begun.key)
+    return reconcile(store, journal, begun.key, resumed=resumed, ignored_columns=source.ignored)
+
+
+def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str | None:
+    """Enroll a record of the quarantine, and take it out.
+
+    Returns:
+        None, or the reason why it stays there.
+    """
+    record = quarantined.record
+
+    def release(plan: Plan, connection: sa.Connection, _: State) -> None:
+        if not plan.refused:
+            journal.release(connection, quarantined.key, quarantined.import_key)
+
+    plan = enroll(store, [record], [prepare(record)], release)
+    return plan.refused[0][1] if plan.refused else None
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        for sample in record.samples:
+            size += len(sample.content or b"")
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _write(
+    store: Store,
+    journal: Journal,
+    *,
+    import_key: int,
+    number: int,
+    records: Sequence[Record],
+    prepared: PreparedBatch,
+    unique: Uniqueness | None,
+) -> None:
+    """Enroll a batch, and write down what became of it."""
+
+    def write_down(plan: Plan, connection: sa.Connection, state: State) -> None:
+        counts = BatchRow(
+            number=number,
+            end=records[-1].end,
+            read=len(records),
+            enrolled=len(plan.enroll),
+            already_there=plan.already_there,
+            quarantined=len(plan.refused),
+            templates=sum(len(enrollment.templates) for enrollment in plan.enroll),
+            change=state.change,
+            sha256=prepared.sha256,
+        )
+        journal.add_batch(connection, import_key, counts, plan.refused)
+
+    enroll(store, records, prepared.prepared, write_down, unique)
+
+
+def _fingerprint(source: Source, unique: Uniqueness | None) -> str | None:
+    """Of a source, and of what is asked of its records."""
+    if source.fingerprint is None or unique is None:
+        return source.fingerprint
+    return hashlib.sha256(f"{source.fingerprint} {unique.rule}".encode()).hexdigest()

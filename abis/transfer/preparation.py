@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a source's bytes to what the store takes, or to the reason why not. Runs in worker processes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+from abis.errors import FormatError
+from abis.formats._stored_many import StoredForms, at_position, stored_forms
+from abis.store import StoredEnrollment, check_id
+from abis.store.import_records import Prepared, Record, Rejected, Sample, digest
+from abis.store.records import checked_labels
+from abis.template import Position
+
+__all__ = ["PreparedBatch", "prepare", "prepare_batch"]
+
+
+class PreparedBatch(NamedTuple):
+    """Records of a batch as they can be enrolled, in their order, and a SHA-256 over what they were."""
+
+    prepared: list[Prepared]
+    sha256: bytes
+
+
+def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
+    """Check everything about some records, and encode their templates."""
+    sha256 = hashlib.sha256()
+    for record in records:
+        sha256.update(digest(record))
+    forms = iter(_stored_forms([sample for record in records for sample in record.samples]))
+    return PreparedBatch(
+        [_prepared(record, list(islice(forms, len(record.samples)))) for record in records], sha256.digest()
+    )
+
+
+def prepare(record: Record) -> Prepared:
+    """The same of one record."""
+    (prepared,) = prepare_batch([record]).prepared
+    return prepared
+
+
+def _stored_forms(samples: Sequence[Sample]) -> list[StoredForms | FormatError]:
+    """Of each sample its templates, or what is wrong with it."""
+    contents: list[bytes | FormatError] = []
+    for sample in samples:
+        try:
+            contents.append(_bytes(sample))
+        except FormatError as error:
+            contents.append(error)
+    read = iter(stored_forms([content for content in contents if isinstance(content, bytes)]))
+    return [next(read) if isinstance(content, bytes) else content for content in contents]
+
+
+def _prepared(record: Record, forms: Sequence[StoredForms | FormatError]) -> Prepared:
+    if record.fault is not None:
+        return Rejected(record.fault)
+    try:
+        subject_id = _checked_id("subject_id", record.subject_id)
+        encounter_id = record.encounter_id
+        if encounter_id is not None:
+            encounter_id = _checked_id("encounter_id", encounter_id)
+        labels = checked_labels(record.labels)
+    except (TypeError, ValueError) as error:
+        return Rejected(f"{record.place}: {error}")
+    templates: list[tuple[int, bytes]] = []
+    for sample, own in zip(record.samples, forms, strict=True):
+        try:
+            if isinstance(own, FormatError):
+                raise own
+            templates += own if sample.position is None else _positioned(own, _position(sample.position))
+        except FormatError as error:
+            return Rejected(f"{sample.place}: {error}")
+    if not templates:
+        return Rejected(f"{record.place}: no templates; expected at least one")
+    return StoredEnrollment(subject_id, encounter_id, templates, labels)
+
+
+def _checked_id(name: str, value: object) -> str:
+    if isinstance(value, int | float):
+        raise TypeError(f"{name} is the number {value}; expected text, for numbers lose leading zeros")
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {'missing' if value is None else type(value).__name__}; expected text")
+    check_id(name, value)
+    return value
+
+
+def _bytes(sample: Sample) -> bytes:
+    match sample.content:
+        case bytes() as content:
+            return content
+        case str() as text:
+            try:
+                return base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise FormatError(f"the template is no base64: {error}") from None
+    raise FormatError("no template")
+
+
+def _positioned(forms: StoredForms, stated: Position) -> Iterator[tuple[int, bytes]]:
+    """The templates at the position that the source states, where the record leaves it open."""
+    for position, data in forms:
+        if position == stated:
+            yield position, data
+        elif position == Position.UNKNOWN_FINGER and stated.is_finger:
+            yield int(stated), at_position(data, stated)
+        else:
+            raise FormatError(
+                f"is stated to be {stated.name}, but the record is of {Position(position).name}"
+            )
+
+
+@lru_cache(maxsize=256)
+def _position(stated: str | int) -> Position:
+    """From a name in any writing, ``right-index``, or a code of ISO/IEC 19794-2:2005, table 2."""
+    text = str(stated).strip()
+    try:
+        if text.isdecimal():
+            return Position(int(text))
+        return Position[text.upper().replace("-", "_").replace(" ", "_")]
+    except (KeyError, ValueError):
+        names = ", ".join(position.name for position in Position)
+        raise FormatError(f"position {text!r} is none of {names}") from None

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where records come from: one file for each kind of source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from abis.errors import FormatError
+from abis.transfer.sources.archive import ArchiveSource, is_archive
+from abis.transfer.sources.csv_file import CsvSource
+from abis.transfer.sources.folder import FolderSource
+from abis.transfer.sources.names import Names
+from abis.transfer.sources.source import Source
+
+__all__ = ["open_path"]
+
+
+def open_path(path: Path, *, pattern: re.Pattern[str]) -> Source:
+    """The source at a path, told by what it is and how its name ends.
+
+    Args:
+        path: a folder, a tar archive (.tar, .tar.gz, .tgz, .tar.zst, .tzst), or a manifest (.csv, .parquet).
+        pattern: how the names in folders and archives say whose a file is; see :class:`Names`.
+
+    Raises:
+        FormatError: it is none of these, or damaged.
+        OSError: there is none, or it cannot be read.
+    """
+    if path.is_dir():
+        return FolderSource(path, Names(pattern))
+    path.stat()
+    if is_archive(path):
+        return ArchiveSource(path, Names(pattern))
+    match path.suffix.lower():
+        case ".csv":
+            return CsvSource(path)
+        case ".parquet":
+            from abis.transfer.sources.parquet_file import ParquetSource  # noqa: PLC0415 - needs an extra
+
+            return ParquetSource(path)
+    raise FormatError(
+        f"{path}: is no folder, and its name ends in none of .tar, .tar.gz, .tgz, .tar.zst, .csv, .parquet"
+    )

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose a file is, by its name; and the files that stand together as one record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from abis.store.import_records import Record, Sample
+
+__all__ = ["LARGEST_FILE", "NamedSample", "Names", "records_of"]
+
+LARGEST_FILE = 2**26
+"""Bytes; what is larger is no template, and is not read into memory to be told so."""
+
+
+class NamedSample(NamedTuple):
+    """A sample, whose it is and the labels of whose it is; ``end`` counts the samples of the source up to here."""
+
+    subject_id: object
+    encounter_id: object
+    sample: Sample
+    end: int
+    fault: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+class Names:
+    """Reads subject, encounter and position out of files' names.
+
+    Args:
+        expression: with the group ``subject``, and perhaps ``encounter`` and ``position``. It is held against
+            all of the name but its ending; where there is a ``/`` in it, against all of the path
+            within the source.
+    """
+
+    def __init__(self, expression: re.Pattern[str]) -> None:
+        self.pattern = expression.pattern
+        self._expression = expression
+
+    def named(self, path: str, content: bytes | None, end: int, fault: str | None = None) -> NamedSample:
+        """A file of the source as a sample."""
+        pure = PurePosixPath(path)
+        stem = str(pure.with_suffix("")) if "/" in self.pattern else pure.stem
+        fit = self._expression.fullmatch(stem)
+        if fit is None or not fit["subject"]:
+            fault = fault or f"{path}: its name does not say whose it is; the pattern is {self.pattern}"
+            return NamedSample(None, None, Sample(path, content), end, fault)
+        groups = fit.groupdict()
+        sample = Sample(path, content, groups.get("position"))
+        return NamedSample(fit["subject"], groups.get("encounter"), sample, end, fault)
+
+
+def records_of(samples: Iterable[NamedSample]) -> Iterator[Record]:
+    """Samples of one subject and encounter that stand together make a record; a faulty one faults it.
+
+    Samples of nobody are records of their own.
+    """
+    for (subject_id, encounter_id, _), group in groupby(samples, _whose):
+        own = list(group)
+        labels = [label for named in own for label in named.labels]
+        yield Record(
+            subject_id,
+            encounter_id,
+            tuple([named.sample for named in own]),
+            own[-1].end,
+            next((named.fault for named in own if named.fault is not None), None),
+            tuple(dict.fromkeys(labels)) if labels else (),
+        )
+
+
+def _whose(named: NamedSample) -> tuple[object, object, int]:
+    subject_id = named.subject_id
+    is_alone = not isinstance(subject_id, str) or not subject_id
+    return subject_id, named.encounter_id, named.end if is_alone else 0

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""1:1, straight from the store: are these the subjects they claim to be?
+
+Claims are worked off by the hundred: one read of the store, one decoding, one preparation of all fingers, one
+comparison of all pairs. One claim takes the same way as many and gets the same score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abis import comparison
+from abis.comparison.kind import Kind
+from abis.errors import TemplateError
+from abis.parallel import available_cores, in_parallel
+from abis.results import Outcome, Verification
+from abis.scoring import fusion
+from abis.scoring.calibration import Calibrations
+from abis.scoring.fusion import Comparisons, Evidence
+from abis.scoring.thresholds import threshold_for_fmr
+from abis.store import Claimed, Status, Store, check_id, checked_templates
+from abis.template import Embedding, Minutiae, Position, Template
+from abis.verification.policy import Policy
+
+__all__ = ["Claim", "check_models", "verify", "verify_many"]
+
+CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
+"""The calibrations in force for some templates."""
+
+_CHUNK = 256  # claims worked off at once
+_WAITING = 1  # threads beside those that compare: for the store, and for the interpreter
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who somebody claims to be, and what was captured of them.
+
+    Attributes:
+        subject_id: the claim.
+        templates: the probe.
+        liveness: the verdict of a presentation attack detection, if there was one.
+    """
+
+    subject_id: str
+    templates: Sequence[Template]
+    liveness: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_id("subject_id", self.subject_id)
+        object.__setattr__(self, "templates", checked_templates(self.templates))
+
+
+def verify(
+    store: Store, claims: Sequence[Claim], policy: Policy, calibrations: CalibrationsOf
+) -> list[Verification]:
+    """Decide claims.
+
+    Raises:
+        TemplateError: where probe and subject have embeddings of different models only.
+    """
+    return _decided(_Chunk(store, claims), policy, calibrations)
+
+
+def verify_many(
+    store: Store, claims: Iterable[Claim], policy: Policy, calibrations: CalibrationsOf
+) -> Iterator[Verification]:
+    """Decide claims in order, some hundred at a time on each core, a few ahead.
+
+    Each is decided by what the store holds at some moment after it was taken from ``claims``.
+    """
+    source = iter(claims)
+    chunks = iter(lambda: list(islice(source, _CHUNK)), [])
+
+    def decide(chunk: Sequence[Claim]) -> list[Verification]:
+        return verify(store, chunk, policy, calibrations)
+
+    for decided in in_parallel(decide, chunks, threads=available_cores() + _WAITING):
+        yield from decided
+
+
+class _Chunk:
+    """Claims and what the store knows of their subjects; fingers of both sides prepared."""
+
+    def __init__(self, store: Store, claims: Sequence[Claim]) -> None:
+        self.claims = claims
+        self.known = store.claimed(claim.subject_id for claim in claims)
+        self.packed = comparison.FingerReferences()
+        fingers: dict[int, Minutiae] = {}
+        for template in chain(
+            (r.template for c in self.known.values() for r in c.references),
+            (template for claim in claims for template in claim.templates),
+        ):
+            if isinstance(template, Minutiae):
+                fingers[id(template)] = template
+        slots = self.packed.extend(list(fingers.values()), threads=1)
+        self.slot = dict(zip(fingers, slots, strict=True))
+        self.contents = comparison.contents(list(fingers.values()))
+
+
+class _Pairs:
+    """Probe and reference templates of one kind and one position each that are to be compared."""
+
+    def __init__(self, probe: Template, position: Position) -> None:
+        self.example = probe
+        self.position = position
+        self.claim: list[int] = []
+        self.encounter: list[int] = []
+        self.probes: list[Template] = []
+        self.references: list[Template] = []
+
+    def compared(self, chunk: _Chunk, calibrations: Calibrations) -> Comparisons:
+        """All of them; the number of the claim stands for the subject."""
+        raw, balance = self._raw_and_balance(chunk)
+        return Comparisons.of(
+            self.example,
+            self.position,
+            subject=np.array(self.claim, np.int64),
+            encounter=np.array(self.encounter, np.int64),
+            raw=raw,
+            balance=balance,
+            calibrations=calibrations,
+        )
+
+    def _raw_and_balance(self, chunk: _Chunk) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        if isinstance(self.example, Minutiae):
+            probes, references = (
+                np.array([chunk.slot[id(template)] for template in side], np.int64)
+                for side in (self.probes, self.references)
+            )
+            raw = chunk.packed.compare_pairs(probes, references, threads=1)
+            return raw, comparison.balances(chunk.contents[probes], chunk.contents[references])
+        rows = np.arange(len(self.probes))
+        vectors = _vectors(self.probes), _vectors(self.references)
+        return comparison.cosines_of_pairs(*vectors, rows, rows, threads=1), None
+
+
+def _vectors(embeddings: Sequence[Template]) -> NDArray[np.float16]:
+    """(n, d) of n embeddings of one model."""
+    return np.array([e.vector for e in embeddings if isinstance(e, Embedding)], np.float16)
+
+
+def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> list[Verification]:
+    refused = [_refused(claim, chunk.known.get(claim.subject_id), policy) for claim in chunk.claims]
+    open_ones = [number for number, outcome in enumerate(refused) if outcome is None]
+    in_force = calibrations(t for number in open_ones for t in chunk.claims[number].templates)
+    comparisons = _comparisons(chunk, open_ones, in_force)
+    scores = fusion.fuse(comparisons, len(chunk.claims)).tolist()
+    names = {r.encounter: r.encounter_id for c in chunk.known.values() for r in c.references}
+    evidence = fusion.explain_each(comparisons, names)
+    compared = _Ways(comparisons, open_ones, policy.fmr)
+    faces = _Ways([c for c in comparisons if c.position == Position.FACE], open_ones, policy.face_fmr)
+    results = []
+    for number, outcome in enumerate(refused):
+        own = evidence.get(number, ())
+        if outcome is not None:
+            threshold = threshold_for_fmr(policy.fmr, [])
+            results.append(Verification(outcome[0], 0.0, threshold, (), outcome[1]))
+            continue
+        if not own:
+            claim = chunk.claims[number]
+            references = chunk.known[claim.subject_id].references
+            check_models(claim.templates, {Kind.of(r.template) for r in references})
+        score = scores[number] if own else 0.0
+        results.append(_decision(score, compared.threshold(number), own, policy, faces.threshold(number)))
+    return results
+
+
+def _refused(claim: Claim, known: Claimed | None, policy: Policy) -> tuple[Outcome, str] | None:
+    """What is decided without a look at likeness, and why."""
+    if known is None:
+        return Outcome.NOT_ENROLLED, ""
+    if known.status == Status.LOCKED:
+        return Outcome.LOCKED, ""
+    if known.status == Status.TERMINATED:
+        return Outcome.TERMINATED, ""
+    unmet = policy.unmet_before(level=known.level, liveness=claim.liveness)
+    return (Outcome.REFUSED, unmet) if unmet else None
+
+
+class _Ways:
+    """What claims were compared by, and so their thresholds, each worked out once.
+
+    Args:
+        comparisons: of which evidence.
+        numbers: of the claims, ascending.
+        fmr: that thresholds are for; None where nobody asks for them.
+    """
+
+    def __init__(self, comparisons: Sequence[Comparisons], numbers: Sequence[int], fmr: float | None) -> None:
+        self._way: dict[int, int] = {}
+        self._thresholds: list[float] = []
+        if fmr is not None:
+            ways, way = fusion.compared_by(comparisons, np.array(numbers, np.int64))
+            self._way = dict(zip(numbers, way.tolist(), strict=True))
+            self._thresholds = [threshold_for_fmr(fmr, one) for one in ways]
+
+    def threshold(self, number: int) -> float:
+        """Of a claim; infinite where nobody asks for one."""
+        return self._thresholds[self._way[number]] if self._way else math.inf
+
+
+def _decision(
+    score: float, threshold: float, evidence: tuple[Evidence, ...], policy: Policy, face_threshold: float
+) -> Verification:
+    if not evidence or score < threshold:
+        return Verification(Outcome.NON_MATCH, score, threshold, evidence)
+    unmet = policy.unmet_by(evidence, face_threshold)
+    outcome = Outcome.REFUSED if unmet else Outcome.MATCH
+    return Verification(outcome, score, threshold, evidence, unmet)
+
+
+def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
+    """All comparisons of some of the claims, those of one probe kind and reference position together."""
+    alike: dict[tuple[Kind, Position], _Pairs] = {}
+    comparable: dict[tuple[Kind, Kind], bool] = {}
+    for number in numbers:
+        claim = chunk.claims[number]
+        references = [(Kind.of(r.template), r) for r in chunk.known[claim.subject_id].references]
+        for probe in claim.templates:
+            kind = Kind.of(probe)
+            for other, reference in references:
+                fits = comparable.get((kind, other))
+                if fits is None:
+                    fits = comparable[kind, other] = other.is_comparable(kind)
+                if not fits:
+                    continue
+                pairs = alike.get((kind, other.position))
+                if pairs is None:
+                    pairs = alike[kind, other.position] = _Pairs(probe, other.position)
+                pairs.claim.append(number)
+                pairs.encounter.append(reference.encounter)
+                pairs.probes.append(probe)
+                pairs.references.append(reference.template)
+    return [pairs.compared(chunk, calibrations) for pairs in alike.values()]
+
+
+def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
+    """Refuse a probe that cannot be compared because its embeddings are of other models."""
+    own = {Kind.of(template) for template in probe}
+    kinds = set(kinds)
+    if any(mine.is_comparable(kind) for mine in own for kind in kinds):
+        return
+    others = {kind for kind in kinds if kind.dimension and kind.position in {mine.position for mine in own}}
+    if others:
+        raise TemplateError(
+            f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
+            f"the references' {', '.join(sorted(map(str, others)))}"
+        )

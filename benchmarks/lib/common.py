@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every benchmark script shares: its options, where it ran, and how its figures leave it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from abis.comparison import simd_level
+
+__all__ = [
+    "EXTRACTORS",
+    "ONE_FINGER_IN_TWO_SETS",
+    "ROOT",
+    "SETS",
+    "data_folder",
+    "options",
+    "print_table",
+    "resident_bytes",
+    "software",
+    "wilson",
+    "write",
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Of the fingerprints among the public data.
+EXTRACTORS = ("leader", "fingerjetfx", "mindtct")
+SETS = tuple(f"fvc{year}_db{i}_b" for year in (2002, 2004) for i in (1, 2, 3, 4))
+ONE_FINGER_IN_TWO_SETS = (("fvc2002_db3_b", "108"), ("fvc2004_db3_b", "102"))
+"""Its impressions match across the sets with a median raw score of 10.6; no two other fingers do above 0."""
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every script has; scripts add their own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as one flat JSON object")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    return parser
+
+
+def data_folder() -> Path:
+    """The folder of public data; ends the script with a message where there is none."""
+    beside = ROOT.parent / "shared" / "data"
+    folder = Path(os.environ.get("ABIS_DATA", beside))
+    if not folder.is_dir():
+        sys.exit(f"no public data: set ABIS_DATA to its folder ({folder} does not exist); see docs/data.md")
+    return folder
+
+
+def software() -> str:
+    """Name and version of what is measured."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f"{project['name']} {project['version']}"
+
+
+def write(path: Path | None, figures: Mapping[str, float | int | str], *, seed: int) -> None:
+    """Write figures, seed, hardware and versions as one flat JSON object, where a file was asked for."""
+    if path is not None:
+        path.write_text(json.dumps({**figures, "seed": seed, **_environment()}, indent=2) + "\n")
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, note: str = ""
+) -> None:
+    """Print a table whose first column is text and whose others are figures."""
+    table = Table(title=title, title_justify="left", caption=note, caption_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    # A file or a pipe has no width of its own: give it what the table needs.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no VmRSS in /proc/self/status")
+
+
+def wilson(errors: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a rate (Wilson 1927)."""
+    z = 1.959964
+    centre = (errors + z * z / 2) / (trials + z * z)
+    half = z / (trials + z * z) * math.sqrt(errors * (trials - errors) / trials + z * z / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _environment() -> dict[str, float | int | str]:
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "simd": simd_level(),
+        "system": platform.platform(),
+        "software": software(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "python_version": platform.python_version(),
+        **{f"{name}_version": version(name) for name in ("numpy", "faiss-cpu", "numba")},
+    }
+
+
+def _cpu_model() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_info(key: str) -> str:
+    """First value of a line of /proc/cpuinfo, or nothing where there is no such thing."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(key)), "")

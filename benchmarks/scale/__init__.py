@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How time, memory and losses grow with the gallery."""

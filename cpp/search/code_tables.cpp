@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/code_tables.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+
+#include "core/parallel.h"
+#include "core/simd.h"
+#include "search/code_kernels.h"
+#include "search/code_projection.h"
+
+namespace abis {
+namespace {
+
+using namespace parameters;
+
+constexpr std::size_t kBuckets = std::size_t{1} << kTableBits;
+constexpr std::size_t kAhead = 8;     // probes' minutiae: what is fetched before it is needed
+constexpr std::size_t kPending = 32;  // pairs of minutiae, likewise
+
+// The same numbers everywhere [Steele, Lea and Flood 2014: SplitMix64].
+constexpr std::uint64_t next_random(std::uint64_t& state) {
+    std::uint64_t z = state += 0x9E3779B97F4A7C15U;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+    return z ^ (z >> 31);
+}
+
+// The bits of a code that each table looks at: positions, and the same as a mask.
+struct Sample {
+    std::array<std::uint8_t, kTableBits> bits;
+    MinutiaCode mask;
+};
+
+constexpr std::array<Sample, kTables> kSamples = [] {
+    std::array<Sample, kTables> samples{};
+    std::uint64_t state = 0;
+    for (Sample& sample : samples) {
+        for (std::size_t chosen = 0; chosen < kTableBits;) {
+            const std::uint64_t bit = next_random(state) % kCodeBits;
+            std::uint64_t& word = bit < 64 ? sample.mask.first : sample.mask.second;
+            const std::uint64_t one = std::uint64_t{1} << (bit % 64);
+            if ((word & one) != 0) continue;
+            word |= one;
+            sample.bits[chosen++] = static_cast<std::uint8_t>(bit);
+        }
+    }
+    return samples;
+}();
+
+ABIS_INLINE std::size_t bucket(const MinutiaCode& code, const Sample& sample) {
+    std::uint64_t number = 0;
+    for (std::size_t k = 0; k < kTableBits; ++k) {
+        const std::uint64_t word = sample.bits[k] < 64 ? code.first : code.second;
+        number |= ((word >> (sample.bits[k] % 64)) & 1) << k;
+    }
+    return static_cast<std::size_t>(number);
+}
+
+ABIS_INLINE bool share_bucket(const MinutiaCode& difference, std::size_t table) {
+    const MinutiaCode& mask = kSamples[table].mask;
+    return ((difference.first & mask.first) | (difference.second & mask.second)) == 0;
+}
+
+ABIS_INLINE std::uint32_t check_bits(const MinutiaCode& code) { return static_cast<std::uint32_t>(code.second >> 32); }
+
+template <bool kHasPopcount>
+ABIS_INLINE void commonness(const std::uint64_t* first, std::size_t n, std::int8_t* commonness) {
+    for (std::size_t m = 0; m < n; ++m) {
+        std::uint64_t near = 0;
+        for (const std::uint64_t other : kCodeSample)
+            near += static_cast<std::uint64_t>(body::set_bits<kHasPopcount>(first[m] ^ other) <= kSampleRadius);
+        commonness[m] = static_cast<std::int8_t>(kCommonness[std::min<std::size_t>(near, kCommonness.size() - 1)]);
+    }
+}
+
+// The minutiae of probes that look into one bucket after the other.
+struct Lookups {
+    const CodedMinutia* probes;
+    const std::uint32_t *buckets, *order;
+    std::size_t count;
+};
+
+// One table.
+struct TableView {
+    std::size_t number;
+    const std::uint32_t* begins;
+    const TableEntry* entries;
+    const CodedMinutia* minutiae;
+    const std::uint32_t* firsts;
+};
+
+// A vote for two minutiae that share a bucket, if they are alike and no earlier table had them in one.
+template <bool kHasPopcount>
+ABIS_INLINE void vote_for(const CodedMinutia& own, const CodedMinutia& other, std::size_t table,
+                          std::vector<CodeVote>& votes) {
+    constexpr int kBinUnits = 256 / kVoteBins;
+    const MinutiaCode difference{own.code.first ^ other.code.first, own.code.second ^ other.code.second};
+    const auto differing = static_cast<std::size_t>(body::set_bits<kHasPopcount>(difference.first) +
+                                                    body::set_bits<kHasPopcount>(difference.second));
+    if (differing > kMostCodeBits) return;
+    const int worth = kCodeWorth[differing] - (own.commonness + other.commonness) / 2;
+    if (worth <= 0) return;
+    for (std::size_t t = 0; t < table; ++t)
+        if (share_bucket(difference, t)) return;
+    const auto turn = static_cast<Angle>(own.direction - other.direction + kBinUnits / 2);
+    votes.push_back(
+        {own.finger, other.finger, static_cast<std::uint16_t>(worth), static_cast<std::uint8_t>(turn / kBinUnits)});
+}
+
+// Waiting for memory is most of the cost, so everything is asked for before it is needed: where a bucket begins, its
+// first entries, and the minutiae that entries stand for.
+template <bool kHasPopcount>
+ABIS_INLINE void look_up(const TableView& table, const Lookups& all, const std::int64_t* limits,
+                         std::vector<CodeVote>& votes) {
+    struct Pair {
+        const CodedMinutia *own, *other;
+    };
+    std::array<Pair, kPending> pending;
+    std::size_t pushed = 0;
+    const auto vote = [&](const Pair& pair) [[gnu::always_inline]] {
+        vote_for<kHasPopcount>(*pair.own, *pair.other, table.number, votes);
+    };
+    for (std::size_t k = 0; k < all.count; ++k) {
+        if (k + 2 * kAhead < all.count) __builtin_prefetch(table.begins + all.buckets[all.order[k + 2 * kAhead]]);
+        if (k + kAhead < all.count)
+            __builtin_prefetch(table.entries + table.begins[all.buckets[all.order[k + kAhead]]]);
+        const CodedMinutia& own = all.probes[all.order[k]];
+        const std::uint32_t b = all.buckets[all.order[k]], bits = check_bits(own.code);
+        const std::uint32_t limit = table.firsts[limits[own.finger]];
+        for (std::uint32_t e = table.begins[b]; e < table.begins[b + 1] && table.entries[e].place < limit; ++e) {
+            if (body::set_bits<kHasPopcount>(bits ^ table.entries[e].bits) > kMostCheckBits) continue;
+            Pair& pair = pending[pushed % kPending];
+            if (pushed >= kPending) vote(pair);
+            pair = {&own, &table.minutiae[table.entries[e].place]};
+            __builtin_prefetch(pair.other);
+            ++pushed;
+        }
+    }
+    for (std::size_t k = pushed - std::min(pushed, kPending); k < pushed; ++k) vote(pending[k % kPending]);
+}
+
+struct TableKernels {
+    void (*look_up)(const TableView& table, const Lookups& all, const std::int64_t* limits,
+                    std::vector<CodeVote>& votes);
+    void (*commonness)(const std::uint64_t* first, std::size_t n, std::int8_t* commonness);
+};
+
+#define ABIS_TABLE_KERNELS(NAME, TARGET, HAS_POPCOUNT)                                                     \
+    struct NAME {                                                                                          \
+        TARGET static void look_up(const TableView& table, const Lookups& all, const std::int64_t* limits, \
+                                   std::vector<CodeVote>& votes) {                                         \
+            abis::look_up<HAS_POPCOUNT>(table, all, limits, votes);                                        \
+        }                                                                                                  \
+        TARGET static void commonness(const std::uint64_t* first, std::size_t n, std::int8_t* result) {    \
+            abis::commonness<HAS_POPCOUNT>(first, n, result);                                              \
+        }                                                                                                  \
+        static constexpr TableKernels table{look_up, commonness};                                          \
+    }
+
+ABIS_TABLE_KERNELS(Base, , false);
+#if defined(__x86_64__)
+ABIS_TABLE_KERNELS(Avx2, ABIS_TARGET_AVX2, true);
+ABIS_TABLE_KERNELS(Avx512, ABIS_TARGET_AVX512, true);
+#endif
+
+const TableKernels& table_kernels() {
+#if defined(__x86_64__)
+    static const TableKernels& chosen = simd_level() == SimdLevel::avx512 ? Avx512::table
+                                        : simd_level() == SimdLevel::avx2 ? Avx2::table
+                                                                          : Base::table;
+    return chosen;
+#else
+    return Base::table;
+#endif
+}
+
+}  // namespace
+
+void find_commonness(const std::uint64_t* first, std::size_t n, std::int8_t* commonness) {
+    table_kernels().commonness(first, n, commonness);
+}
+
+CodeTables::CodeTables(std::vector<CodedMinutia> minutiae, std::size_t fingers, unsigned threads,
+                       const std::function<void()>& poll)
+    : minutiae_(std::move(minutiae)), firsts_(fingers + 1), begins_(kTables), entries_(kTables) {
+    const std::size_t n = minutiae_.size();
+    for (const CodedMinutia& m : minutiae_) ++firsts_[m.finger + 1];
+    for (std::size_t f = 0; f < fingers; ++f) firsts_[f + 1] += firsts_[f];
+    for_blocks(
+        kTables, 1, thread_count(threads),
+        [&](std::size_t t, std::size_t, unsigned) {
+            begins_[t].resize(kBuckets + 1);
+            entries_[t].resize(n);
+            std::vector<std::uint32_t> own(n);
+            for (std::size_t m = 0; m < n; ++m) {
+                own[m] = static_cast<std::uint32_t>(bucket(minutiae_[m].code, kSamples[t]));
+                ++begins_[t][own[m] + 1];
+            }
+            for (std::size_t b = 0; b < kBuckets; ++b) begins_[t][b + 1] += begins_[t][b];
+            std::vector<std::uint32_t> next(begins_[t].begin(), begins_[t].end() - 1);
+            for (std::size_t m = 0; m < n; ++m)
+                entries_[t][next[own[m]]++] = {static_cast<std::uint32_t>(m), check_bits(minutiae_[m].code)};
+        },
+        poll);
+}
+
+void CodeTables::vote(const std::vector<CodedMinutia>& probes, const std::int64_t* limits,
+                      std::vector<CodeVote>& votes) const {
+    const std::size_t n = probes.size();
+    std::vector<std::uint32_t> buckets(n), order(n);
+    for (std::size_t t = 0; t < kTables; ++t) {
+        // In about the order of the buckets: memory is read forwards.
+        std::array<std::uint32_t, 257> next{};
+        for (std::size_t m = 0; m < n; ++m) {
+            buckets[m] = static_cast<std::uint32_t>(bucket(probes[m].code, kSamples[t]));
+            ++next[buckets[m] / (kBuckets / 256) + 1];
+        }
+        for (std::size_t b = 1; b < next.size(); ++b) next[b] += next[b - 1];
+        for (std::size_t m = 0; m < n; ++m)
+            order[next[buckets[m] / (kBuckets / 256)]++] = static_cast<std::uint32_t>(m);
+        table_kernels().look_up({t, begins_[t].data(), entries_[t].data(), minutiae_.data(), firsts_.data()},
+                                {probes.data(), buckets.data(), order.data(), n}, limits, votes);
+    }
+}
+
+std::size_t CodeTables::memory_bytes() const {
+    std::size_t sum = minutiae_.capacity() * sizeof(CodedMinutia) + firsts_.size() * sizeof(std::uint32_t);
+    for (std::size_t t = 0; t < begins_.size(); ++t)
+        sum += sizeof(std::uint32_t) * begins_[t].size() + sizeof(TableEntry) * entries_[t].size();
+    return sum;
+}
+
+}  // namespace abis

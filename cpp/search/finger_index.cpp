@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/finger_index.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <numeric>
+
+#include "core/parallel.h"
+#include "fingerprint/comparer.h"
+#include "search/code_evidence.h"
+
+namespace abis {
+namespace {
+
+using namespace parameters;
+
+constexpr std::size_t kPrepareBlock = 16;  // templates a thread takes at a time: a millisecond or less
+constexpr std::size_t kScreenBlock = 4 * kSectorSlots;
+constexpr std::size_t kSiftBlock = 1024;
+constexpr std::size_t kRefineBlock = 64;
+constexpr std::size_t kCompareBlock = 8;
+constexpr std::size_t kAhead = 4;  // slots: what is looked at next lies anywhere in memory
+constexpr std::size_t kKindsAByte = 4;
+constexpr unsigned kKindMask = 3;
+
+unsigned kind_shift(std::size_t i) { return 2 * static_cast<unsigned>(i % kKindsAByte); }
+
+template <class T>
+std::size_t bytes(const std::pmr::vector<T>& column) {
+    return column.capacity() * sizeof(T);
+}
+
+void fetch_bytes(const void* from, std::size_t n) {
+    constexpr std::size_t kLine = 64;
+    const auto* bytes = static_cast<const std::byte*>(from);
+    for (std::size_t at = 0; at < n + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
+    asm volatile("");  // or GCC takes whoever calls this for a function without effect, and leaves the call out
+}
+
+template <class T>
+void fetch(const std::pmr::vector<T>& column, std::size_t begin, std::size_t n) {
+    fetch_bytes(column.data() + begin, n * sizeof(T));
+}
+
+}  // namespace
+
+// What puts slots into the last chunk, one by one, and the next chunks; `finish` makes them fit to be searched.
+class FingerIndex::Appender {
+public:
+    explicit Appender(FingerIndex& index) : index_(index) {
+        if (is_open()) first_ = index_.chunks_.back().all_first_words();
+    }
+
+    void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
+        if (!is_open()) {
+            index_.chunks_.emplace_back(std::pmr::new_delete_resource());
+            first_.clear();
+        }
+        index_.chunks_.back().append(minutiae, codes, n);
+        for (std::size_t i = 0; i < n; ++i) first_.push_back(codes[i].first);
+        ++index_.size_;
+        if (!is_open()) seal();
+    }
+
+    void finish() {
+        if (is_open()) arrange(index_.chunks_.back());
+    }
+
+private:
+    bool is_open() const { return index_.size_ % kChunkSlots != 0; }
+
+    void arrange(Chunk& chunk) const { chunk.first.arrange(chunk.begins, chunk.direction.data(), first_.data()); }
+
+    void seal() {
+        arrange(index_.chunks_.back());
+        Chunk sealed(index_.chunks_.back(), index_.sealed_.get());
+        index_.chunks_.pop_back();
+        index_.chunks_.push_back(std::move(sealed));
+    }
+
+    FingerIndex& index_;
+    std::vector<std::uint64_t> first_;  // words of the last chunk, slot by slot
+};
+
+FingerIndex::Chunk::Chunk(std::pmr::memory_resource* memory)
+    : begins(1, 0, memory),
+      removed(memory),
+      first(memory),
+      second(kLanes - 1, 0, memory),
+      x(memory),
+      y(memory),
+      direction(memory),
+      kinds(memory),
+      reliability(memory) {}
+
+FingerIndex::Chunk::Chunk(const Chunk& other, std::pmr::memory_resource* memory)
+    : begins(other.begins, memory),
+      removed(other.removed, memory),
+      first(other.first, memory),
+      second(other.second, memory),
+      x(other.x, memory),
+      y(other.y, memory),
+      direction(other.direction, memory),
+      kinds(other.kinds, memory),
+      reliability(other.reliability, memory) {}
+
+CodedView FingerIndex::Chunk::view(std::size_t slot, const std::uint64_t* words) const {
+    const std::size_t begin = begins[slot];
+    return {size(slot), words, second.data() + begin, direction.data() + begin};
+}
+
+void FingerIndex::Chunk::fetch_place(std::size_t slot) const {
+    abis::fetch(begins, slot, 2);
+    abis::fetch(removed, slot, 1);
+}
+
+void FingerIndex::Chunk::fetch_for_votes(std::size_t slot) const {
+    abis::fetch(second, begins[slot], size(slot));
+    abis::fetch(direction, begins[slot], size(slot));
+}
+
+void FingerIndex::Chunk::fetch_for_poses(std::size_t slot) const {
+    abis::fetch(x, begins[slot], size(slot));
+    abis::fetch(y, begins[slot], size(slot));
+    abis::fetch(reliability, begins[slot], size(slot));
+    first.fetch(slot, direction.data() + begins[slot], size(slot));
+}
+
+void FingerIndex::Chunk::first_words(std::size_t slot, std::uint64_t* words) const {
+    first.words_of(slot, direction.data() + begins[slot], size(slot), words);
+}
+
+std::vector<std::uint64_t> FingerIndex::Chunk::all_first_words() const {
+    std::vector<std::uint64_t> words(begins.back());
+    for (std::size_t slot = 0; slot < slots(); ++slot) first_words(slot, words.data() + begins[slot]);
+    return words;
+}
+
+Minutia FingerIndex::Chunk::minutia(std::size_t i) const {
+    const auto kind = static_cast<Kind>(kinds[i / kKindsAByte] >> kind_shift(i) & kKindMask);
+    return {x[i], y[i], direction[i], kind, reliability[i]};
+}
+
+void FingerIndex::Chunk::unpack(std::size_t slot, Minutia* minutiae) const {
+    for (std::size_t i = begins[slot]; i < begins[slot + 1]; ++i) *minutiae++ = minutia(i);
+}
+
+void FingerIndex::Chunk::append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
+    const std::size_t begin = begins.back();
+    second.resize(begin + n + kLanes - 1);
+    for (std::size_t i = 0; i < n; ++i) {
+        const Minutia& m = minutiae[i];
+        second[begin + i] = codes[i].second;
+        x.push_back(m.x);
+        y.push_back(m.y);
+        direction.push_back(m.direction);
+        if ((begin + i) % kKindsAByte == 0) kinds.push_back(0);
+        kinds.back() = static_cast<std::uint8_t>(kinds.back() | static_cast<unsigned>(m.kind) << kind_shift(begin + i));
+        reliability.push_back(m.reliability);
+    }
+    begins.push_back(static_cast<std::uint32_t>(begin + n));
+    removed.push_back(0);
+}
+
+void FingerIndex::Chunk::wipe(std::size_t slot) {
+    const auto begin = static_cast<std::ptrdiff_t>(begins[slot]), end = static_cast<std::ptrdiff_t>(begins[slot + 1]);
+    const auto clear = [&](auto& column) { std::fill(column.begin() + begin, column.begin() + end, 0); };
+    std::vector<std::uint64_t> words = all_first_words();
+    clear(words);
+    clear(second);
+    clear(x);
+    clear(y);
+    clear(direction);
+    clear(reliability);
+    for (std::size_t i = begins[slot]; i < begins[slot + 1]; ++i) {
+        auto& four = kinds[i / kKindsAByte];
+        four = static_cast<std::uint8_t>(four & ~(kKindMask << kind_shift(i)));
+    }
+    removed[slot] = 1;
+    first.arrange(begins, direction.data(), words.data());
+}
+
+std::size_t FingerIndex::Chunk::memory_bytes() const {
+    return sizeof *this + bytes(begins) + bytes(removed) + first.memory_bytes() + bytes(second) + bytes(x) + bytes(y) +
+           bytes(direction) + bytes(kinds) + bytes(reliability);
+}
+
+std::size_t FingerIndex::minutiae() const {
+    std::size_t sum = 0;
+    for (const Chunk& chunk : chunks_) sum += chunk.begins.back();
+    return sum;
+}
+
+std::size_t FingerIndex::memory_bytes() const {
+    std::size_t sum = (chunks_.capacity() - chunks_.size()) * sizeof(Chunk);
+    for (const Chunk& chunk : chunks_) sum += chunk.memory_bytes();
+    return sum;
+}
+
+std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsigned threads,
+                                const std::function<void()>& poll) {
+    std::vector<std::vector<Minutia>> minutiae(templates.size());
+    std::vector<std::vector<MinutiaCode>> codes(templates.size());
+    for_blocks(
+        templates.size(), kPrepareBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            for (std::size_t t = begin; t < end; ++t) {
+                minutiae[t] = normalise(templates[t]);
+                codes[t].resize(minutiae[t].size());
+                encode(minutiae[t], codes[t].data());
+            }
+        },
+        poll);
+    const std::size_t slot = size_;
+    Appender appender(*this);
+    for (std::size_t t = 0; t < templates.size(); ++t)
+        appender.push(minutiae[t].data(), codes[t].data(), minutiae[t].size());
+    appender.finish();
+    return slot;
+}
+
+// One block for chunks of so many minutiae: of blocks that grow the last one is never full.
+std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(std::size_t minutiae,
+                                                                                std::size_t slots) {
+    constexpr std::size_t kOfMinutia = 2 * sizeof(std::uint64_t) + 2 * sizeof(std::int16_t) + sizeof(Angle) + 3;
+    constexpr std::size_t kOfSlot = sizeof(std::uint32_t) + 1, kOfChunk = 1024;  // padding and room to read beyond
+    const std::size_t bytes = minutiae * kOfMinutia + slots * kOfSlot + slots / kChunkSlots * kOfChunk;
+    return std::make_unique<std::pmr::monotonic_buffer_resource>(std::max(kFirstBlock, bytes), large_pages());
+}
+
+void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
+    std::array<Minutia, kMaxMinutiae> minutiae;
+    std::array<MinutiaCode, kMaxMinutiae> codes;
+    Appender appender(*this);
+    const std::size_t before = size_;
+    if (size_ == 0) sealed_ = sealed_memory(std::accumulate(c.sizes, c.sizes + slots, std::size_t{0}), slots);
+    std::size_t begin = 0;
+    for (std::size_t s = 0; s < slots; ++s) {
+        const std::size_t n = c.sizes[s];
+        for (std::size_t i = 0; i < n; ++i) {
+            const std::size_t k = begin + i;
+            minutiae[i] = {c.x[k], c.y[k], c.direction[k], static_cast<Kind>(c.kind[k]), c.reliability[k]};
+            codes[i] = {c.first[k], c.second[k]};
+        }
+        appender.push(minutiae.data(), codes.data(), n);
+        begin += n;
+    }
+    appender.finish();
+    for (std::size_t s = 0; s < slots; ++s) {
+        if (c.removed[s] != 0) remove(before + s);
+    }
+}
+
+void FingerIndex::remove(std::size_t slot) { chunks_[slot / kChunkSlots].wipe(slot % kChunkSlots); }
+
+std::int64_t FingerIndex::content(std::size_t slot) const {
+    const Place place = at(slot);
+    const std::uint8_t* reliability = place.chunk.reliability.data();
+    const auto* begins = &place.chunk.begins[place.slot];
+    return std::accumulate(reliability + begins[0], reliability + begins[1], std::int64_t{0});
+}
+
+void FingerIndex::write(const MutableIndexColumns& c) const {
+    std::size_t s = 0, k = 0;
+    for (const Chunk& chunk : chunks_) {
+        for (std::size_t slot = 0; slot < chunk.slots(); ++slot, ++s) {
+            c.sizes[s] = static_cast<std::uint8_t>(chunk.begins[slot + 1] - chunk.begins[slot]);
+            c.removed[s] = chunk.removed[slot];
+        }
+        const std::vector<std::uint64_t> first = chunk.all_first_words();
+        for (std::size_t i = 0; i < chunk.begins.back(); ++i, ++k) {
+            const Minutia m = chunk.minutia(i);
+            c.first[k] = first[i];
+            c.second[k] = chunk.second[i];
+            c.x[k] = m.x;
+            c.y[k] = m.y;
+            c.direction[k] = m.direction;
+            c.kind[k] = static_cast<std::uint8_t>(m.kind);
+            c.reliability[k] = m.reliability;
+        }
+    }
+}
+
+void FingerIndex::screen(const FingerProbe& probe, unsigned threads, const std::function<void()>& poll,
+                         float* evidence) const {
+    for_blocks_with<SlotVotes>(
+        size_, kScreenBlock, threads,
+        [&](std::size_t begin, std::size_t end, SlotVotes& votes) {
+            for (; begin < end; begin += kChunkSlots) {
+                const Chunk& chunk = chunks_[begin / kChunkSlots];
+                evidence_of_upright_votes(probe.coded, chunk.first.view(), chunk.begins.data(), chunk.slots(), votes,
+                                          evidence + begin);
+                for (std::size_t s = 0; s < chunk.slots(); ++s) {
+                    if (chunk.removed[s] != 0) evidence[begin + s] = -std::numeric_limits<float>::infinity();
+                }
+            }
+        },
+        poll);
+}
+
+void FingerIndex::fetch(const std::int64_t* slots, std::size_t left, bool for_poses) const {
+    const auto ahead = [&](std::size_t steps, const auto& ask) {
+        if (steps * kAhead < left) ask(at(static_cast<std::size_t>(slots[steps * kAhead])));
+    };
+    ahead(4, [](Place place) { fetch_bytes(&place.chunk, sizeof place.chunk); });
+    ahead(3, [](Place place) { place.chunk.fetch_place(place.slot); });
+    ahead(for_poses ? 2 : 1, [](Place place) { place.chunk.fetch_for_votes(place.slot); });
+    if (for_poses) ahead(1, [](Place place) { place.chunk.fetch_for_poses(place.slot); });
+}
+
+void FingerIndex::sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                       const std::function<void()>& poll, float* evidence) const {
+    for_blocks(
+        count, kSiftBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            for (std::size_t k = begin; k < end; ++k) {
+                fetch(slots + k, end - k, false);
+                const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
+                evidence[k] = chunk.removed[slot] != 0 ? -std::numeric_limits<float>::infinity()
+                                                       : evidence_of_votes(probe.coded, chunk.view(slot, nullptr));
+            }
+        },
+        poll);
+}
+
+void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                         const std::function<void()>& poll, float* evidence) const {
+    for_blocks_with<PoseWorkspace>(
+        count, kRefineBlock, threads,
+        [&](std::size_t begin, std::size_t end, PoseWorkspace& workspace) {
+            for (std::size_t k = begin; k < end; ++k) {
+                fetch(slots + k, end - k, true);
+                const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
+                evidence[k] = -std::numeric_limits<float>::infinity();
+                if (chunk.removed[slot] != 0) continue;
+                chunk.unpack(slot, workspace.reference.data());
+                chunk.first_words(slot, workspace.first.data());
+                evidence[k] = evidence_of_poses(probe.coded, chunk.view(slot, workspace.first.data()), workspace);
+            }
+        },
+        poll);
+}
+
+void FingerIndex::compare(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
+                          const std::function<void()>& poll, float* scores) const {
+    for_blocks_with<Comparer>(
+        count, kCompareBlock, threads,
+        [&](std::size_t begin, std::size_t end, Comparer& comparer) {
+            for (std::size_t k = begin; k < end; ++k) {
+                const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
+                scores[k] = std::numeric_limits<float>::quiet_NaN();
+                if (chunk.removed[slot] != 0) continue;
+                comparer.minutiae.resize(chunk.size(slot));
+                chunk.unpack(slot, comparer.minutiae.data());
+                scores[k] = comparer.score(probe.prepared.view());
+            }
+        },
+        poll);
+}
+
+}  // namespace abis

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/finger_tile.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <stdexcept>
+
+#include "core/parallel.h"
+#include "fingerprint/comparer.h"
+#include "search/code_evidence.h"
+#include "search/code_projection.h"
+
+namespace abis {
+namespace {
+
+using namespace parameters;
+
+constexpr std::size_t kCodeBlock = 4096;   // minutiae a thread takes at a time: some milliseconds
+constexpr std::size_t kNearBlock = 128;    // fingers
+constexpr std::size_t kRefineBlock = 256;  // pairs
+constexpr std::size_t kCompareBlock = 16;
+
+// What votes for one finger say.
+float evidence_of(const CodeVote* begin, const CodeVote* end) {
+    body::VoteBins bins{};
+    for (; begin != end; ++begin) {
+        bins.worth[begin->bin] += begin->worth;
+        bins.voted |= std::uint32_t{1} << begin->bin;
+    }
+    return static_cast<float>(body::most_votes(bins)) * (0.5F / kWorthScale);
+}
+
+struct NearWorkspace {
+    std::vector<CodedMinutia> own;
+    std::vector<CodeVote> votes;
+    std::vector<std::int32_t> totals;  // of each finger, 0 between two probes
+};
+
+// Leaves the votes for pairs of fingers of which `promising` says so, given what all votes for the pair add up to: that
+// is the most that those of one rotation can. They are then in the order of probes and fingers.
+template <class Promising>
+void keep_promising(std::vector<CodeVote>& votes, std::vector<std::int32_t>& totals, std::size_t from, std::size_t to,
+                    Promising promising) {
+    std::vector<std::size_t> ends(to - from + 1);
+    for (const CodeVote& v : votes) ++ends[v.probe - from + 1];
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    std::vector<CodeVote> by_probe(votes.size());
+    std::vector<std::size_t> next(ends.begin(), ends.end() - 1);
+    for (const CodeVote& v : votes) by_probe[next[v.probe - from]++] = v;
+    votes.clear();
+    for (std::size_t p = 0; p + 1 < ends.size(); ++p) {
+        const std::span own(by_probe.data() + ends[p], ends[p + 1] - ends[p]);
+        for (const CodeVote& v : own) totals[v.finger] += v.worth;
+        const auto kept = static_cast<std::ptrdiff_t>(votes.size());
+        for (const CodeVote& v : own)
+            if (promising(v, totals[v.finger])) votes.push_back(v);
+        for (const CodeVote& v : own) totals[v.finger] = 0;
+        std::sort(votes.begin() + kept, votes.end(),
+                  [](const CodeVote& a, const CodeVote& b) { return a.finger < b.finger; });
+    }
+}
+
+// What a thread needs to compare pairs.
+struct PairComparer {
+    std::vector<Minutia> own;  // of the probe
+    PreparedRoom probe;
+    Comparer comparer;
+};
+
+}  // namespace
+
+FingerTile::FingerTile(const IndexColumns& c, std::size_t fingers, unsigned threads,
+                       const std::function<void()>& poll) {
+    begins_.reserve(fingers + 1);
+    begins_.push_back(0);
+    for (std::size_t f = 0; f < fingers; ++f) begins_.push_back(begins_.back() + c.sizes[f]);
+    const std::size_t n = begins_.back();
+    for (auto* words : {&first_, &second_}) words->reserve(n + kLanes - 1);  // growing would double them
+    first_.assign(c.first, c.first + n);
+    second_.assign(c.second, c.second + n);
+    direction_.assign(c.direction, c.direction + n);
+    minutiae_.reserve(n);
+    for (std::size_t m = 0; m < n; ++m)
+        minutiae_.push_back({c.x[m], c.y[m], c.direction[m], static_cast<Kind>(c.kind[m]), c.reliability[m]});
+    commonness_.resize(n);
+    for_blocks(
+        n, kCodeBlock, thread_count(threads),
+        [&](std::size_t begin, std::size_t end, unsigned) {
+            find_commonness(first_.data() + begin, end - begin, commonness_.data() + begin);
+        },
+        poll);
+    first_.resize(n + kLanes - 1);
+    second_.resize(n + kLanes - 1);
+}
+
+std::size_t FingerTile::memory_bytes() const {
+    return sizeof *this + sizeof(std::uint32_t) * begins_.capacity() + sizeof(std::uint64_t) * first_.capacity() +
+           sizeof(std::uint64_t) * second_.capacity() + direction_.capacity() + sizeof(Minutia) * minutiae_.capacity() +
+           commonness_.capacity() + (tables_ ? tables_->memory_bytes() : 0);
+}
+
+CodedView FingerTile::view(std::size_t finger) const {
+    const std::size_t begin = begins_[finger];
+    return {minutiae_of(finger), first_.data() + begin, second_.data() + begin, direction_.data() + begin};
+}
+
+void FingerTile::copy(std::size_t finger, std::vector<Minutia>& minutiae) const {
+    const auto at = minutiae_.begin();
+    minutiae.assign(at + static_cast<std::ptrdiff_t>(begins_[finger]),
+                    at + static_cast<std::ptrdiff_t>(begins_[finger + 1]));
+}
+
+void FingerTile::add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const {
+    for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m) {
+        const MinutiaCode code{first_[m], second_[m]};
+        if (tells(code)) minutiae.push_back({code, number, direction_[m], commonness_[m]});
+    }
+}
+
+CodedProbe FingerTile::probe(std::size_t finger) const {
+    CodedProbe probe;
+    for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m) {
+        const MinutiaCode code{first_[m], second_[m]};
+        if (tells(code)) probe.push(minutiae_[m], m - begins_[finger], code, commonness_[m]);
+    }
+    return probe;
+}
+
+void FingerTile::build_tables(unsigned threads, const std::function<void()>& poll) {
+    if (tables_) return;
+    std::vector<CodedMinutia> telling;
+    telling.reserve(minutiae_.size());
+    for (std::size_t f = 0; f < size(); ++f) add_telling(f, static_cast<std::uint32_t>(f), telling);
+    tables_ = std::make_unique<CodeTables>(std::move(telling), size(), threads, poll);
+}
+
+std::vector<FingerPair> FingerTile::near(const FingerTile& probes, std::size_t begin, std::size_t end,
+                                         const std::int64_t* limits, float least, unsigned threads,
+                                         const std::function<void()>& poll) const {
+    if (!tables_) throw std::logic_error("near needs tables");
+    std::vector<std::vector<FingerPair>> found((end - begin + kNearBlock - 1) / kNearBlock);
+    for_blocks_with<NearWorkspace>(
+        end - begin, kNearBlock, threads,
+        [&](std::size_t from, std::size_t to, NearWorkspace& workspace) {
+            auto& [own, votes, totals] = workspace;
+            own.clear();
+            for (std::size_t p = from; p < to; ++p) probes.add_telling(begin + p, static_cast<std::uint32_t>(p), own);
+            votes.clear();
+            tables_->vote(own, limits, votes);
+            totals.resize(size());
+            const auto chance = [&](const CodeVote& v) {
+                return kChanceInTables *
+                       static_cast<float>(probes.minutiae_of(begin + v.probe) * minutiae_of(v.finger));
+            };
+            keep_promising(votes, totals, from, to, [&](const CodeVote& v, std::int32_t total) {
+                return static_cast<float>(total) / kWorthScale - chance(v) >= least;
+            });
+            for (auto first = votes.begin(); first != votes.end();) {
+                const auto next = std::find_if(first, votes.end(), [&](const CodeVote& v) {
+                    return v.probe != first->probe || v.finger != first->finger;
+                });
+                const float evidence = evidence_of(&*first, &*first + (next - first)) - chance(*first);
+                if (evidence >= least)
+                    found[from / kNearBlock].push_back(
+                        {static_cast<std::int64_t>(begin + first->probe), first->finger, evidence});
+                first = next;
+            }
+        },
+        poll);
+    std::vector<FingerPair> pairs;
+    for (const auto& own : found) pairs.insert(pairs.end(), own.begin(), own.end());
+    return pairs;
+}
+
+void FingerTile::refine(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
+                        std::size_t count, unsigned threads, const std::function<void()>& poll, float* evidence) const {
+    for_blocks_with<PoseWorkspace>(
+        count, kRefineBlock, threads,
+        [&](std::size_t begin, std::size_t end, PoseWorkspace& workspace) {
+            CodedProbe own;
+            for (std::size_t k = begin; k < end; ++k) {
+                if (k == begin || probe[k] != probe[k - 1]) own = probes.probe(static_cast<std::size_t>(probe[k]));
+                const auto other = static_cast<std::size_t>(reference[k]);
+                const auto at = minutiae_.begin() + static_cast<std::ptrdiff_t>(begins_[other]);
+                std::copy_n(at, minutiae_of(other), workspace.reference.begin());
+                evidence[k] = evidence_of_poses(own, view(other), workspace);
+            }
+        },
+        poll);
+}
+
+void FingerTile::compare(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
+                         std::size_t count, unsigned threads, const std::function<void()>& poll, float* scores) const {
+    for_blocks_with<PairComparer>(
+        count, kCompareBlock, threads,
+        [&](std::size_t begin, std::size_t end, PairComparer& w) {
+            for (std::size_t k = begin; k < end; ++k) {
+                if (k == begin || probe[k] != probe[k - 1]) {
+                    probes.copy(static_cast<std::size_t>(probe[k]), w.own);
+                    w.probe.prepare(w.own);
+                }
+                copy(static_cast<std::size_t>(reference[k]), w.comparer.minutiae);
+                scores[k] = w.comparer.score({w.probe.block.data(), w.own.size()});
+            }
+        },
+        poll);
+}
+
+}  // namespace abis

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Some ten thousand fingers to be held against each other, or against those of another tile: many with many.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "fingerprint/template.h"
+#include "search/code_kernels.h"
+#include "search/code_tables.h"
+#include "search/finger_index.h"
+
+namespace abis {
+
+// Two fingers that may be one. Evidence in natural log units, as in FingerIndex.
+struct FingerPair {
+    std::int64_t probe, reference;
+    float evidence;
+};
+
+// Fingers are numbered from 0. Any number of threads may read. Evidence and scores of pairs are those of FingerIndex to
+// the bit.
+class FingerTile {
+public:
+    // Takes in what FingerIndex::write wrote; none of it removed.
+    FingerTile(const IndexColumns& columns, std::size_t fingers, unsigned threads, const std::function<void()>& poll);
+
+    std::size_t size() const { return begins_.size() - 1; }
+    std::size_t memory_bytes() const;
+
+    // Makes what `near` needs, some 280 bytes a minutia.
+    void build_tables(unsigned threads, const std::function<void()>& poll);
+    bool has_tables() const { return tables_ != nullptr; }
+
+    // Pairs of fingers `begin` to `end` of another tile with fingers of this one whose like minutiae say `least`, by
+    // probe and reference, each pair once. Of probe p, only references below limits[p - begin].
+    std::vector<FingerPair> near(const FingerTile& probes, std::size_t begin, std::size_t end,
+                                 const std::int64_t* limits, float least, unsigned threads,
+                                 const std::function<void()>& poll) const;
+
+    // Of pairs (probe of another tile, finger of this one), quickest where those of a probe follow each other.
+    void refine(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference, std::size_t count,
+                unsigned threads, const std::function<void()>& poll, float* evidence) const;
+    void compare(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference, std::size_t count,
+                 unsigned threads, const std::function<void()>& poll, float* scores) const;
+
+private:
+    std::size_t minutiae_of(std::size_t finger) const { return begins_[finger + 1] - begins_[finger]; }
+    CodedView view(std::size_t finger) const;
+    CodedProbe probe(std::size_t finger) const;  // in the order of the template, without voters
+    void copy(std::size_t finger, std::vector<Minutia>& minutiae) const;
+    void add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const;
+
+    std::vector<std::uint32_t> begins_;          // where the minutiae of each finger begin, and the last ones end
+    std::vector<std::uint64_t> first_, second_;  // words of codes; kLanes - 1 more may be read
+    std::vector<Angle> direction_;
+    std::vector<Minutia> minutiae_;
+    std::vector<std::int8_t> commonness_;
+    std::unique_ptr<CodeTables> tables_;
+};
+
+}  // namespace abis

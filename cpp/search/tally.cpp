@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/tally.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <stdexcept>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "core/simd.h"
+
+namespace abis {
+namespace {
+
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+constexpr std::size_t kSampled = 64;  // one in so many values guesses a limit
+constexpr std::size_t kStretch = 64;  // values looked at as one: most have none that is large enough
+
+struct Found {
+    float evidence;
+    std::int64_t subject;
+};
+
+// A value that is likely to have some more than `count` at or above it.
+float guess(const std::vector<float>& values, std::size_t count) {
+    const std::size_t sampled = values.size() / kSampled, expected = count / kSampled;
+    const auto margin = static_cast<std::size_t>(4 * std::sqrt(static_cast<double>(expected))) + 16;
+    const std::size_t rank = expected + margin;
+    if (rank >= sampled / 2) return kNone;  // there is little to be gained
+    std::vector<float> sample(sampled);
+    for (std::size_t k = 0; k < sampled; ++k) sample[k] = values[k * kSampled];
+    const auto at = sample.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(sample.begin(), at, sample.end(), std::greater<>());
+    return *at;
+}
+
+// Of up to kStretch values a bit for each that is `least` or more; all of it in the way of one instruction set.
+struct PlainStretch {
+    ABIS_INLINE static std::uint64_t at_least(float least, const float* values, std::size_t n) {
+        std::uint64_t bits = 0;
+        for (std::size_t k = 0; k < n; ++k) bits |= static_cast<std::uint64_t>(values[k] >= least) << k;
+        return bits;
+    }
+};
+
+template <class Stretch>
+ABIS_INLINE void find(const std::vector<float>& values, float least, std::vector<Found>& found) {
+    for (std::size_t k = 0; k < values.size(); k += kStretch) {
+        const std::size_t n = std::min(kStretch, values.size() - k);
+        for (std::uint64_t bits = Stretch::at_least(least, values.data() + k, n); bits != 0; bits &= bits - 1) {
+            const std::size_t at = k + static_cast<std::size_t>(std::countr_zero(bits));
+            found.push_back({values[at], static_cast<std::int64_t>(at)});
+        }
+    }
+}
+
+#if defined(__x86_64__)
+struct Avx512Stretch {
+    ABIS_TARGET_AVX512 static inline std::uint64_t at_least(float least, const float* values, std::size_t n) {
+        if (n < kStretch) return PlainStretch::at_least(least, values, n);
+        const __m512 limit = _mm512_set1_ps(least);
+        std::uint64_t bits = 0;
+        for (std::size_t k = 0; k < kStretch; k += 16)
+            bits |= std::uint64_t{_mm512_cmp_ps_mask(_mm512_loadu_ps(values + k), limit, _CMP_GE_OQ)} << k;
+        return bits;
+    }
+};
+
+ABIS_TARGET_AVX512 void find_avx512(const std::vector<float>& values, float least, std::vector<Found>& found) {
+    find<Avx512Stretch>(values, least, found);
+}
+#endif
+
+// All that have `least` evidence or more; -infinity is none.
+std::vector<Found> from(const std::vector<float>& values, float least) {
+    std::vector<Found> found;
+    least = std::max(least, std::numeric_limits<float>::lowest());
+#if defined(__x86_64__)
+    if (simd_level() == SimdLevel::avx512) {
+        find_avx512(values, least, found);
+        return found;
+    }
+#endif
+    find<PlainStretch>(values, least, found);
+    return found;
+}
+
+// Subjects of the `count` with most evidence, in the order given; of equal ones the first.
+std::vector<std::int64_t> largest_of(const std::vector<Found>& found, std::size_t count) {
+    float limit = kNone;
+    std::size_t equal = 0;  // of those at the limit that are wanted
+    if (count < found.size()) {
+        std::vector<float> values;
+        for (const Found& one : found) values.push_back(one.evidence);
+        const auto at = values.begin() + static_cast<std::ptrdiff_t>(count);
+        std::nth_element(values.begin(), at, values.end(), std::greater<>());
+        limit = *at;
+        equal = count - static_cast<std::size_t>(std::count_if(values.begin(), at, [=](float v) { return v > limit; }));
+    }
+    std::vector<std::int64_t> subjects;
+    for (const Found& one : found) {
+        if (one.evidence > limit || (one.evidence == limit && equal > 0)) {
+            subjects.push_back(one.subject);
+            equal -= one.evidence == limit;
+        }
+    }
+    return subjects;
+}
+
+}  // namespace
+
+void Tally::Column::know_up_to(std::size_t subject) {
+    for (; known < subject; ++known) evidence[known] = kNone;
+}
+
+void Tally::begin(std::size_t span) {
+    span_ = span;
+    positions_ = 0;
+    is_open_ = false;
+    total_.evidence.resize(span);
+    total_.known = 0;
+}
+
+void Tally::next_position() {
+    if (positions_ > 0) add_up();
+    is_open_ = true;
+    if (++positions_ == 1) return;
+    position_.evidence.resize(span_);
+    position_.known = 0;
+}
+
+void Tally::add_up() {
+    if (is_open_) position().know_up_to(span_);
+    total_.know_up_to(span_);
+    if (is_open_ && positions_ > 1) {
+        for (std::size_t k = 0; k < span_; ++k) {
+            const float before = total_.evidence[k], more = position_.evidence[k];
+            const float sum = before + (more > kNone ? more : 0.0F);
+            total_.evidence[k] = before > kNone ? sum : more;
+        }
+    }
+    is_open_ = false;
+}
+
+// Whether all that the owners' references say is all that is known of them: then it can be written where it belongs.
+template <class Key>
+bool Tally::in_place(const Owners<Key>& owners) const {
+    return owners.is_run && owners.gone == nullptr && static_cast<std::size_t>(owners.subjects[0]) >= position().known;
+}
+
+template <class Key>
+float* Tally::room(const Owners<Key>& owners) {
+    if (!is_open_) throw std::logic_error("no position has begun");
+    if (owners.count == 0) return references_.data();
+    const auto first = static_cast<std::size_t>(owners.subjects[0]);
+    const auto is_beyond = [this](Key key) { return static_cast<std::size_t>(key) >= span_; };
+    if (owners.is_run ? first >= span_ || owners.count > span_ - first
+                      : std::any_of(owners.subjects, owners.subjects + owners.count, is_beyond))
+        throw std::out_of_range("a subject's key is not below the span");
+    if (!in_place(owners)) {
+        references_.resize(std::max(references_.size(), owners.count));
+        return references_.data();
+    }
+    position().know_up_to(first);
+    return position().evidence.data() + first;
+}
+
+template <class Key>
+void Tally::add(const Owners<Key>& owners) {
+    if (owners.count == 0) return;
+    Column& own = position();
+    const auto first = static_cast<std::size_t>(owners.subjects[0]);
+    if (in_place(owners)) {
+        own.known = first + owners.count;
+        return;
+    }
+    const float* found = references_.data();
+    if (owners.is_run) {
+        own.know_up_to(first + owners.count);
+        float* best = own.evidence.data() + first;
+        for (std::size_t k = 0; k < owners.count; ++k) {
+            const float more = owners.gone != nullptr && owners.gone[k] ? kNone : found[k];
+            best[k] = best[k] < more ? more : best[k];
+        }
+        return;
+    }
+    own.know_up_to(span_);
+    for (std::size_t k = 0; k < owners.count; ++k) {
+        if (owners.gone != nullptr && owners.gone[k]) continue;
+        float& best = own.evidence[static_cast<std::size_t>(owners.subjects[k])];
+        best = std::max(best, found[k]);
+    }
+}
+
+template float* Tally::room(const Owners<std::uint32_t>& owners);
+template float* Tally::room(const Owners<std::int64_t>& owners);
+template void Tally::add(const Owners<std::uint32_t>& owners);
+template void Tally::add(const Owners<std::int64_t>& owners);
+
+std::vector<std::int64_t> Tally::largest(std::size_t count, const std::int64_t* among, std::size_t among_count) {
+    add_up();
+    std::vector<Found> found;
+    if (among == nullptr) {
+        found = from(total_.evidence, guess(total_.evidence, count));
+        if (found.size() < count) found = from(total_.evidence, kNone);
+    } else {
+        for (std::size_t k = 0; k < among_count; ++k) {
+            const auto subject = static_cast<std::size_t>(among[k]);
+            if (subject < span_ && total_.evidence[subject] > kNone)
+                found.push_back({total_.evidence[subject], among[k]});
+        }
+    }
+    return largest_of(found, count);
+}
+
+}  // namespace abis
