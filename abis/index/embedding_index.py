@@ -167,8 +167,8 @@ def encode(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
 
     Returns:
         (n, b) uint8, b a sixteenth of :func:`abis.index.rotation.rotated_dimension`: of each half byte, the lower
-        first, the upper bit is set where the component is negative; the others are the number of the largest component, the
-        first of equal ones.
+        first, the upper bit is set where the component is negative; the other bits are the number of the largest
+        component, the first of equal ones.
     """
     turned_by = signs(rotated_dimension(vectors.shape[1]))
     return _core.encode_embeddings(np.ascontiguousarray(vectors).view(np.uint16), turned_by, 0)
