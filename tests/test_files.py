@@ -53,9 +53,13 @@ def test_after_an_error_the_old_file_stays_and_nothing_else(
 
 
 def test_an_error_while_writing_is_passed_on(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), replacing(tmp_path / "a") as stream:
-        stream.write(b"half")
-        raise KeyError
+    def interrupted() -> None:
+        with replacing(tmp_path / "a") as stream:
+            stream.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 
