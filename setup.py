@@ -12,7 +12,6 @@ from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import find_packages, setup
 from setuptools_scm import ScmVersion
 
-
 RELEASE = "0.2.0"
 """The version of this source tree: at its tag a release, before it a development build of that release."""
 
