@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from abis._core import Tally
+from abis import _core
 from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
@@ -30,7 +30,7 @@ _POOR = 30  # minutiae: a finger with fewer says less, and more must be looked a
 _MOST_EFFORT = 8.0  # ... up to so many times as many
 _EMBEDDING_EFFORT = 0.05  # its first look tells more than a finger's
 
-_idle: list[Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
+_idle: list[_core.Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ def shortlists(
         _idle.append(tally)
 
 
-def _borrowed() -> Tally:
+def _borrowed() -> _core.Tally:
     """One that is idle; a new one where all are busy."""
     try:
         return _idle.pop()  # asking before whether there is one would race with other searches
     except IndexError:
-        return Tally()
+        return _core.Tally()
 
 
 class _Side(NamedTuple):
@@ -127,7 +127,7 @@ class _Side(NamedTuple):
     blocks: Sequence[Block]
 
 
-def _first_look(tally: Tally, alternatives: Sequence[_Side]) -> None:
+def _first_look(tally: _core.Tally, alternatives: Sequence[_Side]) -> None:
     """A look at everyone by one position of the probe."""
     tally.next_position()
     for (_, prepared), blocks in alternatives:

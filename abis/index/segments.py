@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from abis._core import Tally
+from abis import _core
 from abis.comparison.kind import Kind
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.finger_index import FingerIndex, ready
@@ -49,7 +49,7 @@ class Index(Protocol):
     def memory_bytes(self) -> int: ...
     def tally(
         self,
-        tally: Tally,
+        tally: _core.Tally,
         prepared: Any,
         subjects: NDArray[Any],
         *,
@@ -141,7 +141,7 @@ class Block:
         gone = 0 if self.gone is None else self.gone.nbytes
         return self.index.memory_bytes + self.subjects.nbytes + self.encounters.nbytes + gone
 
-    def tally(self, tally: Tally, prepared: Any) -> None:
+    def tally(self, tally: _core.Tally, prepared: Any) -> None:
         """A first look at all that is present, added up by subject."""
         self.index.tally(tally, prepared, self.subjects, is_run=self.is_run, gone=self.gone)
 
