@@ -13,11 +13,12 @@ __all__ = ["Kind", "check_models"]
 
 
 class Kind(NamedTuple):
-    """What templates must share to be comparable.
+    """What templates must share to be searched together.
 
     Attributes:
         position: of the template; an unknown finger is comparable with every finger.
-        model: of an embedding; "" for a finger.
+        model: network of an embedding, extractor of minutiae. Embeddings of different models are not comparable,
+            minutiae of different extractors are.
         dimension: of an embedding; 0 for a finger.
     """
 
@@ -30,19 +31,23 @@ class Kind(NamedTuple):
         """The kind of a template."""
         if isinstance(template, Embedding):
             return cls(template.position, template.model, len(template.vector))
-        return cls(template.position, "", 0)
+        return cls(template.position, template.extractor, 0)
 
     @property
     def calibrated_as(self) -> str:
         """What :func:`abis.scoring.calibration.kind_of` says of such templates."""
-        return f"embedding-{self.model}" if self.dimension else "minutiae"
+        if self.dimension:
+            return f"embedding-{self.model}"
+        return f"minutiae-{self.model}" if self.model else "minutiae"
 
     def is_comparable(self, other: Kind) -> bool:
         """True where templates of the two kinds may be compared."""
-        return self[1:] == other[1:] and self.position.is_comparable(other.position)
+        is_alike = self.dimension == other.dimension and (self.dimension == 0 or self.model == other.model)
+        return is_alike and self.position.is_comparable(other.position)
 
     def __str__(self) -> str:
-        model = f" by {self.model!r} ({self.dimension}-d)" if self.dimension else ""
+        model = f" by {self.model!r}" if self.model else ""
+        model += f" ({self.dimension}-d)" if self.dimension else ""
         return f"{self.position.name}{model}"
 
 

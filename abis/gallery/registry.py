@@ -13,7 +13,7 @@ from pathlib import Path
 
 from abis.errors import StoreError
 from abis.results import Outcome, Verification
-from abis.scoring.calibration import Calibration, Calibrations, kind_of
+from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of
 from abis.store import (
     Enrollment,
     Fault,
@@ -98,7 +98,7 @@ class Registry:
         return self._calibrations_of_kinds(kind_of(template) for template in templates)
 
     def _calibrations_of_kinds(self, kinds: Iterable[str]) -> Calibrations:
-        for kind in set(kinds):
+        for kind in {MINUTIAE, *kinds}:
             if kind not in self._own_calibrations:
                 text = self._store.calibration(kind)
                 self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)

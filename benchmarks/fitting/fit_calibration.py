@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.comparison import FingerReferences, balances, contents, cosine
-from abis.evaluation import NonMatedScores, Scores, TrainingScores, fit, read_folder
+from abis.evaluation import DataSet, NonMatedScores, Scores, TrainingScores, fit, read_folder
+from abis.extraction.fingers import EXTRACTOR
 from abis.scoring.calibration import Calibration
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL as SYNTHETIC_MODEL
@@ -31,6 +32,7 @@ from benchmarks.lib.common import (
     software,
     write,
 )
+from benchmarks.lib.images import extracted_set
 from benchmarks.lib.lfw import MODEL, all_scores, at_most, corrected, read_lfw
 
 SCRIPT = "benchmarks/fitting/fit_calibration.py"
@@ -45,7 +47,10 @@ def main() -> None:
     """Fit, save, print."""
     parser = options(__doc__ or "")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "abis" / "calibrations", help="folder (default: the package's)"
+        "--output",
+        type=Path,
+        default=ROOT / "abis" / "scoring" / "calibrations",
+        help="folder (default: the package's)",
     )
     arguments = parser.parse_args()
     figures: Figures = {}
@@ -53,6 +58,9 @@ def main() -> None:
     fingers = [Fingers(data, extractor) for extractor in EXTRACTORS]
     calibrations = {f"minutiae-{one.extractor}": fit_fingers([one]) for one in fingers}
     calibrations["minutiae"] = fit_fingers(fingers)
+    from_images = Fingers(data, EXTRACTOR)
+    kind = f"minutiae-{EXTRACTOR}"
+    calibrations[kind] = fit_fingers([from_images], kind=kind)
     faces = fit_faces(within(lfw_scores(data)), MODEL, "LFW, ArcFace MobileFaceNet w600k")
     calibrations[f"embedding-{MODEL}"] = faces
     calibrations["embedding"] = replace(faces, kind="embedding", non_mated=None)
@@ -97,7 +105,7 @@ class Fingers:
         templates: list[Minutiae] = []
         finger: list[tuple[str, str]] = []
         for name in SETS:
-            for sample in read_folder(data / "fingerprints" / extractor / name).samples:
+            for sample in _data_set(data, extractor, name).samples:
                 assert isinstance(sample.template, Minutiae), f"{extractor} {name} {sample.name}"
                 templates.append(sample.template)
                 finger.append((name, sample.finger))
@@ -142,10 +150,19 @@ class Fingers:
         )
 
 
-def fit_fingers(fingers: Sequence[Fingers], sets: Sequence[str] = SETS) -> Calibration:
+def _data_set(data: Path, extractor: str, name: str) -> DataSet:
+    """Templates that abis makes of images, or those among the public data."""
+    if extractor == EXTRACTOR:
+        return extracted_set(data, name)
+    return read_folder(data / "fingerprints" / extractor / name)
+
+
+def fit_fingers(
+    fingers: Sequence[Fingers], sets: Sequence[str] = SETS, *, kind: str = "minutiae"
+) -> Calibration:
     """On every set by every extractor, each weighing the same; non-mated rates are those of the worst."""
     training = [one.training(name) for one in fingers for name in sets]
-    return fitted(training, "minutiae", [one.non_mated(sets) for one in fingers])
+    return fitted(training, kind, [one.non_mated(sets) for one in fingers])
 
 
 # --- faces ----------------------------------------------------------------------------------------------
