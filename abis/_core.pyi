@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Types of the native core, bound in cpp/python. A template is passed as its columns. An array that is of another dtype,
-# not contiguous or not aligned is a TypeError, never a silent copy. Using an object that another thread is changing is a
-# RuntimeError, and so is changing an object that another thread is using.
+# not contiguous or not aligned is a TypeError, never a silent copy. Using an object that another thread is changing is
+# a RuntimeError, and so is changing an object that another thread is using.
 
 from typing import Any, TypedDict
 

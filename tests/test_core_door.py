@@ -249,7 +249,7 @@ def test_templates_that_cannot_be_are_refused(
         return
     for call in (_core.prepare, _core.FingerProbe):
         with pytest.raises(ValueError, match=message):
-            call(*one)  # type: ignore[call-arg,arg-type]
+            call(*one)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("first", [2**63 - 1, 2**62, 6])
