@@ -145,6 +145,16 @@ class Gallery(Registry):
         """Memory of the references loaded, 0 before they are."""
         return self._references.memory_bytes
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether references are in memory, so that an identification need not wait for them."""
+        return self._references.is_loaded
+
+    @property
+    def changes_behind(self) -> int:
+        """Changes of the store that the references in memory have not followed yet; 0 before they are loaded."""
+        return self._references.changes_behind
+
     def info(self) -> GalleryInfo:
         """What the gallery holds and takes. Counts templates, which takes a second per some millions."""
         state = self._store.state()

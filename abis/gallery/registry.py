@@ -22,6 +22,7 @@ from abis.store import (
     Subject,
     audit,
     audit_log,
+    checked_templates,
     checking,
     erasure,
     keys,
@@ -35,7 +36,7 @@ from abis.store.erasure import Expired, Tombstone
 from abis.store.import_journal import QuarantinedRecord
 from abis.store.quarantine import quarantined_of, remove_quarantined, remove_quarantined_before
 from abis.template import Template
-from abis.verification import Claim, verify, verify_many
+from abis.verification import Claim, verify, verify_many, verify_samples
 from abis.verification.policy import Policy
 
 __all__ = ["Registry", "SubjectExport"]
@@ -177,6 +178,25 @@ class Registry:
                 yield from answered()
         if done:
             yield from answered()
+
+    def compare(
+        self, templates: Sequence[Template], others: Sequence[Template], *, fmr: float = 1e-6
+    ) -> Verification:
+        """Decide whether two sets of templates are of one subject; nothing is read but calibrations.
+
+        Args:
+            templates: the probe.
+            others: what it is compared with.
+            fmr: false match rate to decide at, above 0, at most 1.
+
+        Raises:
+            TemplateError: where the sets have embeddings of different models only.
+        """
+        result = verify_samples(
+            checked_templates(templates), checked_templates(others), Policy(fmr=fmr), self._calibrations
+        )
+        self.record("verify", "", str(result.outcome))
+        return result
 
     # ---------------------------------------------------------------------------- the life of a subject
 
