@@ -97,6 +97,8 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
 
         if name == "__version__":
             value = metadata.version("abis")
+        elif name == "_core":  # `from abis import _core` asks here before it looks for the file
+            value = _compiled()
         else:
             home = next((module for module, names in _MODULES.items() if name in names), None)
             if home is None:
@@ -104,6 +106,23 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
             value = getattr(import_module(home), name)
         globals()[name] = value  # found at once the next time
         return value
+
+    def _compiled() -> object:
+        """Import the compiled part, with an error that says how to build it."""
+        from importlib import import_module  # noqa: PLC0415
+        from pathlib import Path  # noqa: PLC0415
+
+        try:
+            return import_module("abis._core")
+        except ModuleNotFoundError as error:
+            if error.name != "abis._core":
+                raise
+        folder = Path(__file__).resolve().parent
+        raise ImportError(
+            f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
+            f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another folder.",
+            name="abis._core",
+        )
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ html_theme = "furo"
 html_title = f"abis {version}"
 nitpicky = False
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from abis.comparison.kind import check_models
 from abis.errors import StoreError
 from abis.gallery.internals import Internals
-from abis.identification.screening import comparable_blocks
 from abis.identification.search import Found, SearchOptions, search
-from abis.index.segments import Probe
+from abis.index.segments import Probe, comparable_blocks
 from abis.results import Candidate, Identification
 from abis.scoring import fusion
 from abis.store import Store, checked_templates
 from abis.template import Template
-from abis.verification.claims import check_models
 
 __all__ = ["identify"]
 
