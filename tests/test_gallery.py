@@ -551,9 +551,11 @@ def test_a_failure_leaves_the_references_as_they_were(
 
 def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear Sir")
-    with pytest.raises(StoreError, match=r"letter\.txt: no folder for a gallery"):
+    with pytest.raises(StoreError, match=r"letter\.txt: cannot be a gallery's folder"):
         Gallery.open(tmp_path / "letter.txt")
-    with pytest.raises(StoreError, match=r"not a gallery: a folder with files in it, but no store\.sqlite"):
+    with pytest.raises(
+        StoreError, match=r"not a gallery: a folder with files in it, but without store\.sqlite"
+    ):
         Gallery.open(tmp_path)
 
 
