@@ -20,7 +20,7 @@ from abis.cli import app
 from abis.comparison import explain
 from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
 from abis.deduplication.page import adjudication_page
-from abis.deduplication.writing import write_duplicates, write_whole
+from abis.deduplication.writing import write_duplicates
 from abis.gallery import Gallery
 from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
@@ -154,19 +154,6 @@ def test_every_figure_comes_back_from_a_file(
     path = tmp_path / f"any.{ending.upper()}"
     write_duplicates(made(), path)
     assert_file_of(made(), path.rename(tmp_path / f"any.{ending}"))
-
-
-def test_a_file_appears_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "duplicates.json"
-    path.write_text("of yesterday")
-
-    def fails(_: int) -> None:
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(OSError, match="is full"):
-        write_whole(path, b"of today")
-    assert path.read_text() == "of yesterday"
 
 
 def test_the_command_speaks_json(gallery: Path, tmp_path: Path) -> None:

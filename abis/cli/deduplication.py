@@ -15,8 +15,9 @@ from abis.cli.clusters import is_cluster
 from abis.cli.console import TERMINATED, print_json, progress_bar, say
 from abis.cli.galleries import open_any
 from abis.deduplication.page import adjudication_page
-from abis.deduplication.writing import check_ending, write_duplicates, write_whole
+from abis.deduplication.writing import check_ending, write_duplicates
 from abis.errors import AbisError
+from abis.files import write_whole
 from abis.gallery import Gallery
 
 __all__ = ["deduplicate"]

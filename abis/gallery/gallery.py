@@ -21,13 +21,13 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from abis.comparison.kind import check_models
 from abis.deduplication import Duplicates, FoundPair, Newcomers, Uniqueness, deduplicate
 from abis.errors import AlreadyEnrolled, DuplicateFound, StoreError, TemplateError
 from abis.gallery.registry import Registry
-from abis.identification.screening import comparable_blocks
 from abis.identification.search import Found, Wanted, search
 from abis.index.references import Progress, References, View
-from abis.index.segments import Probe
+from abis.index.segments import Probe, comparable_blocks
 from abis.parallel import in_parallel
 from abis.results import Candidate, GalleryInfo, Identification
 from abis.scoring import fusion
@@ -35,7 +35,6 @@ from abis.scoring.calibration import Calibrations
 from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
 from abis.store.encryption import KeyService, MasterKey
 from abis.template import Template
-from abis.verification import check_models
 
 __all__ = ["Gallery", "Progress"]
 

@@ -9,7 +9,7 @@ subject of which no position says much alone is kept where all of them say a lit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import _core
-from abis.comparison.kind import Kind
-from abis.index.segments import Block, Index, Probe, Segment
+from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
-__all__ = ["Cuts", "comparable_blocks", "shortlists"]
+__all__ = ["Cuts", "shortlists"]
 
 # What passes, and what that loses: benchmarks/speed/finger_index.py, benchmarks/scale/scale.py, docs/gallery.md.
 _LEAST = (1_000, 300, 100)  # subjects, at least; small galleries pass as a whole
@@ -111,12 +110,6 @@ def shortlists(
             yield subjects
     finally:
         _idle.append(tally)
-
-
-def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterator[Block]:
-    """The blocks with references that a template may be compared with."""
-    wanted = Kind.of(template)
-    return (block for segment in segments for block in segment.blocks if block.kind.is_comparable(wanted))
 
 
 def _borrowed() -> _core.Tally:

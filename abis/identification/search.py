@@ -15,9 +15,9 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.identification.screening import Cuts, comparable_blocks, shortlists
+from abis.identification.screening import Cuts, shortlists
 from abis.index.references import View
-from abis.index.segments import Probe
+from abis.index.segments import Probe, comparable_blocks
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons

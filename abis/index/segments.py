@@ -7,7 +7,7 @@ joined into one. So whoever has a list of them may search it for as long as he l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
@@ -30,6 +30,7 @@ __all__ = [
     "Segment",
     "appended",
     "block_of_arrays",
+    "comparable_blocks",
 ]
 
 SPAN = 196_608
@@ -291,6 +292,12 @@ def block_of_arrays(
     if not len(index) == len(subjects) == len(encounters):
         raise ValueError(f"{len(index)} templates, {len(subjects)} subjects, {len(encounters)} encounters")
     return Block(kind, index, subjects, encounters)
+
+
+def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterator[Block]:
+    """The blocks whose references a template may be compared with."""
+    wanted = Kind.of(template)
+    return (block for segment in segments for block in segment.blocks if block.kind.is_comparable(wanted))
 
 
 class Probe(NamedTuple):
