@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Iterator
@@ -87,15 +89,12 @@ def test_forged_tokens_open_nothing(client: httpx.Client) -> None:
     )
     head = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "test"}).encode()).rstrip(b"=")
     body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=")
-    import hashlib  # noqa: PLC0415
-    import hmac  # noqa: PLC0415
-
     seal = base64.urlsafe_b64encode(hmac.digest(public, head + b"." + body, hashlib.sha256)).rstrip(b"=")
     good = token(**GOOD)
     other = jwt.encode(payload, ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": "test"})
     for bearer in (
         b".".join([head, body, seal]).decode(),  # the public key taken for a secret
-        jwt.encode(payload, None, algorithm="none", headers={"kid": "test"}),
+        jwt.encode(payload, "", algorithm="none", headers={"kid": "test"}),
         other,
         jwt.encode(payload, KEY, algorithm="ES256", headers={"kid": "unknown"}),
         good[:-4] + "AAAA",
@@ -104,7 +103,7 @@ def test_forged_tokens_open_nothing(client: httpx.Client) -> None:
         "a.b.c",
         "é",
     ):
-        headers = {"Authorization": f"Bearer {bearer}".encode()}
+        headers = {b"Authorization": f"Bearer {bearer}".encode()}
         assert client.get("/v1/galleries", headers=headers).status_code == 401
     assert client.get("/v1/galleries", headers={"Authorization": "Basic eDp5"}).status_code == 401
 

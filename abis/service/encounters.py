@@ -179,10 +179,16 @@ def person(connection: sa.Connection, person_id: str) -> Person:
     return found
 
 
-def adopt(transaction: Transaction, known: Person) -> None:
-    """Write rows for those encounters of a person that have none, so that galleries become their own."""
-    for encounter in known.encounters.values():
-        if not encounter.is_own:
+def adopt(transaction: Transaction, known: Person, *, without: str | None = None) -> None:
+    """Write rows for those encounters of a person that have none, so that galleries become their own.
+
+    Args:
+        transaction: of the store.
+        known: the person.
+        without: id of an encounter whose row the caller writes.
+    """
+    for name, encounter in known.encounters.items():
+        if not encounter.is_own and name != without:
             put(transaction, encounter.key, active=True, galleries=encounter.galleries, record=None)
 
 

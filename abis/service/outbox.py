@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ class Outbox:
         if origin_of(callback) not in self._origins:
             raise Refusal(403, "callback: its origin is not among those that this service sends results to")
         task_id = str(uuid.uuid4())
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 tasks.insert().values(
                     task_id=task_id,
@@ -147,7 +148,7 @@ class Outbox:
             Refusal: 404 where there is no such task.
         """
         self.status(task_id)
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 tasks.update()
                 .where(tasks.c.task_id == task_id, tasks.c.state != PENDING)
@@ -158,7 +159,7 @@ class Outbox:
 
     def take(self) -> Task | None:
         """A task to work on: of those that wait, the one of the highest priority that came first."""
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             now = _now()
             row = connection.execute(
                 sa.select(tasks)
@@ -181,7 +182,7 @@ class Outbox:
 
     def put_back(self, task_id: str, *, seconds: float = 0.0) -> None:
         """Have a task that was taken worked on later, as if it had never been begun with."""
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             due = _now() + round(seconds * _SECOND)
             connection.execute(
                 tasks.update()
@@ -213,12 +214,12 @@ class Outbox:
         Raises:
             AlreadyDone: there is one already.
         """
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             self.finish(connection, task_id, result)
 
     def take_deliveries(self, most: int) -> list[Delivery]:
         """Results to send, the oldest first."""
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             now = _now()
             rows = connection.execute(
                 sa.select(tasks)
@@ -246,7 +247,7 @@ class Outbox:
 
     def delivered(self, task_ids: Iterable[str]) -> None:
         """Note that callers have taken results."""
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 tasks.update().where(tasks.c.task_id.in_(list(task_ids))).values(state=COMPLETED)
             )
@@ -255,7 +256,7 @@ class Outbox:
         """Note that a caller has not taken a result, and when to try again: twice as long each time."""
         attempts += 1
         wait = min(2.0 ** (attempts - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.25)
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 tasks.update()
                 .where(tasks.c.task_id == task_id, tasks.c.state != COMPLETED)
@@ -268,7 +269,7 @@ class Outbox:
 
     def forget_old(self) -> None:
         """Remove tasks that ended long ago, with their results."""
-        with self._store.transaction() as connection:
+        with self._writing() as connection:
             rows = connection.execute(
                 sa.select(tasks.c.task_id, tasks.c.result).where(
                     tasks.c.state.in_((COMPLETED, ERROR)), tasks.c.number < _now() - self._kept
@@ -283,6 +284,11 @@ class Outbox:
         query = sa.select(tasks.c.state, sa.func.count().label("number")).group_by(tasks.c.state)
         with self._store.reading() as connection:
             return {row.state: row.number for row in connection.execute(query)}
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._store.writing() as transaction:
+            yield transaction.connection
 
 
 def _now() -> int:

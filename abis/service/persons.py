@@ -33,7 +33,7 @@ from abis.service.encounters import (
 )
 from abis.service.messages import BiometricComputedData, BiometricData, Encounter, PersonIds
 from abis.service.refusals import Refusal
-from abis.store import StoredTemplate, check_id, lifecycle, schema
+from abis.store import Enrollment, StoredTemplate, check_id, lifecycle, schema
 from abis.store.records import microseconds
 from abis.store.transaction import Transaction
 from abis.template import Minutiae, Template
@@ -57,16 +57,16 @@ class New:
     templates: Sequence[Sequence[Template]]
 
     @property
-    def stored(self) -> list[tuple[int, bytes]]:
-        """The templates as the store takes them.
+    def all_templates(self) -> list[Template]:
+        """The templates of all samples, at least one.
 
         Raises:
             Refusal: there is none.
         """
-        rows = [(int(t.position), native.write(t)) for own in self.templates for t in own]
-        if not rows:
+        found = [template for own in self.templates for template in own]
+        if not found:
             raise Refusal(400, "biometricData: empty; expected at least one sample of a finger or a face")
-        return rows
+        return found
 
 
 class Persons:
@@ -77,7 +77,8 @@ class Persons:
     """
 
     def __init__(self, gallery: Gallery) -> None:
-        self._store = gallery.store
+        self._internals = gallery.internals
+        self._store = gallery.internals.store
         tables.create(self._store)
 
     # ---------------------------------------------------------------------------------------- writing
@@ -94,24 +95,12 @@ class Persons:
         )
         check_id("personId", ids.person_id)
         check_id("encounterId", ids.encounter_id)
-        templates = new.stored
         galleries = checked_galleries(new.message.galleries)
-        with self._store.writing() as transaction:
-            subject = transaction.find([ids.person_id]).get(ids.person_id)
-            if subject is None:
-                subject = transaction.new_subject(ids.person_id)
-            elif ids.encounter_id in transaction.encounters_of(subject):
-                raise AlreadyEnrolled(
-                    f"encounter {ids.encounter_id!r} of person {ids.person_id!r} exists already"
-                )
-            else:
-                adopt(transaction, person(transaction.connection, ids.person_id))
-            key = transaction.enroll(
-                subject, ids.person_id, ids.encounter_id, templates, enrolled=transaction.now
-            )
-            transaction.log("enroll", ids.person_id, f"encounter {ids.encounter_id}")
-            transaction.write()
-            _put(transaction, key, new, galleries)
+        enrollment = Enrollment(ids.person_id, new.all_templates, ids.encounter_id)
+        with self._internals.enrolling([enrollment]) as transaction:
+            known = person(transaction.connection, ids.person_id)
+            adopt(transaction, known, without=ids.encounter_id)
+            _put(transaction, known.encounters[ids.encounter_id].key, new, galleries)
             relabel(transaction, ids.person_id)
             note(transaction.connection, ids)
         return ids
@@ -122,7 +111,7 @@ class Persons:
         Raises:
             NotEnrolled, Refusal: there is no such encounter.
         """
-        templates = new.stored
+        templates = [(int(t.position), native.write(t)) for t in new.all_templates]
         galleries = checked_galleries(new.message.galleries)
         ids = PersonIds(person_id=person_id, encounter_id=encounter_id)
         with self._store.writing() as transaction:
@@ -131,7 +120,7 @@ class Persons:
             adopt(transaction, known)
             transaction.remove(known.key, [before.key])
             enrolled = None if before.enrolled is None else microseconds(before.enrolled)
-            key = transaction.enroll(known.key, person_id, encounter_id, templates, enrolled=enrolled)
+            key = transaction.add_encounter(known.key, person_id, encounter_id, templates, enrolled=enrolled)
             transaction.log("update", person_id, f"encounter {encounter_id}")
             transaction.write()
             _put(transaction, key, new, galleries)

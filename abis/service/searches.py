@@ -155,7 +155,7 @@ class Searches:
         return self._verified(verification, threshold, None)
 
     def _verify_batch(self, key: _VerifyFor, claimed: Sequence[_Claimed]) -> list[Decided | Refusal]:
-        with self._gallery.store.reading() as connection:
+        with self._gallery.internals.store.reading() as connection:
             known = persons(connection, {each.person_id for each in claimed})
         answers: list[Decided | Refusal | None] = []
         claims: list[Claim] = []
@@ -239,7 +239,7 @@ class Searches:
         """The candidates that fulfil all that is wanted, scored by the encounters alone that do, ranked."""
         if not found:
             return []
-        with self._gallery.store.reading() as connection:
+        with self._gallery.internals.store.reading() as connection:
             known = persons(connection, [candidate.subject_id for candidate in found])
             inside = {
                 person_id: {
@@ -278,7 +278,7 @@ class Searches:
         return replace(candidate, score=verified.score, evidence=verified.evidence)
 
     def _biography(self, connection: Any, known: Known) -> Mapping[str, Any]:
-        record = record_of(connection, self._gallery.store.cipher, known)
+        record = record_of(connection, self._gallery.internals.store.cipher, known)
         data = None if record is None else record.biographic_data
         return data if isinstance(data, dict) else {}
 

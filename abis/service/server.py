@@ -82,6 +82,7 @@ def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
         access_log=False,  # the application logs requests, without what is in their paths
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
         limit_concurrency=limits.requests * _CONNECTIONS_PER_REQUEST,
         timeout_keep_alive=_KEEP_ALIVE_S,

@@ -52,7 +52,7 @@ class Service:
         self.gallery = gallery
         self.settings = settings
         self.persons = Persons(gallery)
-        self.outbox = Outbox(gallery.store, settings)
+        self.outbox = Outbox(gallery.internals.store, settings)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="abis-service")
         self.searches = Searches(gallery, settings, self._executor)
         self._fetch = Fetcher(

@@ -83,7 +83,8 @@ _TRIGGERS = {
 
 def create(store: Store) -> None:
     """Make the tables where they are not there yet."""
-    with store.transaction() as connection:
+    with store.writing() as transaction:
+        connection = transaction.connection
         if sa.inspect(connection).has_table(encounters.name):
             return
         _metadata.create_all(connection)

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import comparison
-from abis.comparison.kind import Kind
-from abis.errors import TemplateError
+from abis.comparison.kind import Kind, check_models
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
@@ -28,7 +27,7 @@ from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked
 from abis.template import Embedding, Minutiae, Position, Template
 from abis.verification.policy import Policy
 
-__all__ = ["Claim", "check_models", "verify", "verify_many", "verify_samples"]
+__all__ = ["Claim", "verify", "verify_many", "verify_samples"]
 
 CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
 """The calibrations in force for some templates."""
@@ -260,17 +259,3 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
                 pairs.probes.append(probe)
                 pairs.references.append(reference.template)
     return [pairs.compared(chunk, calibrations) for pairs in alike.values()]
-
-
-def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
-    """Refuse a probe that cannot be compared because its embeddings are of other models."""
-    own = {Kind.of(template) for template in probe}
-    kinds = set(kinds)
-    if any(mine.is_comparable(kind) for mine in own for kind in kinds):
-        return
-    others = {kind for kind in kinds if kind.dimension and kind.position in {mine.position for mine in own}}
-    if others:
-        raise TemplateError(
-            f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
-            f"the references' {', '.join(sorted(map(str, others)))}"
-        )
