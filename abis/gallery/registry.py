@@ -126,7 +126,6 @@ class Registry:
 
         Raises:
             NotEnrolled: where there is no such subject.
-            TemplateError: where probe and subject have embeddings of different models only.
         """
         claim = Claim(subject_id, templates, liveness)
         (result,) = verify(self._store, [claim], _policy(fmr, policy), self._calibrations)
@@ -148,30 +147,21 @@ class Registry:
             policy: as for :meth:`verify`.
 
         Raises:
-            TemplateError: where probe and subject have embeddings of different models only.
+            TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
         policy = _policy(fmr, policy)
         if audit.actor() is None:
             yield from verify_many(self._store, claims, policy, self._calibrations)
             return
-        asked: list[str] = []
         done: list[Verification] = []
-
-        def noted() -> Iterator[Claim]:
-            for claim in claims:
-                asked.append(claim.subject_id)
-                yield claim
 
         def answered() -> Iterator[Verification]:
             """Answers go out once they are in the log."""
-            count = len(done)
-            rows = [("verify", s, str(r.outcome)) for s, r in zip(asked[:count], done, strict=True)]
-            audit_log.record(self._store, rows)
-            del asked[:count]
+            audit_log.record(self._store, [("verify", r.subject_id, str(r.outcome)) for r in done])
             yield from done
             done.clear()
 
-        for result in verify_many(self._store, noted(), policy, self._calibrations):
+        for result in verify_many(self._store, claims, policy, self._calibrations):
             done.append(result)
             if len(done) == _AUDITED_AT_ONCE:
                 yield from answered()
