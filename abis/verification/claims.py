@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import comparison
-from abis.comparison.kind import Kind
-from abis.errors import TemplateError
+from abis.comparison.kind import Kind, nothing_comparable
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
@@ -28,7 +27,7 @@ from abis.store import Claimed, Status, Store, check_id, checked_templates
 from abis.template import Embedding, Minutiae, Position, Template
 from abis.verification.policy import Policy
 
-__all__ = ["Claim", "check_models", "verify", "verify_many"]
+__all__ = ["Claim", "verify", "verify_many"]
 
 CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
 """The calibrations in force for some templates."""
@@ -283,28 +282,3 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
                 pairs.probes.append(probe)
                 pairs.references.append(reference.template)
     return [pairs.compared(chunk, calibrations) for pairs in alike.values()]
-
-
-def nothing_comparable(probe: Sequence[Template], kinds: Iterable[Kind]) -> str:
-    """Why no template of a probe is comparable with references of these kinds, in words."""
-    own = {Kind.of(template) for template in probe}
-    others = set(kinds)
-    return (
-        f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
-        f"the references' {', '.join(sorted(map(str, others)))}"
-    )
-
-
-def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
-    """Refuse a probe that cannot be compared because its embeddings are of other models.
-
-    Raises:
-        TemplateError: no template of the probe is comparable, and an embedding is of a reference's position.
-    """
-    own = {Kind.of(template) for template in probe}
-    kinds = set(kinds)
-    if any(mine.is_comparable(kind) for mine in own for kind in kinds):
-        return
-    others = {kind for kind in kinds if kind.dimension and kind.position in {mine.position for mine in own}}
-    if others:
-        raise TemplateError(nothing_comparable(probe, others))
