@@ -295,7 +295,6 @@ class Gallery:
 
         Raises:
             NotEnrolled: there is no such subject.
-            TemplateError: probe and subject have embeddings of different models only.
         """
         claim = Claim(subject_id, templates, liveness)
         (result,) = verify(self._store, [claim], _policy(fmr, policy), self.internals.calibrations)
@@ -317,7 +316,7 @@ class Gallery:
             policy: what each decision requires, in place of ``fmr``.
 
         Raises:
-            TemplateError: probe and subject have embeddings of different models only.
+            TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
         return logged_verifications(self.internals, claims, _policy(fmr, policy))
 
@@ -332,9 +331,6 @@ class Gallery:
             templates: the probe.
             others: the templates that the probe is compared with.
             fmr: false match rate to decide at, above 0, at most 1.
-
-        Raises:
-            TemplateError: the sets have embeddings of different models only.
         """
         result = verify_samples(
             checked_templates(templates),
