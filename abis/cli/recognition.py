@@ -42,6 +42,7 @@ _EXIT_CODES = {
     Outcome.LOCKED: 3,
     Outcome.TERMINATED: 4,
     Outcome.REFUSED: 5,
+    Outcome.NOTHING_COMPARABLE: 6,
 }
 """Exit codes of ``abis verify``."""
 
@@ -188,7 +189,7 @@ def verify(
     """Decide whether the files, all of one person, are of the subject.
 
     Exit code 0: match; 1: non-match; 2: an error, or there is no such subject; 3: locked by its holder;
-    4: terminated; 5: refused, because a requirement is not met.
+    4: terminated; 5: refused, because a requirement is not met; 6: nothing comparable.
     """
     templates = read_all(files, ImageOptions(position, dpi, face_model, cache))
     policy = Policy(fmr, level, face_fmr, fingers, needs_liveness)
