@@ -179,7 +179,7 @@ def test_the_command_speaks_json(gallery: Path, tmp_path: Path) -> None:
         (["gallery", "-o", "x.csv", "--fpir", "1e-3", "--threshold", "3"], "not both"),
         (["gallery", "-o", "x.csv", "--fpir", "7"], "fpir"),
         (["gallery", "-o", "absent/x.csv"], "cannot be written"),
-        (["absent", "-o", "x.csv"], "no gallery there"),
+        (["absent", "-o", "x.csv"], "there is no gallery here"),
         (["gallery"], "--output"),
     ],
 )
@@ -339,12 +339,12 @@ def test_names_are_shown_as_they_are_and_mean_nothing(page: str) -> None:
 
 def drawn(pair: DuplicatePair, gallery: Gallery) -> Iterator[str]:
     """The titles of its drawings."""
-    probes = [own.template for own in gallery.store.references(pair.other_id)]
+    probes = [own.template for own in gallery.internals.store.references(pair.other_id)]
     for e in pair.evidence:
         (probe,) = (t for t in probes if t.position == e.position)
         (reference,) = (
             own.template
-            for own in gallery.store.references(pair.subject_id)
+            for own in gallery.internals.store.references(pair.subject_id)
             if own.template.position == e.reference_position
         )
         count = len(explain(probe, reference).pairs)  # type: ignore[arg-type]
@@ -366,8 +366,8 @@ def test_the_page_draws_what_spoke_for_each_pair(gallery: Path, page: str) -> No
 
 def test_the_page_says_what_it_leaves_out_and_what_is_weak(gallery: Path) -> None:
     with Gallery.open(gallery) as opened:
-        whole = adjudication_page(chain(), opened.store, title="<&>")
-        cut = adjudication_page(chain(), opened.store, title="<&>", most=2)
+        whole = adjudication_page(chain(), opened.internals.store, title="<&>")
+        cut = adjudication_page(chain(), opened.internals.store, title="<&>", most=2)
     assert (whole.count("<article"), cut.count("<article")) == (7, 2)
     assert "5 further pairs are not on this page" in cut
     assert "further pairs" not in whole
@@ -383,4 +383,7 @@ def test_the_page_says_what_it_leaves_out_and_what_is_weak(gallery: Path) -> Non
 def test_what_a_cluster_cannot_give_is_refused(tmp_path: Path, more: tuple[object, ...]) -> None:
     (tmp_path / "cluster.json").write_text("{}")
     result = run(*command(tmp_path, tmp_path / "x.csv", *more))
-    assert (result.exit_code, f"no {more[0]}" in result.stderr.replace("\n", " ")) == (2, True)
+    assert (
+        result.exit_code,
+        f"{more[0]} does not work on a cluster" in result.stderr.replace("\n", " "),
+    ) == (2, True)

@@ -17,7 +17,7 @@ namespace abis::parameters {
 // --- Template ---------------------------------------------------------------------------------------
 inline constexpr float kPixelsPerCentimetre = 500 / 2.54F;  // what every template is scaled to
 inline constexpr std::size_t kMaxMinutiae = 255;            // ISO/IEC 19794-2:2005, 7.4.1.5
-inline constexpr float kReliableQuantile = 0.9F;            // a minutia of this quality rank counts in full [fit]
+inline constexpr float kReliableQuantile = 0.95F;           // a minutia of this quality rank counts in full [fit]
 inline constexpr float kLeastReliability = 0.1F;            // what the worst minutia still counts [fit]
 
 // --- Cylinder [MCC, section 3 and table 4] -----------------------------------------------------------
@@ -80,11 +80,11 @@ inline constexpr float kMostSupport = 6;            // natural log units: two lu
 inline constexpr float kSelectionMissCost = 0.25F;  // natural log units, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -3.42F;
-inline constexpr float kScoreOfSupport = 1.96F;    // of support by the root of the overlap
-inline constexpr float kScoreOfMissed = -1.25F;    // of missed minutiae by the root of the overlap
+inline constexpr float kScoreOffset = -3.06F;
+inline constexpr float kScoreOfSupport = 1.93F;    // of support by the root of the overlap
+inline constexpr float kScoreOfMissed = -1.47F;    // of missed minutiae by the root of the overlap
 inline constexpr float kOverlapPrior = 10;         // minutiae
-inline constexpr float kScoreOfRotation = -11.07F;  // a turn
+inline constexpr float kScoreOfRotation = -11.3F;  // a turn
 inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
 // Five minutiae that are all alike would else score as a good match of many does.
 inline constexpr float kMostAMinutia = 1.2F;                       // see bound_by_size

@@ -2,14 +2,12 @@
 #include "search/tally.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <stdexcept>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #include "core/simd.h"
 
@@ -38,54 +36,21 @@ float guess(const std::vector<float>& values, std::size_t count) {
     return *at;
 }
 
-// Of up to kStretch values a bit for each that is `least` or more; all of it in the way of one instruction set.
-struct PlainStretch {
-    ABIS_INLINE static std::uint64_t at_least(float least, const float* values, std::size_t n) {
-        std::uint64_t bits = 0;
-        for (std::size_t k = 0; k < n; ++k) bits |= static_cast<std::uint64_t>(values[k] >= least) << k;
-        return bits;
-    }
-};
+}  // namespace
+}  // namespace abis
 
-template <class Stretch>
-ABIS_INLINE void find(const std::vector<float>& values, float least, std::vector<Found>& found) {
-    for (std::size_t k = 0; k < values.size(); k += kStretch) {
-        const std::size_t n = std::min(kStretch, values.size() - k);
-        for (std::uint64_t bits = Stretch::at_least(least, values.data() + k, n); bits != 0; bits &= bits - 1) {
-            const std::size_t at = k + static_cast<std::size_t>(std::countr_zero(bits));
-            found.push_back({values[at], static_cast<std::int64_t>(at)});
-        }
-    }
-}
+#define ABIS_KERNELS "search/tally-inl.h"
+#include "core/each_target.h"
 
-#if defined(__x86_64__)
-struct Avx512Stretch {
-    ABIS_TARGET_AVX512 static inline std::uint64_t at_least(float least, const float* values, std::size_t n) {
-        if (n < kStretch) return PlainStretch::at_least(least, values, n);
-        const __m512 limit = _mm512_set1_ps(least);
-        std::uint64_t bits = 0;
-        for (std::size_t k = 0; k < kStretch; k += 16)
-            bits |= std::uint64_t{_mm512_cmp_ps_mask(_mm512_loadu_ps(values + k), limit, _CMP_GE_OQ)} << k;
-        return bits;
-    }
-};
-
-ABIS_TARGET_AVX512 void find_avx512(const std::vector<float>& values, float least, std::vector<Found>& found) {
-    find<Avx512Stretch>(values, least, found);
-}
-#endif
+namespace abis {
+namespace {
 
 // All that have `least` evidence or more; -infinity is none.
 std::vector<Found> from(const std::vector<float>& values, float least) {
     std::vector<Found> found;
     least = std::max(least, std::numeric_limits<float>::lowest());
-#if defined(__x86_64__)
-    if (simd_level() == SimdLevel::avx512) {
-        find_avx512(values, least, found);
-        return found;
-    }
-#endif
-    find<PlainStretch>(values, least, found);
+    static const auto find = ABIS_CHOSEN(kFind);
+    find(values, least, found);
     return found;
 }
 
@@ -118,19 +83,21 @@ void Tally::Column::know_up_to(std::size_t subject) {
 }
 
 void Tally::begin(std::size_t span) {
+    total_.evidence.resize(span);
+    total_.known = 0;
     span_ = span;
     positions_ = 0;
     is_open_ = false;
-    total_.evidence.resize(span);
-    total_.known = 0;
 }
 
 void Tally::next_position() {
-    if (positions_ > 0) add_up();
+    if (positions_ > 0) {
+        add_up();
+        position_.evidence.resize(span_);
+        position_.known = 0;
+    }
+    ++positions_;
     is_open_ = true;
-    if (++positions_ == 1) return;
-    position_.evidence.resize(span_);
-    position_.known = 0;
 }
 
 void Tally::add_up() {
@@ -146,52 +113,58 @@ void Tally::add_up() {
     is_open_ = false;
 }
 
+void Tally::check_below_span(std::size_t subject) const {
+    if (subject >= span_) throw std::out_of_range("a subject's key is not below the span");
+}
+
 // Whether all that the owners' references say is all that is known of them: then it can be written where it belongs.
 template <class Key>
 bool Tally::in_place(const Owners<Key>& owners) const {
-    return owners.is_run && owners.gone == nullptr && static_cast<std::size_t>(owners.subjects[0]) >= position().known;
+    return owners.subjects == nullptr && owners.gone == nullptr && owners.first >= position().known;
 }
 
 template <class Key>
 float* Tally::room(const Owners<Key>& owners) {
     if (!is_open_) throw std::logic_error("no position has begun");
     if (owners.count == 0) return references_.data();
-    const auto first = static_cast<std::size_t>(owners.subjects[0]);
-    const auto is_beyond = [this](Key key) { return static_cast<std::size_t>(key) >= span_; };
-    if (owners.is_run ? first >= span_ || owners.count > span_ - first
-                      : std::any_of(owners.subjects, owners.subjects + owners.count, is_beyond))
-        throw std::out_of_range("a subject's key is not below the span");
+    if (owners.subjects == nullptr) {
+        check_below_span(owners.first);
+        if (owners.count > span_ - owners.first) check_below_span(span_);
+    } else {
+        for (std::size_t k = 0; k < owners.count; ++k) check_below_span(static_cast<std::size_t>(owners.subjects[k]));
+    }
     if (!in_place(owners)) {
         references_.resize(std::max(references_.size(), owners.count));
         return references_.data();
     }
-    position().know_up_to(first);
-    return position().evidence.data() + first;
+    position().know_up_to(owners.first);
+    return position().evidence.data() + owners.first;
 }
 
 template <class Key>
 void Tally::add(const Owners<Key>& owners) {
     if (owners.count == 0) return;
     Column& own = position();
-    const auto first = static_cast<std::size_t>(owners.subjects[0]);
     if (in_place(owners)) {
-        own.known = first + owners.count;
+        own.known = owners.first + owners.count;
         return;
     }
     const float* found = references_.data();
-    if (owners.is_run) {
-        own.know_up_to(first + owners.count);
-        float* best = own.evidence.data() + first;
+    if (owners.subjects == nullptr) {
+        own.know_up_to(owners.first + owners.count);
+        float* best = own.evidence.data() + owners.first;
         for (std::size_t k = 0; k < owners.count; ++k) {
-            const float more = owners.gone != nullptr && owners.gone[k] ? kNone : found[k];
+            const float more = owners.gone != nullptr && owners.gone[k] != 0 ? kNone : found[k];
             best[k] = best[k] < more ? more : best[k];
         }
         return;
     }
     own.know_up_to(span_);
     for (std::size_t k = 0; k < owners.count; ++k) {
-        if (owners.gone != nullptr && owners.gone[k]) continue;
-        float& best = own.evidence[static_cast<std::size_t>(owners.subjects[k])];
+        if (owners.gone != nullptr && owners.gone[k] != 0) continue;
+        const auto subject = static_cast<std::size_t>(owners.subjects[k]);
+        check_below_span(subject);  // again: another thread may have changed the array since
+        float& best = own.evidence[subject];
         best = std::max(best, found[k]);
     }
 }
