@@ -25,7 +25,7 @@ EXTRACTOR = "leader-0.1"
 
 _DPI = 500  # that the network was trained at
 _MULTIPLE = 32  # pixels: width and height that the network takes
-_CONFIDENCE = 0.1  # from which a minutia is kept; pyfing keeps those from 0.6 on (decision 20)
+_CONFIDENCE = 0.1  # from which a minutia is kept; pyfing keeps those from 0.6 on (decision 22)
 _ENDING = 0.5  # confidence from which a minutia is an ending, as pyfing has it
 _FEWEST_MINUTIAE = 4  # of fewer, no comparison says anything
 _LEAST_CONFIDENCE = 2.4  # sum over the minutiae: what four of a confidence of 0.6 have

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.comparison import FingerReferences, balances, contents, cosine
-from abis.evaluation import DataSet, NonMatedScores, Scores, TrainingScores, fit, read_folder
+from abis.evaluation import NonMatedScores, Scores, TrainingScores, fit
 from abis.extraction.fingers import EXTRACTOR
 from abis.scoring.calibration import Calibration
 from abis.synthetic import Population
@@ -32,7 +32,7 @@ from benchmarks.lib.common import (
     software,
     write,
 )
-from benchmarks.lib.images import extracted_set
+from benchmarks.lib.images import templates_of
 from benchmarks.lib.lfw import MODEL, all_scores, at_most, corrected, read_lfw
 
 SCRIPT = "benchmarks/fitting/fit_calibration.py"
@@ -105,7 +105,7 @@ class Fingers:
         templates: list[Minutiae] = []
         finger: list[tuple[str, str]] = []
         for name in SETS:
-            for sample in _data_set(data, extractor, name).samples:
+            for sample in templates_of(data, extractor, name).samples:
                 assert isinstance(sample.template, Minutiae), f"{extractor} {name} {sample.name}"
                 templates.append(sample.template)
                 finger.append((name, sample.finger))
@@ -148,13 +148,6 @@ class Fingers:
             np.stack([self.finger[first], self.finger[second]], axis=1),
             [scores.non_mated_balance for scores in within_sets],
         )
-
-
-def _data_set(data: Path, extractor: str, name: str) -> DataSet:
-    """Templates that abis makes of images, or those among the public data."""
-    if extractor == EXTRACTOR:
-        return extracted_set(data, name)
-    return read_folder(data / "fingerprints" / extractor / name)
 
 
 def fit_fingers(

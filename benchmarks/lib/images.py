@@ -11,10 +11,11 @@ from pathlib import Path
 
 from abis.evaluation import DataSet, read_folder
 from abis.extraction import extract_many
+from abis.extraction.fingers import EXTRACTOR
 from abis.template import Position, Template
 from benchmarks.lib.common import ROOT, SETS
 
-__all__ = ["FVC2000", "IMAGE_SETS", "dpi_of", "extracted_set"]
+__all__ = ["FVC2000", "IMAGE_SETS", "dpi_of", "extracted_set", "templates_of"]
 
 FVC2000 = tuple(f"fvc2000_db{i}_b" for i in (1, 2, 3, 4))
 """No constant was fitted on the last two of them."""
@@ -46,3 +47,10 @@ def extracted_set(data: Path, name: str) -> DataSet:
         path: outcome.templates for path, outcome in zip(files, outcomes, strict=True)
     }
     return read_folder(folder, read=lambda path: templates.get(path, ()))
+
+
+def templates_of(data: Path, extractor: str, name: str) -> DataSet:
+    """A set's templates: by ``abis.extraction`` where the extractor is its own, else those of the public data."""
+    if extractor == EXTRACTOR:
+        return extracted_set(data, name)
+    return read_folder(data / "fingerprints" / extractor / name)

@@ -45,6 +45,8 @@ struct PairPeak {
     }
 };
 
+float fourth_power(float x) { return x * x * (x * x); }
+
 // Minutiae of the second template around (x, y) whose direction would fit.
 std::size_t background(const Roles& roles, const Workspace& w, float x, float y, Angle direction) {
     const std::size_t m = roles.second.size();
@@ -84,7 +86,7 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, const Attem
         const int partner = pairing.partner_of_first[i];
         if (partner < 0) {
             if (!w.second_hull.contains(x, y)) continue;
-            missed += own * own * own;
+            missed += fourth_power(own);
             overlapping += own;
             continue;
         }
@@ -104,7 +106,7 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, const Attem
     for (std::size_t j = 0; j < m; ++j) {
         if (pairing.partner_of_second[j] < 0 && first_hull.contains(w.second.x[j], w.second.y[j])) {
             const float own = roles.second.reliability()[j] * 0.01F;
-            missed += own * own * own;
+            missed += fourth_power(own);
             overlapping += own;
         }
     }

@@ -12,7 +12,7 @@ namespace abis {
 struct Evidence {
     float pairs = 0;        // paired minutiae
     float support = 0;      // sum over pairs of what each says for one finger, 0 to kMostSupport; by (r1 r2)^1/4
-    float missed = 0;       // minutiae in the overlap that have no partner; by r^3
+    float missed = 0;       // minutiae in the overlap that have no partner; by r^4
     float overlapping = 0;  // minutiae in the overlap, of both templates; by r
     float rotation = 0;     // turns, 0 to 0.5
     float relaxation = 0;   // mean support of the best candidates by the root of the number of pairs

@@ -80,12 +80,12 @@ inline constexpr float kMostSupport = 6;            // natural log units: two lu
 inline constexpr float kSelectionMissCost = 0.25F;  // natural log units, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -3.06F;
-inline constexpr float kScoreOfSupport = 1.93F;    // of support by the root of the overlap
-inline constexpr float kScoreOfMissed = -1.47F;    // of missed minutiae by the root of the overlap
-inline constexpr float kOverlapPrior = 10;         // minutiae
-inline constexpr float kScoreOfRotation = -11.3F;  // a turn
-inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
+inline constexpr float kScoreOffset = -2.89F;
+inline constexpr float kScoreOfSupport = 1.9F;      // of support by the root of the overlap
+inline constexpr float kScoreOfMissed = -1.74F;     // of missed minutiae by the root of the overlap
+inline constexpr float kOverlapPrior = 10;          // minutiae
+inline constexpr float kScoreOfRotation = -11.37F;  // a turn
+inline constexpr float kMostRotation = 0.25F;       // turns: from here on one rotation is as rare as another
 // Five minutiae that are all alike would else score as a good match of many does.
 inline constexpr float kMostAMinutia = 1.2F;                       // see bound_by_size
 inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_by_votes

@@ -52,7 +52,7 @@ def pairing_evidence(
     return {
         "pairs": len(i),
         "support": float((both * np.clip(log_ratio, 0, C["kMostSupport"])).sum()),
-        "missed": float((alone**3).sum()),
+        "missed": float((alone**4).sum()),
         "overlapping": float((own + other).sum() + alone.sum()),
         "rotation": abs(wrapped(alignment.rotation)) / 256,
     }
