@@ -11,13 +11,16 @@ import PIL.Image
 
 from abis.extraction.models import face_detector
 
-__all__ = ["Face", "find_faces"]
+__all__ = ["Face", "UprightFaces", "find_faces", "find_upright_faces"]
 
 _SIDE = 640  # pixels: of the network's input
 _STRIDES = (8, 16, 32)  # pixels: its three grids
 _LEAST_SCORE = 0.6  # as in OpenCV Zoo's demonstration
-_MOST_OVERLAP = 0.3  # likewise: of two boxes, intersection over union
+_MOST_OVERLAP = 0.3  # as there: of two boxes, intersection over union
 _SMALL_SIDE = 256  # pixels: of the second look
+_LEVEL = 15  # degrees: of the portraits of LFW, fold 1, none is tilted by more
+_SURELY_UPRIGHT = 0.91
+"""A score that no turned portrait of LFW, fold 1, reaches (of 1,614), and 95 % of the upright ones do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,19 @@ class Face:
         """Pixels."""
         return float(np.hypot(*(self.points[1] - self.points[0])))
 
+    @property
+    def roll(self) -> float:
+        """Degrees by which the head is tilted, clockwise on the image; turned so far anticlockwise, it is level."""
+        across, down = self.points[1] - self.points[0]
+        return float(np.degrees(np.arctan2(down, across)))
+
+    @property
+    def aside(self) -> float:
+        """How far the nose lies beside the middle of the eyes, along their line, in eye distances; a sign of yaw."""
+        right, left, nose = self.points[:3]
+        axis = left - right
+        return float((nose - (right + left) / 2) @ axis / (axis @ axis)) if axis.any() else 0.0
+
 
 def find_faces(image: npt.NDArray[np.uint8]) -> list[Face]:
     """The faces of an (h, w, 3) image, red first; the surest first.
@@ -52,6 +68,46 @@ def find_faces(image: npt.NDArray[np.uint8]) -> list[Face]:
         if faces := _find(image, min(1.0, side / largest)):
             return faces
     return []
+
+
+@dataclass(frozen=True, eq=False)
+class UprightFaces:
+    """What was found in an image, and how it was turned to find it.
+
+    Attributes:
+        image: (h, w, 3), red first: the image that was given, turned.
+        faces: in its pixels, the surest first.
+        turned: degrees anticlockwise; 0 for an image as it was given.
+    """
+
+    image: npt.NDArray[np.uint8]
+    faces: list[Face]
+    turned: int
+
+    @property
+    def score(self) -> float:
+        """Of the surest face, 0 where there is none."""
+        return self.faces[0].score if self.faces else 0.0
+
+
+def find_upright_faces(image: npt.NDArray[np.uint8]) -> UprightFaces:
+    """The faces of an image that may lie on a side or upside down, or of a head that is tilted.
+
+    The network finds most turned faces too, with points that mislead the alignment; but it is surer of the same
+    face upright. So the image is looked at in all four orientations, unless a face is surely upright; and once more,
+    turned so that the eyes of the surest face are level, where they are not nearly so.
+    """
+    best = UprightFaces(image, find_faces(image), 0)
+    if best.score < _SURELY_UPRIGHT:
+        turned = (np.ascontiguousarray(np.rot90(image, quarters)) for quarters in (1, 2, 3))
+        others = [UprightFaces(each, find_faces(each), 90 * n) for n, each in enumerate(turned, 1)]
+        best = max(best, *others, key=lambda found: found.score)
+    if best.faces and abs(roll := round(best.faces[0].roll)) > _LEVEL:
+        picture = PIL.Image.fromarray(best.image)
+        level = np.asarray(picture.rotate(roll, PIL.Image.Resampling.BICUBIC, expand=True))
+        again = UprightFaces(level, find_faces(level), (best.turned + roll) % 360)
+        best = max(best, again, key=lambda found: found.score)
+    return best
 
 
 def _find(image: npt.NDArray[np.uint8], scale: float) -> list[Face]:
