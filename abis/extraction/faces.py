@@ -32,7 +32,7 @@ def extract_embedding(
 ) -> tuple[Embedding, str]:
     """The embedding of the large central face, and what should be known about it.
 
-    Some 50 ms on one core; a portrait that is not clearly upright takes some 0.1 s.
+    Some 50 ms on one core; one that is not clearly upright takes up to 0.4 s.
 
     Args:
         image: (h, w, 3), red first; turned or tilted as it may be.

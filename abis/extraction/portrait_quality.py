@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 __all__ = ["poor_by_aligned_face", "poor_by_vector"]
 
-_LEAST_DETECTION = 0.88  # the detector's confidence: faces half covered, and noise
+_LEAST_DETECTION = 0.80  # the detector's confidence: faces half covered, and noise
 _LEAST_CONTRAST = 6.0  # standard deviation of 8-bit grey
-_LEAST_SHARPNESS = 0.038  # mean absolute Laplacian by contrast
+_LEAST_SHARPNESS = 0.040  # mean absolute Laplacian by contrast
 _MOST_FLAT = 0.10  # part of the face without any structure: covered, painted over, burnt out
 _FLAT = 0.05  # range of grey in a flat patch, by contrast
 _PATCH, _STEP = 5, 2  # pixels
