@@ -182,7 +182,7 @@ def _compare(
                     np.int64
                 ),
                 raw=np.concatenate([block.index.compare(prepared, slots) for block, slots in found]),
-                balance=_joined([block.index.balance(template, slots) for block, slots in found]),
+                balance=_joined([block.balance(template, slots) for block, slots in found]),
                 calibrations=calibrations,
             )
 

@@ -14,13 +14,11 @@
 #include <string>
 #include <vector>
 
-#include "core/large_pages.h"
 #include "core/parallel.h"
 #include "core/simd.h"
 #include "fingerprint/explanation.h"
 #include "fingerprint/kernels.h"
 #include "fingerprint/references.h"
-#include "search/embedding_codes.h"
 #include "search/finger_index.h"
 #include "search/finger_tile.h"
 #include "search/tally.h"
@@ -169,28 +167,12 @@ py::array_t<float> screen(const FingerIndex& index, const FingerProbe& probe, un
     return evidence;
 }
 
-// Room in large pages, to be filled.
-py::array_t<std::uint8_t> large_array(std::size_t bytes) {
-    struct Room {
-        std::byte* memory;
-        std::size_t bytes;
-    };
-    auto room = std::make_unique<Room>(Room{static_cast<std::byte*>(large_pages()->allocate(bytes, 64)), bytes});
-    py::capsule owner(room.get(), [](void* held) {
-        const std::unique_ptr<Room> own(static_cast<Room*>(held));
-        large_pages()->deallocate(own->memory, own->bytes, 64);
-    });
-    auto* first = reinterpret_cast<std::uint8_t*>(room.release()->memory);
-    return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes), first, owner);
-}
-
-using Bytes = Array<std::uint8_t>;
 using Gone = Array<bool>;
 
 void check_signs(const Array<std::uint16_t>& vectors, const Array<float>& signs) {
     check(vectors.ndim() == 2 && signs.ndim() == 2 && signs.shape(0) == 2, "expected (n, d) vectors and (2, b) signs");
     const auto n = static_cast<std::size_t>(signs.shape(1));
-    check(std::has_single_bit(n) && n >= kCorners * kCodeStep && vectors.shape(1) <= signs.shape(1),
+    check(std::has_single_bit(n) && n >= 512 && vectors.shape(1) <= signs.shape(1),
           "expected signs for a power of two of components, 512 or more, no fewer than vectors have");
 }
 
@@ -205,20 +187,6 @@ py::array_t<float> rotate_vectors(const Array<std::uint16_t>& vectors, const Arr
     const py::gil_scoped_release release;
     for (std::size_t k = 0; k < count; ++k) kernels().rotate(from + k * d, d, own, n, to + k * n);
     return turned;
-}
-
-py::array_t<std::uint8_t> encode_vectors(const Array<std::uint16_t>& vectors, const Array<float>& signs,
-                                         unsigned threads) {
-    check_signs(vectors, signs);
-    const auto d = static_cast<std::size_t>(vectors.shape(1)), n = static_cast<std::size_t>(signs.shape(1));
-    py::array_t<std::uint8_t> codes({vectors.shape(0), signs.shape(1) / static_cast<py::ssize_t>(kCorners)});
-    const std::uint16_t* from = vectors.data();
-    const float* own = signs.data();
-    std::uint8_t* to = codes.mutable_data();
-    const auto count = static_cast<std::size_t>(vectors.shape(0));
-    const py::gil_scoped_release release;
-    encode_embeddings(from, count, d, own, n, threads, SignalPoll(), to);
-    return codes;
 }
 
 template <class Key>
@@ -240,27 +208,13 @@ void tally_fingers(Tally& tally, const FingerIndex& index, const FingerProbe& pr
 }
 
 template <class Key>
-void tally_embeddings(Tally& tally, const Bytes& codes, const Bytes& corners, const Array<float>& by_sum,
-                      const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    check(
-        codes.ndim() == 3 && codes.shape(1) > 0 && codes.shape(1) % kCodeStep == 0 && codes.shape(2) == kCodesTogether,
-        "codes must be (ceil(n / 16), b, 16), b a multiple of 32");
-    const auto count = static_cast<std::size_t>(subjects.size()), length = static_cast<std::size_t>(codes.shape(1));
-    check(static_cast<std::size_t>(codes.shape(0)) == (count + kCodesTogether - 1) / kCodesTogether,
-          "expected a code for each subject");
-    check(corners.ndim() == 3 && corners.shape(0) == 2 && corners.shape(1) == codes.shape(1) &&
-              corners.shape(2) == kCorners,
-          "corners must be (2, b, 16)");
-    check(std::all_of(corners.data(), corners.data() + corners.size(), [](auto c) { return c <= kMostOfCorner; }),
-          "corners must be 127 or less");
-    check(by_sum.ndim() == 1 && static_cast<std::size_t>(by_sum.size()) == 2 * length * kMostOfCorner + 1,
-          "expected a value for each sum");
-    const EmbeddingCodesView view{codes.data(), count, length};
-    const Owners<Key> owners = owners_of(count, subjects, is_run, gone);
-    const std::uint8_t* own = corners.data();
-    const float* values = by_sum.data();
+void tally_evidence(Tally& tally, const Array<float>& evidence, const Array<Key>& subjects, bool is_run,
+                    const std::optional<Gone>& gone) {
+    check(evidence.ndim() == 1, "evidence must be an (n,) array");
+    const Owners<Key> owners = owners_of(static_cast<std::size_t>(evidence.size()), subjects, is_run, gone);
+    const float* from = evidence.data();
     const py::gil_scoped_release release;
-    evidence_of_embedding_codes(own, view, values, threads, SignalPoll(), tally.room(owners));
+    std::copy(from, from + owners.count, tally.room(owners));
     tally.add(owners);
 }
 
@@ -596,16 +550,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         tally
             .def("screen_fingers", &tally_fingers<Key>, py::arg("index"), py::arg("probe"),
                  py::arg("subjects").noconvert(), py::arg("is_run"), py::arg("gone").noconvert(), py::arg("threads"))
-            .def("screen_embeddings", &tally_embeddings<Key>, py::arg("codes").noconvert(),
-                 py::arg("corners").noconvert(), py::arg("by_sum").noconvert(), py::arg("subjects").noconvert(),
-                 py::arg("is_run"), py::arg("gone").noconvert(), py::arg("threads"));
+            .def("add_evidence", &tally_evidence<Key>, py::arg("evidence").noconvert(), py::arg("subjects").noconvert(),
+                 py::arg("is_run"), py::arg("gone").noconvert());
     };
     of_owners(std::uint32_t{});
     of_owners(std::int64_t{});
-    m.def("large_array", &large_array, py::arg("size"));
     m.def("rotate", &rotate_vectors, py::arg("vectors").noconvert(), py::arg("signs").noconvert());
-    m.def("encode_embeddings", &encode_vectors, py::arg("vectors").noconvert(), py::arg("signs").noconvert(),
-          py::arg("threads"));
 
     m.def("contents", &contents, py::arg("quality").noconvert(), py::arg("counts").noconvert());
 
