@@ -285,6 +285,7 @@ def test_verification_decides_at_the_rate_asked_for(gallery: Gallery) -> None:
 def short(monkeypatch: pytest.MonkeyPatch, first: int, second: int) -> None:
     """Let so few subjects pass the looks of screening, however small the gallery."""
     monkeypatch.setattr(screening, "_LEAST", (first, max(first // 2, second), second))
+    monkeypatch.setattr(screening, "_LEAST_NEAREST", second)
 
 
 def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
