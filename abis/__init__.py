@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from abis.formats import read
     from abis.gallery import Gallery
+    from abis.identification.search import SearchOptions
     from abis.results import Candidate, Identification, Outcome, Verification
     from abis.scoring.calibration import compare
     from abis.scoring.fusion import Evidence
@@ -54,6 +55,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Position",
+    "SearchOptions",
     "Status",
     "StoreError",
     "Template",
@@ -79,6 +81,7 @@ _MODULES = {
     "abis.formats": ("read",),
     "abis.scoring.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
+    "abis.identification.search": ("SearchOptions",),
     "abis.verification.policy": ("Policy",),
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),

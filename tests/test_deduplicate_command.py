@@ -339,12 +339,12 @@ def test_names_are_shown_as_they_are_and_mean_nothing(page: str) -> None:
 
 def drawn(pair: DuplicatePair, gallery: Gallery) -> Iterator[str]:
     """The titles of its drawings."""
-    probes = [own.template for own in gallery.store.references(pair.other_id)]
+    probes = [own.template for own in gallery.internals.store.references(pair.other_id)]
     for e in pair.evidence:
         (probe,) = (t for t in probes if t.position == e.position)
         (reference,) = (
             own.template
-            for own in gallery.store.references(pair.subject_id)
+            for own in gallery.internals.store.references(pair.subject_id)
             if own.template.position == e.reference_position
         )
         count = len(explain(probe, reference).pairs)  # type: ignore[arg-type]
@@ -366,8 +366,8 @@ def test_the_page_draws_what_spoke_for_each_pair(gallery: Path, page: str) -> No
 
 def test_the_page_says_what_it_leaves_out_and_what_is_weak(gallery: Path) -> None:
     with Gallery.open(gallery) as opened:
-        whole = adjudication_page(chain(), opened.store, title="<&>")
-        cut = adjudication_page(chain(), opened.store, title="<&>", most=2)
+        whole = adjudication_page(chain(), opened.internals.store, title="<&>")
+        cut = adjudication_page(chain(), opened.internals.store, title="<&>", most=2)
     assert (whole.count("<article"), cut.count("<article")) == (7, 2)
     assert "5 further pairs are not on this page" in cut
     assert "further pairs" not in whole

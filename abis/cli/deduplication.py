@@ -65,7 +65,7 @@ def deduplicate(
             write_duplicates(found, output)
             if html is not None and isinstance(opened, Gallery):
                 title = f"Duplicates in {Path(gallery).name}"
-                page = adjudication_page(found, opened.store, title=title)
+                page = adjudication_page(found, opened.internals.store, title=title)
                 write_whole(html, page.encode())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(checkpoint)) from None
