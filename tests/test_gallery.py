@@ -316,6 +316,7 @@ def test_subjects_are_listed_by_what_they_were_compared_by(gallery: Gallery) -> 
 def test_a_search_by_a_face_asks_the_store_once(gallery: Gallery, tmp_path: Path) -> None:
     """Also where it finds nobody, and without missing what others have changed meanwhile."""
     gallery.enroll_many(Enrollment(f"s{n}", [face(n)]) for n in range(20))
+    gallery.identify([face(1)])  # the first reads the calibrations
     asked: list[str] = []
     engine = gallery.internals.store.database._engine
 
