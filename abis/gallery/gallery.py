@@ -284,7 +284,6 @@ class Gallery:
 
         Raises:
             NotEnrolled: there is no such subject.
-            TemplateError: probe and subject have embeddings of different models only.
         """
         claim = Claim(subject_id, templates, liveness)
         (result,) = verify(self._store, [claim], _policy(fmr, policy), self.internals.calibrations)
@@ -306,7 +305,7 @@ class Gallery:
             policy: what each decision requires, in place of ``fmr``.
 
         Raises:
-            TemplateError: probe and subject have embeddings of different models only.
+            TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
         return logged_verifications(self.internals, claims, _policy(fmr, policy))
 
