@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,11 +112,17 @@ def test_figures_in_the_documentation_are_in_the_results_of_the_benchmarks(
 COMMANDS = typer.main.get_command(abis.cli.app).commands  # type: ignore[attr-defined]
 
 
+def commands_in(text: str) -> Iterator[re.Match[str]]:
+    """The commands in blocks of code and in ``code`` of the text: name, and what follows it."""
+    block = re.compile(r"^```(?:sh|console)?\n(.*?)^```$", re.M | re.S)
+    for code in block.finditer(text):
+        yield from re.finditer(r"(?:^\$ |^|&& )abis ([a-z]+)([^\n|]*)", code[1], re.M)
+    yield from re.finditer(r"`abis ([a-z]+)([^`\n|]*)`", block.sub("", text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_in_the_documentation_exist(page: Path) -> None:
-    for call in re.finditer(
-        r"(?:^\$ |^|&& |`)abis ([a-z]+)([^`\n|]*)", page.read_text(encoding="utf-8"), re.M
-    ):
+    for call in commands_in(page.read_text(encoding="utf-8")):
         command, rest = call.groups()
         assert command in COMMANDS, call.group()
         found = COMMANDS[command]
