@@ -132,6 +132,12 @@ class References:
     def memory_bytes(self) -> int:
         return 0 if self._view is None else self._view.memory_bytes
 
+    @property
+    def changes_behind(self) -> int:
+        """Changes of the store that are not followed yet; 0 before the references are loaded."""
+        view = self._view
+        return 0 if view is None else max(0, self._store.state().change - view.mark.change)
+
     def view(self) -> View:
         """All references as of this moment or later."""
         now = self._store.state().change

@@ -8,7 +8,7 @@ comparison of all pairs. One claim takes the same way as many and gets the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -23,11 +23,11 @@ from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
-from abis.store import Claimed, Status, Store, check_id, checked_templates
+from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
 from abis.template import Embedding, Minutiae, Position, Template
 from abis.verification.policy import Policy
 
-__all__ = ["Claim", "verify", "verify_many"]
+__all__ = ["Claim", "verify", "verify_many", "verify_samples"]
 
 CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
 """The calibrations in force for some templates."""
@@ -44,11 +44,13 @@ class Claim:
         subject_id: the claim.
         templates: the probe.
         liveness: the verdict of a presentation attack detection, if there was one.
+        encounters: ids of the encounters to compare with; None for all that the subject has.
     """
 
     subject_id: str
     templates: Sequence[Template]
     liveness: bool | None = None
+    encounters: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
@@ -62,7 +64,19 @@ def verify(
 
     A claim of which nothing is comparable has an outcome that says so.
     """
-    return _decided(_Chunk(store, claims), policy, calibrations)
+    known = store.claimed(claim.subject_id for claim in claims)
+    return _decided(_Chunk(claims, known), policy, calibrations)
+
+
+def verify_samples(
+    probe: Sequence[Template], reference: Sequence[Template], policy: Policy, calibrations: CalibrationsOf
+) -> Verification:
+    """Decide whether two sets of templates are of one subject, without a store."""
+    name = "reference"
+    stored = [StoredTemplate(i, 0, 0, name, template) for i, template in enumerate(reference)]
+    known = {name: Claimed(Status.ACTIVE, policy.level, stored)}
+    (decided,) = _decided(_Chunk([Claim(name, probe)], known), policy, calibrations)
+    return decided
 
 
 def verify_many(
@@ -94,9 +108,9 @@ def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
 class _Chunk:
     """Claims and what the store knows of their subjects; fingers of both sides prepared."""
 
-    def __init__(self, store: Store, claims: Sequence[Claim]) -> None:
+    def __init__(self, claims: Sequence[Claim], known: Mapping[str, Claimed]) -> None:
         self.claims = claims
-        self.known = store.claimed(claim.subject_id for claim in claims)
+        self.known = known
         self.packed = comparison.FingerReferences()
         fingers: dict[int, Minutiae] = {}
         for template in chain(
@@ -265,7 +279,11 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
     comparable: dict[tuple[Kind, Kind], bool] = {}
     for number in numbers:
         claim = chunk.claims[number]
-        references = [(Kind.of(r.template), r) for r in chunk.known[claim.subject_id].references]
+        references = [
+            (Kind.of(r.template), r)
+            for r in chunk.known[claim.subject_id].references
+            if claim.encounters is None or r.encounter_id in claim.encounters
+        ]
         for probe in claim.templates:
             kind = Kind.of(probe)
             for other, reference in references:

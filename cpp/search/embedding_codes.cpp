@@ -7,6 +7,8 @@
 #include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#define ABIS_TARGET_AVX2 [[gnu::target("avx2,popcnt,bmi2")]]
+#define ABIS_TARGET_AVX512 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi2")]]
 #endif
 
 #include "core/parallel.h"
@@ -190,8 +192,8 @@ void evidence_of_embedding_codes(const std::uint8_t* corners, const EmbeddingCod
                                  unsigned threads, const std::function<void()>& poll, float* evidence) {
     auto* look = evidence_base;
 #if defined(__x86_64__)
-    if (simd_level() == SimdLevel::avx2) look = evidence_avx2;
-    if (simd_level() == SimdLevel::avx512) look = evidence_avx512;
+    if (simd_level() >= SimdLevel::avx2) look = evidence_avx2;
+    if (simd_level() >= SimdLevel::avx512bw) look = evidence_avx512;
 #endif
     for_blocks(
         codes.count, kLookBlock, thread_count(threads),
