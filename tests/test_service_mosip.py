@@ -85,7 +85,8 @@ def place_of_module(running: Broker, tmp_path_factory: pytest.TempPathFactory) -
     share = DataShareStub()
     settings = settings_of(folder, running, share)
     with (
-        abis.Gallery.open(folder / "gallery") as gallery, answering(gallery, settings),
+        abis.Gallery.open(folder / "gallery") as gallery,
+        answering(gallery, settings),
         caller(running.port, settings.mosip.inbound, settings.mosip.outbound) as calling,
     ):
         yield Place(gallery, share, calling)
