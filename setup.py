@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds abis._core. ABIS_SANITIZE=1 adds AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""Builds abis._core and numbers the build.
+
+ABIS_SANITIZE=1 adds AddressSanitizer and UndefinedBehaviorSanitizer.
+"""
 
 import os
 import sys
@@ -7,6 +10,29 @@ from glob import glob
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import find_packages, setup
+from setuptools_scm import ScmVersion
+
+RELEASE = "0.2.0"
+"""The version of this source tree: at its tag a release, before it a development build of that release."""
+
+
+def is_release(found: ScmVersion) -> bool:
+    """Whether the commit carries a version's tag, without changes on top of it."""
+    return found.exact and str(found.tag) != "0.0"  # 0.0: an archive that knows its commit and no tag
+
+
+def release_number(found: ScmVersion) -> str:
+    """RELEASE, unless a tag says otherwise. Clones without tags or history give the same number."""
+    return str(found.tag) if is_release(found) else RELEASE
+
+
+def commit(found: ScmVersion) -> str:
+    """What follows the number in builds that are no release: the commit and, with changes on top, the date."""
+    if is_release(found) or not found.node:
+        return ""
+    changed = f".d{found.node_date or found.time:%Y%m%d}" if found.dirty else ""
+    return f"+g{found.node.removeprefix('g')[:9]}{changed}"
+
 
 # No -march: kernels carry their own target attributes and are chosen at run time. No contraction of
 # a*b+c into one rounding: that keeps scores equal to the bit on every CPU. No code reads errno after sqrt
@@ -32,6 +58,7 @@ packages = ["abis*", "benchmarks*"] if "editable_wheel" in sys.argv else ["abis*
 ParallelCompile("ABIS_BUILD_JOBS").install()
 
 setup(
+    use_scm_version={"version_scheme": release_number, "local_scheme": commit, "fallback_version": RELEASE},
     packages=find_packages(include=packages),
     ext_modules=[
         Pybind11Extension(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from abis.formats import read
     from abis.gallery import Gallery
+    from abis.identification.search import SearchOptions
     from abis.results import Candidate, Identification, Outcome, Verification
     from abis.scoring.calibration import compare
     from abis.scoring.fusion import Evidence
@@ -54,6 +55,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Position",
+    "SearchOptions",
     "Status",
     "StoreError",
     "Template",
@@ -79,6 +81,7 @@ _MODULES = {
     "abis.formats": ("read",),
     "abis.scoring.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
+    "abis.identification.search": ("SearchOptions",),
     "abis.verification.policy": ("Policy",),
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),
@@ -94,6 +97,8 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
 
         if name == "__version__":
             value = metadata.version("abis")
+        elif name == "_core":  # `from abis import _core` asks here before it looks for the file
+            value = _compiled()
         else:
             home = next((module for module, names in _MODULES.items() if name in names), None)
             if home is None:
@@ -101,6 +106,23 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
             value = getattr(import_module(home), name)
         globals()[name] = value  # found at once the next time
         return value
+
+    def _compiled() -> object:
+        """Import the compiled part, with an error that says how to build it."""
+        from importlib import import_module  # noqa: PLC0415
+        from pathlib import Path  # noqa: PLC0415
+
+        try:
+            return import_module("abis._core")
+        except ModuleNotFoundError as error:
+            if error.name != "abis._core":
+                raise
+        folder = Path(__file__).resolve().parent
+        raise ImportError(
+            f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
+            f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another folder.",
+            name="abis._core",
+        )
 
 
 def __dir__() -> list[str]:

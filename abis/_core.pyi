@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Types of the native core, bound in cpp/bindings.cpp. A template is passed as its columns; a wrong dtype or
-# stride is a TypeError, never a silent copy.
+# Types of the native core, bound in cpp/python. A template is passed as its columns. An array that is of another dtype,
+# not contiguous or not aligned is a TypeError, never a silent copy. Using an object that another thread is changing is
+# a RuntimeError, and so is changing an object that another thread is using.
 
 from typing import Any, TypedDict
 
@@ -158,7 +159,6 @@ class FingerTile:
         reliability: npt.NDArray[np.uint8],
         threads: int,
     ) -> None: ...
-    def build_tables(self, threads: int) -> None: ...
     def near(
         self, probes: FingerTile, begin: int, limits: npt.NDArray[np.int64], least: float, threads: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]: ...
@@ -234,4 +234,5 @@ def dot_products_of_pairs(
     second_rows: npt.NDArray[np.int64],
     threads: int,
 ) -> npt.NDArray[np.float32]: ...
+def available_cores(root: str) -> int: ...
 def simd_level() -> str: ...

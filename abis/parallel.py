@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections import deque
@@ -14,6 +13,8 @@ from contextvars import copy_context
 from itertools import chain, islice
 from multiprocessing import resource_tracker
 from typing import TypeVar
+
+from abis import _core
 
 __all__ = ["available_cores", "in_parallel", "leave_ctrl_c_to_parent", "processes_without_ctrl_c"]
 
@@ -85,5 +86,9 @@ def leave_ctrl_c_to_parent() -> None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use: 1 or more.
+
+    They are the cores that the calling thread may run on, but no more than the CPU quota of its control group pays for
+    (Linux, cgroup version 2 or 1; rounded up). The core counts in the same way where ``threads`` is 0.
+    """
+    return _core.available_cores("/")

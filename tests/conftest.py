@@ -32,6 +32,15 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases(data: Path) -> Path:
+    """The folder of small made-up inputs as they are found in the field, beside the public data sets."""
+    folder = data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no field cases: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """A server of our own, started for the session."""
     if programs() is None:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs what README, tutorial and others show, to compare the output with what they say.
+"""Runs the examples of README, tutorial and other pages, and compares their output with the text.
 
     python tests/documents.py
 
-writes the documents again with what comes out now; look at the difference before you commit it.
+writes the documents anew with the present output. Look at the difference before you commit it.
 
-A block ```python is run, and a block ```text after it holds what it prints, or the error it ends with. In a
-block ```console, lines that begin with ``$ abis`` are run and what follows each is its output. The blocks of
-a document share one folder and one set of variables. Other blocks are left alone.
+A block ```python is run. A block ```text after it holds what it prints, or the error that it ends with. In a block
+```console, lines that begin with ``$ abis`` are run, and the lines after each hold its output. The blocks of a document
+share one folder and one set of variables. Other blocks are not changed. The README's table of figures is made from
+the results of the benchmarks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from abis.cli import app
+from benchmarks.lib.figures import readme_with_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "fifty-million.md")
@@ -48,7 +50,8 @@ def rendered(document: Path) -> str:
         return f"{language}\n{content}"
 
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        return _BLOCK.sub(run, document.read_text(encoding="utf-8"))
+        text = _BLOCK.sub(run, document.read_text(encoding="utf-8"))
+    return readme_with_figures(text) if document.name == "README.md" else text
 
 
 def _run_python(code: str, variables: dict[str, object]) -> str:

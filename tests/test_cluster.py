@@ -155,6 +155,12 @@ def test_a_cluster_lists_equal_scores_as_one_gallery(one: Gallery, many: Cluster
         assert found.candidates == one.identify(nobody, max_candidates=count, exact=True).candidates
 
 
+def test_shards_of_another_build_are_refused(many: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abis.cluster.cluster.version", lambda _: "0.2.0+g000000000")
+    with pytest.raises(StoreError, match=r"shard 0 runs abis .*, this process 0\.2\.0\+g000000000"):
+        many._check()
+
+
 def test_labels_hold_in_all_shards(one: Gallery, many: Cluster) -> None:
     for labels in (["odd"], ["none"]):
         found = many.identify(PROBES[0], labels=labels, exact=True)

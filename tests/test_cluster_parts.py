@@ -84,27 +84,12 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
             Manifest.read(tmp_path)
 
 
-def test_a_request_counts_once(tmp_path: Path) -> None:
-    person = [Enrollment("p", everything(1))]
-    with Gallery.open(tmp_path / "gallery") as gallery:
-        first, second = once.new_request(), once.new_request()
-        assert gallery.enroll_once(person, first)
-        assert not gallery.enroll_once(person, first)
-        with pytest.raises(AlreadyEnrolled):
-            gallery.enroll_once(person, second)
-        assert len(gallery) == 1
-        gallery.remove("p")
-        assert not gallery.enroll_once(person, first)  # what has been removed since does not come back
-        assert gallery.enroll_once(person, second)
-        assert gallery.identify(everything(1, 1))[0].subject_id == "p"
-
-
 def test_old_requests_are_forgotten(database: str) -> None:
     store = Store(database)
     old, new = f"{1:020d}:old", once.new_request()
     for request in (old, new):
-        with store.transaction() as connection:
-            once.note(connection, request)
+        with store.writing() as transaction:
+            once.note(transaction.connection, request)
     assert (once.is_done(store, old), once.is_done(store, new)) == (False, True)
     store.close()
 
@@ -116,18 +101,18 @@ def test_whole_subjects_change_stores(tmp_path: Path, database: str) -> None:
         )
         gallery.enroll("p", [face(1, 2)], encounter_id="later")
         gallery.set_status("p", Status.LOCKED, reason="asked for")
-        wholes = parts.give(gallery.store, ["q", "p", "nobody"])
+        wholes = parts.give(gallery.internals.store, ["q", "p", "nobody"])
         assert [whole.subject_id for whole in wholes] == ["p", "q"]
-        assert parts.take(other.store, wholes) == 2
-        assert parts.take(other.store, wholes) == 0
-        assert parts.give(other.store, ["p", "q"]) == wholes
+        assert parts.take(other.internals.store, wholes) == 2
+        assert parts.take(other.internals.store, wholes) == 0
+        assert parts.give(other.internals.store, ["p", "q"]) == wholes
         assert other.subject("p") == gallery.subject("p")
-        parts.drop(gallery.store, ["p", "nobody"])
+        parts.drop(gallery.internals.store, ["p", "nobody"])
         assert list(gallery) == ["q"]
         assert gallery.check() == other.check() == []
         other.set_level("p", 5)
         with pytest.raises(AlreadyEnrolled, match="'p' is enrolled here already, with other content"):
-            parts.take(other.store, wholes)
+            parts.take(other.internals.store, wholes)
 
 
 def test_who_goes_leaves_the_rest_whole(tmp_path: Path) -> None:
@@ -135,7 +120,7 @@ def test_who_goes_leaves_the_rest_whole(tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "gallery") as gallery:
         gallery.enroll_many(Enrollment(name, [face(int(name))], labels=[name[0]]) for name in names)
         for gone in (["00", "01", "02", "25"], ["49"], names[7:31], names):
-            parts.drop(gallery.store, gone)
+            parts.drop(gallery.internals.store, gone)
             names = [name for name in names if name not in gone]
             assert list(gallery) == names
             assert gallery.check() == []
@@ -155,7 +140,7 @@ def test_a_shard_serves_what_it_is_and_nothing_else(tmp_path: Path) -> None:
     assert "open it again" in str(refused(own.subjects(ASKED._replace(version=2))))
     assert "open it again" in str(refused(own.take(ASKED, [])))  # nobody is moving
     with Gallery.open(tmp_path) as gallery:
-        parts.set_part(gallery.store, Part("whole", 0, 2, 1, moving=True))
+        parts.set_part(gallery.internals.store, Part("whole", 0, 2, 1, moving=True))
     enrollment = plain_enrollment(Enrollment("p", [face(1)]))
     assert "open it again" in str(refused(own.enroll(ASKED, [enrollment], once.new_request())))
     assert own.take(ASKED, []) == 0

@@ -20,7 +20,7 @@ from abis.cli import app
 from abis.comparison import explain
 from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
 from abis.deduplication.page import adjudication_page
-from abis.deduplication.writing import write_duplicates, write_whole
+from abis.deduplication.writing import write_duplicates
 from abis.gallery import Gallery
 from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
@@ -154,19 +154,6 @@ def test_every_figure_comes_back_from_a_file(
     path = tmp_path / f"any.{ending.upper()}"
     write_duplicates(made(), path)
     assert_file_of(made(), path.rename(tmp_path / f"any.{ending}"))
-
-
-def test_a_file_appears_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "duplicates.json"
-    path.write_text("of yesterday")
-
-    def fails(_: int) -> None:
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(OSError, match="is full"):
-        write_whole(path, b"of today")
-    assert path.read_text() == "of yesterday"
 
 
 def test_the_command_speaks_json(gallery: Path, tmp_path: Path) -> None:
@@ -352,12 +339,12 @@ def test_names_are_shown_as_they_are_and_mean_nothing(page: str) -> None:
 
 def drawn(pair: DuplicatePair, gallery: Gallery) -> Iterator[str]:
     """The titles of its drawings."""
-    probes = [own.template for own in gallery.store.references(pair.other_id)]
+    probes = [own.template for own in gallery.internals.store.references(pair.other_id)]
     for e in pair.evidence:
         (probe,) = (t for t in probes if t.position == e.position)
         (reference,) = (
             own.template
-            for own in gallery.store.references(pair.subject_id)
+            for own in gallery.internals.store.references(pair.subject_id)
             if own.template.position == e.reference_position
         )
         count = len(explain(probe, reference).pairs)  # type: ignore[arg-type]
@@ -379,8 +366,8 @@ def test_the_page_draws_what_spoke_for_each_pair(gallery: Path, page: str) -> No
 
 def test_the_page_says_what_it_leaves_out_and_what_is_weak(gallery: Path) -> None:
     with Gallery.open(gallery) as opened:
-        whole = adjudication_page(chain(), opened.store, title="<&>")
-        cut = adjudication_page(chain(), opened.store, title="<&>", most=2)
+        whole = adjudication_page(chain(), opened.internals.store, title="<&>")
+        cut = adjudication_page(chain(), opened.internals.store, title="<&>", most=2)
     assert (whole.count("<article"), cut.count("<article")) == (7, 2)
     assert "5 further pairs are not on this page" in cut
     assert "further pairs" not in whole

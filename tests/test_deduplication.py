@@ -92,7 +92,7 @@ def test_a_pair_has_the_score_of_a_search_and_of_a_verification(gallery: Gallery
     found = gallery.deduplicate(threshold=2.0, exact=True)
     assert ("p3", "again3") in named(found)
     for pair in found:
-        later = [t.template for t in gallery.store.references(pair.other_id)]
+        later = [t.template for t in gallery.internals.store.references(pair.other_id)]
         (candidate,) = (c for c in gallery.identify(later, exact=True) if c.subject_id == pair.subject_id)
         assert (candidate.score, candidate.evidence) == (pair.score, pair.evidence)
         verified = gallery.verify(later, pair.subject_id)
@@ -116,7 +116,7 @@ def test_thresholds_are_those_of_a_search(gallery: Gallery) -> None:
     found = gallery.deduplicate(fpir=1e-3)
     assert found.fpir == 1e-3
     for pair in found:
-        later = [t.template for t in gallery.store.references(pair.other_id)]
+        later = [t.template for t in gallery.internals.store.references(pair.other_id)]
         listed = gallery.identify(later, fpir=1e-3)
         assert pair.threshold in [c.threshold for c in listed if c.subject_id == pair.subject_id]
 

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger, processes
 
-import abis.gallery.gallery as gallery_module
 from abis.comparison import balance
 from abis.comparison.kind import Kind
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
@@ -497,7 +496,7 @@ def test_results_print_well(gallery: Gallery) -> None:
 
 
 def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gallery_module, "_ENROLL_BATCH", 4)
+    monkeypatch.setattr("abis.gallery.gallery.ENROLL_BATCH", 4)
     people = [*crowd(10), Enrollment("s0001", [face(1)]), *crowd(1)]
     with pytest.raises(AlreadyEnrolled, match="s0001"):
         gallery.enroll_many(people)
@@ -552,9 +551,11 @@ def test_a_failure_leaves_the_references_as_they_were(
 
 def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear Sir")
-    with pytest.raises(StoreError, match=r"letter\.txt: no folder for a gallery"):
+    with pytest.raises(StoreError, match=r"letter\.txt: cannot be a gallery's folder"):
         Gallery.open(tmp_path / "letter.txt")
-    with pytest.raises(StoreError, match=r"not a gallery: a folder with files in it, but no store\.sqlite"):
+    with pytest.raises(
+        StoreError, match=r"not a gallery: a folder with files in it, but without store\.sqlite"
+    ):
         Gallery.open(tmp_path)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house as a whole: who imports whom, what is public, and that the documents tell the truth."""
+"""The project as a whole: what `import abis` loads, what is public, and whether the documentation tells the truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from documents import DOCUMENTS, ROOT, rendered
 
 import abis
 import abis.cli
+from benchmarks.lib.figures import filled, provenance
 
 HEAVY = {
     *("cryptography", "faiss", "h5py", "matplotlib", "numba", "onnxruntime", "PIL", "pyarrow", "ray", "rich"),
@@ -85,14 +87,42 @@ def test_output_in_the_documentation_is_what_comes_out(document: Path) -> None:
     assert rendered(document) == document.read_text(encoding="utf-8")
 
 
+FIGURES = [
+    pytest.param(block["names"].split(), block["template"], id=f"{name_of(page)}:{block['names']}")
+    for page in PAGES
+    for block in re.finditer(
+        r"^```\{figures\} (?P<names>[^\n]*)\n(?P<template>.*?)^```$",
+        page.read_text(encoding="utf-8"),
+        re.M | re.S,
+    )
+]
+
+
+@pytest.mark.parametrize(("names", "template"), FIGURES)
+def test_figures_in_the_documentation_are_in_the_results_of_the_benchmarks(
+    names: list[str], template: str
+) -> None:
+    tables = re.findall(r"(?:^\|.*\n?)+", filled(template, names), re.M)
+    assert tables
+    for table in tables:
+        assert len({row.replace("\\|", "").count("|") for row in table.splitlines()}) == 1, table
+    assert all(provenance(name) for name in names)
+
+
 COMMANDS = typer.main.get_command(abis.cli.app).commands  # type: ignore[attr-defined]
+
+
+def commands_in(text: str) -> Iterator[re.Match[str]]:
+    """The commands in blocks of code and in ``code`` of the text: name, and what follows it."""
+    block = re.compile(r"^```(?:sh|console)?\n(.*?)^```$", re.M | re.S)
+    for code in block.finditer(text):
+        yield from re.finditer(r"(?:^\$ |^|&& )abis ([a-z]+)([^\n|]*)", code[1], re.M)
+    yield from re.finditer(r"`abis ([a-z]+)([^`\n|]*)`", block.sub("", text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_in_the_documentation_exist(page: Path) -> None:
-    for call in re.finditer(
-        r"(?:^\$ |^|&& |`)abis ([a-z]+)([^`\n|]*)", page.read_text(encoding="utf-8"), re.M
-    ):
+    for call in commands_in(page.read_text(encoding="utf-8")):
         command, rest = call.groups()
         assert command in COMMANDS, call.group()
         found = COMMANDS[command]

@@ -31,8 +31,7 @@ from abis.deduplication import arrivals
 from abis.errors import FormatError, NotEnrolled, StoreError
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
-from abis.gallery.registry import Registry
-from abis.store import Enrollment, Mark, Store, lifecycle
+from abis.store import Enrollment, Mark, Store, erasure, lifecycle
 from abis.store.encryption import MasterKey
 from abis.store.import_journal import Journal
 from abis.store.import_records import Record, Rejected, Sample, digest
@@ -63,7 +62,7 @@ def people() -> People:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Gallery.open(tmp_path / "gallery", load=False) as gallery:
-        yield gallery.store
+        yield gallery.internals.store
 
 
 def record(subject_id: object, *templates: Template, end: int = 1, encounter: object = None) -> Record:
@@ -196,7 +195,7 @@ def source_of(kind: str, folder: Path, people: People) -> Source:
         case "gallery":
             other = Gallery.open(folder / "other", load=False)
             other.enroll_many(Enrollment(name, templates) for name, templates in people.items())
-            return GallerySource(other.store)
+            return GallerySource(other.internals.store)
         case "query":
             return QuerySource(*save_database(folder / "e.db", people))
         case _:
@@ -541,18 +540,20 @@ def test_who_comes_under_two_names_comes_in_once(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(importing, "_BATCH", batch)
-    unique = gallery.uniqueness(fpir=1e-3)
-    assert counts(import_records(ListSource(*TWICE), gallery.store, unique=unique)) == (10, 7, 0, 3)
+    unique = gallery.internals.uniqueness(fpir=1e-3)
+    assert counts(import_records(ListSource(*TWICE), gallery.internals.store, unique=unique)) == (10, 7, 0, 3)
     assert list(gallery) == ["P0", "P1", "P2", "P3", "P6", "P8"]
-    found = list(Journal(gallery.store).quarantine())
+    found = list(Journal(gallery.internals.store).quarantine())
     assert [f.record for f in found] == [TWICE[4], TWICE[5], TWICE[8]]  # with their bytes
     assert all(f.is_duplicate for f in found)
     names = [f.reason.split(", score ")[0] for f in found]
     assert names == [f"s0: is a duplicate of subject 'P{n}'" for n in (1, 2, 6)]
 
-    again = import_records(ListSource(*TWICE), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+    again = import_records(
+        ListSource(*TWICE), gallery.internals.store, unique=gallery.internals.uniqueness(fpir=1e-3)
+    )
     assert counts(again) == (10, 0, 7, 3)
-    assert len(list(Journal(gallery.store).quarantine())) == 3
+    assert len(list(Journal(gallery.internals.store).quarantine())) == 3
     assert gallery.check() == []
 
 
@@ -573,9 +574,11 @@ def test_a_duplicate_has_the_score_of_a_search_for_it(
         record("Q1", finger(1, RIGHT, 1, stated=unknown), end=5),
         record("Q2", finger(2, RIGHT, 1), finger(2, LEFT, 1), end=6),
     ]
-    import_records(ListSource(*people, *again), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+    import_records(
+        ListSource(*people, *again), gallery.internals.store, unique=gallery.internals.uniqueness(fpir=1e-3)
+    )
     assert list(gallery) == ["P0", "P1", "P2"]
-    for own, found in zip(again, Journal(gallery.store).quarantine(), strict=True):
+    for own, found in zip(again, Journal(gallery.internals.store).quarantine(), strict=True):
         probe = [native.read(s.content) for s in own.samples if isinstance(s.content, bytes)]
         first = gallery.identify(probe, exact=True)[0]
         assert f"{first.subject_id!r}, score {first.score:.1f}, " in found.reason
@@ -589,10 +592,12 @@ def test_no_further_encounter_of_a_duplicate_brings_it_in(gallery: Gallery) -> N
         record("P1", *everything(1, 2), end=4, encounter="2"),
     ]
     assert counts(
-        import_records(ListSource(*records), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
+        import_records(
+            ListSource(*records), gallery.internals.store, unique=gallery.internals.uniqueness(fpir=1e-3)
+        )
     ) == (4, 2, 0, 2)
     assert list(gallery) == ["P1"]
-    assert [f.record for f in Journal(gallery.store).quarantine()] == records[1:3]
+    assert [f.record for f in Journal(gallery.internals.store).quarantine()] == records[1:3]
 
 
 def test_another_rule_is_another_import(gallery: Gallery) -> None:
@@ -601,15 +606,17 @@ def test_another_rule_is_another_import(gallery: Gallery) -> None:
             yield from (r for r in super().records(after) if r.end < 4)
             raise OSError("the disk is gone")
 
-    unique = gallery.uniqueness()
+    unique = gallery.internals.uniqueness(fpir=1e-4)
     with pytest.raises(OSError, match="is gone"):
-        import_records(Broken(*TWICE), gallery.store, unique=unique)
-    lax = import_records(ListSource(*TWICE), gallery.store)
+        import_records(Broken(*TWICE), gallery.internals.store, unique=unique)
+    lax = import_records(ListSource(*TWICE), gallery.internals.store)
     assert (lax.import_key, lax.resumed) == (2, 0)
-    resumed = import_records(ListSource(*TWICE), gallery.store, unique=gallery.uniqueness())
+    resumed = import_records(
+        ListSource(*TWICE), gallery.internals.store, unique=gallery.internals.uniqueness(fpir=1e-4)
+    )
     assert resumed.import_key == 1
     with pytest.raises(ValueError, match="fpir is 0"):
-        gallery.uniqueness(fpir=0)
+        gallery.internals.uniqueness(fpir=0)
 
 
 class Slow:
@@ -617,12 +624,12 @@ class Slow:
 
     def __init__(self, gallery: Gallery, *others: Enrollment) -> None:
         self._gallery, self._others = gallery, list(others)
-        self._unique = gallery.uniqueness(fpir=1e-3)
+        self._unique = gallery.internals.uniqueness(fpir=1e-3)
         self.rule = self._unique.rule
 
     def look(self, batch: Sequence[Enrollment]) -> Look:
         found = self._unique.look(batch)
-        self._gallery.store.enroll(self._others)
+        self._gallery.internals.store.enroll(self._others)
         self._others.clear()
         return found
 
@@ -631,32 +638,39 @@ def test_who_comes_after_a_duplicate_that_is_found_late_is_no_duplicate_of_it(ga
     one = record("P1", finger(1, RIGHT), finger(2, LEFT), end=1)
     other = record("P2", finger(2, LEFT, 1), end=2)
     slow = Slow(gallery, Enrollment("other", [finger(1, RIGHT, 2)]))
-    assert counts(import_records(ListSource(one, other), gallery.store, unique=slow)) == (2, 1, 0, 1)
+    assert counts(import_records(ListSource(one, other), gallery.internals.store, unique=slow)) == (
+        2,
+        1,
+        0,
+        1,
+    )
     assert list(gallery) == ["other", "P2"]
-    assert [found.record for found in Journal(gallery.store).quarantine()] == [one]
+    assert [found.record for found in Journal(gallery.internals.store).quarantine()] == [one]
 
 
 def test_one_whom_others_enroll_meanwhile_is_a_duplicate_too(gallery: Gallery) -> None:
     slow = Slow(gallery, Enrollment("other 0", everything(0, 2)), Enrollment("other 8", everything(8, 2)))
-    report = import_records(ListSource(*TWICE), gallery.store, unique=slow)
+    report = import_records(ListSource(*TWICE), gallery.internals.store, unique=slow)
     assert counts(report) == (10, 5, 0, 5)
-    refused = {f.record.subject_id: f.reason for f in Journal(gallery.store).quarantine()}
+    refused = {f.record.subject_id: f.reason for f in Journal(gallery.internals.store).quarantine()}
     assert list(refused) == ["P0", "P4", "P5", "P7", "P8"]
     assert "duplicate of subject 'other 8'" in refused["P8"]
 
 
 def test_a_duplicate_leaves_the_quarantine_by_its_number_only(gallery: Gallery) -> None:
-    import_records(ListSource(*TWICE), gallery.store, unique=gallery.uniqueness(fpir=1e-3))
-    journal = Journal(gallery.store)
+    import_records(
+        ListSource(*TWICE), gallery.internals.store, unique=gallery.internals.uniqueness(fpir=1e-3)
+    )
+    journal = Journal(gallery.internals.store)
     first, *_ = journal.quarantine()
-    assert retry(gallery.store, journal, first) is None  # somebody has looked: they are two
+    assert retry(gallery.internals.store, journal, first) is None  # somebody has looked: they are two
     assert "P4" in gallery
     assert len(list(journal.quarantine())) == 2
 
 
 def test_tiles_follow_who_goes_and_who_comes_again(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrivals, "_TILE", 2)
-    unique = gallery.uniqueness(fpir=1e-3)
+    unique = gallery.internals.uniqueness(fpir=1e-3)
     gallery.enroll_many(Enrollment(f"P{n}", everything(n)) for n in range(5))
 
     def name(person: int) -> list[str]:
@@ -691,7 +705,7 @@ def test_a_mismatch_is_told(store: Store, tmp_path: Path) -> None:
 def test_the_checksum_is_of_what_was_read(tmp_path: Path, people: People) -> None:
     def checksum(name: str, *records: Record) -> str:
         with Gallery.open(tmp_path / name, load=False) as gallery:
-            return import_records(ListSource(*records), gallery.store).sha256
+            return import_records(ListSource(*records), gallery.internals.store).sha256
 
     own = [record(f"P{n}", finger(n), end=n) for n in range(1, 4)]
     other = [*own[:2], own[2]._replace(samples=(Sample("s0", native.write(finger(4))),))]
@@ -758,8 +772,8 @@ def test_what_is_exported_is_imported_to_the_bit(tmp_path: Path, awkward: Store,
     path = tmp_path / name
     source = open_path(path / "manifest.csv" if path.is_dir() else path, pattern=NAMES)
     with Gallery.open(tmp_path / "other", load=False) as other:
-        assert counts(import_records(source, other.store)) == (16, 16, 0, 0)
-        assert content(other.store) == content(awkward)
+        assert counts(import_records(source, other.internals.store)) == (16, 16, 0, 0)
+        assert content(other.internals.store) == content(awkward)
     assert not list(tmp_path.glob(".*"))
 
 
@@ -767,8 +781,8 @@ def test_a_standard_format_loses_what_it_says(tmp_path: Path, store: Store) -> N
     store.enroll([Enrollment("P1", everything(1))])
     assert export(store, tmp_path / "out", finger_format=Format.ISO_19794_2_2011).templates == 3
     with Gallery.open(tmp_path / "other", load=False) as other:
-        import_records(open_path(tmp_path / "out" / "manifest.csv", pattern=NAMES), other.store)
-        right, left, photo = (stored.template for stored in other.store.references("P1"))
+        import_records(open_path(tmp_path / "out" / "manifest.csv", pattern=NAMES), other.internals.store)
+        right, left, photo = (stored.template for stored in other.internals.store.references("P1"))
     assert photo == face(1)
     for own, read in ((finger(1, RIGHT), right), (finger(1, LEFT), left)):
         assert isinstance(read, Minutiae)
@@ -820,7 +834,7 @@ def test_a_full_disk_is_said_and_the_import_goes_on_later(tmp_path: Path) -> Non
     assert re.match(r"error: .*store\.sqlite: (disk I/O error|database or disk is full)", full.stderr)
     subprocess.run([sys.executable, "-m", "abis", *command], check=True, capture_output=True)
     with Gallery.open(tmp_path / "g", load=False) as gallery:
-        assert content(gallery.store) == content_of(people)
+        assert content(gallery.internals.store) == content_of(people)
 
 
 def test_gzip_that_ends_early_is_damage(tmp_path: Path, people: People, store: Store) -> None:
@@ -843,16 +857,16 @@ def test_the_quarantine_of_an_encrypted_gallery_is_sealed_and_outlives_its_keys(
         return any(secret[1:] in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
     with Gallery.open(tmp_path / "plain", load=False) as gallery:
-        import_records(ListSource(refused), gallery.store)
+        import_records(ListSource(refused), gallery.internals.store)
         assert is_readable_on_disk()
         gallery.encrypt(key)
     with Gallery.open(tmp_path / "plain", key=key, load=False) as gallery:
         assert not is_readable_on_disk()
-        import_records(ListSource(refused._replace(end=2), fingerprint="1"), gallery.store)
+        import_records(ListSource(refused._replace(end=2), fingerprint="1"), gallery.internals.store)
         gallery.rotate_data_key()
-        assert [found.record.samples[0].content for found in Journal(gallery.store).quarantine()] == [
-            secret
-        ] * 2
+        assert [
+            found.record.samples[0].content for found in Journal(gallery.internals.store).quarantine()
+        ] == [secret] * 2
         assert not is_readable_on_disk()
     with sqlite3.connect(tmp_path / "plain" / "store.sqlite") as connection:
         connection.execute("UPDATE kept SET data = substr(data, 1, 40)")
@@ -860,7 +874,7 @@ def test_the_quarantine_of_an_encrypted_gallery_is_sealed_and_outlives_its_keys(
         Gallery.open(tmp_path / "plain", key=key, load=False) as gallery,
         pytest.raises(StoreError, match="damaged"),
     ):
-        list(Journal(gallery.store).quarantine())
+        list(Journal(gallery.internals.store).quarantine())
 
 
 def test_files_of_an_encrypted_gallery_hold_no_template_while_an_import_goes_on(
@@ -882,10 +896,10 @@ def test_files_of_an_encrypted_gallery_hold_no_template_while_an_import_goes_on(
             raise KeyboardInterrupt
 
     with Gallery.open(folder, key=key, load=False) as gallery, pytest.raises(KeyboardInterrupt):
-        import_records(source, gallery.store, watch=stop)
+        import_records(source, gallery.internals.store, watch=stop)
     assert found_in(folder, wanted) == set()
     with Gallery.open(folder, key=key) as gallery:
-        report = import_records(source, gallery.store, watch=lambda *_: None)
+        report = import_records(source, gallery.internals.store, watch=lambda *_: None)
         assert counts(report) == (45, 40, 0, 5)
         assert gallery.identify(everything(3, 1))[0].subject_id == "P3"
         gallery.backup(tmp_path / "backup")
@@ -901,8 +915,8 @@ def test_what_is_erased_is_gone_from_the_quarantine(tmp_path: Path) -> None:
     wanted = set().union(*(runs(t) for n in (7, 8) for t in everything(n))) - others
     records = [record(f"P{n}", *everything(n), end=n) for n in (1, 2, 3)]
     with Gallery.open(tmp_path / "g", load=False) as gallery:
-        journal = Journal(gallery.store)
-        report = import_records(ListSource(*records, conflict, refused), gallery.store)
+        journal = Journal(gallery.internals.store)
+        report = import_records(ListSource(*records, conflict, refused), gallery.internals.store)
         assert counts(report) == (5, 3, 0, 2)
         assert found_in(tmp_path / "g", wanted) == wanted
         (seen,) = gallery.export_subject("P1").quarantined
@@ -922,18 +936,17 @@ def test_what_is_erased_is_gone_from_the_quarantine(tmp_path: Path) -> None:
             "0 encounters, 0 templates, 1 records in quarantine",
         ]
         assert gallery.check() == []
-        again = import_records(ListSource(*records[1:], fingerprint="1"), gallery.store)
+        again = import_records(ListSource(*records[1:], fingerprint="1"), gallery.internals.store)
         assert counts(again) == (2, 0, 2, 0)
-        report = reconcile(gallery.store, journal, report.import_key, resumed=0, ignored_columns=())
+        report = reconcile(gallery.internals.store, journal, report.import_key, resumed=0, ignored_columns=())
         assert counts(report) == (5, 3, 0, 2)
 
 
 def test_a_quarantine_grows_old_and_goes(store: Store) -> None:
     import_records(ListSource(record("P1", finger(1), end=1), record("P2", end=2)), store)
-    registry = Registry(store)
-    assert registry.remove_older_than(datetime.now(UTC) - timedelta(days=1)) == (0, 0)
+    assert erasure.remove_older_than(store, datetime.now(UTC) - timedelta(days=1)) == (0, 0)
     assert len(reasons(store)) == 1
-    assert registry.remove_older_than(datetime.now(UTC) + timedelta(days=1)) == (1, 1)
+    assert erasure.remove_older_than(store, datetime.now(UTC) + timedelta(days=1)) == (1, 1)
     assert reasons(store) == []
 
 
@@ -964,6 +977,6 @@ def test_each_database_takes_an_import(database: str, tmp_path: Path) -> None:
     assert len(list(journal.quarantine())) == 1
     export(store, tmp_path / "out.parquet")
     with Gallery.open(tmp_path / "other", load=False) as other:
-        import_records(open_path(tmp_path / "out.parquet", pattern=NAMES), other.store)
-        assert content(other.store) == content(store)
+        import_records(open_path(tmp_path / "out.parquet", pattern=NAMES), other.internals.store)
+        assert content(other.internals.store) == content(store)
     store.close()

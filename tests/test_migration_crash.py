@@ -35,7 +35,7 @@ def work(source: Path, folder: Path, ready: Connection, workers: int) -> None:
     importing._BATCH = BATCH
     with Gallery.open(folder, load=False) as gallery:
         ready.send_bytes(b".")
-        import_records(open_path(source, pattern=NAMES), gallery.store, workers=workers)
+        import_records(open_path(source, pattern=NAMES), gallery.internals.store, workers=workers)
 
 
 def kill_while_importing(source: Path, folder: Path, dice: random.Random, context: ForkServerContext) -> bool:
@@ -67,22 +67,22 @@ def test_killed_at_random_moments_an_import_loses_and_doubles_nothing(tmp_path: 
         number += ended
         with Gallery.open(folder, load=False) as gallery:
             assert gallery.check() == []
-            found = content(gallery.store)
-            journal = Journal(gallery.store)
+            found = content(gallery.internals.store)
+            journal = Journal(gallery.internals.store)
             key = (
                 1 if ended else journal.resume_or_begin("", open_path(source, pattern=NAMES).fingerprint).key
             )
-            report = reconcile(gallery.store, journal, key, resumed=0, ignored_columns=())
+            report = reconcile(gallery.internals.store, journal, key, resumed=0, ignored_columns=())
             assert report.mismatches == ()
             assert (len(found), journal.quarantined()) == (report.enrolled, report.quarantined)
             assert list(found) == list(expected)[: report.enrolled]  # whole batches, in order
             assert found.items() <= expected.items()
             assert report.complete == ended
     with Gallery.open(tmp_path / f"g{number}", load=False) as gallery:
-        report = import_records(open_path(source, pattern=NAMES), gallery.store)
+        report = import_records(open_path(source, pattern=NAMES), gallery.internals.store)
         assert report.mismatches == ()
         assert (report.read, report.enrolled, report.already_there, report.quarantined) == (220, 200, 0, 20)
-        assert content(gallery.store) == expected
+        assert content(gallery.internals.store) == expected
 
 
 def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: int) -> None:
@@ -98,8 +98,8 @@ def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: i
             threading.Event().wait()
 
     with Gallery.open(folder, load=False) as gallery:
-        opened, unique = open_path(source, pattern=NAMES), gallery.uniqueness()
-        import_records(opened, gallery.store, unique=unique, watch=watch)
+        opened, unique = open_path(source, pattern=NAMES), gallery.internals.uniqueness(fpir=1e-4)
+        import_records(opened, gallery.internals.store, unique=unique, watch=watch)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
@@ -115,11 +115,16 @@ def test_killed_an_import_of_nobody_twice_ends_as_if_it_had_not_been(tmp_path: P
     def outcome(folder: Path) -> tuple[ImportReport, object]:
         with Gallery.open(folder, load=False) as gallery:
             assert gallery.check() == []
-            journal = Journal(gallery.store)
-            report = reconcile(gallery.store, journal, 1, resumed=0, ignored_columns=())
+            journal = Journal(gallery.internals.store)
+            report = reconcile(gallery.internals.store, journal, 1, resumed=0, ignored_columns=())
             assert report.mismatches == ()
             held = [(found.key, found.record, found.reason) for found in journal.quarantine()]
-            return report, (list(content(gallery.store).items()), held, report.sha256, report.batches)
+            return report, (
+                list(content(gallery.internals.store).items()),
+                held,
+                report.sha256,
+                report.batches,
+            )
 
     def run(folder: Path, batches: int, stop_after: int) -> None:
         """Kill it some moments after so many batches; it ends by itself where it comes to an end before."""

@@ -93,8 +93,8 @@ def test_status_labels_and_levels_outlive_a_migration(database: str) -> None:
         assert gallery.subject("079203001234").labels == ("north",)
         assert gallery.subject("Đặng Văn Lâm").labels == ("north", "south")
         assert gallery.subject("Đặng Văn Lâm").level == 2
-        north, _ = keys_with_labels(gallery.store, ["north"])
-        assert set(gallery.store.names(north.tolist()).values()) == {"079203001234", "Đặng Văn Lâm"}
+        north, _ = keys_with_labels(gallery.internals.store, ["north"])
+        assert set(gallery.internals.store.names(north.tolist()).values()) == {"079203001234", "Đặng Văn Lâm"}
 
 
 def shape(url: str) -> dict[str, object]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from abis.parallel import in_parallel, processes_without_ctrl_c
+from abis import _core
+from abis.parallel import available_cores, in_parallel, processes_without_ctrl_c
 
 
 def test_results_are_in_order_and_things_are_taken_a_few_ahead() -> None:
@@ -116,3 +117,62 @@ def test_ctrl_c_is_as_before_when_processes_have_started() -> None:
 def _starts_in_another_thread() -> bool:
     with processes_without_ctrl_c():
         return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+GROUPS = {
+    "none": ({}, None),
+    "v2, the container's own": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, 2),
+    "v2, no limit": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, None),
+    "v2, less than a core": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "20000 100000"}, 1),
+    "v2, of a group above": (
+        {
+            "proc/self/cgroup": "0::/system.slice/abis.service",
+            "sys/fs/cgroup/system.slice/cpu.max": "100000 100000",
+            "sys/fs/cgroup/system.slice/abis.service/cpu.max": "max 100000",
+        },
+        1,
+    ),
+    "v1": (
+        {
+            "proc/self/cgroup": "4:memory:/a\n3:cpu,cpuacct:/a\n0::/a",
+            "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "100000",
+            "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000",
+        },
+        1,
+    ),
+    "v1, no limit": (
+        {
+            "proc/self/cgroup": "3:cpu,cpuacct:/",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+        None,
+    ),
+    "v1, seen from a container by the host's path": (
+        {
+            "proc/self/cgroup": "3:cpu:/docker/4711",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+        1,
+    ),
+    "damaged": ({"proc/self/cgroup": "0:\n:::\n0::/", "sys/fs/cgroup/cpu.max": "a b"}, None),
+    "a period of nothing": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "100 0"}, None),
+    "more than there are": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "1e9 1"}, None),
+}
+
+
+@pytest.mark.parametrize(("files", "limit"), GROUPS.values(), ids=GROUPS)
+def test_cores_are_no_more_than_the_cpu_quota_pays_for(
+    files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    assert _core.available_cores(str(tmp_path)) == min(every, limit or every)
+
+
+def test_cores_are_those_that_the_core_counts() -> None:
+    assert available_cores() == _core.available_cores("/") >= 1

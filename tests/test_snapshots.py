@@ -310,15 +310,15 @@ def test_a_worn_segment_is_packed_anew_beside(tmp_path: Path) -> None:
         gallery.enroll_many(crowd(100, 108))
         for person in range(100, 108):
             gallery.remove(f"s{person:04}")
-        gallery._references._keeper.submit(lambda: None).result()  # what was to be done has been
+        gallery.internals.references._keeper.submit(lambda: None).result()  # what was to be done has been
         assert gallery.info().memory_bytes <= memory
         for person in range(8, 12):
             gallery.remove(f"s{person:04}")
-        gallery._references._keeper.submit(lambda: None).result()
+        gallery.internals.references._keeper.submit(lambda: None).result()
         for person in range(8, 12):
             gallery.enroll(f"s{person:04}", everything(person))
         assert [a.candidates for a in answers(gallery)] == [b.candidates for b in before]  # type: ignore[attr-defined]
-        view = gallery._references.view()
+        view = gallery.internals.references.view()
         assert all(segment.present == len(segment) for segment in view.segments)
 
 
@@ -350,7 +350,7 @@ def keep_busy(folder: Path, seed: int, acknowledge: Connection) -> None:
                 gallery.enroll(f"{seed}-{number}", everything(dice.randrange(30, 60)))
                 if dice.random() < 0.4:
                     gallery.remove(f"{seed}-{number}")
-            gallery._references.scrub()
+            gallery.internals.references.scrub()
         acknowledge.send_bytes(b".")
 
 
@@ -406,13 +406,13 @@ def test_processes_share_the_folder(tmp_path: Path) -> None:
         (subjects,) = connection.execute("SELECT count(*) FROM subjects").fetchone()
     with Gallery.open(folder) as gallery:
         assert (
-            sum(block.present for s in gallery._references.view().segments for block in s.blocks)
+            sum(block.present for s in gallery.internals.references.view().segments for block in s.blocks)
             == 3 * subjects
         )
 
 
 def test_references_close_twice(tmp_path: Path) -> None:
     gallery = Gallery.open(tmp_path)
-    assert isinstance(gallery._references, References)
+    assert isinstance(gallery.internals.references, References)
     gallery.close()
     gallery.close()

@@ -17,8 +17,7 @@ from abis.cli.console import FAILED, Faults, print_json, progress_bar, say
 from abis.cli.galleries import open_existing
 from abis.errors import NotEnrolled, StoreError
 from abis.formats import native
-from abis.gallery import Gallery
-from abis.gallery.registry import SubjectExport
+from abis.gallery import Gallery, SubjectExport
 from abis.store import Status, Subject
 from abis.store.audit import AuditEntry
 from abis.store.encryption import MasterKey

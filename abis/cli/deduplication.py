@@ -15,8 +15,9 @@ from abis.cli.clusters import is_cluster
 from abis.cli.console import TERMINATED, print_json, progress_bar, say
 from abis.cli.galleries import open_any
 from abis.deduplication.page import adjudication_page
-from abis.deduplication.writing import check_ending, write_duplicates, write_whole
+from abis.deduplication.writing import check_ending, write_duplicates
 from abis.errors import AbisError
+from abis.files import write_whole
 from abis.gallery import Gallery
 
 __all__ = ["deduplicate"]
@@ -64,7 +65,7 @@ def deduplicate(
             write_duplicates(found, output)
             if html is not None and isinstance(opened, Gallery):
                 title = f"Duplicates in {Path(gallery).name}"
-                page = adjudication_page(found, opened.store, title=title)
+                page = adjudication_page(found, opened.internals.store, title=title)
                 write_whole(html, page.encode())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(checkpoint)) from None

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from abis.cli.console import Faults, print_json, progress_bar
 from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
 from abis.errors import ExtractionError, FormatError
+from abis.files import write_whole
 from abis.formats import Format, write
 from abis.template import Minutiae, Template
 
@@ -71,9 +71,7 @@ def _write(templates: Sequence[Template], output: Path, image: Path) -> None:
     """The first template last: where it stands, all of them do."""
     for number in reversed(range(len(templates))):
         path = _path(output, image, number)
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_bytes(write([templates[number]], Format.NATIVE))
-        os.replace(unfinished, path)
+        write_whole(path, write([templates[number]], Format.NATIVE))
 
 
 def _path(output: Path, image: Path, number: int) -> Path:

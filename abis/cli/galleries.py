@@ -44,6 +44,7 @@ _EXIT_CODES = {
     Outcome.LOCKED: 3,
     Outcome.TERMINATED: 4,
     Outcome.REFUSED: 5,
+    Outcome.NOTHING_COMPARABLE: 6,
 }
 """Of a verification."""
 

@@ -19,8 +19,6 @@ from abis.parallel import available_cores
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
 from abis.store.import_records import printable
-from abis.transfer.exporting import export as export_gallery
-from abis.transfer.importing import import_records
 from abis.transfer.importing import retry as retry_record
 from abis.transfer.sources import open_path
 from abis.transfer.sources.gallery import GallerySource
@@ -49,14 +47,14 @@ def import_(
     with ExitStack() as stack:
         opened = _source(source, pattern, query, stack)
         into = stack.enter_context(Gallery.open(gallery, load=False))
-        unique = None
         if fpir is not None:
-            unique = into.uniqueness(fpir=fpir)
             with progress_bar("loading") as progress:
                 into.load(progress=progress)
         watch = stack.enter_context(import_bar("importing"))
         try:
-            report = import_records(opened, into.store, workers=workers, unique=unique, watch=watch)
+            report = into.import_records(
+                opened, workers=workers, unique=fpir is not None, fpir=fpir or 1e-4, watch=watch
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {gallery} keeps what is imported; to go on, run the same command again"
@@ -76,7 +74,7 @@ def import_(
 def export(gallery: str, destination: Path, *, finger_format: Format, as_json: bool) -> None:
     """Write all templates of a gallery."""
     with open_existing(gallery) as opened, progress_bar("exporting") as progress:
-        report = export_gallery(opened.store, destination, finger_format=finger_format, watch=progress)
+        report = opened.export_records(destination, finger_format=finger_format, progress=progress)
     if as_json:
         print_json(
             {
@@ -168,7 +166,7 @@ def quarantine_retry(gallery: str, keys: Sequence[int]) -> None:
 @contextmanager
 def _journal(gallery: str) -> Iterator[tuple[Store, Journal]]:
     with open_existing(gallery) as opened:
-        yield opened.store, Journal(opened.store)
+        yield opened.internals.store, Journal(opened.internals.store)
 
 
 def _source(source: str, pattern: str | None, query: str | None, stack: ExitStack) -> Source:
@@ -176,7 +174,7 @@ def _source(source: str, pattern: str | None, query: str | None, stack: ExitStac
     if query is not None:
         return QuerySource(source, query)
     if "://" in source or (path / "store.sqlite").exists():
-        return GallerySource(stack.enter_context(open_existing(source)).store)
+        return GallerySource(stack.enter_context(open_existing(source)).internals.store)
     return open_path(path, pattern=compile_pattern(DEFAULT_PATTERN if pattern is None else pattern))
 
 

@@ -29,7 +29,6 @@ from abis.cluster.messages import (
     Plain,
     PlainClaim,
     Refused,
-    Search,
     ShardInfo,
     plain,
     plain_enrollment,
@@ -40,6 +39,7 @@ from abis.cluster.resharding import begun_again, begun_anew, divide
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
 from abis.errors import AbisError, StoreError, TemplateError
+from abis.identification.search import SearchOptions
 from abis.results import GalleryInfo, Outcome, Verification
 from abis.scoring.calibration import Calibration
 from abis.store import (
@@ -422,7 +422,6 @@ class Cluster:
 
         Raises:
             NotEnrolled: where there is no such subject.
-            TemplateError: where probe and subject have embeddings of different models only.
         """
         (result,) = self.verify_many([Claim(subject_id, templates, liveness)], fmr=fmr, policy=policy)
         if result.outcome == Outcome.NOT_ENROLLED:
@@ -484,8 +483,8 @@ class Cluster:
             ShardUnavailable: where a shard does not answer; with ``partial``, where none does.
             TemplateError: where probe and gallery have embeddings of different models only.
         """
-        search = Search(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
-        (result,) = self._begun([plain(checked_templates(templates))], search, partial)()
+        options = SearchOptions(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
+        (result,) = self._begun([plain(checked_templates(templates))], options, partial)()
         if isinstance(result, TemplateError):
             raise result
         return result
@@ -511,14 +510,14 @@ class Cluster:
         Yields:
             What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
         """
-        search = Search(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
+        options = SearchOptions(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
 
         def begun(
             probes: Sequence[Sequence[Template]],
         ) -> Callable[[], Iterable[ClusterIdentification | TemplateError]]:
             given = [_plain_or_fault(probe) for probe in probes]
             finished = self._begun(
-                [one for one in given if not isinstance(one, TemplateError)], search, partial
+                [one for one in given if not isinstance(one, TemplateError)], options, partial
             )
 
             def answers() -> Iterable[ClusterIdentification | TemplateError]:
@@ -574,18 +573,18 @@ class Cluster:
         return deduplicate(self._shards, fpir=fpir, threshold=threshold, exact=exact, progress=progress)
 
     def _begun(
-        self, probes: Sequence[Plain], search: Search, partial: bool
+        self, probes: Sequence[Plain], options: SearchOptions, partial: bool
     ) -> Callable[[], Sequence[ClusterIdentification | TemplateError]]:
         """Begin to search; gives what to call for the results."""
         if not probes:
             return list
         missing: dict[int, str] = {}
         size = None
-        if search.fpir is not None:
+        if options.fpir is not None:
             sizes, missing = _gathered([s.ask(ShardWorker.subjects) for s in self._shards], partial)
             size = sum(sizes.values())
         calls = [
-            shard.ask(ShardWorker.identify, probes, search, size)
+            shard.ask(ShardWorker.identify, probes, replace(options, gallery_size=size))
             for shard in self._shards
             if shard.number not in missing
         ]
@@ -593,7 +592,7 @@ class Cluster:
         def finished() -> Sequence[ClusterIdentification | TemplateError]:
             answers: Mapping[int, Answers]
             answers, also_missing = _gathered(calls, partial)
-            return merged(answers, missing | also_missing, search, len(probes))
+            return merged(answers, missing | also_missing, options, len(probes))
 
         return finished
 

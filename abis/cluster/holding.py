@@ -15,7 +15,7 @@ __all__ = ["Holding", "tile_of"]
 
 def tile_of(gallery: Gallery, keys: Keys) -> Tile:
     """The references of some subjects, which may travel to another shard."""
-    view, _ = gallery.references_now()
+    view, _ = gallery.internals.view_with_calibrations()
     return Tile.of(view.segments, keys.first, keys.last, last_encounter=keys.last_encounter)
 
 
@@ -30,7 +30,7 @@ class Holding:
         self, gallery: Gallery, keys: Keys, probes: Tile | Keys, criterion: Criterion
     ) -> Sequence[NamedPair]:
         """Pairs of a probe and one of the subjects with these keys; probes by keys are of this shard too."""
-        _, calibrations = gallery.references_now()
+        _, calibrations = gallery.internals.view_with_calibrations()
         with self._lock:  # one at a time: each takes the memory, and the cores, of one
             if self._kept is None or self._kept[0] != keys:
                 self._kept = None  # before the next is made
@@ -55,7 +55,7 @@ class Holding:
 
 def _named(gallery: Gallery, pairs: Sequence[FoundPair]) -> list[NamedPair]:
     """The shard's own subjects and encounters by name; pairs of those it has no more are left out."""
-    named = gallery.store.named(
+    named = gallery.internals.store.named(
         {pair.reference for pair in pairs}, {key for pair in pairs for key in pair.encounters}
     )
     return [

@@ -8,12 +8,12 @@ The file says where the shards are; what is in them says which shard of what the
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from abis.cluster.placement import HASH
 from abis.errors import StoreError
+from abis.files import write_whole
 
 __all__ = ["UNCOUNTED", "Manifest", "Shard", "manifest_file"]
 
@@ -105,19 +105,9 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Put it in the place of the one there is, as a whole, synced to disk."""
         file = manifest_file(folder)
-        beside = file.with_suffix(".new")
+        content = json.dumps({"format": _FORMAT, "hash": HASH, **asdict(self)}, indent=2)
         try:
-            with beside.open("w", encoding="utf-8") as stream:
-                json.dump({"format": _FORMAT, "hash": HASH, **asdict(self)}, stream, indent=2)
-                stream.write("\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            beside.replace(file)
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            write_whole(file, f"{content}\n".encode())
         except OSError as error:
             raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from abis.cluster.messages import Answers, Search
+from abis.cluster.messages import Answers
 from abis.errors import StoreError, TemplateError
+from abis.identification.search import SearchOptions
 from abis.results import Identification
 
 __all__ = ["ClusterIdentification", "merged"]
@@ -37,14 +38,14 @@ class ClusterIdentification(Identification):
 
 
 def merged(
-    answers: Mapping[int, Answers], missing: Mapping[int, str], search: Search, probes: int
+    answers: Mapping[int, Answers], missing: Mapping[int, str], options: SearchOptions, probes: int
 ) -> Sequence[ClusterIdentification | TemplateError]:
     """One answer to each probe.
 
     Args:
         answers: of the shards, by number.
         missing: shards without an answer, and why.
-        search: what was asked.
+        options: of the search.
         probes: how many.
 
     Raises:
@@ -57,7 +58,7 @@ def merged(
     size = sum(answer.subjects for answer in answers.values())
     shards = tuple(sorted(answers))
     return [
-        _merged([answers[n].results[row] for n in shards], size, shards, missing, search)
+        _merged([answers[n].results[row] for n in shards], size, shards, missing, options)
         for row in range(probes)
     ]
 
@@ -67,7 +68,7 @@ def _merged(
     size: int,
     answered: tuple[int, ...],
     missing: Mapping[int, str],
-    search: Search,
+    options: SearchOptions,
 ) -> ClusterIdentification | TemplateError:
     found = [result for result in results if isinstance(result, Identification)]
     unlike = [result for result in results if isinstance(result, str)]
@@ -75,11 +76,11 @@ def _merged(
         return TemplateError(unlike[0])
     rows = sorted((c for result in found for c in result), key=lambda c: (-c.score, c.subject_id))
     return ClusterIdentification(
-        tuple(replace(c, rank=rank) for rank, c in enumerate(rows[: search.max_candidates], 1)),
+        tuple(replace(c, rank=rank) for rank, c in enumerate(rows[: options.max_candidates], 1)),
         compared=sum(result.compared for result in found),
         comparable=sum(result.comparable for result in found),
         gallery_size=size,
-        fpir=search.fpir,
+        fpir=options.fpir,
         answered=answered,
         missing=dict(missing),
     )

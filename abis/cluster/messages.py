@@ -29,7 +29,6 @@ __all__ = [
     "Plain",
     "PlainClaim",
     "Refused",
-    "Search",
     "ShardInfo",
     "ShardPopulation",
     "enrollments_of",
@@ -61,17 +60,6 @@ class Refused:
     """In place of an answer: what is wrong."""
 
     error: AbisError | ValueError | TypeError
-
-
-@dataclass(frozen=True)
-class Search:
-    """How to search: what :meth:`abis.Gallery.identify` takes beside the probe."""
-
-    max_candidates: int = 10
-    fpir: float | None = None
-    share: float = 0.03
-    labels: tuple[str, ...] | None = None
-    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ import platform
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
-
-import sqlalchemy as sa
 
 from abis.cluster.holding import Holding, tile_of
 from abis.cluster.messages import (
@@ -29,7 +28,6 @@ from abis.cluster.messages import (
     Plain,
     PlainClaim,
     Refused,
-    Search,
     ShardInfo,
     ShardPopulation,
     enrollments_of,
@@ -37,11 +35,12 @@ from abis.cluster.messages import (
 )
 from abis.cluster.placement import shard_of
 from abis.deduplication import Criterion, Tile
-from abis.errors import AbisError, NotEnrolled, StoreError
+from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError
 from abis.gallery import Gallery
+from abis.identification.search import SearchOptions
 from abis.results import GalleryInfo, Identification, Verification
 from abis.scoring.calibration import Calibration
-from abis.store import Status, StoredEnrollment, Subject, audit, parts
+from abis.store import Status, StoredEnrollment, Subject, audit, once, parts
 from abis.store.encryption import KeyService
 from abis.store.parts import Part, Whole
 from abis.verification import Claim
@@ -73,7 +72,7 @@ def _answered(
     def wrapper(self: ShardWorker, asked: Asked, /, *args: _P.args, **kwargs: _P.kwargs) -> _T | Refused:
         try:
             gallery = self.gallery()
-            self.check(parts.read_part(gallery.store), asked, moving=moving)
+            self.check(parts.read_part(gallery.internals.store), asked, moving=moving)
             with audit.acting(*asked.actor) if asked.actor else nullcontext():
                 return method(self, gallery, asked, *args, **kwargs)
         except (AbisError, ValueError, TypeError) as error:
@@ -117,7 +116,7 @@ class ShardWorker:
                         "but must be served by a machine that reaches its folder (docs/cluster.md)"
                     )
                 gallery = Gallery.open(self._location, load=False, key=self._key)
-                self._calibrations = parts.calibrations_digest(gallery.store)
+                self._calibrations = parts.calibrations_digest(gallery.internals.store)
                 self._gallery = gallery
             return self._gallery
 
@@ -161,18 +160,10 @@ class ShardWorker:
 
     @answered
     def identify(
-        self, gallery: Gallery, _: Asked, probes: Sequence[Plain], search: Search, gallery_size: int | None
+        self, gallery: Gallery, _: Asked, probes: Sequence[Plain], options: SearchOptions
     ) -> Answers:
         """Search for probes among the subjects of this shard."""
-        found = gallery.identify_many(
-            map(templates_of, probes),
-            max_candidates=search.max_candidates,
-            fpir=search.fpir,
-            share=search.share,
-            labels=search.labels,
-            exact=search.exact,
-            gallery_size=gallery_size,
-        )
+        found = gallery.identify_many(map(templates_of, probes), **asdict(options))
         results = [one if isinstance(one, Identification) else str(one) for one in found]
         return Answers(results, len(gallery), self._calibrations)
 
@@ -202,7 +193,7 @@ class ShardWorker:
     @answered
     def subject_ids(self, gallery: Gallery, _: Asked, after: int, limit: int) -> list[tuple[int, str]]:
         """The next of them, with the numbers to go on from."""
-        return parts.ids_after(gallery.store, after, limit)
+        return parts.ids_after(gallery.internals.store, after, limit)
 
     @answered
     def subject(self, gallery: Gallery, _: Asked, subject_id: str) -> Subject:
@@ -224,8 +215,8 @@ class ShardWorker:
     @answered
     def population(self, gallery: Gallery, _: Asked) -> ShardPopulation:
         """Who is held against all, as of now; noted in the audit log where somebody is said to act."""
-        gallery.record("deduplicate", "", "as a shard")
-        view, _calibrations = gallery.references_now()
+        gallery.internals.record("deduplicate", "", "as a shard")
+        view, _calibrations = gallery.internals.view_with_calibrations()
         return ShardPopulation(
             view.subjects, view.span - 1, view.last_encounter, view.mark.change, self._calibrations
         )
@@ -258,7 +249,7 @@ class ShardWorker:
     @answered
     def names(self, gallery: Gallery, _: Asked, keys: Sequence[int]) -> dict[int, str]:
         """subject_ids by key, of those that are still there."""
-        return gallery.store.names(keys)
+        return gallery.internals.store.names(keys)
 
     # ------------------------------------------------------------------------------------------ writing
 
@@ -266,12 +257,17 @@ class ShardWorker:
     def enroll(
         self, gallery: Gallery, asked: Asked, enrollments: Sequence[StoredEnrollment], request: str
     ) -> None:
-        """Enroll all, or none, once for each request."""
-
-        def still_ours(connection: sa.Connection) -> None:
-            self.check(parts.part_of(connection), asked, moving=False)
-
-        gallery.enroll_once(enrollments_of(enrollments), request, also=still_ours)
+        """Enroll all, or none, once for each request, however often the request is sent."""
+        store = gallery.internals.store
+        if once.is_done(store, request):
+            return
+        try:
+            with gallery.internals.enrolling(enrollments_of(enrollments)) as transaction:
+                once.note(transaction.connection, request)
+                self.check(parts.part_of(transaction.connection), asked, moving=False)
+        except (AlreadyEnrolled, StoreError):
+            if not once.is_done(store, request):  # else an earlier call of the same request has just done it
+                raise
 
     @answered
     def remove(self, gallery: Gallery, asked: Asked, subject_id: str, encounter_id: str | None) -> None:
@@ -303,7 +299,7 @@ class ShardWorker:
     @answered
     def calibrate(self, gallery: Gallery, _: Asked, calibration: str) -> None:
         gallery.calibrate(Calibration.from_json(calibration))
-        self._calibrations = parts.calibrations_digest(gallery.store)
+        self._calibrations = parts.calibrations_digest(gallery.internals.store)
 
     # ----------------------------------------------------------------------------------- dividing anew
 
@@ -314,7 +310,7 @@ class ShardWorker:
         """
         try:
             gallery = self.gallery(create=part is not None)
-            known = parts.read_part(gallery.store)
+            known = parts.read_part(gallery.internals.store)
             if known is None and part is not None and len(gallery) and not adopt:
                 raise StoreError(
                     f"{self._location}: holds {len(gallery):,} subjects; expected an empty gallery"
@@ -323,7 +319,7 @@ class ShardWorker:
                 raise StoreError(f"{self._location}: is {known} already")
             with audit.acting(*asked.actor) if asked.actor else nullcontext():
                 if known != part:
-                    parts.set_part(gallery.store, part)
+                    parts.set_part(gallery.internals.store, part)
             return len(gallery)
         except (AbisError, ValueError, TypeError) as error:
             return Refused(error.with_traceback(None))
@@ -331,20 +327,20 @@ class ShardWorker:
     @moving
     def leaving(self, gallery: Gallery, _: Asked, after: int, shards: int) -> Page:
         """Of the next page of subjects those who belong to others of so many shards."""
-        page = parts.ids_after(gallery.store, after, _PAGE)
+        page = parts.ids_after(gallery.internals.store, after, _PAGE)
         others: dict[int, list[str]] = {}
         for _key, subject_id in page:
             number = shard_of(subject_id, shards)
             if number != self._number:
                 others.setdefault(number, []).append(subject_id)
-        leaving = {number: parts.give(gallery.store, ids) for number, ids in others.items()}
+        leaving = {number: parts.give(gallery.internals.store, ids) for number, ids in others.items()}
         return Page(len(page), page[-1][0] if page else after, leaving)
 
     @moving
     def astray(self, gallery: Gallery, _: Asked, shards: int) -> tuple[int, str | None]:
         """How many subjects there are, and the first that does not belong here, if there is one."""
         last = count = 0
-        while page := parts.ids_after(gallery.store, last, _NAMES):
+        while page := parts.ids_after(gallery.internals.store, last, _NAMES):
             for _key, subject_id in page:
                 if shard_of(subject_id, shards) != self._number:
                     return len(gallery), subject_id
@@ -355,20 +351,20 @@ class ShardWorker:
     @moving
     def take(self, gallery: Gallery, _: Asked, wholes: Sequence[Whole]) -> int:
         """Take subjects in, once they are on disk they are here; returns how many were not here yet."""
-        return parts.take(gallery.store, wholes)
+        return parts.take(gallery.internals.store, wholes)
 
     @moving
     def drop(self, gallery: Gallery, _: Asked, subject_ids: Sequence[str]) -> None:
         """Remove subjects that another shard has taken."""
-        parts.drop(gallery.store, subject_ids)
+        parts.drop(gallery.internals.store, subject_ids)
 
     @moving
     def calibrations(self, gallery: Gallery, _: Asked) -> list[str]:
         """Those that were set, for shards that are new."""
-        return parts.calibrations(gallery.store)
+        return parts.calibrations(gallery.internals.store)
 
     @moving
     def set_calibrations(self, gallery: Gallery, _: Asked, calibrations: Sequence[str]) -> None:
         for one in calibrations:
             gallery.calibrate(Calibration.from_json(one))
-        self._calibrations = parts.calibrations_digest(gallery.store)
+        self._calibrations = parts.calibrations_digest(gallery.internals.store)

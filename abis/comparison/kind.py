@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from abis.errors import TemplateError
 from abis.template import Embedding, Position, Template
 
-__all__ = ["Kind"]
+__all__ = ["Kind", "check_models", "nothing_comparable"]
 
 
 class Kind(NamedTuple):
@@ -42,3 +44,31 @@ class Kind(NamedTuple):
     def __str__(self) -> str:
         model = f" by {self.model!r} ({self.dimension}-d)" if self.dimension else ""
         return f"{self.position.name}{model}"
+
+
+def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
+    """Refuse a probe that no reference can be compared with because their embeddings come from other models.
+
+    Args:
+        probe: templates of the probe.
+        kinds: kinds of the references.
+
+    Raises:
+        TemplateError: if nothing is comparable and there are embeddings of the probe's positions by other models.
+    """
+    own = {Kind.of(template) for template in probe}
+    kinds = set(kinds)
+    if any(mine.is_comparable(kind) for mine in own for kind in kinds):
+        return
+    others = {kind for kind in kinds if kind.dimension and kind.position in {mine.position for mine in own}}
+    if others:
+        raise TemplateError(nothing_comparable(probe, others))
+
+
+def nothing_comparable(probe: Sequence[Template], kinds: Iterable[Kind]) -> str:
+    """Why no template of a probe is comparable with references of these kinds, in words."""
+    own = {Kind.of(template) for template in probe}
+    return (
+        f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
+        f"the references' {', '.join(sorted(map(str, set(kinds))))}"
+    )

@@ -337,8 +337,10 @@ def check_indices(name: str, indices: npt.NDArray[np.int64] | None) -> None:
 def check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, *, dimensions: int) -> None:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}; expected an array")
-    if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
-        strided = "" if array.flags.c_contiguous else ", not C-contiguous"
+    flags = array.flags
+    if array.dtype != dtype or array.ndim != dimensions or not (flags.c_contiguous and flags.aligned):
+        strided = "" if flags.c_contiguous else ", not C-contiguous"
+        strided += "" if flags.aligned else ", not aligned"
         raise TypeError(
             f"{name} is {array.dtype} of shape {array.shape}{strided}; "
             f"expected {np.dtype(dtype)} of {dimensions} dimension{'s'[: dimensions - 1]}, C-contiguous"

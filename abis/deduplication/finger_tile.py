@@ -71,9 +71,7 @@ class FingerTile:
             (p,) probes, (p,) fingers of this tile, (p,) evidence in natural log units; in order of the two.
         """
         check_array("limits", limits, np.int64, dimensions=1)
-        threads = checked_threads(threads)
-        self._core.build_tables(threads)
-        return self._core.near(probes._core, first, limits, least, threads)
+        return self._core.near(probes._core, first, limits, least, checked_threads(threads))
 
     def refine(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 
 from abis.deduplication.results import DuplicatePair, Duplicates
 from abis.errors import AbisError
+from abis.files import write_whole
 from abis.template import Position
 
-__all__ = ["ENDINGS", "check_ending", "write_duplicates", "write_whole"]
+__all__ = ["ENDINGS", "check_ending", "write_duplicates"]
 
 _COLUMNS = ("cluster", "family", "other_family", "subject_id", "other_id", "score", "threshold", "weak")
 
@@ -41,16 +41,6 @@ def check_ending(path: Path) -> None:
         raise AbisError(f"{path}: expected a name that ends in {', '.join(ENDINGS)}")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, and give it its own when it is whole and on disk."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
 
 
 def _rows(duplicates: Duplicates) -> list[tuple[DuplicatePair, dict[str, Any]]]:

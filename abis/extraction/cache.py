@@ -10,13 +10,12 @@ import base64
 import binascii
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from abis.errors import FormatError
 from abis.extraction.extracting import Extraction, Settings
 from abis.extraction.models import face_model_name, finger_model_name
+from abis.files import write_whole
 from abis.formats import native
 
 __all__ = ["Cache"]
@@ -56,11 +55,7 @@ class Cache:
         path = self._path(key)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, delete=False
-        ) as file:  # readable by the owner alone
-            json.dump(content, file)
-        os.replace(file.name, path)
+        write_whole(path, json.dumps(content).encode(), mode=0o600)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.json"

@@ -2,5 +2,6 @@
 """The gallery of enrolled subjects: the one object of this library that has a state."""
 
 from abis.gallery.gallery import Gallery, Progress
+from abis.gallery.subject_export import SubjectExport
 
-__all__ = ["Gallery", "Progress"]
+__all__ = ["Gallery", "Progress", "SubjectExport"]

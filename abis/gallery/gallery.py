@@ -1,53 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gallery: enroll, remove, verify, identify. The one stateful noun.
+"""The gallery of enrolled subjects: the one object of this library that has a state.
 
-The store is the truth; verification reads it directly. Identification compares with
-:class:`abis.index.references.References`, which follow the store's changes before each use, whoever made them:
-this thread, another one, or another process.
+The store is the truth, and verification reads it directly. Identification compares with references in memory,
+which follow the store's changes before each search, whichever thread or process made them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
-from itertools import groupby, islice
+from contextlib import AbstractContextManager
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
-from abis.deduplication import Duplicates, FoundPair, Newcomers, Uniqueness, deduplicate
-from abis.errors import AlreadyEnrolled, DuplicateFound, StoreError, TemplateError
-from abis.gallery.registry import Registry
-from abis.identification.screening import comparable_blocks
-from abis.identification.search import Found, Wanted, search
-from abis.index.references import Progress, References, View
-from abis.index.segments import Probe
+from abis.deduplication import Duplicates, deduplicate
+from abis.errors import StoreError, TemplateError
+from abis.formats import Format
+from abis.gallery import searching, subject_export
+from abis.gallery.enrolment import UniquenessCheck
+from abis.gallery.internals import Internals
+from abis.gallery.subject_export import SubjectExport
+from abis.gallery.verifying import logged_verifications
+from abis.identification.search import SearchOptions
+from abis.index.references import Progress
 from abis.parallel import in_parallel
-from abis.results import Candidate, GalleryInfo, Identification
-from abis.scoring import fusion
-from abis.scoring.calibration import Calibrations
-from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, checked_templates, lifecycle, once
+from abis.results import GalleryInfo, Identification, Outcome, Verification
+from abis.scoring.calibration import Calibration
+from abis.store import (
+    Enrollment,
+    Fault,
+    Status,
+    Store,
+    Subject,
+    audit,
+    audit_log,
+    checking,
+    erasure,
+    keys,
+    lifecycle,
+    maintenance,
+    not_enrolled,
+)
+from abis.store.audit import AuditEntry
 from abis.store.encryption import KeyService, MasterKey
+from abis.store.erasure import Expired, Tombstone
 from abis.template import Template
-from abis.verification import check_models
+from abis.transfer.exporting import ExportReport, export
+from abis.transfer.importing import Watch, import_records
+from abis.transfer.reconciliation import ImportReport
+from abis.transfer.sources.source import Source
+from abis.verification import Claim, verify
+from abis.verification.policy import Policy
 
 __all__ = ["Gallery", "Progress"]
 
-_ENROLL_BATCH = 1_000  # enrollments of one transaction: the sync to disk is spread over so many
+ENROLL_BATCH = 1_000
+"""Enrollments of one transaction: they share one write to disk."""
 
 
-class Gallery(Registry):
+class Gallery:
     """The set of enrolled subjects.
 
-    Threads may call any method at any time, and several processes may have the same gallery open (open it
-    after a fork, not before). An identification sees every enrolment and removal that had returned when
-    it began, and never a part of one.
+    Any number of threads may call any method at any time, and several processes may have the same gallery open
+    (open it after a fork, not before). An identification sees every enrolment and removal that had returned
+    when the identification began, and never a part of one.
 
     >>> import tempfile
     >>> from abis.template import Embedding
@@ -57,11 +78,14 @@ class Gallery(Registry):
     ...     probe = [Embedding(vector=[0.6, 0.8, 0.1, 0.0], model="demo")]
     ...     gallery.identify(probe, max_candidates=1)[0].subject_id, "079203005678" in gallery
     ('079203001234', True)
+
+    Attributes:
+        internals: the store and the references, for the packages of this library; not for users.
     """
 
-    def __init__(self, store: Store, folder: Path | None = None) -> None:
-        super().__init__(store)
-        self._references = References(store, folder)
+    def __init__(self, internals: Internals) -> None:
+        self.internals = internals
+        self._store = internals.store
 
     @classmethod
     def open(
@@ -73,43 +97,38 @@ class Gallery(Registry):
         key: KeyService | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
-        """Open a gallery; create it where there is none.
+        """Open a gallery; create it if it does not exist.
 
         Args:
-            path_or_url: a folder, or the URL of a database of its own, ``postgresql+psycopg://…``.
-            load: prepare all references for identification now. False leaves that to the first
-                ``identify`` or ``load``; ``enroll``, ``remove`` and ``verify`` need none.
-            cache: a folder for what is prepared, so that the next opening need not prepare it again: by
-                default ``derived`` in the gallery's folder; none where a URL is given.
-            key: the master key; by default that of the environment, ``ABIS_KEY`` (base64) or
-                ``ABIS_KEY_FILE``, if it has one. A gallery made with a key is encrypted.
-            progress: called while references are loaded.
+            path_or_url: a folder, or the URL of a PostgreSQL database, ``postgresql+psycopg://…``.
+            load: load all references for identification now. False leaves that to the first ``identify`` or
+                ``load``; ``enroll``, ``remove`` and ``verify`` need no references.
+            cache: folder that keeps the loaded references, so that the next opening is quick. The default is
+                ``derived`` in the gallery's folder, or no cache for a URL.
+            key: the master key. The default is the key that the environment names: ``ABIS_KEY`` (base64) or
+                ``ABIS_KEY_FILE``. A gallery created with a key is encrypted.
+            progress: called with the templates loaded and the templates in all.
 
         Raises:
-            StoreError: where this is no gallery, or one that cannot be used; an encrypted one without
-                its key, or a key for one that is not encrypted.
+            StoreError: the folder or database is not a gallery or cannot be used; the gallery is encrypted and
+                the key is missing or wrong; or a key is given and the gallery is not encrypted.
         """
         target = os.fspath(path_or_url)
         url = target if "://" in target else _database_in(Path(target))
         folder = None if "://" in target else Path(target) / "derived"
         store = Store(url, key=key or MasterKey.from_environment())
-        gallery = cls(store, folder if cache is None else Path(cache))
+        gallery = cls(Internals(store, folder if cache is None else Path(cache)))
         try:
             if load:
                 gallery.load(progress=progress)
         except BaseException:
-            gallery._close(save=False)
+            gallery.internals.close(save=False)
             raise
         return gallery
 
-    @property
-    def store(self) -> Store:
-        """Where the gallery's truth is: for imports, exports and upkeep."""
-        return self._store
-
     def close(self) -> None:
-        """Close the gallery. All that was enrolled is on disk already; what was prepared is written now."""
-        self._close(save=True)
+        """Close the gallery. Enrolments are on disk already; the loaded references are written now."""
+        self.internals.close(save=True)
 
     def __enter__(self) -> Self:
         return self
@@ -117,17 +136,13 @@ class Gallery(Registry):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close(save=kind is None)
-
-    def _close(self, *, save: bool) -> None:
-        self._references.close(save=save)
-        self._store.close()
+        self.internals.close(save=kind is None)
 
     def __repr__(self) -> str:
         return f"Gallery({self._store.name!r})"
 
     def __len__(self) -> int:
-        """Subjects enrolled."""
+        """Number of enrolled subjects."""
         return self._store.state().subjects
 
     def __bool__(self) -> bool:
@@ -137,26 +152,38 @@ class Gallery(Registry):
         return subject_id in self._store
 
     def __iter__(self) -> Iterator[str]:
-        """All subject_ids in the order of enrolment, read page by page."""
+        """All subject ids in the order of enrolment, read page by page."""
         return self._store.subject_ids()
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of the references loaded, 0 before they are."""
-        return self._references.memory_bytes
+        """Memory of the loaded references in bytes; 0 before they are loaded."""
+        return self.internals.references.memory_bytes
 
     def info(self) -> GalleryInfo:
-        """What the gallery holds and takes. Counts templates, which takes a second per some millions."""
+        """Counts and sizes of the gallery. Counting templates takes a second per several million."""
         state = self._store.state()
         return GalleryInfo(
             subjects=state.subjects,
             encounters=state.encounters,
             templates=self._store.templates_by_position(),
-            memory_bytes=self._references.memory_bytes,
+            memory_bytes=self.memory_bytes,
             disk_bytes=self._store.disk_bytes(),
             change=state.change,
             schema_version=state.schema_version,
         )
+
+    def load(self, *, progress: Progress | None = None) -> None:
+        """Load all references that are not loaded yet, so that the next identification need not wait.
+
+        Args:
+            progress: called with the templates loaded and the templates in all.
+        """
+        self.internals.references.load(progress)
+
+    def save(self) -> None:
+        """Write the loaded references to the cache folder now, as :meth:`close` does."""
+        self.internals.references.save()
 
     # ------------------------------------------------------------------------------------- enrolment
 
@@ -171,22 +198,22 @@ class Gallery(Registry):
         unique: bool = False,
         fpir: float = 1e-4,
     ) -> None:
-        """Enroll a new subject, or a further encounter. Once this has returned it survives any crash.
+        """Enroll a new subject, or a further encounter of one. An enrolment that returned survives any crash.
 
         Args:
             subject_id: 1 to 255 characters.
             templates: one or more, of any positions.
-            encounter_id: names the capture session; needed for every one of a subject but the first.
-            labels: partitions the subject belongs to, added to those it has.
-            level: assurance level of the subject, 0 to 9; None leaves it as it is.
-            unique: only whoever is not in the gallery under another subject_id: a search among all decides,
-                and one among those who have been enrolled by others in the meantime, while nobody can be.
+            encounter_id: name of the capture session; a subject's first encounter needs none.
+            labels: partitions that the subject belongs to, added to the labels that it has.
+            level: assurance level of the subject, 0 to 9; None leaves it unchanged.
+            unique: refuse a subject who is enrolled under another id. The gallery is searched before the
+                enrolment, and what others enrolled meanwhile is searched inside the transaction.
             fpir: false positive identification rate of that search.
 
         Raises:
-            AlreadyEnrolled: where no encounter_id is given and the subject is enrolled, or this
-                encounter of it is.
-            DuplicateFound: where it is to be unique and there are candidates; it carries them.
+            AlreadyEnrolled: the subject is enrolled and no encounter_id is given, or the subject has an
+                encounter of this name.
+            DuplicateFound: ``unique`` is set and other subjects match; the error carries them.
         """
         enrollment = Enrollment(subject_id, templates, encounter_id, labels, level)
         self.enroll_many([enrollment], unique=unique, fpir=fpir)
@@ -194,134 +221,95 @@ class Gallery(Registry):
     def enroll_many(
         self, enrollments: Iterable[Enrollment], *, unique: bool = False, fpir: float = 1e-4
     ) -> int:
-        """Enroll many, a thousand in a transaction: far faster than one by one.
+        """Enroll many subjects, a thousand a transaction: far faster than one by one.
 
-        Each thousand is enrolled as a whole or, where an error is raised, not at all; those before it
-        stay. To watch the progress, wrap the iterable: ``gallery.enroll_many(rich.progress.track(…))``.
+        Each thousand is enrolled as a whole; if an error is raised, none of that thousand is enrolled, and those
+        before it stay. To show progress, wrap the iterable: ``gallery.enroll_many(rich.progress.track(…))``.
 
         Args:
             enrollments: any number.
-            unique: as for :meth:`enroll`; also among themselves. It takes the time of a search for each.
-            fpir: likewise.
+            unique: refuse a subject who is enrolled under another id, or who comes twice. Each enrollment takes
+                the time of a search.
+            fpir: false positive identification rate of that search.
 
         Returns:
-            How many there were.
+            The number of enrollments.
 
         Raises:
             AlreadyEnrolled: as for :meth:`enroll`.
-            DuplicateFound: likewise.
+            DuplicateFound: as for :meth:`enroll`.
         """
         count = 0
         source = iter(enrollments)
-        while batch := list(islice(source, _ENROLL_BATCH)):
-            check = self._unique(batch, fpir) if unique else None
-            prepared = self._references.prepare(batch)  # now, lest the next identify pay for it
-            self._references.append(prepared, self._store.enroll(batch, also=check))
+        while batch := list(islice(source, ENROLL_BATCH)):
+            check = UniquenessCheck(self.internals, batch, fpir=fpir) if unique else None
+            with self.internals.enrolling(batch):
+                if check is not None:
+                    check.check_again()
             count += len(batch)
         return count
 
-    def enroll_once(
-        self,
-        enrollments: Sequence[Enrollment],
-        request: str,
-        *,
-        also: Callable[[sa.Connection], None] | None = None,
-    ) -> bool:
-        """Enroll all in one transaction, or none; and nothing at all where this request was done before.
-
-        So who got no answer, because a process or the network died, asks again without fear to enroll twice,
-        or to be told that somebody is enrolled already who was enrolled by this very request. A request is
-        remembered for a day.
+    def remove(self, subject_id: str, *, encounter_id: str | None = None) -> None:
+        """Remove a subject, or one encounter of it; a subject without encounters is removed, too.
 
         Args:
-            enrollments: some thousand at most: they are one transaction.
-            request: made by :func:`abis.store.once.new_request` before it is first sent.
-            also: called in the transaction; where it raises, nothing is enrolled.
-
-        Returns:
-            Whether they have been enrolled now.
+            subject_id: the enrolled subject.
+            encounter_id: the encounter to remove; None removes all.
 
         Raises:
-            AlreadyEnrolled: as for :meth:`enroll`, where others have enrolled them.
-        """
-        if once.is_done(self._store, request):
-            return False
-        prepared = self._references.prepare(enrollments)
-
-        def noted(connection: sa.Connection, _: State) -> None:
-            once.note(connection, request)
-            if also is not None:
-                also(connection)
-
-        try:
-            written = self._store.enroll(enrollments, also=noted)
-        except (AlreadyEnrolled, StoreError):
-            if once.is_done(self._store, request):  # by the first asking, which was still at work
-                return False
-            raise
-        self._references.append(prepared, written)
-        return True
-
-    def _unique(self, batch: Sequence[Enrollment], fpir: float) -> Callable[[sa.Connection, State], None]:
-        """Refuse duplicates; returns what looks again at the end of the transaction that enrolls them.
-
-        Whoever enrolls is alone then, so all that others have enrolled can be seen: no two copies of a person
-        get past each other.
-        """
-        before = self._references.view()
-        newcomers = Newcomers(
-            batch, fpir=fpir, calibrations=self._calibrations(t for e in batch for t in e.templates)
-        )
-        for pair in newcomers.among_themselves(before.subjects + len(batch)):
-            one, other = batch[pair.probe - 1], batch[pair.reference - 1]
-            evidence = tuple(
-                replace(e, encounter_id=other.encounter_id or FIRST_ENCOUNTER) for e in pair.evidence
-            )
-            candidate = Candidate(1, other.subject_id, pair.score, pair.threshold, evidence)
-            raise DuplicateFound(one.subject_id, [candidate])
-        # To the end: the one found first may be the subject itself, who has come for a further encounter.
-        look = partial(self._identify, wanted=Wanted(fpir=fpir, to_the_end=True))
-        for enrollment, found in zip(batch, in_parallel(look, (e.templates for e in batch)), strict=True):
-            _refuse(enrollment, found)
-
-        def look_again(_connection: sa.Connection, _state: State) -> None:
-            view = self._references.view()
-            if view.mark.change == before.mark.change:
-                return
-            pairs = newcomers.among(view, after_encounter=before.last_encounter)
-            for number, own in groupby(pairs, key=lambda pair: pair.probe):
-                _refuse(batch[number - 1], self._candidates_of(list(own)))
-
-        return look_again
-
-    def _candidates_of(self, pairs: Sequence[FoundPair]) -> list[Candidate]:
-        """References of a probe as candidates, the best first."""
-        named = self._store.named(
-            [pair.reference for pair in pairs], {key for pair in pairs for key in pair.encounters}
-        )
-        ordered = sorted(pairs, key=lambda pair: (-pair.score, named.subjects[pair.reference]))
-        return [
-            Candidate(
-                rank,
-                named.subjects[pair.reference],
-                pair.score,
-                pair.threshold,
-                pair.with_names(named.encounters).evidence,
-                named.statuses[pair.reference],
-            )
-            for rank, pair in enumerate(ordered, 1)
-        ]
-
-    def remove(self, subject_id: str, *, encounter_id: str | None = None) -> None:
-        """Remove a subject, or one encounter of it; with the last encounter goes the subject.
-
-        Raises:
-            NotEnrolled: where there is no such subject or encounter.
+            NotEnrolled: there is no such subject or encounter.
         """
         self._store.remove(subject_id, encounter_id)
-        self._follow_store()
+        self.internals.follow_store()
 
-    # ------------------------------------------------------------------------------------ comparison
+    # ---------------------------------------------------------------------------------- verification
+
+    def verify(
+        self,
+        templates: Sequence[Template],
+        subject_id: str,
+        *,
+        fmr: float | None = None,
+        policy: Policy | None = None,
+        liveness: bool | None = None,
+    ) -> Verification:
+        """Decide whether a probe is of the subject that it claims to be. Reads the store; needs no references.
+
+        Args:
+            templates: the probe.
+            subject_id: the claimed subject.
+            fmr: false match rate to decide at, above 0, at most 1. The default without a policy is 1e-6.
+            policy: what the decision requires, in place of ``fmr``.
+            liveness: result of a presentation attack detection; None if there was none.
+
+        Raises:
+            NotEnrolled: there is no such subject.
+        """
+        claim = Claim(subject_id, templates, liveness)
+        (result,) = verify(self._store, [claim], _policy(fmr, policy), self.internals.calibrations)
+        self.internals.record("verify", subject_id, str(result.outcome))
+        if result.outcome == Outcome.NOT_ENROLLED:
+            raise not_enrolled(subject_id)
+        return result
+
+    def verify_many(
+        self, claims: Iterable[Claim], *, fmr: float | None = None, policy: Policy | None = None
+    ) -> Iterator[Verification]:
+        """Decide many claims in order, some hundred at a time: several times as fast as one by one.
+
+        A claim of a subject that is not enrolled gets the outcome ``NOT_ENROLLED``, and the others go on.
+
+        Args:
+            claims: any number.
+            fmr: false match rate to decide at, above 0, at most 1. The default without a policy is 1e-6.
+            policy: what each decision requires, in place of ``fmr``.
+
+        Raises:
+            TypeError: something else than a :class:`abis.Claim` is among the claims.
+        """
+        return logged_verifications(self.internals, claims, _policy(fmr, policy))
+
+    # -------------------------------------------------------------------------------- identification
 
     def identify(
         self,
@@ -334,53 +322,30 @@ class Gallery(Registry):
         exact: bool = False,
         gallery_size: int | None = None,
     ) -> Identification:
-        """Who is this?
+        """Find the subjects that a probe is most likely of.
 
-        Three cheap looks at the references leave a shortlist of subjects: see :mod:`abis.identification.screening`. All
-        comparable references of these are then compared in full. Of several fingers the richest looks first, and
-        the others only where nobody is found beyond doubt: who is enrolled twice may be listed once.
-        docs/gallery.md says what all that may lose.
+        Three cheap stages leave a shortlist of subjects (see :mod:`abis.identification.screening`), and all
+        comparable references of these are compared in full. With several fingers, the first stage uses the one with
+        the most minutiae, and the others only if that finds no certain match; so a person enrolled under two ids may
+        be returned only once. docs/gallery.md states what screening may lose.
 
         Args:
             templates: the probe.
-            max_candidates: list at most so many.
-            fpir: list only what reaches the threshold of this false positive identification rate at the
-                gallery's present size; None lists the best, however low.
-            share: of the gallery that gets more than a first look by one good finger, above 0, at most 1, which is
-                everyone. More loses less, and takes longer.
-            labels: look only among subjects that have any of these; None for everyone.
-            exact: compare with everyone in full.
-            gallery_size: subjects in all, for ``fpir``, where this gallery is one part of several that are searched;
-                None where it is all there is.
+            max_candidates: largest number of candidates returned.
+            fpir: return only candidates that reach the threshold of this false positive identification rate at
+                the gallery's present size; None returns the best candidates, however low their scores.
+            share: part of the gallery that passes the first stage for one good finger, above 0, at most 1.
+                A larger share loses less and takes longer; 1 passes all.
+            labels: search only among subjects with any of these labels; None searches all.
+            exact: compare with all references in full.
+            gallery_size: number of subjects that ``fpir`` is for, if this gallery is one of several that are
+                searched; None for the size of this gallery.
 
         Raises:
-            TemplateError: where probe and gallery have embeddings of different models only.
+            TemplateError: probe and gallery have embeddings of different models only.
         """
-        wanted = Wanted(max_candidates, fpir, share, exact, gallery_size)
-        return self._identify(templates, wanted, labels)
-
-    def _identify(
-        self, templates: Sequence[Template], wanted: Wanted, labels: Sequence[str] | None = None
-    ) -> Identification:
-        probe = checked_templates(templates)
-        calibrations = self._calibrations(probe)
-        prepared = [Probe.of(template) for template in probe]
-        while True:
-            view, among = self._view(labels)
-            check_models(probe, view.kinds)
-            found = search(prepared, view, among, calibrations, wanted)
-            candidates = self._candidates(found, wanted.max_candidates)
-            if candidates is not None:
-                self.record("identify", "", f"{len(candidates)} candidates")
-                return Identification(
-                    candidates,
-                    compared=sum(map(len, found.comparisons)),
-                    comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
-                    gallery_size=view.subjects,
-                    fpir=wanted.fpir,
-                )
-            if self._store.state().change == view.mark.change:  # else: one of them has gone since; look again
-                raise StoreError(f"{self._store.name}: subjects or encounters of its templates are missing")
+        options = SearchOptions(max_candidates, fpir, share, _tuple(labels), exact, gallery_size)
+        return searching.identify(self.internals, templates, options=options)
 
     def identify_many(
         self,
@@ -394,37 +359,30 @@ class Gallery(Registry):
         gallery_size: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Identification | TemplateError]:
-        """Who are these? Several probes at a time, one on each core.
+        """Search for many probes, several at a time on all cores; results come in the order of the probes.
 
-        Probes are taken from the iterable a few ahead, and results come in their order as soon as they are
-        there; so any number of probes takes no more memory than some. Each is searched as by
-        :meth:`identify`, among what is enrolled when its turn comes.
+        Only some probes are in memory at any time. Each is searched as by :meth:`identify`, among the subjects
+        that are enrolled when its turn comes.
 
         Args:
-            probes: templates of each.
-            max_candidates: as for :meth:`identify`.
-            fpir: likewise.
-            share: likewise.
-            labels: likewise.
-            exact: likewise.
-            gallery_size: likewise.
-            progress: called with the number of probes searched so far.
+            probes: the templates of each probe.
+            max_candidates: largest number of candidates returned for each probe.
+            fpir: return only candidates that reach the threshold of this false positive identification rate;
+                None returns the best.
+            share: part of the gallery that passes the first stage, above 0, at most 1.
+            labels: search only among subjects with any of these labels; None searches all.
+            exact: compare with all references in full.
+            gallery_size: number of subjects that ``fpir`` is for; None for the size of this gallery.
+            progress: called with the number of probes searched.
 
         Yields:
-            What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
+            The result of each search, or the TemplateError that :meth:`identify` would raise.
         """
-        options = {
-            "max_candidates": max_candidates,
-            "fpir": fpir,
-            "share": share,
-            "labels": labels,
-            "exact": exact,
-            "gallery_size": gallery_size,
-        }
+        options = SearchOptions(max_candidates, fpir, share, _tuple(labels), exact, gallery_size)
 
         def search(probe: Sequence[Template]) -> Identification | TemplateError:
             try:
-                return self.identify(probe, **options)  # type: ignore[arg-type]
+                return searching.identify(self.internals, probe, options=options)
             except TemplateError as error:
                 return error
 
@@ -432,6 +390,8 @@ class Gallery(Registry):
             if progress is not None:
                 progress(done)
             yield result
+
+    # --------------------------------------------------------------------------------- deduplication
 
     def deduplicate(
         self,
@@ -443,29 +403,30 @@ class Gallery(Registry):
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Duplicates:
-        """Who is enrolled twice? Every pair of subjects is held against each other, each once.
+        """Find the people who are enrolled under two ids: every pair of subjects is compared once.
 
-        The score of a pair is that of :meth:`identify` with all templates of the one enrolled later, to the
-        bit. Two looks leave few pairs to be compared in full: docs/deduplication.md says what that may lose.
+        The score of a pair is, to the bit, the score of :meth:`identify` with all templates of the subject that was
+        enrolled later. Two cheap stages leave few pairs to be compared in full; docs/deduplication.md states
+        what these may lose.
 
         Args:
-            fpir: list what reaches the threshold of this false positive identification rate, for a search by
-                each subject among all: of N subjects without a duplicate, at most N * fpir / 2 false pairs are
-                to be expected. 1e-4 where no threshold is given either.
+            fpir: list pairs that reach the threshold of this false positive identification rate, for a search by
+                each subject among all. In a gallery of N subjects without duplicates, at most N * fpir / 2 false
+                pairs are expected. The default without a threshold is 1e-4.
             threshold: list pairs of at least this score instead, a log10 likelihood ratio.
-            since: hold only those against all of whom something was enrolled after this change of the
-                gallery: :attr:`Duplicates.change` of an earlier run. Pairs of others are not looked at again.
-            exact: compare everyone with everyone in full: some 60 microseconds a pair of fingers.
-            checkpoint: a file that remembers what has been done. Where there is one, the job that was stopped
-                goes on, as of the change at which it began. It stays until you remove it.
-            progress: called with the pairs worked off and those in all.
+            since: compare only subjects that were enrolled after this change of the gallery with all others:
+                :attr:`Duplicates.change` of an earlier run.
+            exact: compare all pairs in full: some 60 microseconds a pair of fingers.
+            checkpoint: file that keeps the progress. If the file exists, the stopped job goes on, as of the change at
+                which it began. The file stays until you remove it.
+            progress: called with the pairs compared and the pairs in all.
 
         Raises:
-            StoreError: where the checkpoint is of a job that was asked something else.
+            StoreError: the checkpoint is of a job with other arguments.
         """
         if fpir is None and threshold is None:
             fpir = 1e-4
-        view, calibrations = self.references_now()
+        view, calibrations = self.internals.view_with_calibrations()
         found = deduplicate(
             self._store,
             view,
@@ -477,90 +438,344 @@ class Gallery(Registry):
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=progress,
         )
-        self.record("deduplicate", "", f"{len(found)} pairs")
+        self.internals.record("deduplicate", "", f"{len(found)} pairs")
         return found
 
-    def uniqueness(self, *, fpir: float = 1e-4) -> Uniqueness:
-        """For :func:`abis.transfer.importing.import_records`: let nobody in who is here under another subject_id.
+    # ---------------------------------------------------------------------------- the life of a subject
 
-        Loads the references where they are not loaded yet.
+    def subject(self, subject_id: str) -> Subject:
+        """Status, level, labels and encounters of a subject.
+
+        Raises:
+            NotEnrolled: there is no such subject.
+        """
+        return lifecycle.subject(self._store, subject_id)
+
+    def set_status(self, subject_id: str, status: Status, *, reason: str) -> None:
+        """Lock an identity for its holder, terminate it for the authority, or make it active again.
+
+        Verification of a subject that is not active has an outcome of its own. Identification still finds the
+        subject, and states its status.
 
         Args:
-            fpir: false positive identification rate of the search that each record is.
+            subject_id: the enrolled subject.
+            status: the new status.
+            reason: 1 to 255 characters.
+
+        Raises:
+            NotEnrolled: there is no such subject.
         """
-        return Uniqueness(self._store, self._references.view, self._calibrations, fpir=fpir)
+        lifecycle.set_status(self._store, subject_id, status, reason)
 
-    def references_now(self) -> tuple[View, Calibrations]:
-        """All references as of now and the calibrations of their kinds, for :func:`abis.deduplication.find_pairs`."""
-        view = self._references.view()
-        return view, self._calibrations_of_kinds(kind.calibrated_as for kind in view.kinds)
+    def set_level(self, subject_id: str, level: int) -> None:
+        """Set the assurance level of a subject, 0 to 9.
 
-    def _view(self, labels: Sequence[str] | None) -> tuple[View, NDArray[np.int64] | None]:
-        """All references, and the sorted keys of who has any of the labels, as of the same change of the store.
-
-        Between the two there is hardly time for a change; were a merge to come in there, the one that is left would
-        be known by its new labels, and by its old references only.
+        Raises:
+            NotEnrolled: there is no such subject.
         """
-        while True:
-            view = self._references.view()
-            if labels is None:
-                return view, None
-            subjects, change = lifecycle.keys_with_labels(self._store, labels)
-            if change == view.mark.change:
-                return view, subjects
+        lifecycle.set_level(self._store, subject_id, level)
 
-    def _candidates(self, found: Found, most: int) -> tuple[Candidate, ...] | None:
-        """Name, order and explain; None where the store does not know a name any more."""
-        comparisons = [c.where(np.isin(c.subject, found.subjects)) for c in found.comparisons]
-        encounters = {encounter for c in comparisons for encounter in c.encounter.tolist()}
-        named = self._store.named(found.subjects.tolist(), encounters)
-        if len(named.subjects) < len(found.subjects) or len(named.encounters) < len(encounters):
-            return None
-        limits = [None] * len(found.subjects) if found.thresholds is None else found.thresholds.tolist()
-        rows = sorted(
-            zip(found.scores.tolist(), found.subjects.tolist(), limits, strict=True),
-            key=lambda row: (-row[0], named.subjects[row[1]]),
-        )[:most]
-        evidence = fusion.explain_each(comparisons, named.encounters)
-        return tuple(
-            Candidate(rank, named.subjects[key], score, limit, evidence[key], named.statuses[key])
-            for rank, (score, key, limit) in enumerate(rows, 1)
-        )
+    def set_labels(self, subject_id: str, labels: Iterable[str]) -> None:
+        """Replace the labels of a subject.
 
-    # ------------------------------------------------------------------------- following the store
+        Raises:
+            NotEnrolled: there is no such subject.
+        """
+        lifecycle.set_labels(self._store, subject_id, labels)
 
-    def _follow_store(self) -> None:
-        if self._references.is_loaded:
-            self.load()  # now, lest the next identify pay for it
+    def replace(
+        self, subject_id: str, templates: Sequence[Template], *, encounter_id: str | None = None
+    ) -> None:
+        """Replace all encounters of a subject by one; status, level and labels stay.
 
-    def _scrub_derived(self) -> None:
-        self._references.scrub()
+        Args:
+            subject_id: the enrolled subject.
+            templates: the templates of the new encounter.
+            encounter_id: name of the new encounter; None for the default name.
 
-    def load(self, *, progress: Progress | None = None) -> None:
-        """Prepare all references that are not yet, so that the next identification need not wait."""
-        self._references.load(progress)
+        Raises:
+            NotEnrolled: there is no such subject.
+        """
+        lifecycle.replace(self._store, Enrollment(subject_id, templates, encounter_id))
+        self.internals.follow_store()
 
-    def save(self) -> None:
-        """Write what is prepared to files now, where that is worth while, as :meth:`close` does."""
-        self._references.save()
+    def merge(self, source_id: str, target_id: str) -> dict[str, str]:
+        """Merge two subjects that are one person: the target takes over all encounters, the source is removed.
+
+        An encounter id that both have becomes ``source_id:encounter_id``. The target gets the labels of both and
+        the more restrictive status of both; its level stays.
+
+        Returns:
+            The new id of each encounter by its old id.
+
+        Raises:
+            NotEnrolled: there is no such subject.
+        """
+        renamed = lifecycle.merge(self._store, source_id, target_id)
+        self.internals.follow_store()
+        return renamed
+
+    def move(self, encounter_id: str, source_id: str, target_id: str) -> None:
+        """Move an encounter that was enrolled under the wrong subject.
+
+        Args:
+            encounter_id: the encounter.
+            source_id: subject that has the encounter.
+            target_id: subject that should have the encounter.
+
+        Raises:
+            NotEnrolled: there is no such subject or encounter.
+            AlreadyEnrolled: the target has an encounter of this name.
+        """
+        lifecycle.move(self._store, encounter_id, source_id, target_id)
+        self.internals.follow_store()
+
+    # ---------------------------------------------------------------------------- privacy and audit
+
+    def acting(self, actor: str, *, purpose: str) -> AbstractContextManager[None]:
+        """State who acts in a ``with`` block, and why: ``with gallery.acting("m.tran", purpose="renewal"):``.
+
+        Holds for the current thread or task. The audit log always tells of changes; of verifications,
+        identifications and exports it tells where an actor is stated.
+        """
+        return audit.acting(actor, purpose)
+
+    def audit_log(self, *, subject_id: str | None = None, after: int = 0) -> Iterator[AuditEntry]:
+        """Entries of the audit log, oldest first.
+
+        Args:
+            subject_id: only entries about this subject; None for all.
+            after: only entries with a higher number.
+        """
+        return audit_log.entries(self._store, subject_id=subject_id, after=after)
+
+    def erase(self, subject_id: str) -> Tombstone:
+        """Remove a subject so that no byte of its templates is left, also not in free pages or logs.
+
+        Removes its records in quarantine, too, whether or not the subject was ever enrolled.
+
+        Raises:
+            NotEnrolled: the gallery holds nothing of such a subject.
+            StoreError: a reader holds an old version of the database open. The subject is removed all the same;
+                ``compact`` later overwrites what is left.
+        """
+        tombstone = erasure.erase(self._store, subject_id)
+        self.internals.follow_store()
+        self.internals.references.scrub()
+        return tombstone
+
+    def remove_older_than(self, before: datetime) -> Expired:
+        """Remove and overwrite all encounters enrolled before a time, and records quarantined before it.
+
+        A subject without encounters is removed, too. Encounters without a time of enrolment, which abis 0.1.0 wrote,
+        stay.
+
+        Returns:
+            The number of encounters and of records removed.
+        """
+        expired = erasure.remove_older_than(self._store, before)
+        self.internals.follow_store()
+        self.internals.references.scrub()
+        return expired
+
+    def export_subject(self, subject_id: str) -> SubjectExport:
+        """Everything that the gallery holds of a subject.
+
+        Raises:
+            NotEnrolled: there is no such subject.
+        """
+        return subject_export.export_subject(self.internals, subject_id)
+
+    # --------------------------------------------------------------------------- import and export
+
+    def import_records(
+        self,
+        source: Source,
+        *,
+        workers: int = 0,
+        unique: bool = False,
+        fpir: float = 1e-4,
+        watch: Watch | None = None,
+    ) -> ImportReport:
+        """Import a source of records; an import that was stopped goes on where it stopped.
+
+        A record that is refused (a damaged template, a missing id, other templates of a known encounter) goes to
+        quarantine with its bytes, and the others go on.
+
+        Args:
+            source: where records come from: :func:`abis.transfer.sources.open_path`.
+            workers: processes that read templates, besides this one.
+            unique: quarantine a subject who is enrolled under another id, or comes twice. Each record takes the
+                time of a search.
+            fpir: false positive identification rate of that search.
+            watch: called after each batch with the records read, and the part of the source that is read.
+
+        Returns:
+            The report of the whole import, all runs together.
+
+        Raises:
+            FormatError: the source is damaged so that no further record can be read.
+            OSError, StoreError: source or store cannot be used. What was committed stays; call this again.
+        """
+        check = self.internals.uniqueness(fpir=fpir) if unique else None
+        return import_records(source, self._store, workers=workers, unique=check, watch=watch)
+
+    def export_records(
+        self,
+        destination: str | os.PathLike[str],
+        *,
+        finger_format: Format = Format.NATIVE,
+        progress: Progress | None = None,
+    ) -> ExportReport:
+        """Write all templates to a new file or folder, in the order of enrolment.
+
+        Args:
+            destination: ``NAME.parquet``, ``NAME.tar``, ``NAME.tar.gz``, or a folder, which gets a
+                ``manifest.csv``. It appears when it is complete.
+            finger_format: format of finger templates; the stored form, the default, loses nothing.
+            progress: called with the templates written and the templates in all.
+
+        Raises:
+            FileExistsError: the destination exists.
+            OSError, StoreError: the destination cannot be written, or the gallery cannot be read.
+        """
+        return export(self._store, Path(destination), finger_format=finger_format, watch=progress)
+
+    # -------------------------------------------------------------------------------- administration
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Keep a calibration with the gallery: comparisons of its kind of templates are scored by it from now on.
+
+        Scores and thresholds of fingers, or of the embeddings of one model, change; enrolled templates do not.
+        Another process that has the gallery open uses the calibration when it next opens the gallery.
+
+        Args:
+            calibration: made by ``abis calibrate`` or :func:`abis.evaluation.fit`, or the shipped calibration of
+                another extractor: ``shipped("minutiae-leader")``.
+        """
+        self.internals.calibrate(calibration)
+
+    def calibration(self, template: Template) -> Calibration:
+        """The calibration that comparisons with a template get."""
+        return self.internals.calibrations([template]).for_template(template)
+
+    def check(self, *, progress: Progress | None = None) -> list[Fault]:
+        """Check structure, templates, counters and logs. Returns the faults found; empty if there are none.
+
+        Args:
+            progress: called with the rows checked and the rows in all.
+        """
+        return list(checking.check(self._store, progress))
+
+    def check_audit(self) -> tuple[int, str, list[Fault]]:
+        """Check the chain of the audit log.
+
+        Returns:
+            Number and hash of the last entry, and the faults found. Keep number and hash elsewhere to prove later
+            that the log up to this entry is unchanged.
+        """
+        state, faults = audit_log.check_audit(self._store)
+        return state.audit, state.audit_hash, faults
+
+    def compact(self) -> None:
+        """Rewrite the database without free space. No other process should use the gallery meanwhile."""
+        maintenance.compact(self._store)
+        self.internals.references.scrub()
+
+    def backup(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
+        """Copy the gallery as of this moment into a new folder, while others use it.
+
+        Args:
+            folder: created; must not hold a gallery.
+            progress: called with the pages copied and the pages in all.
+
+        Raises:
+            StoreError: the folder holds a gallery already, or a server keeps the database.
+        """
+        maintenance.backup(self._store, Path(folder), progress)
+
+    def encrypt(self, key: KeyService, *, progress: Progress | None = None) -> int:
+        """Encrypt a gallery that is not encrypted, while others read; writers must open it again with the key.
+
+        Args:
+            key: the master key.
+            progress: called with the templates sealed and the templates in all.
+
+        Returns:
+            The number of templates sealed. If interrupted, :meth:`reseal` goes on.
+
+        Raises:
+            StoreError: the gallery is encrypted already.
+        """
+        keys.encrypt(self._store, key)
+        return self.reseal(progress=progress)
+
+    def rotate_data_key(self, *, progress: Progress | None = None) -> int:
+        """Seal all templates by a new data key, while others read and write.
+
+        Args:
+            progress: called with the templates sealed and the templates in all.
+
+        Returns:
+            The number of templates sealed. If interrupted, :meth:`reseal` goes on.
+
+        Raises:
+            StoreError: the gallery is not encrypted, or an earlier rotation is not complete.
+        """
+        keys.rotate(self._store, self._key())
+        return self.reseal(progress=progress)
+
+    def reseal(self, *, progress: Progress | None = None) -> int:
+        """Go on with an encryption or rotation that was interrupted.
+
+        Args:
+            progress: called with the templates sealed and the templates in all.
+
+        Returns:
+            The number of templates sealed.
+        """
+        count = keys.reseal(self._store, progress)
+        self.internals.references.scrub()
+        return count
+
+    def rotate_master_key(self, new: KeyService) -> None:
+        """Wrap the data keys by a new master key. Processes that have the gallery open are not affected.
+
+        Raises:
+            StoreError: the gallery is not encrypted.
+        """
+        keys.rewrap(self._store, self._key(), new)
+
+    def _key(self) -> KeyService:
+        if self._store.cipher is None:
+            raise StoreError(f"{self._store.name}: the gallery is not encrypted")
+        return self._store.cipher.keys
 
 
-def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:
-    """Raise where there are candidates other than the subject itself."""
-    others = [candidate for candidate in found if candidate.subject_id != enrollment.subject_id]
-    if others:
-        raise DuplicateFound(enrollment.subject_id, others)
+def _policy(fmr: float | None, policy: Policy | None) -> Policy:
+    if policy is None:
+        return Policy() if fmr is None else Policy(fmr=fmr)
+    if fmr is not None:
+        raise ValueError("both fmr and policy are given; expected one: a policy has its own fmr")
+    return policy
+
+
+def _tuple(labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if labels is None else tuple(labels)
 
 
 def _database_in(folder: Path) -> sa.URL:
-    """Of a gallery's folder, made where absent, for its owner alone."""
+    """The database in a gallery's folder. The folder is created, for its owner alone, if it does not exist."""
     database = folder / "store.sqlite"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not database.exists():  # in this order: others may be making it
-            raise StoreError(f"{folder}: not a gallery: a folder with files in it, but no {database.name}")
+        if any(folder.iterdir()) and not database.exists():  # in this order: others may be creating it
+            raise StoreError(
+                f"{folder}: not a gallery: a folder with files in it, but without {database.name}; expected a "
+                "gallery or an empty folder"
+            )
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(f"{folder}: no folder for a gallery: {error.strerror}") from error
+        raise StoreError(f"{folder}: cannot be a gallery's folder: {error.strerror}") from error
     return sa.URL.create("sqlite", database=str(database))

@@ -9,7 +9,7 @@ subject of which no position says much alone is kept where all of them say a lit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from abis._core import Tally
-from abis.comparison.kind import Kind
-from abis.index.segments import Block, Index, Probe, Segment
+from abis import _core
+from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
-__all__ = ["Cuts", "comparable_blocks", "shortlists"]
+__all__ = ["Cuts", "shortlists"]
 
 # What passes, and what that loses: benchmarks/speed/finger_index.py, benchmarks/scale/scale.py, docs/gallery.md.
 _LEAST = (1_000, 300, 100)  # subjects, at least; small galleries pass as a whole
@@ -31,7 +30,7 @@ _POOR = 30  # minutiae: a finger with fewer says less, and more must be looked a
 _MOST_EFFORT = 8.0  # ... up to so many times as many
 _EMBEDDING_EFFORT = 0.05  # its first look tells more than a finger's
 
-_idle: list[Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
+_idle: list[_core.Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
 
 
 @dataclass(frozen=True)
@@ -113,18 +112,12 @@ def shortlists(
         _idle.append(tally)
 
 
-def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterator[Block]:
-    """The blocks with references that a template may be compared with."""
-    wanted = Kind.of(template)
-    return (block for segment in segments for block in segment.blocks if block.kind.is_comparable(wanted))
-
-
-def _borrowed() -> Tally:
+def _borrowed() -> _core.Tally:
     """One that is idle; a new one where all are busy."""
     try:
         return _idle.pop()  # asking before whether there is one would race with other searches
     except IndexError:
-        return Tally()
+        return _core.Tally()
 
 
 class _Side(NamedTuple):
@@ -134,7 +127,7 @@ class _Side(NamedTuple):
     blocks: Sequence[Block]
 
 
-def _first_look(tally: Tally, alternatives: Sequence[_Side]) -> None:
+def _first_look(tally: _core.Tally, alternatives: Sequence[_Side]) -> None:
     """A look at everyone by one position of the probe."""
     tally.next_position()
     for (_, prepared), blocks in alternatives:

@@ -15,42 +15,42 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.identification.screening import Cuts, comparable_blocks, shortlists
+from abis.identification.screening import Cuts, shortlists
 from abis.index.references import View
-from abis.index.segments import Probe
+from abis.index.segments import Probe, comparable_blocks
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons
 from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
 from abis.template import Position
 
-__all__ = ["Found", "Wanted", "search"]
+__all__ = ["Found", "SearchOptions", "search"]
 
 _BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a search is asked for; see :meth:`abis.gallery.Gallery.identify`.
+class SearchOptions:
+    """What a search returns, and how thorough it is. See :meth:`abis.Gallery.identify`.
 
     Attributes:
-        max_candidates: 1 or more.
-        fpir: false positive identification rate; None lists the best, however low.
-        share: of the gallery that gets more than a first look, above 0 and up to 1.
-        exact: compare with everyone in full.
-        gallery_size: subjects in all, for ``fpir``; None for those there are.
-        to_the_end: look by every finger, whoever has been found by the first.
+        max_candidates: largest number of candidates, 1 or more.
+        fpir: false positive identification rate, above 0, at most 1; None returns the best, however low.
+        share: part of the gallery that passes the first stage, above 0, at most 1.
+        labels: search only among subjects with any of these labels; None searches all.
+        exact: compare with all references in full.
+        gallery_size: number of subjects that ``fpir`` is for, 0 or more; None for the size of the gallery searched.
 
     Raises:
-        ValueError: where a value is out of its range.
+        ValueError: a value is out of its range.
     """
 
     max_candidates: int = 10
     fpir: float | None = None
     share: float = 0.03
+    labels: tuple[str, ...] | None = None
     exact: bool = False
     gallery_size: int | None = None
-    to_the_end: bool = False
 
     def __post_init__(self) -> None:
         if self.max_candidates < 1:
@@ -85,7 +85,9 @@ def search(
     view: View,
     among: NDArray[np.int64] | None,
     calibrations: Calibrations,
-    wanted: Wanted,
+    options: SearchOptions,
+    *,
+    all_fingers: bool = False,
 ) -> Found:
     """Who of all references it may be.
 
@@ -94,24 +96,25 @@ def search(
         view: all references.
         among: sorted keys of the subjects that may be found; None for everyone.
         calibrations: in force for the probe.
-        wanted: how many, from which score on, and how much to look at.
+        options: what to return, and how thorough to be; the labels are in ``among`` already.
+        all_fingers: search with every finger, even if the first ones find a certain match.
     """
-    size = max(1, view.subjects if wanted.gallery_size is None else wanted.gallery_size)
-    if wanted.exact:
+    size = max(1, view.subjects if options.gallery_size is None else options.gallery_size)
+    if options.exact:
         subjects, comparisons = among, [c for p in probe for c in _compare(p, view, among, calibrations)]
     else:
         templates = [one.template for one in probe]
-        cuts = Cuts.at(wanted.share, probe=templates, subjects=view.subjects, wanted=wanted.max_candidates)
+        cuts = Cuts.at(options.share, probe=templates, subjects=view.subjects, wanted=options.max_candidates)
         portions = shortlists(view.segments, probe, cuts, span=view.span, among=among)
-        rate = _BEYOND_DOUBT if wanted.fpir is None else min(wanted.fpir, _BEYOND_DOUBT)
-        is_enough = None if wanted.to_the_end else partial(_is_beyond_doubt, fpir=rate, size=size)
+        rate = _BEYOND_DOUBT if options.fpir is None else min(options.fpir, _BEYOND_DOUBT)
+        is_enough = None if all_fingers else partial(_is_beyond_doubt, fpir=rate, size=size)
         subjects, comparisons = _compared_in_full(portions, probe, view, calibrations, is_enough)
     scores = _fused(comparisons, view.span, subjects)
     thresholds = None
-    if wanted.fpir is not None:
-        needed = partial(threshold_for_fpir, wanted.fpir, size)
+    if options.fpir is not None:
+        needed = partial(threshold_for_fpir, options.fpir, size)
         thresholds = _thresholds(comparisons, scores, subjects, needed)
-    best = _best(scores, wanted.max_candidates, thresholds)
+    best = _best(scores, options.max_candidates, thresholds)
     return Found(
         best if subjects is None else subjects[best],
         scores[best],

@@ -7,7 +7,7 @@ joined into one. So whoever has a list of them may search it for as long as he l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from abis._core import Tally
+from abis import _core
 from abis.comparison.kind import Kind
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.finger_index import FingerIndex, ready
@@ -30,6 +30,7 @@ __all__ = [
     "Segment",
     "appended",
     "block_of_arrays",
+    "comparable_blocks",
 ]
 
 SPAN = 196_608
@@ -48,7 +49,7 @@ class Index(Protocol):
     def memory_bytes(self) -> int: ...
     def tally(
         self,
-        tally: Tally,
+        tally: _core.Tally,
         prepared: Any,
         subjects: NDArray[Any],
         *,
@@ -140,7 +141,7 @@ class Block:
         gone = 0 if self.gone is None else self.gone.nbytes
         return self.index.memory_bytes + self.subjects.nbytes + self.encounters.nbytes + gone
 
-    def tally(self, tally: Tally, prepared: Any) -> None:
+    def tally(self, tally: _core.Tally, prepared: Any) -> None:
         """A first look at all that is present, added up by subject."""
         self.index.tally(tally, prepared, self.subjects, is_run=self.is_run, gone=self.gone)
 
@@ -291,6 +292,12 @@ def block_of_arrays(
     if not len(index) == len(subjects) == len(encounters):
         raise ValueError(f"{len(index)} templates, {len(subjects)} subjects, {len(encounters)} encounters")
     return Block(kind, index, subjects, encounters)
+
+
+def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterator[Block]:
+    """The blocks whose references a template may be compared with."""
+    wanted = Kind.of(template)
+    return (block for segment in segments for block in segment.blocks if block.kind.is_comparable(wanted))
 
 
 class Probe(NamedTuple):

@@ -22,13 +22,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
 from abis.errors import AbisError
+from abis.files import replacing, write_whole
 from abis.index.segments import Block, Entry, Segment, block_of_arrays
 from abis.template import Embedding, Minutiae, Position
 
@@ -203,8 +204,7 @@ class Snapshots:
                     file = self._write(segment)
                 files.append(file)
             manifest = Manifest(snapshot_id, change, self._key, tuple(files))
-            with self._replacing(_MANIFEST) as stream:
-                stream.write(manifest.to_json().encode())
+            write_whole(self._folder / _MANIFEST, manifest.to_json().encode())
             self._forget_all_but({file.name for file in files})
             self.is_faulty = False
             return True
@@ -235,7 +235,7 @@ class Snapshots:
         name = f"{segment.after:012d}-{segment.last:012d}-{secrets.token_hex(4)}.segment"
         digest = hashlib.sha256()
 
-        with self._replacing(name) as stream:
+        with replacing(self._folder / name) as stream:
 
             def put(data: bytes | memoryview) -> None:
                 digest.update(data)
@@ -268,22 +268,6 @@ class Snapshots:
                 return Segment(file.after, file.last, tuple(_block(*block) for block in blocks))
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
                 raise _UnusableError("is damaged") from error
-
-    @contextmanager
-    def _replacing(self, name: str) -> Iterator[BinaryIO]:
-        """A new file that takes its name once it is on disk as a whole."""
-        temporary = self._folder / f".{name}.{secrets.token_hex(4)}.new"
-        try:
-            with temporary.open("xb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self._folder / name)
-            _sync(self._folder)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
 
     @contextmanager
     def _alone(self, wait: bool) -> Iterator[bool]:
@@ -444,12 +428,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "is missing"
     return f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
-
-
-def _sync(folder: Path) -> None:
-    """So that names survive a crash as well."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store import schema
+from abis.store.quarantine import remove_quarantined, remove_quarantined_before
 from abis.store.records import check_id, from_microseconds, microseconds, not_enrolled
 from abis.store.store import Store
 
@@ -64,13 +64,12 @@ class Expired(NamedTuple):
     quarantined: int
 
 
-def erase(store: Store, subject_id: str, beside: Callable[[sa.Connection], int]) -> Tombstone:
-    """Remove a subject, and overwrite what it was.
+def erase(store: Store, subject_id: str) -> Tombstone:
+    """Remove a subject and its records in quarantine, and overwrite what they were.
 
     Args:
         store: of the gallery.
-        subject_id: whom.
-        beside: removes what else is kept of the subject, in the same transaction; returns how much that was.
+        subject_id: the subject to erase.
 
     Raises:
         NotEnrolled: where there is nothing of such a subject.
@@ -86,7 +85,7 @@ def erase(store: Store, subject_id: str, beside: Callable[[sa.Connection], int])
             encounters = list(transaction.encounters_of(key).values())
             templates = transaction.remove(key, encounters)
             transaction.remove_subject_if_empty(key)
-        quarantined = beside(transaction.connection)
+        quarantined = remove_quarantined(transaction.connection, subject_id)
         if key is None and not quarantined:
             raise not_enrolled(subject_id)
         more = f", {quarantined} records in quarantine" if quarantined else ""
@@ -101,15 +100,14 @@ def erase(store: Store, subject_id: str, beside: Callable[[sa.Connection], int])
     return tombstone
 
 
-def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Connection], int]) -> Expired:
-    """Remove all encounters enrolled before a time (with a time zone); with its last one goes the subject.
+def remove_older_than(store: Store, before: datetime) -> Expired:
+    """Remove all encounters enrolled before a time; with its last encounter goes the subject.
 
-    Encounters of which it is not known when they were enrolled stay.
+    Records in quarantine of imports that began before the time go too. Encounters without a time of enrolment stay.
 
     Args:
         store: of the gallery.
-        before: the time.
-        beside: removes what else is kept from before it, in a transaction; returns how much that was.
+        before: the time, with a time zone.
 
     Returns:
         How much was removed.
@@ -136,7 +134,7 @@ def remove_older_than(store: Store, before: datetime, beside: Callable[[sa.Conne
         if len(rows) < _PAGE:
             break
     with store.writing() as transaction:
-        if old := beside(transaction.connection):
+        if old := remove_quarantined_before(transaction.connection, before):
             transaction.log("expire", "", f"{old} records in quarantine")
     scrub(store)
     return Expired(count, old)

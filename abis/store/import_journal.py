@@ -78,14 +78,15 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        with store.transaction() as connection:
-            tables.metadata.create_all(connection)
+        with store.writing() as transaction:
+            tables.metadata.create_all(transaction.connection)
 
     # ---------------------------------------------------------------------------------------- imports
 
     def resume_or_begin(self, source: str, fingerprint: str | None) -> ImportRow:
         """The unfinished import of this very source, or else a new one."""
-        with self._store.transaction() as connection:
+        with self._store.writing() as transaction:
+            connection = transaction.connection
             if fingerprint is not None:
                 unfinished = (
                     tables.imports.select()
@@ -129,8 +130,8 @@ class Journal:
         self._quarantine(connection, key, refused)
 
     def finish(self, key: int) -> None:
-        with self._store.transaction() as connection:
-            connection.execute(
+        with self._store.writing() as transaction:
+            transaction.connection.execute(
                 tables.imports.update().where(tables.imports.c.key == key).values(finished=_now())
             )
 

@@ -203,7 +203,7 @@ def replace(store: Store, enrollment: Enrollment) -> None:
     with store.writing() as transaction:
         key = transaction.key_of(subject_id)
         transaction.remove(key, list(transaction.encounters_of(key).values()))
-        transaction.enroll(key, subject_id, encounter_id, templates, enrolled=transaction.now)
+        transaction.add_encounter(key, subject_id, encounter_id, templates, enrolled=transaction.now)
         transaction.add_labels(key, enrollment.labels)
         if enrollment.level is not None:
             transaction.set_level(key, enrollment.level)
@@ -228,7 +228,7 @@ def _move(
     transaction.remove(source, keys)
     transaction.remove_subject_if_empty(source)
     for key, name in encounters.items():
-        transaction.enroll(target, target_id, name, templates[key], enrolled=enrolled[key])
+        transaction.add_encounter(target, target_id, name, templates[key], enrolled=enrolled[key])
 
 
 def _take_status(transaction: Transaction, source: int, target: int) -> None:

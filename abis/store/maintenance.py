@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from abis.errors import StoreError
+from abis.files import publish
 from abis.store import schema
 from abis.store.erasure import scrub
 from abis.store.store import Store
@@ -76,9 +76,7 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
                 progress=None if progress is None else lambda _, left, total: progress(total - left, total),
             )
             copy.execute("PRAGMA journal_mode=DELETE")
-        _sync(unfinished)
-        unfinished.rename(target)
-        _sync(folder)
+        publish(unfinished, target)
     except sqlite3.Error as error:
         raise StoreError(f"{folder}: {error}") from error
     except StoreError:
@@ -86,12 +84,3 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror}") from error
     return target
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -185,7 +185,7 @@ def drop(store: Store, subject_ids: Iterable[str]) -> None:
 def _take(transaction: Transaction, whole: Whole) -> None:
     key = transaction.new_subject(whole.subject_id)
     for encounter_id, enrolled, templates in whole.encounters:
-        transaction.enroll(key, whole.subject_id, encounter_id, templates, enrolled=enrolled)
+        transaction.add_encounter(key, whole.subject_id, encounter_id, templates, enrolled=enrolled)
     transaction.set_level(key, whole.level)
     transaction.set_status(key, Status(whole.status), whole.reason, whole.since)
     transaction.add_labels(key, whole.labels)

@@ -12,7 +12,7 @@ exactly what it has missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,15 +21,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis.errors import AlreadyEnrolled, StoreError
-from abis.formats import native
+from abis.errors import StoreError
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
 from abis.store.database import Database
 from abis.store.encryption import Cipher, KeyService, new_data_key
 from abis.store.queries import CALIBRATION, REFERENCES, calibrations_of, select_in, state_of, subjects_by_key
 from abis.store.records import (
-    FIRST_ENCOUNTER,
     Claimed,
     DamageError,
     Enrollment,
@@ -38,7 +36,6 @@ from abis.store.records import (
     Operation,
     State,
     Status,
-    StoredEnrollment,
     StoredTemplate,
     Tail,
     Written,
@@ -49,7 +46,7 @@ from abis.store.records import (
 from abis.store.rows import SubjectRow, check_encounter, checksum, state_row
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.schema_steps import MIGRATIONS
-from abis.store.stored_form import natives_of, read_templates
+from abis.store.stored_form import natives_of, read_templates, stored_enrollment
 from abis.store.transaction import Transaction
 from abis.template import Position, Template
 
@@ -120,87 +117,14 @@ class Store:
 
     # ---------------------------------------------------------------------------------------- writing
 
-    def enroll(
-        self,
-        enrollments: Sequence[Enrollment],
-        *,
-        also: Callable[[sa.Connection, State], None] | None = None,
-    ) -> Written:
+    def enroll(self, enrollments: Sequence[Enrollment]) -> Written:
         """Store all of the enrollments, or none, in one transaction.
 
-        Args:
-            enrollments: to be stored.
-            also: called at the end of the same transaction, with the counters as they will be.
-
         Raises:
-            AlreadyEnrolled: where a subject without an encounter_id is in the gallery (or twice in
-                ``enrollments``), or an encounter of a subject is.
+            AlreadyEnrolled: as :meth:`Transaction.enroll` does.
         """
-        return self.enroll_stored(
-            [
-                StoredEnrollment(
-                    e.subject_id,
-                    e.encounter_id,
-                    [(int(t.position), native.write(t)) for t in e.templates],
-                    e.labels,
-                    e.level,
-                )
-                for e in enrollments
-            ],
-            also=also,
-        )
-
-    def enroll_stored(
-        self,
-        enrollments: Sequence[StoredEnrollment],
-        *,
-        also: Callable[[sa.Connection, State], None] | None = None,
-    ) -> Written:
-        """:meth:`enroll`, for those that have encoded the templates elsewhere, and checked them.
-
-        Args:
-            enrollments: trusted to be what :class:`Enrollment` would accept.
-            also: called at the end of the same transaction, with the counters as they will be.
-
-        Raises:
-            AlreadyEnrolled: as :meth:`enroll` does.
-        """
-        owners = []
         with self.writing() as transaction:
-            before = Mark(transaction.state.change, transaction.state.last_template)
-            subjects = transaction.find({e.subject_id for e in enrollments}, proof=False)
-            known = {
-                (key, encounter_id)
-                for key in subjects.values()
-                for encounter_id in transaction.encounters_of(key)
-            }
-            for subject_id, given_encounter_id, templates, labels, level in enrollments:
-                subject = subjects.get(subject_id)
-                if subject is None:
-                    subject = subjects[subject_id] = transaction.new_subject(subject_id)
-                elif given_encounter_id is None:
-                    raise AlreadyEnrolled(
-                        f"subject {subject_id!r} is enrolled already; a further encounter needs an encounter_id"
-                    )
-                encounter_id = given_encounter_id or FIRST_ENCOUNTER
-                if (subject, encounter_id) in known:
-                    raise AlreadyEnrolled(
-                        f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
-                    )
-                known.add((subject, encounter_id))
-                encounter = transaction.enroll(
-                    subject, subject_id, encounter_id, templates, enrolled=transaction.now
-                )
-                owners.append((subject, encounter))
-                transaction.add_labels(subject, labels)
-                if level is not None:
-                    transaction.set_level(subject, level)
-                transaction.log("enroll", subject_id, f"encounter {encounter_id}")
-            transaction.write()
-            if also is not None:
-                also(transaction.connection, transaction.state)
-        state = transaction.state
-        return Written(before, Mark(state.change, state.last_template), owners, state)
+            return transaction.enroll([stored_enrollment(one) for one in enrollments])
 
     def remove(self, subject_id: str, encounter_id: str | None = None) -> None:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
@@ -230,12 +154,6 @@ class Store:
             transaction = Transaction(connection, state, self.cipher)
             yield transaction
             transaction.write()
-
-    @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """A writing transaction for tables of others that live in this database, e.g. an imports' journal."""
-        with self.writing() as transaction:
-            yield transaction.connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

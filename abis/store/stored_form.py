@@ -16,9 +16,10 @@ from abis.errors import AbisError, StoreError
 from abis.formats import native
 from abis.formats._native_many import read_many
 from abis.store.encryption import SEALED, Cipher
+from abis.store.records import Enrollment, StoredEnrollment
 from abis.template import Template
 
-__all__ = ["Place", "natives_of", "read_templates", "stored", "with_checksum"]
+__all__ = ["Place", "natives_of", "read_templates", "stored", "stored_enrollment", "with_checksum"]
 
 _CONTEXT = struct.Struct(">4sqqh")
 _CHECKSUM_BYTES = 4
@@ -111,3 +112,14 @@ def read_templates(natives: Sequence[bytes], keys: Sequence[int]) -> list[Templa
 
 def _checksum(plain: bytes, place: Place) -> bytes:
     return zlib.crc32(plain, zlib.crc32(place.context)).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def stored_enrollment(enrollment: Enrollment) -> StoredEnrollment:
+    """An enrollment with its templates in their native form."""
+    return StoredEnrollment(
+        enrollment.subject_id,
+        enrollment.encounter_id,
+        [(int(template.position), native.write(template)) for template in enrollment.templates],
+        enrollment.labels,
+        enrollment.level,
+    )

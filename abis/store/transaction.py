@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis.errors import NotEnrolled
+from abis.errors import AlreadyEnrolled, NotEnrolled
 from abis.store import audit, chain, schema
 from abis.store.encryption import Cipher
 from abis.store.queries import (
@@ -22,7 +22,19 @@ from abis.store.queries import (
     subjects_by_id,
     subjects_by_key,
 )
-from abis.store.records import DamageError, Operation, State, Status, check_id, microseconds, not_enrolled
+from abis.store.records import (
+    FIRST_ENCOUNTER,
+    DamageError,
+    Mark,
+    Operation,
+    State,
+    Status,
+    StoredEnrollment,
+    Written,
+    check_id,
+    microseconds,
+    not_enrolled,
+)
 from abis.store.rows import SubjectRow, checksum, encounter_row, state_row, xor_of
 from abis.store.stored_form import Place, natives_of, stored
 
@@ -131,7 +143,44 @@ class Transaction:
 
     # --------------------------------------------------------------------------------------- encounters
 
-    def enroll(
+    def enroll(self, enrollments: Sequence[StoredEnrollment]) -> Written:
+        """Add encounters of new and known subjects, and write them: all, or none where this raises.
+
+        Args:
+            enrollments: trusted to be what :class:`Enrollment` would accept.
+
+        Raises:
+            AlreadyEnrolled: a subject without an encounter_id is enrolled already (or stands twice in
+                ``enrollments``), or an encounter of a subject is enrolled already.
+        """
+        before = Mark(self.state.change, self.state.last_template)
+        subjects = self.find({e.subject_id for e in enrollments}, proof=False)
+        known = {(key, encounter_id) for key in subjects.values() for encounter_id in self.encounters_of(key)}
+        owners = []
+        for subject_id, given_encounter_id, templates, labels, level in enrollments:
+            subject = subjects.get(subject_id)
+            if subject is None:
+                subject = subjects[subject_id] = self.new_subject(subject_id)
+            elif given_encounter_id is None:
+                raise AlreadyEnrolled(
+                    f"subject {subject_id!r} is enrolled already; a further encounter needs an encounter_id"
+                )
+            encounter_id = given_encounter_id or FIRST_ENCOUNTER
+            if (subject, encounter_id) in known:
+                raise AlreadyEnrolled(
+                    f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
+                )
+            known.add((subject, encounter_id))
+            encounter = self.add_encounter(subject, subject_id, encounter_id, templates, enrolled=self.now)
+            owners.append((subject, encounter))
+            self.add_labels(subject, labels)
+            if level is not None:
+                self.set_level(subject, level)
+            self.log("enroll", subject_id, f"encounter {encounter_id}")
+        self.write()
+        return Written(before, Mark(self.state.change, self.state.last_template), owners, self.state)
+
+    def add_encounter(
         self,
         subject: int,
         subject_id: str,

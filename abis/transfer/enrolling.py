@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
-
-import sqlalchemy as sa
 
 from abis.errors import AlreadyEnrolled
 from abis.formats import native
-from abis.store import FIRST_ENCOUNTER, Enrollment, State, Store, StoredEnrollment
+from abis.store import FIRST_ENCOUNTER, Enrollment, Store, StoredEnrollment
 from abis.store.import_records import DUPLICATE, Prepared, Record, Rejected
+from abis.store.transaction import Transaction
 
-__all__ = ["Look", "Plan", "Uniqueness", "enroll"]
+__all__ = ["Look", "Plan", "Uniqueness", "enrolled"]
 
 Content = Sequence[tuple[int, bytes]]
 """The templates of an encounter, (position, stored form) each; in any order they are the same."""
@@ -54,23 +53,27 @@ class Plan:
     refused: list[tuple[Record, str]]
 
 
-def enroll(
+@contextmanager
+def enrolled(
     store: Store,
     records: Sequence[Record],
     prepared: Sequence[Prepared],
-    also: Callable[[Plan, sa.Connection, State], None],
     unique: Uniqueness | None = None,
-) -> Plan:
-    """Enroll what can be, as if nothing were there; where that fails, look what is, and plan again.
+) -> Iterator[tuple[Plan, Transaction]]:
+    """Enroll the records that can be enrolled, in a transaction that ends with the ``with`` block.
+
+    The first plan assumes that none of the records is enrolled. If that fails, the next plan reads what is enrolled.
 
     Args:
         store: of the gallery.
-        records: of one transaction.
-        prepared: what can become of each by itself.
-        also: called with what becomes of them at the end of the transaction.
-        unique: refuses whoever is enrolled under another subject_id.
+        records: records of one transaction.
+        prepared: what each record is by itself.
+        unique: refuses a subject who is enrolled under another subject_id.
+
+    Yields:
+        What becomes of each record, and the transaction that enrolls.
     """
-    # With a search for each, it pays to know first who is there already.
+    # With a search for each, it pays to know first which subjects are enrolled already.
     known = {} if unique is None else _known(store, prepared)
     duplicates: dict[int, str] = {}
     look: _Looked | None = None
@@ -82,12 +85,16 @@ def enroll(
             if look.duplicates:
                 continue
         try:
-            store.enroll_stored(plan.enroll, also=partial(_finish, also, plan, look))
+            with store.writing() as transaction:
+                transaction.enroll(plan.enroll)
+                if look is not None and look.is_late(plan):
+                    raise _DuplicatesSinceError
+                yield plan, transaction
         except (AlreadyEnrolled, _DuplicatesSinceError):
-            # Who is refused now may be whom others of the batch were held to be duplicates of: from the beginning.
+            # A record refused now may be the one that others of the batch were duplicates of: start again.
             known, duplicates, look = _known(store, prepared), {}, None
         else:
-            return plan
+            return
 
 
 class _Looked:
@@ -110,20 +117,7 @@ class _Looked:
 
 
 class _DuplicatesSinceError(Exception):
-    """Others have enrolled, while a batch was looked at, somebody of it under another name."""
-
-
-def _finish(
-    also: Callable[[Plan, sa.Connection, State], None],
-    plan: Plan,
-    look: _Looked | None,
-    connection: sa.Connection,
-    state: State,
-) -> None:
-    """At the end of the transaction, when nobody else can enroll any more."""
-    if look is not None and look.is_late(plan):
-        raise _DuplicatesSinceError
-    also(plan, connection, state)
+    """While a batch was searched for, others enrolled a subject of it under another subject_id."""
 
 
 def _enrollment(stored: StoredEnrollment) -> Enrollment:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from abis.errors import AbisError, FormatError
+from abis.files import publish
 from abis.formats import Format, native, write
 from abis.store import Mark, Store
 from abis.template import Minutiae, Template
@@ -147,7 +148,7 @@ class _Writer(ABC):
         try:
             self._stack.close()
             if kind is None:
-                self._partial.rename(self._destination)
+                publish(self._partial, self._destination)
         finally:
             self._discard()
 

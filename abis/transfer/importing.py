@@ -8,12 +8,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 
-import sqlalchemy as sa
-
-from abis.store import State, Store
+from abis.store import Store
 from abis.store.import_journal import BatchRow, Journal, QuarantinedRecord
 from abis.store.import_records import Record
-from abis.transfer.enrolling import Plan, Uniqueness, enroll
+from abis.transfer.enrolling import Uniqueness, enrolled
 from abis.transfer.preparation import PreparedBatch, prepare
 from abis.transfer.reconciliation import ImportReport, reconcile
 from abis.transfer.sources.source import Progress, Source
@@ -85,12 +83,9 @@ def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str
         None, or the reason why it stays there.
     """
     record = quarantined.record
-
-    def release(plan: Plan, connection: sa.Connection, _: State) -> None:
+    with enrolled(store, [record], [prepare(record)]) as (plan, transaction):
         if not plan.refused:
-            journal.release(connection, quarantined.key, quarantined.import_key)
-
-    plan = enroll(store, [record], [prepare(record)], release)
+            journal.release(transaction.connection, quarantined.key, quarantined.import_key)
     return plan.refused[0][1] if plan.refused else None
 
 
@@ -119,8 +114,7 @@ def _write(
     unique: Uniqueness | None,
 ) -> None:
     """Enroll a batch, and write down what became of it."""
-
-    def write_down(plan: Plan, connection: sa.Connection, state: State) -> None:
+    with enrolled(store, records, prepared.prepared, unique) as (plan, transaction):
         counts = BatchRow(
             number=number,
             end=records[-1].end,
@@ -129,12 +123,10 @@ def _write(
             already_there=plan.already_there,
             quarantined=len(plan.refused),
             templates=sum(len(enrollment.templates) for enrollment in plan.enroll),
-            change=state.change,
+            change=transaction.state.change,
             sha256=prepared.sha256,
         )
-        journal.add_batch(connection, import_key, counts, plan.refused)
-
-    enroll(store, records, prepared.prepared, write_down, unique)
+        journal.add_batch(transaction.connection, import_key, counts, plan.refused)
 
 
 def _fingerprint(source: Source, unique: Uniqueness | None) -> str | None:

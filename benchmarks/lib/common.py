@@ -9,7 +9,6 @@ import math
 import os
 import platform
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import abis
 from abis.comparison import simd_level
 
 __all__ = [
@@ -61,9 +61,8 @@ def data_folder() -> Path:
 
 
 def software() -> str:
-    """Name and version of what is measured."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"{project['name']} {project['version']}"
+    """Name and version of the engine that is measured; the version names the commit."""
+    return f"abis {abis.__version__}"
 
 
 def write(path: Path | None, figures: Mapping[str, float | int | str], *, seed: int) -> None:

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #ifdef __linux__
 #include <sys/mman.h>
@@ -16,6 +17,7 @@ constexpr std::size_t kLargePage = std::size_t{1} << 21;  // x86-64, and AArch64
 class LargePages : public std::pmr::memory_resource {
     void* do_allocate(std::size_t bytes, std::size_t alignment) override {
         if (bytes < kLargePage) return ::operator new(bytes, std::align_val_t{alignment});
+        if (bytes > std::numeric_limits<std::size_t>::max() - kLargePage) throw std::bad_alloc();
         const std::size_t whole = (bytes + kLargePage - 1) / kLargePage * kLargePage;
         void* memory = std::aligned_alloc(kLargePage, whole);
         if (memory == nullptr) throw std::bad_alloc();

@@ -190,7 +190,7 @@ CodeTables::CodeTables(std::vector<CodedMinutia> minutiae, std::size_t fingers, 
     for (const CodedMinutia& m : minutiae_) ++firsts_[m.finger + 1];
     for (std::size_t f = 0; f < fingers; ++f) firsts_[f + 1] += firsts_[f];
     for_blocks(
-        kTables, 1, thread_count(threads),
+        kTables, 1, threads,
         [&](std::size_t t, std::size_t, unsigned) {
             begins_[t].resize(kBuckets + 1);
             entries_[t].resize(n);

@@ -5,6 +5,8 @@
 #include <array>
 #include <memory>
 #include <numeric>
+#include <stdexcept>
+#include <type_traits>
 
 #include "core/parallel.h"
 #include "fingerprint/comparer.h"
@@ -45,41 +47,60 @@ void fetch(const std::pmr::vector<T>& column, std::size_t begin, std::size_t n) 
 
 }  // namespace
 
-// What puts slots into the last chunk, one by one, and the next chunks; `finish` makes them fit to be searched.
+// Makes the chunks that follow the full ones; `finish` puts them in their place. Until then the index stays as it is,
+// whatever throws.
 class FingerIndex::Appender {
 public:
-    explicit Appender(FingerIndex& index) : index_(index) {
-        if (is_open()) first_ = index_.chunks_.back().all_first_words();
+    explicit Appender(FingerIndex& index) : index_(index), size_(index.size_) {
+        if (is_open()) {
+            const Chunk& last = index_.chunks_.back();
+            fresh_.emplace_back(last, std::pmr::new_delete_resource());
+            first_ = last.all_first_words();
+        }
     }
 
-    void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
+    void push(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n, bool is_removed = false) {
         if (!is_open()) {
-            index_.chunks_.emplace_back(std::pmr::new_delete_resource());
+            fresh_.emplace_back(std::pmr::new_delete_resource());
             first_.clear();
         }
-        index_.chunks_.back().append(minutiae, codes, n);
+        fresh_.back().append(minutiae, codes, n);
+        if (is_removed) fresh_.back().removed.back() = 1;
         for (std::size_t i = 0; i < n; ++i) first_.push_back(codes[i].first);
-        ++index_.size_;
+        ++size_;
         if (!is_open()) seal();
     }
 
     void finish() {
-        if (is_open()) arrange(index_.chunks_.back());
+        if (is_open()) arrange();
+        const std::size_t kept = index_.size_ / kChunkSlots;
+        if (index_.chunks_.capacity() < kept + fresh_.size())
+            index_.chunks_.reserve(std::max(kept + fresh_.size(), 2 * index_.chunks_.capacity()));
+        // From here on nothing throws.
+        static_assert(std::is_nothrow_move_constructible_v<Chunk>);
+        if (index_.chunks_.size() > kept) index_.chunks_.pop_back();
+        for (Chunk& chunk : fresh_) index_.chunks_.push_back(std::move(chunk));
+        index_.size_ = size_;
     }
 
 private:
-    bool is_open() const { return index_.size_ % kChunkSlots != 0; }
+    bool is_open() const { return size_ % kChunkSlots != 0; }
 
-    void arrange(Chunk& chunk) const { chunk.first.arrange(chunk.begins, chunk.direction.data(), first_.data()); }
+    void arrange() {
+        Chunk& last = fresh_.back();
+        last.first.arrange(last.begins, last.direction.data(), first_.data());
+    }
 
     void seal() {
-        arrange(index_.chunks_.back());
-        Chunk sealed(index_.chunks_.back(), index_.sealed_.get());
-        index_.chunks_.pop_back();
-        index_.chunks_.push_back(std::move(sealed));
+        arrange();
+        Chunk sealed(fresh_.back(), index_.sealed_.get());
+        fresh_.pop_back();
+        fresh_.push_back(std::move(sealed));
     }
 
     FingerIndex& index_;
+    std::size_t size_;                  // of the index to be
+    std::vector<Chunk> fresh_;          // a copy of the last chunk if it was not full, and those after it
     std::vector<std::uint64_t> first_;  // words of the last chunk, slot by slot
 };
 
@@ -203,7 +224,7 @@ std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsig
     std::vector<std::vector<Minutia>> minutiae(templates.size());
     std::vector<std::vector<MinutiaCode>> codes(templates.size());
     for_blocks(
-        templates.size(), kPrepareBlock, thread_count(threads),
+        templates.size(), kPrepareBlock, threads,
         [&](std::size_t begin, std::size_t end, unsigned) {
             for (std::size_t t = begin; t < end; ++t) {
                 minutiae[t] = normalise(templates[t]);
@@ -229,27 +250,38 @@ std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(
     return std::make_unique<std::pmr::monotonic_buffer_resource>(std::max(kFirstBlock, bytes), large_pages());
 }
 
+void read_slot(const IndexColumns& c, std::size_t begin, std::size_t n, Minutia* minutiae, MinutiaCode* codes) {
+    const auto check = [](bool good, const char* what) {
+        if (!good) throw std::invalid_argument(what);
+    };
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::size_t k = begin + i;
+        const Minutia m{c.x[k], c.y[k], c.direction[k], static_cast<Kind>(c.kind[k]), c.reliability[k]};
+        check(i == 0 || minutiae[i - 1].x <= m.x, "x must ascend in each slot");
+        check(m.kind <= Kind::bifurcation, "kind must be 0 to 2");
+        check(m.reliability <= 100, "reliability must be 0 to 100");
+        minutiae[i] = m;
+        codes[i] = {c.first[k], c.second[k]};
+    }
+}
+
 void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
     std::array<Minutia, kMaxMinutiae> minutiae;
     std::array<MinutiaCode, kMaxMinutiae> codes;
-    Appender appender(*this);
-    const std::size_t before = size_;
     if (size_ == 0) sealed_ = sealed_memory(std::accumulate(c.sizes, c.sizes + slots, std::size_t{0}), slots);
+    Appender appender(*this);
     std::size_t begin = 0;
     for (std::size_t s = 0; s < slots; ++s) {
-        const std::size_t n = c.sizes[s];
-        for (std::size_t i = 0; i < n; ++i) {
-            const std::size_t k = begin + i;
-            minutiae[i] = {c.x[k], c.y[k], c.direction[k], static_cast<Kind>(c.kind[k]), c.reliability[k]};
-            codes[i] = {c.first[k], c.second[k]};
+        const bool is_removed = c.removed[s] != 0;
+        read_slot(c, begin, c.sizes[s], minutiae.data(), codes.data());
+        if (is_removed) {
+            minutiae.fill({});
+            codes.fill({});
         }
-        appender.push(minutiae.data(), codes.data(), n);
-        begin += n;
+        appender.push(minutiae.data(), codes.data(), c.sizes[s], is_removed);
+        begin += c.sizes[s];
     }
     appender.finish();
-    for (std::size_t s = 0; s < slots; ++s) {
-        if (c.removed[s] != 0) remove(before + s);
-    }
 }
 
 void FingerIndex::remove(std::size_t slot) { chunks_[slot / kChunkSlots].wipe(slot % kChunkSlots); }
@@ -312,7 +344,7 @@ void FingerIndex::fetch(const std::int64_t* slots, std::size_t left, bool for_po
 void FingerIndex::sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
                        const std::function<void()>& poll, float* evidence) const {
     for_blocks(
-        count, kSiftBlock, thread_count(threads),
+        count, kSiftBlock, threads,
         [&](std::size_t begin, std::size_t end, unsigned) {
             for (std::size_t k = begin; k < end; ++k) {
                 fetch(slots + k, end - k, false);

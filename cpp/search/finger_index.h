@@ -34,6 +34,10 @@ using Out = T*;
 using IndexColumns = BasicIndexColumns<In>;
 using MutableIndexColumns = BasicIndexColumns<Out>;
 
+// Reads one slot of n minutiae that begin at row `begin`. Throws std::invalid_argument where a value is none that
+// FingerIndex::write gives.
+void read_slot(const IndexColumns& columns, std::size_t begin, std::size_t n, Minutia* minutiae, MinutiaCode* codes);
+
 // A probe made ready once for any number of searches.
 struct FingerProbe {
     explicit FingerProbe(const RawTemplate& raw) : coded(coded_probe(normalise(raw))), prepared(raw) {}
@@ -47,9 +51,10 @@ struct FingerProbe {
 // log units, a rough log likelihood ratio that adds up over fingers; -infinity for a removed slot.
 class FingerIndex {
 public:
-    // Returns the first one's slot.
+    // Returns the first one's slot. Where it throws, by want of memory or by poll, the index stays as it was.
     std::size_t append(const std::vector<RawTemplate>& templates, unsigned threads, const std::function<void()>& poll);
-    // Takes in what `write` wrote; the caller has checked it: see bindings.cpp.
+    // Takes in what `write` wrote. Throws std::invalid_argument where a value is none that `write` gives; the index
+    // then stays as it was. The lengths of the columns are the caller's affair.
     void append(const IndexColumns& columns, std::size_t slots);
     void remove(std::size_t slot);
 
@@ -119,7 +124,7 @@ private:
     void fetch(const std::int64_t* slots, std::size_t left, bool for_poses) const;
     Place at(std::size_t slot) const { return {chunks_[slot / kChunkSlots], slot % kChunkSlots}; }
 
-    // Takes in slots one by one; they can be searched when it is gone.
+    // Takes in slots one by one, and changes the index when all are there.
     class Appender;
 
     static std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_memory(std::size_t minutiae, std::size_t slots);

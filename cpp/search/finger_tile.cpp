@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -75,29 +76,36 @@ struct PairComparer {
 
 FingerTile::FingerTile(const IndexColumns& c, std::size_t fingers, unsigned threads,
                        const std::function<void()>& poll) {
+    if (std::accumulate(c.sizes, c.sizes + fingers, std::uint64_t{0}) > std::numeric_limits<std::uint32_t>::max())
+        throw std::length_error("a tile holds fewer than 2^32 minutiae");
     begins_.reserve(fingers + 1);
     begins_.push_back(0);
     for (std::size_t f = 0; f < fingers; ++f) begins_.push_back(begins_.back() + c.sizes[f]);
     const std::size_t n = begins_.back();
-    for (auto* words : {&first_, &second_}) words->reserve(n + kLanes - 1);  // growing would double them
-    first_.assign(c.first, c.first + n);
-    second_.assign(c.second, c.second + n);
-    direction_.assign(c.direction, c.direction + n);
-    minutiae_.reserve(n);
-    for (std::size_t m = 0; m < n; ++m)
-        minutiae_.push_back({c.x[m], c.y[m], c.direction[m], static_cast<Kind>(c.kind[m]), c.reliability[m]});
+    first_.resize(n + kLanes - 1);
+    second_.resize(n + kLanes - 1);
+    direction_.resize(n);
+    minutiae_.resize(n);
+    std::array<MinutiaCode, kMaxMinutiae> codes;
+    for (std::size_t f = 0; f < fingers; ++f) {
+        read_slot(c, begins_[f], minutiae_of(f), minutiae_.data() + begins_[f], codes.data());
+        for (std::size_t i = 0; i < minutiae_of(f); ++i) {
+            first_[begins_[f] + i] = codes[i].first;
+            second_[begins_[f] + i] = codes[i].second;
+            direction_[begins_[f] + i] = minutiae_[begins_[f] + i].direction;
+        }
+    }
     commonness_.resize(n);
     for_blocks(
-        n, kCodeBlock, thread_count(threads),
+        n, kCodeBlock, threads,
         [&](std::size_t begin, std::size_t end, unsigned) {
             find_commonness(first_.data() + begin, end - begin, commonness_.data() + begin);
         },
         poll);
-    first_.resize(n + kLanes - 1);
-    second_.resize(n + kLanes - 1);
 }
 
 std::size_t FingerTile::memory_bytes() const {
+    const std::lock_guard lock(making_);
     return sizeof *this + sizeof(std::uint32_t) * begins_.capacity() + sizeof(std::uint64_t) * first_.capacity() +
            sizeof(std::uint64_t) * second_.capacity() + direction_.capacity() + sizeof(Minutia) * minutiae_.capacity() +
            commonness_.capacity() + (tables_ ? tables_->memory_bytes() : 0);
@@ -130,18 +138,22 @@ CodedProbe FingerTile::probe(std::size_t finger) const {
     return probe;
 }
 
-void FingerTile::build_tables(unsigned threads, const std::function<void()>& poll) {
-    if (tables_) return;
-    std::vector<CodedMinutia> telling;
-    telling.reserve(minutiae_.size());
-    for (std::size_t f = 0; f < size(); ++f) add_telling(f, static_cast<std::uint32_t>(f), telling);
-    tables_ = std::make_unique<CodeTables>(std::move(telling), size(), threads, poll);
+const CodeTables& FingerTile::tables(unsigned threads, const std::function<void()>& poll) const {
+    std::unique_lock lock(making_, std::defer_lock);
+    while (!lock.try_lock_for(std::chrono::milliseconds(50))) poll();
+    if (!tables_) {
+        std::vector<CodedMinutia> telling;
+        telling.reserve(minutiae_.size());
+        for (std::size_t f = 0; f < size(); ++f) add_telling(f, static_cast<std::uint32_t>(f), telling);
+        tables_ = std::make_unique<const CodeTables>(std::move(telling), size(), threads, poll);
+    }
+    return *tables_;
 }
 
 std::vector<FingerPair> FingerTile::near(const FingerTile& probes, std::size_t begin, std::size_t end,
                                          const std::int64_t* limits, float least, unsigned threads,
                                          const std::function<void()>& poll) const {
-    if (!tables_) throw std::logic_error("near needs tables");
+    const CodeTables& own_tables = tables(threads, poll);
     std::vector<std::vector<FingerPair>> found((end - begin + kNearBlock - 1) / kNearBlock);
     for_blocks_with<NearWorkspace>(
         end - begin, kNearBlock, threads,
@@ -150,7 +162,7 @@ std::vector<FingerPair> FingerTile::near(const FingerTile& probes, std::size_t b
             own.clear();
             for (std::size_t p = from; p < to; ++p) probes.add_telling(begin + p, static_cast<std::uint32_t>(p), own);
             votes.clear();
-            tables_->vote(own, limits, votes);
+            own_tables.vote(own, limits, votes);
             totals.resize(size());
             const auto chance = [&](const CodeVote& v) {
                 return kChanceInTables *

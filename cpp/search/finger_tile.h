@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "fingerprint/template.h"
@@ -25,18 +26,16 @@ struct FingerPair {
 // the bit.
 class FingerTile {
 public:
-    // Takes in what FingerIndex::write wrote; none of it removed.
+    // Takes in what FingerIndex::write wrote; none of it removed. Throws std::invalid_argument where a value is none
+    // that FingerIndex::write gives.
     FingerTile(const IndexColumns& columns, std::size_t fingers, unsigned threads, const std::function<void()>& poll);
 
     std::size_t size() const { return begins_.size() - 1; }
     std::size_t memory_bytes() const;
 
-    // Makes what `near` needs, some 280 bytes a minutia.
-    void build_tables(unsigned threads, const std::function<void()>& poll);
-    bool has_tables() const { return tables_ != nullptr; }
-
     // Pairs of fingers `begin` to `end` of another tile with fingers of this one whose like minutiae say `least`, by
-    // probe and reference, each pair once. Of probe p, only references below limits[p - begin].
+    // probe and reference, each pair once. Of probe p, only references below limits[p - begin]. The first call makes
+    // tables, some 280 bytes a minutia; other threads wait for them.
     std::vector<FingerPair> near(const FingerTile& probes, std::size_t begin, std::size_t end,
                                  const std::int64_t* limits, float least, unsigned threads,
                                  const std::function<void()>& poll) const;
@@ -49,6 +48,7 @@ public:
 
 private:
     std::size_t minutiae_of(std::size_t finger) const { return begins_[finger + 1] - begins_[finger]; }
+    const CodeTables& tables(unsigned threads, const std::function<void()>& poll) const;
     CodedView view(std::size_t finger) const;
     CodedProbe probe(std::size_t finger) const;  // in the order of the template, without voters
     void copy(std::size_t finger, std::vector<Minutia>& minutiae) const;
@@ -59,7 +59,8 @@ private:
     std::vector<Angle> direction_;
     std::vector<Minutia> minutiae_;
     std::vector<std::int8_t> commonness_;
-    std::unique_ptr<CodeTables> tables_;
+    mutable std::timed_mutex making_;                   // guards the pointer
+    mutable std::unique_ptr<const CodeTables> tables_;  // null until `near` needs them; then they stay
 };
 
 }  // namespace abis

@@ -118,19 +118,21 @@ void Tally::Column::know_up_to(std::size_t subject) {
 }
 
 void Tally::begin(std::size_t span) {
+    total_.evidence.resize(span);
+    total_.known = 0;
     span_ = span;
     positions_ = 0;
     is_open_ = false;
-    total_.evidence.resize(span);
-    total_.known = 0;
 }
 
 void Tally::next_position() {
-    if (positions_ > 0) add_up();
+    if (positions_ > 0) {
+        add_up();
+        position_.evidence.resize(span_);
+        position_.known = 0;
+    }
+    ++positions_;
     is_open_ = true;
-    if (++positions_ == 1) return;
-    position_.evidence.resize(span_);
-    position_.known = 0;
 }
 
 void Tally::add_up() {
@@ -146,52 +148,58 @@ void Tally::add_up() {
     is_open_ = false;
 }
 
+void Tally::check_below_span(std::size_t subject) const {
+    if (subject >= span_) throw std::out_of_range("a subject's key is not below the span");
+}
+
 // Whether all that the owners' references say is all that is known of them: then it can be written where it belongs.
 template <class Key>
 bool Tally::in_place(const Owners<Key>& owners) const {
-    return owners.is_run && owners.gone == nullptr && static_cast<std::size_t>(owners.subjects[0]) >= position().known;
+    return owners.subjects == nullptr && owners.gone == nullptr && owners.first >= position().known;
 }
 
 template <class Key>
 float* Tally::room(const Owners<Key>& owners) {
     if (!is_open_) throw std::logic_error("no position has begun");
     if (owners.count == 0) return references_.data();
-    const auto first = static_cast<std::size_t>(owners.subjects[0]);
-    const auto is_beyond = [this](Key key) { return static_cast<std::size_t>(key) >= span_; };
-    if (owners.is_run ? first >= span_ || owners.count > span_ - first
-                      : std::any_of(owners.subjects, owners.subjects + owners.count, is_beyond))
-        throw std::out_of_range("a subject's key is not below the span");
+    if (owners.subjects == nullptr) {
+        check_below_span(owners.first);
+        if (owners.count > span_ - owners.first) check_below_span(span_);
+    } else {
+        for (std::size_t k = 0; k < owners.count; ++k) check_below_span(static_cast<std::size_t>(owners.subjects[k]));
+    }
     if (!in_place(owners)) {
         references_.resize(std::max(references_.size(), owners.count));
         return references_.data();
     }
-    position().know_up_to(first);
-    return position().evidence.data() + first;
+    position().know_up_to(owners.first);
+    return position().evidence.data() + owners.first;
 }
 
 template <class Key>
 void Tally::add(const Owners<Key>& owners) {
     if (owners.count == 0) return;
     Column& own = position();
-    const auto first = static_cast<std::size_t>(owners.subjects[0]);
     if (in_place(owners)) {
-        own.known = first + owners.count;
+        own.known = owners.first + owners.count;
         return;
     }
     const float* found = references_.data();
-    if (owners.is_run) {
-        own.know_up_to(first + owners.count);
-        float* best = own.evidence.data() + first;
+    if (owners.subjects == nullptr) {
+        own.know_up_to(owners.first + owners.count);
+        float* best = own.evidence.data() + owners.first;
         for (std::size_t k = 0; k < owners.count; ++k) {
-            const float more = owners.gone != nullptr && owners.gone[k] ? kNone : found[k];
+            const float more = owners.gone != nullptr && owners.gone[k] != 0 ? kNone : found[k];
             best[k] = best[k] < more ? more : best[k];
         }
         return;
     }
     own.know_up_to(span_);
     for (std::size_t k = 0; k < owners.count; ++k) {
-        if (owners.gone != nullptr && owners.gone[k]) continue;
-        float& best = own.evidence[static_cast<std::size_t>(owners.subjects[k])];
+        if (owners.gone != nullptr && owners.gone[k] != 0) continue;
+        const auto subject = static_cast<std::size_t>(owners.subjects[k]);
+        check_below_span(subject);  // again: another thread may have changed the array since
+        float& best = own.evidence[subject];
         best = std::max(best, found[k]);
     }
 }

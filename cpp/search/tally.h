@@ -8,13 +8,13 @@
 
 namespace abis {
 
-// Whose the references of a block are: subjects[k] is the k-th one's, or subjects[0] + k where they are a run.
+// The subjects that own the references of a block: subjects[k] owns the k-th, or first + k where `subjects` is null.
 template <class Key>
 struct Owners {
+    std::size_t first;  // of a run of keys
     const Key* subjects;
     std::size_t count;
-    bool is_run;
-    const bool* gone;  // those that have been removed; null where none has
+    const std::uint8_t* gone;  // not 0 where one has been removed; null where none has
 };
 
 // Evidence of the positions of a probe, in natural log units, added up by subject: of several references that one
@@ -23,11 +23,12 @@ struct Owners {
 class Tally {
 public:
     // Nothing is known of anybody; keys of subjects are below `span`.
+    // Where memory is not enough, std::bad_alloc or std::length_error, all stays as it was; so for the next two.
     void begin(std::size_t span);
     // What follows is of the probe's next position, or its first: needed after `begin`, and after `largest`.
     void next_position();
-    // Room for the evidence of some references; `add` takes it in. Throws std::out_of_range where a subject's key is
-    // not below the span.
+    // Room for the evidence of some references; `add` takes it in. Both throw std::out_of_range where a subject's key
+    // is not below the span; after `add` has, the evidence of the position is in part missing.
     template <class Key>
     float* room(const Owners<Key>& owners);
     template <class Key>
@@ -49,6 +50,7 @@ private:
 
     template <class Key>
     bool in_place(const Owners<Key>& owners) const;
+    void check_below_span(std::size_t subject) const;
     Column& position() { return positions_ > 1 ? position_ : total_; }
     const Column& position() const { return positions_ > 1 ? position_ : total_; }
     void add_up();

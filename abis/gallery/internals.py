@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gallery is made of: its store, its references in memory and its calibrations, kept consistent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abis.deduplication import Uniqueness
+from abis.index.references import References, View
+from abis.scoring.calibration import Calibration, Calibrations, kind_of
+from abis.store import Enrollment, Store, audit, audit_log, lifecycle
+from abis.store.stored_form import stored_enrollment
+from abis.store.transaction import Transaction
+from abis.template import Template
+
+__all__ = ["Internals"]
+
+
+class Internals:
+    """The parts of an open gallery, for the packages that work beside it: cluster, transfer, command line.
+
+    Not part of the public interface: it may change in any version.
+
+    Args:
+        store: the gallery's database.
+        folder: where references are kept between runs; None keeps none.
+    """
+
+    def __init__(self, store: Store, folder: Path | None) -> None:
+        self.store = store
+        self.references = References(store, folder)
+        self._own_calibrations: dict[str, Calibration | None] = {}  # by kind; None where the gallery has none
+
+    def close(self, *, save: bool) -> None:
+        """Close the references, written to their folder if ``save``, and the store."""
+        self.references.close(save=save)
+        self.store.close()
+
+    # ---------------------------------------------------------------------------------- calibrations
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Keep a calibration in the store, and use it from now on."""
+        self.store.set_calibration(calibration.kind, calibration.to_json())
+        self._own_calibrations[calibration.kind] = calibration
+
+    def calibrations(self, templates: Iterable[Template]) -> Calibrations:
+        """The calibrations that comparisons with these templates get."""
+        return self._calibrations_of_kinds(kind_of(template) for template in templates)
+
+    def _calibrations_of_kinds(self, kinds: Iterable[str]) -> Calibrations:
+        for kind in set(kinds):
+            if kind not in self._own_calibrations:
+                text = self.store.calibration(kind)
+                self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)
+        return Calibrations.of(c for c in self._own_calibrations.copy().values() if c is not None)
+
+    # ------------------------------------------------------------------------------------ references
+
+    def view(self, labels: Sequence[str] | None) -> tuple[View, NDArray[np.int64] | None]:
+        """All references, and the sorted keys of the subjects with any of the labels, of one change of the store.
+
+        Args:
+            labels: None for all subjects; then the keys are None, too.
+        """
+        while True:
+            view = self.references.view()
+            if labels is None:
+                return view, None
+            subjects, change = lifecycle.keys_with_labels(self.store, labels)
+            if change == view.mark.change:
+                return view, subjects
+
+    def view_with_calibrations(self) -> tuple[View, Calibrations]:
+        """All references and the calibrations of their kinds, for :func:`abis.deduplication.find_pairs`."""
+        view = self.references.view()
+        return view, self._calibrations_of_kinds(kind.calibrated_as for kind in view.kinds)
+
+    @contextmanager
+    def enrolling(self, enrollments: Sequence[Enrollment]) -> Iterator[Transaction]:
+        """Enroll all enrollments in a transaction that ends with the ``with`` block; the references follow.
+
+        An exception in the block undoes the enrolment.
+
+        Raises:
+            AlreadyEnrolled: as :meth:`abis.store.transaction.Transaction.enroll` does.
+        """
+        prepared = self.references.prepare(enrollments)  # now, so that the next search need not wait for it
+        with self.store.writing() as transaction:
+            written = transaction.enroll([stored_enrollment(one) for one in enrollments])
+            yield transaction
+        self.references.append(prepared, written)
+
+    def uniqueness(self, *, fpir: float) -> Uniqueness:
+        """The check of imported records that no subject is enrolled under another id; needs the references.
+
+        Args:
+            fpir: false positive identification rate of the search that each record gets.
+        """
+        return Uniqueness(self.store, self.references.view, self.calibrations, fpir=fpir)
+
+    def follow_store(self) -> None:
+        """Bring the references up to date after a change, if they are loaded: the next search need not wait."""
+        if self.references.is_loaded:
+            self.references.load(None)
+
+    # ------------------------------------------------------------------------------------- audit log
+
+    def record(self, operation: str, subject_id: str, outcome: str) -> None:
+        """Log an operation that changes nothing, if an actor is stated."""
+        if audit.actor() is not None:
+            audit_log.record(self.store, [(operation, subject_id, outcome)])
