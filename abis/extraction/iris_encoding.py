@@ -16,10 +16,15 @@ from abis.extraction.iris_normalisation import COLUMNS, ROWS, Normalised
 
 __all__ = ["CODE_COLUMNS", "CODE_ROWS", "encoded"]
 
-CODE_ROWS, CODE_COLUMNS = 8, 128
-_WAVELENGTHS = (24.0,)  # columns a period, of COLUMNS a turn
-_BANDWIDTH = 0.5  # sigma of the filter by its frequency: some two octaves
-_FRAGILE = 0.15  # the weakest part of the bits
+CODE_ROWS, CODE_COLUMNS = 6, 128
+_WAVELENGTHS = (32.0, 64.0)  # columns a period, of COLUMNS a turn
+_BANDWIDTH = 0.4  # sigma of the filter by its frequency: about three octaves
+_FRAGILE = 0.2  # the weakest part of the bits
+_BELL = 0.45  # standard deviation of a row's bell by the height of its band
+_LEVEL = (
+    10.0,
+    24.0,
+)  # rows, columns: standard deviation of the bell over which brightness and contrast are levelled
 _LEAST_SEEN = 0.6  # of what a bit depends on
 
 
@@ -39,10 +44,9 @@ def encoded(iris: Normalised) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.boo
 def _levelled(iris: Normalised) -> npt.NDArray[np.float32]:
     """Grey levels less their local mean, by their local spread; 0 where nothing is seen."""
     weight = iris.visible.astype(np.float32)
-    scale = (10.0, 24.0)
 
     def local(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(ndimage.gaussian_filter(values, scale, mode=("nearest", "wrap")), np.float32)
+        return np.asarray(ndimage.gaussian_filter(values, _LEVEL, mode=("nearest", "wrap")), np.float32)
 
     share = local(weight) + 1e-3
     rest = (iris.grey - local(weight * iris.grey) / share) * weight
@@ -55,9 +59,10 @@ def _response(
     grey: npt.NDArray[np.float32], visible: npt.NDArray[np.bool_], wavelength: float
 ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]]:
     """((rows, columns) complex responses, the part of each that comes from visible pixels)."""
-    band = ROWS // CODE_ROWS
+    band = ROWS / CODE_ROWS
     # Rows are averaged with a bell over each band; hidden pixels do not count.
-    across = np.exp(-(((np.arange(ROWS) - (band - 1) / 2 - band * np.arange(CODE_ROWS)[:, np.newaxis]) / (0.45 * band)) ** 2) / 2)
+    centre = (band - 1) / 2 + band * np.arange(CODE_ROWS)[:, np.newaxis]
+    across = np.exp(-(((np.arange(ROWS) - centre) / (_BELL * band)) ** 2) / 2)
     weight = across @ visible
     rows = (across @ (grey * visible)) / np.maximum(weight, 0.25 * across.sum(axis=1, keepdims=True))
     frequency = np.arange(COLUMNS // 2 + 1) / COLUMNS
@@ -68,7 +73,9 @@ def _response(
         )
     response = fft.ifft(fft.fft(rows, axis=1) * transfer, axis=1)
     step = COLUMNS // CODE_COLUMNS
-    seen = ndimage.gaussian_filter1d(weight / across.sum(axis=1, keepdims=True), wavelength / 4, axis=1, mode="wrap")
+    seen = ndimage.gaussian_filter1d(
+        weight / across.sum(axis=1, keepdims=True), wavelength / 4, axis=1, mode="wrap"
+    )
     return response[:, ::step], seen[:, ::step]
 
 

@@ -149,7 +149,9 @@ def _best_edge(gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     moves = np.arange(-_LID_STEP, _LID_STEP + 1)
     for k in range(1, 2 * n):
         padded = np.pad(total, _LID_STEP, constant_values=-np.inf)
-        options = np.stack([padded[_LID_STEP + move : _LID_STEP + move + steps] - 0.3 * abs(move) for move in moves])
+        options = np.stack(
+            [padded[_LID_STEP + move : _LID_STEP + move + steps] - 0.3 * abs(move) for move in moves]
+        )
         choice = options.argmax(axis=0)
         came[k] = moves[choice]
         total = options[choice, np.arange(steps)] + gain[:, order[k]]
