@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 from documents import DOCUMENTS, ROOT, rendered
 
 import abis
 import abis.cli
+from abis.cli.console import LazyGroup
 from benchmarks.lib.figures import filled, provenance
 
 HEAVY = {
@@ -109,7 +109,7 @@ def test_figures_in_the_documentation_are_in_the_results_of_the_benchmarks(
     assert all(provenance(name) for name in names)
 
 
-COMMANDS = typer.main.get_command(abis.cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: LazyGroup.load(module, name) for name, (module, _) in abis.cli.COMMANDS.items()}
 
 
 def commands_in(text: str) -> Iterator[re.Match[str]]:
@@ -133,6 +133,12 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
         known = {option for parameter in found.params for option in parameter.opts}
         for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
             assert option in {*known, "--help"}, call.group()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_command_says(name: str) -> None:
+    _, short_help = abis.cli.COMMANDS[name]
+    assert (COMMANDS[name].help or "").startswith(short_help.rstrip("."))
 
 
 def test_every_command_is_in_the_documentation() -> None:

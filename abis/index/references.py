@@ -132,9 +132,20 @@ class References:
     def memory_bytes(self) -> int:
         return 0 if self._view is None else self._view.memory_bytes
 
-    def view(self) -> View:
-        """All references as of this moment or later."""
-        now = self._store.state().change
+    @property
+    def changes_behind(self) -> int:
+        """Changes of the store that are not followed yet; 0 before the references are loaded."""
+        view = self._view
+        return 0 if view is None else max(0, self._store.state().change - view.mark.change)
+
+    def view(self, at_least: int | None = None) -> View:
+        """All references, as of the present change of the store or a later one.
+
+        Args:
+            at_least: number of a change that is late enough; 0 takes the references as they are in memory, without a
+                question to the store. None asks the store for its present change.
+        """
+        now = self._store.state().change if at_least is None else at_least
         while True:
             view = self._view
             if view is not None and view.mark.change >= now:
