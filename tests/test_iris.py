@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from eyes import code, eye
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abis.comparison.iris import iris_scores, packed, rotations
 from abis.errors import ExtractionError, TemplateError
 from abis.template import IrisCode, Position
-from eyes import code, eye
 
 pytest.importorskip("wsq", reason="needs abis[extraction]")
 
@@ -65,8 +65,11 @@ def test_scores_are_equal_on_every_cpu(level: str) -> None:
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        env=os.environ | {"ABIS_SIMD": level},
-        cwd=Path(__file__).parent,
+        env=os.environ
+        | {
+            "ABIS_SIMD": level,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), *sys.path])),
+        },
         check=False,
     )
     if "this CPU has" in found.stderr:
