@@ -2,6 +2,7 @@
 // The first stage of a search, added up by subject.
 #include "search/tally.h"
 
+#include <deque>
 #include <optional>
 
 #include "python/finger_index.h"
@@ -25,14 +26,22 @@ Owners<Key> owners_of(std::size_t references, const Array<Key>& subjects, bool i
 }
 
 template <class Key>
-void screen_fingers(SharedTally& tally, const SharedFingerIndex& index, const FingerProbe& probe,
-                    const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    const Changing changing(tally);
+void screen_fingers(const std::vector<SharedTally*>& tallies, const SharedFingerIndex& index,
+                    const std::vector<const FingerProbe*>& probes, const Array<Key>& subjects, bool is_run,
+                    const std::optional<Gone>& gone, unsigned threads) {
+    check(tallies.size() == probes.size(), "expected a tally for each probe");
+    std::deque<Changing> changing;
+    for (std::size_t k = 0; k < tallies.size(); ++k) {
+        check(tallies[k] != nullptr && probes[k] != nullptr, "tallies and probes must not be None");
+        changing.emplace_back(*tallies[k]);
+    }
     const Reading reading(index);
     const Owners<Key> owners = owners_of(index.size(), subjects, is_run, gone);
     const py::gil_scoped_release release;
-    index.screen(probe, threads, SignalPoll(), tally.room(owners));
-    tally.add(owners);
+    std::vector<FingerIndex::Look> looks;
+    for (std::size_t k = 0; k < tallies.size(); ++k) looks.push_back({probes[k], tallies[k]->room(owners)});
+    index.screen(looks, threads, SignalPoll());
+    for (SharedTally* tally : tallies) tally->add(owners);
 }
 
 template <class Key>
@@ -75,8 +84,6 @@ py::array_t<std::int64_t> largest(SharedTally& tally, std::size_t count, const s
 template <class Key>
 void bind_keys(py::class_<SharedTally>& tally) {
     tally
-        .def("screen_fingers", &screen_fingers<Key>, "index"_a, "probe"_a, "subjects"_a, "is_run"_a, "gone"_a,
-             "threads"_a)
         .def("screen_embeddings", &screen_embeddings<Key>, "codes"_a, "corners"_a, "by_sum"_a, "subjects"_a, "is_run"_a,
              "gone"_a, "threads"_a);
 }
