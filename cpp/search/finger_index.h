@@ -69,8 +69,9 @@ public:
         const FingerProbe* probe;
         float* evidence;
     };
-    // Of every slot, for each of some probes: what it has of the first words of the probe's most telling minutiae, turned
-    // alike, and not far. Words are read from memory once for all probes, so many take less time than one by one.
+    // Of every slot, for each of some probes: what it has of the first words of the probe's most telling minutiae,
+    // turned alike, and not far. Words are read from memory once for all probes, so many take less time than one by
+    // one.
     void screen(std::span<const Look> looks, unsigned threads, const std::function<void()>& poll) const;
     // Of some slots: what they have of the second words, turned alike; about the time that three slots take to screen.
     void sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
