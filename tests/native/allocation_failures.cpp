@@ -108,7 +108,7 @@ int main() {
     const auto columns_of = [](const FingerIndex& index) { return OwnColumns(index); };
     const auto screened = [&](const FingerIndex& index) {
         std::vector<float> evidence(index.size());
-        index.screen(probe, threads, no_poll, evidence.data());
+        screen(index, probe, threads, evidence.data());
         return evidence;
     };
     for (const Fingers* more : {&few, &many}) {
