@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from people import LEFT, RIGHT, face, finger
 
 from abis.comparison import FingerReferences, cosine, explain
-from abis.identification.screening import Cuts, shortlists
+from abis.identification.nearest import nearest
+from abis.identification.screening import Cuts, Screening, look_together
+from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.segments import Entry, Probe, Segment
 from abis.template import Position, Template
 
@@ -35,7 +37,7 @@ def picked(
 ) -> list[int]:
     """Who is to be compared in full when nobody is found beyond doubt: those of the last portion."""
     prepared = [Probe.of(template) for template in probe]
-    *_, last = shortlists(segments, prepared, Cuts(*passing), span=2_000, among=among)
+    *_, last = Screening(segments, prepared, Cuts(*passing), span=2_000, among=among).shortlists()
     found: list[int] = last.tolist()
     return found
 
@@ -113,6 +115,48 @@ def test_how_the_gallery_is_cut_changes_nothing(  # type: ignore[no-untyped-def]
     assert len(expected) == min(*cuts, 60)
 
 
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.integers(1, 60), max_size=5),
+    count=st.integers(1, 130),
+    asked=st.integers(0, 120),
+    removed=st.integers(0, 80),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_nearest_subjects_are_those_of_all_estimates(
+    seed: int, sizes: list[int], count: int, asked: int, removed: int
+) -> None:
+    """Subjects with several references, equal references, removed ones, a choice of subjects, small segments."""
+    rng = np.random.default_rng(seed)
+    entries = [
+        Entry(int(subject), n, face(int(person)))
+        for n, (subject, person) in enumerate(rng.integers(1, 60, (150, 2)))
+    ]
+    gone = rng.integers(0, 150, removed)
+    among = None if asked == 0 else np.unique(rng.integers(1, 70, asked))
+    segments = [s.without(gone) for s in enrolled(entries, sizes)]
+    probe = EmbeddingProbe.of(face(7, 1))
+    blocks = [block for segment in segments for block in segment.blocks]
+    found = nearest([(probe, blocks)], count, among)
+    best: dict[int, float] = {}
+    index = EmbeddingIndex.of([entry.template for entry in entries])  # type: ignore[misc]
+    for cosine_, slot in zip(*index.nearest(probe, len(index)), strict=True):
+        subject = entries[slot].subject
+        if slot not in gone and (among is None or subject in among):
+            best[subject] = max(best.get(subject, -9.0), float(cosine_))
+    order = sorted(best, key=lambda subject: (-best[subject], subject))[:count]
+    assert found.subjects.tolist() == sorted(order)
+    assert found.cosines.tolist() == [best[subject] for subject in sorted(order)]
+    assert len(order) == (len(best) if found.is_all else count)
+
+
+def test_a_face_outside_the_nearest_counts_no_more_than_the_last_of_them() -> None:
+    """The mate by a finger passes though its face is another's; so does the mate by the face."""
+    segments = enrolled(PEOPLE, [50, 31])
+    probe: list[Template] = [finger(7, RIGHT, 1), face(9, 1)]
+    assert set(picked(segments, probe, 2, 2, 2)) == {7, 9}
+
+
 def test_the_richest_finger_and_the_face_look_first() -> None:
     segments = enrolled(PEOPLE, [50])
     right, left = finger(7, RIGHT, 1), finger(8, LEFT, 1)
@@ -122,7 +166,7 @@ def test_the_richest_finger_and_the_face_look_first() -> None:
 
     def portions(*probe: Template) -> list[list[int]]:
         prepared = [Probe.of(template) for template in probe]
-        return [p.tolist() for p in shortlists(segments, prepared, Cuts(3, 3, 1), span=2_000)]
+        return [p.tolist() for p in Screening(segments, prepared, Cuts(3, 3, 1), span=2_000).shortlists()]
 
     assert portions(poor, right) == [[7], [7]]  # of the first look by the poor one alone there is none
     assert portions(right, face(7, 1)) == portions(right) == portions(face(7, 1)) == [[7]]
@@ -143,10 +187,10 @@ def test_a_poor_probe_looks_at_more() -> None:
     assert Cuts(300, 200, 150).halved() == Cuts(150, 150, 150)
     assert both == with_face == Cuts(15_000, 1_500, 100)  # each of two positions
     assert poor_one == Cuts(240_000, 24_000, 1_200)
-    assert only_face == Cuts(1_500, 1_500, 100)
+    assert only_face == Cuts(2_100, 2_100, 2_100)
     assert Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1) == Cuts(60_000, 6_000, 300)
     for probe in probes:
-        assert Cuts.at(1.0, probe=probe, subjects=50_000, wanted=1).first == 50_000
+        assert Cuts.at(1.0, probe=probe, subjects=50_000, wanted=1).first >= 50_000
     assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 5_000, 250)
     assert Cuts.at(0.03, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500, 500)
 
@@ -215,3 +259,28 @@ def test_vectors_of_another_type_are_named_and_none_is_shown(references: Any, sa
     with pytest.raises((TypeError, ValueError), match=said) as caught:
         cosine(face(1), references)
     assert not leaks(caught.value)
+
+
+def test_probes_that_look_together_find_what_each_finds_alone() -> None:
+    """Of fingers and faces, one position twice or none comparable, over segments that have lost some references."""
+    segments = [s.without(np.arange(5, 60, 7)) for s in enrolled(PEOPLE, [50, 31])]
+    probes: list[list[Template]] = [
+        [finger(7, RIGHT, 1)],
+        [finger(8, LEFT, 1), face(8, 1)],
+        [finger(9, RIGHT, 1), finger(9, LEFT, 1), face(10, 1)],
+        [finger(11, RIGHT, 1), finger(12, RIGHT, 1)],
+        [finger(13, RIGHT, 1, stated=Position.UNKNOWN_FINGER)],
+        [finger(14, RIGHT, 1, stated=Position.LEFT_THUMB)],
+        [finger(15, RIGHT, 1), face(15, 1, model="another")],
+    ]
+    among = np.arange(1, 50)
+
+    def screening(probe: list[Template]) -> Screening:
+        prepared = [Probe.of(template) for template in probe]
+        return Screening(segments, prepared, Cuts(20, 9, 5), span=2_000, among=among)
+
+    alone = [[portion.tolist() for portion in screening(probe).shortlists()] for probe in probes]
+    for _ in range(2):  # with the tallies of other searches, too
+        begun = [screening(probe) for probe in probes]
+        look_together(begun)
+        assert [[portion.tolist() for portion in one.shortlists()] for one in begun] == alone

@@ -23,7 +23,7 @@ from rich.progress import track
 from abis.comparison import FingerReferences
 from abis.evaluation import ErrorRates
 from abis.template import Minutiae
-from benchmarks.lib.common import SETS, data_folder, options, print_table, write
+from benchmarks.lib.common import SETS, options, print_table, public_data, write
 from benchmarks.lib.images import FVC2000, IMAGE_SETS, extracted_set
 
 CERTAIN = 60  # percent of confidence from which pyfing keeps minutiae
@@ -43,7 +43,7 @@ class Pairs(NamedTuple):
 def main() -> None:
     """Compare, print, write."""
     arguments = options(__doc__ or "").parse_args()
-    data = data_folder()
+    data = public_data()
     figures: Figures = {}
     for title, keep in (("all minutiae", lambda template: template), ("certain minutiae only", certain)):
         found = {name: pairs(data, name, keep, figures) for name in track(IMAGE_SETS, title)}

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything on public data, in one table: how often comparison errs on all sets that are present.
+"""How often does comparison err on all public data sets that are present, in one table?
 
-Fingerprints of the FVC "B" sets by every extractor, under both protocols, set by set, on average and with one
-threshold for all sets; probe and reference by different extractors; LFW's ten folds and all its pairs; the single
-matchers of BSSR1; and whether the files of other people's software are read. What is missing is left out, and said
-so.
+Fingerprints of the FVC "B" sets by every extractor, with both protocols, set by set, on average, and with
+one threshold for all sets; probe and reference by different extractors; LFW's ten folds and all its pairs;
+the single matchers of BSSR1; and whether files written by other software are read. Data sets that are
+missing are named and left out.
 
-Finished parts are kept in a file in the system's temporary folder until the end, so a run that was stopped
-goes on where it was; with other code, data or seed it begins anew.
+Finished parts are kept in a file in the system's temporary folder until the end, so an interrupted run
+continues; with other code, data or seed it begins anew.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from abis.evaluation.folder import balance_of_pairs, compare_samples
 from abis.evaluation.scores import FAILED
 from abis.formats import read_file
 from abis.scoring.calibration import shipped
-from benchmarks.lib.common import ROOT, SETS, data_folder, options, write
+from benchmarks.lib.common import ROOT, SETS, optional, options, public_data, write
 from benchmarks.lib.lfw import corrected, read_lfw
 
 EXTRACTORS = ("leader", "fingerjetfx", "mindtct", "secugen")
@@ -110,26 +110,31 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
     parser.add_argument("--no-lfw", action="store_true", help="without faces, which take a minute")
     arguments = parser.parse_args()
-    data, seed = data_folder(), arguments.seed
-    parts, missing = plan(data, seed, with_lfw=not arguments.no_lfw)
-    kept = Kept(Path(tempfile.gettempdir()) / f"abis-public-{fingerprint(data, seed)}.json")
-    done: dict[str, Part] = {}
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(parts))
-        for name, measure in parts.items():
-            progress.update(task, description=name)
-            done[name] = kept.part(name, measure)
-            progress.advance(task)
-    table = markdown([row for part in done.values() for row in part.rows])
-    print(table)
-    print("In %; [ ]: 95 % interval by bootstrap over subjects (fingers, people).")
-    for name in missing:
-        print(f"not there, left out: {name}")
-    if arguments.markdown is not None:
-        arguments.markdown.write_text(table, encoding="utf-8")
-    figures = {name: value for part in done.values() for name, value in part.figures.items()}
+    seed = arguments.seed
+    figures: dict[str, float | int | str] = {}
+    kept: Kept | None = None
+    with optional("public_data", figures):
+        data = public_data()
+        parts, missing = plan(data, seed, with_lfw=not arguments.no_lfw)
+        kept = Kept(Path(tempfile.gettempdir()) / f"abis-public-{fingerprint(data, seed)}.json")
+        done: dict[str, Part] = {}
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("", total=len(parts))
+            for name, measure in parts.items():
+                progress.update(task, description=name)
+                done[name] = kept.part(name, measure)
+                progress.advance(task)
+        table = markdown([row for part in done.values() for row in part.rows])
+        print(table)
+        print("In %; [ ]: 95 % interval by bootstrap over subjects (fingers, people).")
+        for name in missing:
+            print(f"left out, missing: {name}")
+        if arguments.markdown is not None:
+            arguments.markdown.write_text(table, encoding="utf-8")
+        figures |= {name: value for part in done.values() for name, value in part.figures.items()}
     write(arguments.json, figures, seed=seed)
-    kept.forget()
+    if kept is not None:
+        kept.forget()
 
 
 def plan(data: Path, seed: int, *, with_lfw: bool) -> tuple[dict[str, Callable[[], Part]], list[str]]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far synthetic templates and their scores are from real ones, and how quickly they are made.
+"""How far are synthetic templates and their scores from real ones, and how fast are they made?
 
-Real prints: LEADER templates of the six FVC2002 and FVC2004 "B" sets taken with sensors (DB4 of either year
-was itself synthesised). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild.
-The constants of abis.synthetic were set by hand until these tables agreed.
+Real prints: LEADER templates of the six FVC2002 and FVC2004 "B" sets taken with sensors (DB4 of both years
+is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild. The constants of
+abis.synthetic were set by hand until these tables agreed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from abis.comparison import FingerReferences
 from abis.formats import read_file
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
-from benchmarks.lib.common import data_folder, options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, public_data, write
 from benchmarks.lib.lfw import read_lfw
 from benchmarks.lib.print_statistics import Statistics, of_mates, of_templates
 
@@ -42,13 +42,15 @@ RealSet = dict[tuple[int, int], Minutiae]
 def main() -> None:
     """Parse, measure, print, write."""
     arguments = options(__doc__ or "").parse_args()
-    data, population = data_folder(), Population(arguments.seed)
+    population = Population(arguments.seed)
     figures: Figures = {}
-    real_sets = [_read_set(data / "fingerprints" / "leader" / name) for name in SETS]
-    report_prints(real_sets, population, figures)
-    report_mates(real_sets, population, figures)
-    report_print_scores(real_sets, population, figures)
-    report_faces(data, population, figures)
+    with optional("prints", figures):
+        real_sets = [_read_set(public_data("fingerprints", "leader", name)) for name in SETS]
+        report_prints(real_sets, population, figures)
+        report_mates(real_sets, population, figures)
+        report_print_scores(real_sets, population, figures)
+    with optional("faces", figures):
+        report_faces(public_data("faces").parent, population, figures)
     report_speed(population, figures)
     write(arguments.json, figures, seed=arguments.seed)
 
@@ -103,7 +105,7 @@ def report_print_scores(real_sets: Sequence[RealSet], population: Population, fi
 
 
 def report_faces(data: Path, population: Population, figures: Figures) -> None:
-    """Cosines: of a few images each, so that nobody counts for much, of the people with two or more."""
+    """Cosines: of a few images each, so that no person dominates, of the people with two or more."""
     lfw = read_lfw(data)
     random = np.random.default_rng(population.seed)
     vectors = lfw.embedding.astype(np.float32)

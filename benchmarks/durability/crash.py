@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed without warning (SIGKILL), again and again, a gallery keeps every acknowledged change and no half one.
+"""Does a killed process lose data?
 
     python benchmarks/durability/crash.py --kills 500 --database both --json crash.json
 
-A process enrolls, removes, replaces, merges, erases, locks, compacts and takes new data keys at random, and says
-so after each. It is killed at a random moment; then the gallery is opened, checked from end to end, and compared
-with what should be in it. With ``--state FILE`` a run that was stopped goes on where it was.
+A process enrolls, removes, replaces, merges, erases, locks, compacts and changes data keys at random, and
+acknowledges each change. It is killed (SIGKILL) at a random moment. Then the gallery is opened, checked
+from end to end, and compared with the acknowledged changes. With ``--state FILE`` an interrupted run
+continues.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from abis.gallery import Gallery
 from abis.store import FIRST_ENCOUNTER, Enrollment, Mark, Status, Store
 from abis.store.encryption import MasterKey
 from abis.template import Embedding, Minutiae, Position, Template
-from benchmarks.lib.common import options, print_table, write
-from benchmarks.lib.servers import programs, server
+from benchmarks.lib.common import optional, options, print_table, write
+from benchmarks.lib.servers import server
 
 KEY = bytes(range(32))
 OPERATIONS = 30  # that a process would do, were it not killed
@@ -200,7 +201,7 @@ def kill_while_working(
 def kill(
     database: str, kills: range, *, seed: int, encrypted: bool, progress: bool = False
 ) -> Iterator[tuple[int, Step]]:
-    """Kill so many times; yields the number of each kill and the step it (most likely) hit.
+    """Kill the process at each number; yields the number of each kill and the step it (most likely) hit.
 
     Ends the process with a message where the gallery is not as it should be.
     """
@@ -246,9 +247,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="kills done so far, to go on after Ctrl-C")
     arguments = parser.parse_args()
     kinds = ["sqlite", "postgresql"] if arguments.database == "both" else [arguments.database]
-    if "postgresql" in kinds and programs() is None:
-        sys.exit("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
     runs = [(kind, encrypted) for kind in kinds for encrypted in (False, True)]
+    figures: dict[str, float | int | str] = {}
     share = -(-arguments.kills // len(runs))
     done: dict[str, Counter[str]] = {}
     if arguments.state is not None and arguments.state.exists():
@@ -259,7 +259,7 @@ def main() -> None:
         start = sum(hits.values())
         if start >= share:
             continue
-        with database_of(kind, arguments.folder) as database:
+        with optional(kind, figures), database_of(kind, arguments.folder) as database:
             watched = sys.stdout.isatty()
             kills = range(start, share)
             for _, step in kill(database, kills, seed=arguments.seed, encrypted=encrypted, progress=watched):
@@ -273,10 +273,7 @@ def main() -> None:
         ["", *calls, "all"],
         [[name, *(hits.get(call, 0) for call in calls), sum(hits.values())] for name, hits in done.items()],
     )
-    figures: dict[str, float | int | str] = {
-        "kills": sum(sum(hits.values()) for hits in done.values()),
-        "lost": 0,
-    }
+    figures |= {"kills": sum(sum(hits.values()) for hits in done.values()), "lost": 0}
     for name, hits in done.items():
         figures |= {f"{name.replace(', ', '_')}_{call}": count for call, count in hits.items()}
     write(arguments.json, figures, seed=arguments.seed)

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many read while one writes: 8 threads and 4 processes verify and identify while one enrolls and removes.
+"""Do readers see a consistent gallery while one process changes it?
 
     python benchmarks/durability/readers.py --seconds 300 --json readers.json
 
-The writer says what it has enrolled and removed. Whoever was removed before a reader began to ask must not be
-found; whoever was enrolled before, and is not about to be removed, must be. At the end the gallery must hold what
-was enrolled and not removed, and be sound.
+8 threads and 4 processes verify and identify while one process enrolls and removes. A subject that was
+removed before a reader began to ask must not be found. A subject that was enrolled before, and is not about
+to be removed, must be found. At the end the gallery must hold exactly the remaining subjects, and ``check``
+must find no fault.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -25,8 +25,8 @@ from abis.errors import NotEnrolled
 from abis.gallery import Gallery
 from abis.store.encryption import MasterKey
 from benchmarks.durability.crash import person
-from benchmarks.lib.common import options, print_table, write
-from benchmarks.lib.servers import programs, server
+from benchmarks.lib.common import optional, options, print_table, write
+from benchmarks.lib.servers import server
 
 KEY = bytes(range(32))
 PRESENT = 50  # subjects there at a time
@@ -38,9 +38,9 @@ class Progress:
     """How far the writer is; shared by all processes."""
 
     def __init__(self, manager: multiprocessing.managers.SyncManager) -> None:
-        self.enrolled: ValueProxy[int] = manager.Value("q", 0)  # so many, acknowledged
-        self.removing: ValueProxy[int] = manager.Value("q", 0)  # so many, begun
-        self.removed: ValueProxy[int] = manager.Value("q", 0)  # so many, acknowledged
+        self.enrolled: ValueProxy[int] = manager.Value("q", 0)  # number acknowledged
+        self.removing: ValueProxy[int] = manager.Value("q", 0)  # number begun
+        self.removed: ValueProxy[int] = manager.Value("q", 0)  # number acknowledged
         self.done: ValueProxy[int] = manager.Value("q", 0)
 
 
@@ -143,14 +143,13 @@ def main() -> None:
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--folder", type=Path, help="where galleries are made and removed again")
     arguments = parser.parse_args()
+    figures: dict[str, float | int | str] = {}
     found: dict[str, Counter[str]] = {}
     if arguments.database != "postgresql":
         with tempfile.TemporaryDirectory(dir=arguments.folder) as made:
             found["sqlite"] = run(f"{made}/gallery", arguments.seconds, arguments.seed)
     if arguments.database != "sqlite":
-        if programs() is None:
-            sys.exit("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
-        with server(durable=True) as running:
+        with optional("postgresql", figures), server(durable=True) as running:
             found["postgresql"] = run(running.new_database(), arguments.seconds, arguments.seed)
     kinds = sorted({what for totals in found.values() for what in totals})
     print_table(
@@ -158,7 +157,7 @@ def main() -> None:
         ["", *found],
         [[what, *(totals[what] for totals in found.values())] for what in kinds],
     )
-    figures: dict[str, float | int | str] = {"seconds": arguments.seconds}
+    figures |= {"seconds": arguments.seconds}
     figures |= {
         f"{name}_{what}".replace(" ", "_"): totals[what] for name, totals in found.items() for what in kinds
     }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the calibrations that abis ships; one command after every change of the comparator's scores.
+"""Fit the calibrations that abis ships. Run it after every change of the comparator's scores.
 
-How well such fits do on data they have not seen, ``benchmarks/accuracy/calibration.py`` measures.
+``benchmarks/accuracy/calibration.py`` measures how well such fits do on data that they have not seen.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from benchmarks.lib.common import (
     ONE_FINGER_IN_TWO_SETS,
     ROOT,
     SETS,
-    data_folder,
+    optional,
     options,
+    public_data,
     software,
     write,
 )
@@ -54,22 +55,22 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     figures: Figures = {}
-    data = data_folder()
-    fingers = [Fingers(data, extractor) for extractor in EXTRACTORS]
-    calibrations = {f"minutiae-{one.extractor}": fit_fingers([one]) for one in fingers}
-    calibrations["minutiae"] = fit_fingers(fingers)
-    from_images = Fingers(data, EXTRACTOR)
-    kind = f"minutiae-{EXTRACTOR}"
-    calibrations[kind] = fit_fingers([from_images], kind=kind)
-    faces = fit_faces(within(lfw_scores(data)), MODEL, "LFW, ArcFace MobileFaceNet w600k")
-    calibrations[f"embedding-{MODEL}"] = faces
-    calibrations["embedding"] = replace(faces, kind="embedding", non_mated=None)
-    calibrations[f"embedding-{SYNTHETIC_MODEL}"] = fit_faces(
-        synthetic_faces(arguments.seed), SYNTHETIC_MODEL, f"{SYNTHETIC_FACES} made-up faces"
-    )
-    for name, calibration in calibrations.items():
-        describe(name, calibration, figures)
-        calibration.save(arguments.output / f"{name}.json")
+    with optional("public_data", figures):
+        data = public_data()
+        fingers = [Fingers(data, extractor) for extractor in EXTRACTORS]
+        calibrations = {f"minutiae-{one.extractor}": fit_fingers([one]) for one in fingers}
+        calibrations["minutiae"] = fit_fingers(fingers)
+        kind = f"minutiae-{EXTRACTOR}"
+        calibrations[kind] = fit_fingers([Fingers(data, EXTRACTOR)], kind=kind)
+        faces = fit_faces(within(lfw_scores(data)), MODEL, "LFW, ArcFace MobileFaceNet w600k")
+        calibrations[f"embedding-{MODEL}"] = faces
+        calibrations["embedding"] = replace(faces, kind="embedding", non_mated=None)
+        calibrations[f"embedding-{SYNTHETIC_MODEL}"] = fit_faces(
+            synthetic_faces(arguments.seed), SYNTHETIC_MODEL, f"{SYNTHETIC_FACES} made-up faces"
+        )
+        for name, calibration in calibrations.items():
+            describe(name, calibration, figures)
+            calibration.save(arguments.output / f"{name}.json")
     write(arguments.json, figures, seed=arguments.seed)
 
 

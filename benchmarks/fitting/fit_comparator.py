@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refits the weights of the fingerprint score, and shows each data set by weights that never saw it.
+"""Fit the weights of the fingerprint score, and test each data set with weights that were fitted without
+it.
 
-The terms come from the comparator itself, by way of ``abis.comparison.explain``; the score is the one written
-out in ``cpp/fingerprint/score.cpp``. Copy the weights printed last into ``cpp/fingerprint/parameters.h``, rebuild, and
-refit the calibration after it (``fit_calibration.py``).
+The terms come from the comparator itself, through ``abis.comparison.explain``. The score is that of
+``cpp/fingerprint/score.cpp``. Copy the weights printed last into ``cpp/fingerprint/parameters.h``, build,
+and fit the calibrations again (``fit_calibration.py``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from abis.comparison import explain
 from abis.evaluation import ErrorRates
 from abis.extraction.fingers import EXTRACTOR
 from abis.template import Minutiae
-from benchmarks.lib.common import EXTRACTORS, SETS, data_folder, options, print_table, write
+from benchmarks.lib.common import EXTRACTORS, SETS, optional, options, print_table, public_data, write
 from benchmarks.lib.images import FVC2000, templates_of
 
 # Of cpp/fingerprint/parameters.h: kOverlapPrior, kMostRotation, kVoteBound and its slope, kRelaxationBoundSlope.
@@ -45,50 +46,51 @@ class Set(NamedTuple):
 def main() -> None:
     """Fit eight times with one set left out, then on all."""
     arguments = options(__doc__ or "").parse_args()
-    data = {(e, s): terms(e, s) for e, sets in SETS_OF.items() for s in track(sets, f"comparing {e}")}
     figures: dict[str, float | int | str] = {}
-    rows = []
-    weights = {name: fit(data, leave_out=name) for name in SETS_OF[EXTRACTOR]}
-    for extractor, sets in SETS_OF.items():
-        mated, non_mated, means = [], [], []
-        for name in sets:
-            pairs = data[extractor, name]
-            score = np.minimum(pairs.terms @ weights[name], pairs.bound)
-            mated.append(score[pairs.mated])
-            non_mated.append(score[~pairs.mated])
-            own = ErrorRates(mated[-1], non_mated[-1])
-            means.append((own.eer, own.at_fmr(1e-3).fnmr, own.zero_fmr.fnmr))
-        rates = ErrorRates(np.concatenate(mated), np.concatenate(non_mated))
-        found: dict[str, float] = {
-            **dict(
-                zip(
-                    ("mean_eer", "mean_fmr1000", "mean_zero_fmr"),
-                    np.mean(means, axis=0).tolist(),
-                    strict=True,
-                )
-            ),
-            "pooled_eer": rates.eer,
-            "pooled_fmr100": rates.at_fmr(1e-2).fnmr,
-            "pooled_fmr1000": rates.at_fmr(1e-3).fnmr,
-            "pooled_zero_fmr": rates.zero_fmr.fnmr,
-        }
-        rows.append([extractor, *(f"{100 * value:.2f} %" for value in found.values())])
-        figures |= {f"{extractor}_{name}_percent": 100 * value for name, value in found.items()}
-    print_table(
-        "each set by weights that never saw it",
-        ["templates", *("EER", "FMR1000", "ZeroFMR"), *("EER", "FMR100", "FMR1000", "ZeroFMR")],
-        rows,
-        note="First three: mean of sets. Others: pooled. The comparator's other constants were chosen on all sets.",
-    )
-    found_on_all = dict(zip(WEIGHTS, fit(data).tolist(), strict=True))
-    print(*(f"{name} = {weight:.3f}" for name, weight in found_on_all.items()), sep=", ")
-    figures |= found_on_all
+    with optional("public_data", figures):
+        data = {(e, s): terms(e, s) for e, sets in SETS_OF.items() for s in track(sets, f"comparing {e}")}
+        rows = []
+        weights = {name: fit(data, leave_out=name) for name in SETS_OF[EXTRACTOR]}
+        for extractor, sets in SETS_OF.items():
+            mated, non_mated, means = [], [], []
+            for name in sets:
+                pairs = data[extractor, name]
+                score = np.minimum(pairs.terms @ weights[name], pairs.bound)
+                mated.append(score[pairs.mated])
+                non_mated.append(score[~pairs.mated])
+                own = ErrorRates(mated[-1], non_mated[-1])
+                means.append((own.eer, own.at_fmr(1e-3).fnmr, own.zero_fmr.fnmr))
+            rates = ErrorRates(np.concatenate(mated), np.concatenate(non_mated))
+            found: dict[str, float] = {
+                **dict(
+                    zip(
+                        ("mean_eer", "mean_fmr1000", "mean_zero_fmr"),
+                        np.mean(means, axis=0).tolist(),
+                        strict=True,
+                    )
+                ),
+                "pooled_eer": rates.eer,
+                "pooled_fmr100": rates.at_fmr(1e-2).fnmr,
+                "pooled_fmr1000": rates.at_fmr(1e-3).fnmr,
+                "pooled_zero_fmr": rates.zero_fmr.fnmr,
+            }
+            rows.append([extractor, *(f"{100 * value:.2f} %" for value in found.values())])
+            figures |= {f"{extractor}_{name}_percent": 100 * value for name, value in found.items()}
+        print_table(
+            "each set by weights that never saw it",
+            ["templates", *("EER", "FMR1000", "ZeroFMR"), *("EER", "FMR100", "FMR1000", "ZeroFMR")],
+            rows,
+            note="First three: mean of sets. Others: pooled. The comparator's other constants were chosen on all sets.",
+        )
+        found_on_all = dict(zip(WEIGHTS, fit(data).tolist(), strict=True))
+        print(*(f"{name} = {weight:.3f}" for name, weight in found_on_all.items()), sep=", ")
+        figures |= found_on_all
     write(arguments.json, figures, seed=arguments.seed)
 
 
 def terms(extractor: str, name: str) -> Set:
     """Compare every two templates of a set."""
-    samples = templates_of(data_folder(), extractor, name).samples
+    samples = templates_of(public_data(), extractor, name).samples
     found, bound, mated = [], [], []
     for a, b in combinations(samples, 2):
         assert isinstance(a.template, Minutiae)

@@ -8,13 +8,17 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+
+from benchmarks.lib.common import DataMissingError
 
 _PLACES = "/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin"
 
@@ -35,9 +39,10 @@ class Server:
         folder: of its socket.
     """
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, start: Callable[[], None]) -> None:
         self.programs = programs
         self.folder = folder
+        self._start = start
         self._numbers = itertools.count(1)
         self._engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
 
@@ -56,15 +61,31 @@ class Server:
         with self._engine.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
 
+    def crash(self) -> None:
+        """Kill the server with all that it does, and start it again."""
+        lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), signal.SIGKILL)
+        while Path(f"/proc/{lines[0]}").exists():
+            time.sleep(0.01)
+        self._start()
+
     def close(self) -> None:
         self._engine.dispose()
 
 
 @contextmanager
 def server(*, durable: bool = False) -> Iterator[Server]:
-    """A server for as long as the context lasts; ``durable``: synced to disk, as in earnest."""
+    """A server for as long as the context lasts.
+
+    Args:
+        durable: sync to disk at each commit, as a production server does.
+
+    Raises:
+        DataMissingError: the server's programs are not installed.
+    """
     binaries = programs()
-    assert binaries is not None
+    if binaries is None:
+        raise DataMissingError("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
     as_user = _user()
     folder = Path(tempfile.mkdtemp(prefix="abis-pg-"))  # short: a socket's path has at most 107 bytes
     try:
@@ -82,9 +103,13 @@ def server(*, durable: bool = False) -> Iterator[Server]:
         options = (
             f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync={'on' if durable else 'off'}"
         )
-        run("pg_ctl", "start", "-w", "-s", "-D", data, "-o", options, "-l", str(folder / "log"))
+
+        def start() -> None:
+            run("pg_ctl", "start", "-w", "-s", "-D", data, "-o", options, "-l", str(folder / "log"))
+
+        start()
         try:
-            running = Server(binaries, folder)
+            running = Server(binaries, folder, start)
             try:
                 yield running
             finally:
@@ -96,7 +121,7 @@ def server(*, durable: bool = False) -> Iterator[Server]:
 
 
 def _user() -> str | None:
-    """Whom to run the server as: it refuses to run as root."""
+    """The user that runs the server, which refuses to run as root."""
     if os.getuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is in a population twice: planted duplicates, faces under two names, fingers of FVC sets; and kill -9.
+"""Are duplicates found? Planted duplicates, faces of LFW under two names, fingers of FVC sets; and kill -9.
 
-Each part is a question; ``--parts`` picks those that are asked now, and the figures of the others are those of the
-last time in this folder. Made-up people are enrolled from ``abis.synthetic``; one in a hundred comes a second time, as
-another subject, with the captures of another day. ``looks`` holds mates against each other at the cuts of galleries
-of several sizes: which of the pairs that full comparison lists do the first two looks let pass?
+Each part is a question; ``--parts`` selects those to ask now, and the figures of the others are those of
+the last run in this folder. Synthetic subjects come from ``abis.synthetic``; one in a hundred is enrolled a
+second time as another subject, with captures of another day. ``looks`` compares mates with each other at
+the cuts of galleries of several sizes: which of the pairs that a full comparison lists do the first two
+looks miss?
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ from abis.template import Embedding, Minutiae, Template
 from benchmarks.lib.common import (
     ONE_FINGER_IN_TWO_SETS,
     SETS,
-    data_folder,
+    optional,
     options,
     print_table,
+    public_data,
     resident_bytes,
     wilson,
     write,
 )
 
 FPIR = 1e-4
-PLANTED = 100  # one in so many people comes a second time
+PLANTED = 100  # one in this many subjects is enrolled a second time
 LOOKED = (10_000, 100_000, 1_000_000)  # subjects of galleries at whose cuts mates are looked at
-MATES = 500  # made-up people of whom that is asked
+MATES = 500  # synthetic people for this question
 AGAIN = "again-"  # begins the subject_id of whoever does
 PARTS = ("synthetic", "lfw", "fvc", "looks", "kills")
 
@@ -59,7 +61,9 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, nargs="+", default=[10_000, 100_000], metavar="N")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "abis-deduplication")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--kills", type=int, default=10, metavar="N", help="kill -9 so many times (10)")
+    parser.add_argument(
+        "--kills", type=int, default=10, metavar="N", help="number of kills with SIGKILL (10)"
+    )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     folder, seed = arguments.folder, arguments.seed
@@ -74,7 +78,8 @@ def main() -> None:
     for part in PARTS:
         note = folder / f"{part}-{seed}.json"
         if part in arguments.parts:
-            note.write_text(json.dumps(steps[part]()))
+            with optional(part, figures):
+                note.write_text(json.dumps(steps[part]()))
         if note.exists():
             figures |= json.loads(note.read_text())
     write(arguments.json, figures, seed=seed)
@@ -142,7 +147,7 @@ def synthetic(folder: Path, sizes: Sequence[int], seed: int) -> Figures:
 
 def portraits() -> dict[str, list[Sequence[Template]]]:
     """The images of each person of the set."""
-    with np.load(data_folder() / "faces" / "lfw_arcface_mobile_512.npz") as content:
+    with np.load(public_data("faces", "lfw_arcface_mobile_512.npz")) as content:
         vectors, names = content["embeddings"], content["names"]
     found: dict[str, list[Sequence[Template]]] = {}
     for name, vector in zip(names, vectors, strict=True):
@@ -152,7 +157,7 @@ def portraits() -> dict[str, list[Sequence[Template]]]:
 
 def lfw(folder: Path) -> Figures:
     """Labeled Faces in the Wild, every person a subject, every image an encounter."""
-    notes = json.loads((data_folder() / "faces" / "lfw_label_notes.json").read_text())
+    notes = json.loads(public_data("faces", "lfw_label_notes.json").read_text())
     with tempfile.TemporaryDirectory(dir=folder) as path, Gallery.open(path) as gallery:
         gallery.enroll_many(
             Enrollment(person, capture, f"{person} {number}")
@@ -201,7 +206,7 @@ def impressions() -> dict[str, tuple[tuple[str, str], Minutiae]]:
     again, first = ONE_FINGER_IN_TWO_SETS
     samples = {}
     for name in SETS:
-        for s in read_folder(data_folder() / "fingerprints" / "leader" / name).samples:
+        for s in read_folder(public_data("fingerprints", "leader", name)).samples:
             assert isinstance(s.template, Minutiae)
             own = (name, s.finger)
             samples[f"{name}/{s.finger}/{s.impression}"] = (first if own == again else own, s.template)

@@ -2,10 +2,10 @@
 // The first stage of a search, added up by subject.
 #include "search/tally.h"
 
+#include <deque>
 #include <optional>
 
 #include "python/finger_index.h"
-#include "search/embedding_codes.h"
 
 namespace abis {
 namespace {
@@ -24,38 +24,36 @@ Owners<Key> owners_of(std::size_t references, const Array<Key>& subjects, bool i
     return {first, is_run ? nullptr : subjects.data(), references, static_cast<const std::uint8_t*>(bytes)};
 }
 
+// A look of several probes at once. Tuples, because these keep what they hold alive.
 template <class Key>
-void screen_fingers(SharedTally& tally, const SharedFingerIndex& index, const FingerProbe& probe,
+void screen_fingers(const py::tuple& tallies, const SharedFingerIndex& index, const py::tuple& probes,
                     const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    const Changing changing(tally);
+    check(tallies.size() == probes.size(), "expected a tally for each probe");
+    std::deque<Changing> changing;
+    std::vector<SharedTally*> own;
+    std::vector<FingerIndex::Look> looks;
+    for (std::size_t k = 0; k < tallies.size(); ++k) {
+        own.push_back(&tallies[k].cast<SharedTally&>());
+        looks.push_back({&probes[k].cast<const FingerProbe&>(), nullptr});
+        changing.emplace_back(*own[k]);
+    }
     const Reading reading(index);
     const Owners<Key> owners = owners_of(index.size(), subjects, is_run, gone);
     const py::gil_scoped_release release;
-    index.screen(probe, threads, SignalPoll(), tally.room(owners));
-    tally.add(owners);
+    for (std::size_t k = 0; k < own.size(); ++k) looks[k].evidence = own[k]->room(owners);
+    index.screen(looks, threads, SignalPoll());
+    for (SharedTally* tally : own) tally->add(owners);
 }
 
 template <class Key>
-void screen_embeddings(SharedTally& tally, const Bytes& codes, const Bytes& corners, const Array<float>& by_sum,
-                       const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    check(
-        codes.ndim() == 3 && codes.shape(1) > 0 && codes.shape(1) % kCodeStep == 0 && codes.shape(2) == kCodesTogether,
-        "codes must be (ceil(n / 16), b, 16), b a multiple of 32");
-    const std::size_t count = subjects.count(), length = codes.extent(1);
-    check(codes.extent(0) == (count + kCodesTogether - 1) / kCodesTogether, "expected a code for each subject");
-    check(corners.ndim() == 3 && corners.shape(0) == 2 && corners.shape(1) == codes.shape(1) &&
-              corners.shape(2) == kCorners,
-          "corners must be (2, b, 16)");
-    const std::vector<std::uint8_t> own = corners.copied();
-    check(std::all_of(own.begin(), own.end(), [](auto c) { return c <= kMostOfCorner; }),
-          "corners must be 127 or less");
-    check(by_sum.ndim() == 1 && by_sum.count() == 2 * length * kMostOfCorner + 1, "expected a value for each sum");
+void add_evidence(SharedTally& tally, const Array<float>& evidence, const Array<Key>& subjects, bool is_run,
+                  const std::optional<Gone>& gone) {
+    check(evidence.ndim() == 1, "evidence must be an (n,) array");
     const Changing changing(tally);
-    const EmbeddingCodesView view{codes.data(), count, length};
-    const Owners<Key> owners = owners_of(count, subjects, is_run, gone);
-    const float* values = by_sum.data();
+    const Owners<Key> owners = owners_of(evidence.count(), subjects, is_run, gone);
+    const float* from = evidence.data();
     const py::gil_scoped_release release;
-    evidence_of_embedding_codes(own.data(), view, values, threads, SignalPoll(), tally.room(owners));
+    std::copy(from, from + owners.count, tally.room(owners));
     tally.add(owners);
 }
 
@@ -73,12 +71,10 @@ py::array_t<std::int64_t> largest(SharedTally& tally, std::size_t count, const s
 }
 
 template <class Key>
-void bind_keys(py::class_<SharedTally>& tally) {
-    tally
-        .def("screen_fingers", &screen_fingers<Key>, "index"_a, "probe"_a, "subjects"_a, "is_run"_a, "gone"_a,
-             "threads"_a)
-        .def("screen_embeddings", &screen_embeddings<Key>, "codes"_a, "corners"_a, "by_sum"_a, "subjects"_a, "is_run"_a,
-             "gone"_a, "threads"_a);
+void bind_keys(py::module_& module, py::class_<SharedTally>& tally) {
+    tally.def("add_evidence", &add_evidence<Key>, "evidence"_a, "subjects"_a, "is_run"_a, "gone"_a);
+    module.def("screen_fingers", &screen_fingers<Key>, "tallies"_a, "index"_a, "probes"_a, "subjects"_a, "is_run"_a,
+               "gone"_a, "threads"_a);
 }
 
 }  // namespace
@@ -93,8 +89,8 @@ void bind_tally(py::module_& module) {
             "next_position", [](SharedTally& own) { return Changing(own), own.next_position(); },
             py::call_guard<py::gil_scoped_release>())
         .def("largest", &largest, "count"_a, "among"_a);
-    bind_keys<std::uint32_t>(tally);
-    bind_keys<std::int64_t>(tally);
+    bind_keys<std::uint32_t>(module, tally);
+    bind_keys<std::int64_t>(module, tally);
 }
 
 }  // namespace abis
