@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nearest face among very many: our index beside other libraries', by one thread.
+"""How soon is the nearest of very many faces found? Our index and those of other libraries, one thread.
 
-Time and recall@1 against comparison with all, for synthetic faces among which real ones (Labeled Faces in the
-Wild) are hidden; probes are further images of real people and further impressions of synthetic ones. The
-others give one nearest by their own arithmetic, those that round vectors to bits are re-ranked by float16; so is ours,
-as ``identify`` does. Graphs take hours to build over a million: they are built over fewer, and all others are
-measured at that size again. Libraries that look at all vectors take a tenth of a second a probe: --others-probes
-gives them fewer, the first of ours.
+Time and recall@1 against an exhaustive search, for synthetic faces among which real ones (Labeled Faces in
+the Wild) are hidden. Probes are further images of real people and further impressions of synthetic ones.
+The other libraries return one nearest face by their own arithmetic; results of those that round vectors to
+bits are re-ranked in float16, and so are ours, as ``identify`` does. Graphs take hours to build for a
+million, so they are built for fewer faces, and all indexes are measured at that size again. Libraries that
+read all vectors take a tenth of a second a probe: --others-probes gives them fewer probes, the first of
+ours. Needs hnswlib and usearch for the graphs.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def add_all(index: Any, gallery: NDArray[np.float16]) -> None:
 
 
 def fast_scan(recipe: str, gallery: NDArray[np.float16]) -> Searches:
-    """All, in as many bytes as ours; the nearest so many re-ranked by float16."""
+    """All faces, in as many bytes as ours; the nearest ones re-ranked in float16."""
     index: Any = faiss.index_factory(DIMENSION, recipe, faiss.METRIC_INNER_PRODUCT)
     index.train(gallery[:: max(1, len(gallery) // 65_536)].astype(np.float32))
     add_all(index, gallery)

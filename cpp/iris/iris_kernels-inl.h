@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inner loop of the comparison of iris codes. iris_kernels.cpp compiles it for every instruction set.
+// Compiled by iris_kernels.cpp for every instruction set. Bits are counted as integers, so scores are equal everywhere.
 #include "core/set_bits-inl.h"
 
 namespace abis::ABIS_TARGET {
 namespace {
 
-ABIS_INLINE std::uint64_t iris_word(const std::uint8_t* at) {
+std::uint64_t iris_word(const std::uint8_t* at) {
     std::uint64_t word;
     std::memcpy(&word, at, sizeof word);
     return word;
 }
 
-float score_of(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, const std::uint8_t* reference,
-               std::size_t stride, std::size_t step, std::size_t rotations) {
+float score(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, const std::uint8_t* reference,
+            std::size_t stride, std::size_t step, std::size_t rotations) {
     double best = 0;
     bool is_first = true;
     for (std::size_t k = 0; k < rotations; ++k) {
@@ -26,14 +26,14 @@ float score_of(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, c
         }
         if (counting == 0) continue;
         const double difference = static_cast<double>(counting) - 2.0 * static_cast<double>(different);
-        const double score = difference / std::sqrt(static_cast<double>(counting));
-        if (is_first || score > best) best = score;
+        const double own = difference / std::sqrt(static_cast<double>(counting));
+        if (is_first || own > best) best = own;
         is_first = false;
     }
     return static_cast<float>(best);
 }
 
-constexpr IrisKernels kTable{score_of};
+constexpr IrisKernels kTable{score};
 
 }  // namespace
 }  // namespace abis::ABIS_TARGET

@@ -2,6 +2,7 @@
 #include "iris/iris_kernels.h"
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
