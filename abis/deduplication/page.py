@@ -11,7 +11,7 @@ from html import escape
 
 from abis.comparison import explain
 from abis.comparison.drawing import draw_pair
-from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
+from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
 from abis.scoring.fusion import Evidence
 from abis.store import Store
 from abis.template import Minutiae, Template
@@ -75,7 +75,7 @@ that little else links: look at it before you merge anybody. This page shows min
 """
 
 
-def _cluster(cluster: Cluster, pairs: Sequence[DuplicatePair], store: Store) -> str:
+def _cluster(cluster: DuplicateCluster, pairs: Sequence[DuplicatePair], store: Store) -> str:
     subjects = len(cluster.subjects)
     groups = f", in {len(cluster.families)} groups" if len(cluster.families) > 1 else ""
     wanted = sorted({subject for pair in pairs for subject in (pair.subject_id, pair.other_id)})

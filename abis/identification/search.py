@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.identification.screening import Cuts, shortlists
-from abis.index.references import View
+from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
@@ -82,7 +82,7 @@ class Found:
 
 def search(
     probe: Sequence[Probe],
-    view: View,
+    view: ReferenceView,
     among: NDArray[np.int64] | None,
     calibrations: Calibrations,
     options: SearchOptions,
@@ -126,7 +126,7 @@ def search(
 def _compared_in_full(
     portions: Generator[NDArray[np.int64], None, None],
     probe: Sequence[Probe],
-    view: View,
+    view: ReferenceView,
     calibrations: Calibrations,
     is_enough: Callable[[Sequence[Comparisons], NDArray[np.int64]], bool] | None,
 ) -> tuple[NDArray[np.int64], list[Comparisons]]:
@@ -166,7 +166,7 @@ def _is_beyond_doubt(
 
 
 def _compare(
-    probe: Probe, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
+    probe: Probe, view: ReferenceView, subjects: NDArray[np.int64] | None, calibrations: Calibrations
 ) -> Iterator[Comparisons]:
     """Compare a probe template in full with everyone, or with some subjects, given in order."""
     template, prepared = probe

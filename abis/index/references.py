@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The references of a gallery in memory, which follow the store.
 
-Searches read a :class:`View`, which never changes; whoever follows the store makes another one and puts it in
+Searches read a :class:`ReferenceView`, which never changes; whoever follows the store makes another one and puts it in
 its place. So searches and enrolments do not wait for each other. What takes longer, packing segments of which
 much has been removed and writing them to files, is done by one thread beside.
 """
@@ -24,7 +24,7 @@ from abis.index.segments import SPAN, Entry, Segment, appended
 from abis.index.snapshots import Snapshots
 from abis.store import Enrollment, Mark, State, Store, Tail, Written
 
-__all__ = ["Progress", "References", "View"]
+__all__ = ["Progress", "ReferenceView", "References"]
 
 _log = logging.getLogger("abis")
 
@@ -38,7 +38,7 @@ _MOST_GONE = 4  # a segment is packed anew when one in so many of its references
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ReferenceView:
     """All references as of one change of the store.
 
     Attributes:
@@ -74,21 +74,21 @@ class View:
         """The kinds of which there are references."""
         return {block.kind for segment in self.segments for block in segment.blocks if block.present}
 
-    def followed(self, tail: Tail) -> View:
+    def followed(self, tail: Tail) -> ReferenceView:
         """With the changes that came after its mark."""
         segments = self._without(tail.removed)
         if tail.enrolled:
             entries = (Entry(t.subject, t.encounter, t.template) for t in tail.enrolled)
             new = Segment.of(_end(segments, self.mark), tail.mark.template, entries)
             segments = appended(segments, new)
-        return View(segments, tail.mark, tail.state.subjects, tail.state.last_subject + 1)
+        return ReferenceView(segments, tail.mark, tail.state.subjects, tail.state.last_subject + 1)
 
-    def with_appended(self, segment: Segment, mark: Mark, state: State) -> View:
+    def with_appended(self, segment: Segment, mark: Mark, state: State) -> ReferenceView:
         """With what one transaction has enrolled, all of one span."""
         new = replace(segment, after=_end(self.segments, self.mark), last=mark.template)
-        return View(appended(self.segments, new), mark, state.subjects, state.last_subject + 1)
+        return ReferenceView(appended(self.segments, new), mark, state.subjects, state.last_subject + 1)
 
-    def with_replaced(self, old: Segment, new: Segment) -> View:
+    def with_replaced(self, old: Segment, new: Segment) -> ReferenceView:
         """With a segment packed anew; what has been removed from it meanwhile is gone from the new one too."""
         segments = []
         for segment in self.segments:
@@ -119,10 +119,10 @@ class References:
         self._store = store
         self._snapshots = None if folder is None else Snapshots(folder, store)
         self._following = threading.Lock()  # held by who is about to change the view
-        self._view: View | None = None
+        self._view: ReferenceView | None = None
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="abis")
         self._kept: Future[None] | None = None
-        self._saved = View()  # as of the last snapshot
+        self._saved = ReferenceView()  # as of the last snapshot
 
     @property
     def is_loaded(self) -> bool:
@@ -132,7 +132,7 @@ class References:
     def memory_bytes(self) -> int:
         return 0 if self._view is None else self._view.memory_bytes
 
-    def view(self, at_least: int | None = None) -> View:
+    def view(self, at_least: int | None = None) -> ReferenceView:
         """All references, as of the present change of the store or a later one.
 
         Args:
@@ -210,11 +210,11 @@ class References:
 
     # ----------------------------------------------------------------------------------------- inside
 
-    def _opened(self, progress: Progress | None) -> View:
+    def _opened(self, progress: Progress | None) -> ReferenceView:
         """What there is in files."""
         manifest = None if self._snapshots is None else self._snapshots.manifest()
         if self._snapshots is None or manifest is None:
-            return View()
+            return ReferenceView()
         segments: list[Segment] = []
         total = self._store.state().templates
         for segment in self._snapshots.read(manifest, self._rebuilt):
@@ -222,7 +222,7 @@ class References:
                 segments.append(segment)
             if progress is not None:
                 progress(sum(s.present for s in segments), total)
-        view = View(tuple(segments), Mark(manifest.change, manifest.last))
+        view = ReferenceView(tuple(segments), Mark(manifest.change, manifest.last))
         self._saved = view
         return view
 
@@ -262,7 +262,7 @@ class References:
         for _ in range(2):  # again for what was removed while it was written
             self._save(self.view(), worth=_WORTH_SAVING, wait=True)
 
-    def _save(self, view: View, *, worth: int, wait: bool) -> None:
+    def _save(self, view: ReferenceView, *, worth: int, wait: bool) -> None:
         """Write a snapshot if as many templates as ``worth`` are in none, or it is not as it should be."""
         if self._snapshots is None:
             return
@@ -272,11 +272,11 @@ class References:
         if is_due and self._snapshots.save(view.segments, view.mark.change, wait=wait):
             self._saved = view
 
-    def _unsaved(self, view: View) -> int:
+    def _unsaved(self, view: ReferenceView) -> int:
         saved = self._saved.mark.template if self._snapshots is not None else view.mark.template
         return sum(segment.present for segment in view.segments if segment.last > saved)
 
-    def _has_removed(self, view: View) -> bool:
+    def _has_removed(self, view: ReferenceView) -> bool:
         """Whether files hold what has been removed."""
         present = {(s.after, s.last): s.present for s in view.segments}
         return any(present.get((s.after, s.last)) != s.present for s in self._saved.segments)
@@ -290,7 +290,7 @@ class References:
             _log.exception("the gallery's references could not be tidied or saved; they stay as they were")
 
 
-def _worn(view: View) -> list[Segment]:
+def _worn(view: ReferenceView) -> list[Segment]:
     return [s for s in view.segments if s.present and len(s) - s.present >= max(1, len(s) // _MOST_GONE)]
 
 
