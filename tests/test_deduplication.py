@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, finger, processes
 from people import face as small_face
 
-from abis.deduplication import Criterion, Tile, find_pairs, job
+from abis.deduplication import Criterion, FoundPair, Tile, find_pairs, job
+from abis.deduplication.checkpoint import AsOf, Checkpoint, Question
 from abis.deduplication.clusters import Link, grouped
 from abis.errors import DuplicateFound, StoreError
 from abis.gallery import Gallery
 from abis.identification import screening
 from abis.index.segments import Entry, Segment
 from abis.scoring.calibration import Calibrations
+from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template

@@ -213,7 +213,9 @@ def test_files_of_another_state_of_the_store_are_not_used(folder: Path) -> None:
         assert gallery.identify(everything(25, 1))[0].score > 3
         assert gallery.identify(everything(15, 1))[0].score < 3
     assert len(lines) == 1
-    assert lines[0].endswith("manifest.json is rebuilt from the store: it belongs to another state of the store")
+    assert lines[0].endswith(
+        "manifest.json is rebuilt from the store: it belongs to another state of the store"
+    )
 
 
 def test_a_backup_taken_after_the_files_were_written_may_use_them(
