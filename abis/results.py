@@ -96,7 +96,9 @@ class Outcome(StrEnum):
     TERMINATED = "terminated"
     """The authority has terminated it; nothing was compared."""
     REFUSED = "refused"
-    """The policy asks for more than there is; ``reason`` says what."""
+    """The policy asks for more than there is, or liveness detection failed; ``reason`` says which."""
+    NOTHING_COMPARABLE = "nothing comparable"
+    """The subject is enrolled, but no template of the probe can be compared with its own; ``reason`` says why."""
     NOT_ENROLLED = "not enrolled"
     """There is no such subject; of :meth:`Gallery.verify_many` only."""
 
@@ -110,7 +112,8 @@ class Verification:
         score: log10 likelihood ratio, the sum over ``evidence``; 0 where there is none.
         threshold: at which strangers reach the false match rate asked for, with this evidence.
         evidence: what each of the probe's positions says; none for what the subject lacks.
-        reason: why it was refused, in words; else empty.
+        reason: why it was refused, what is not comparable, or that the threshold cannot be reached; else empty.
+        subject_id: the claim that was decided.
     """
 
     outcome: Outcome
@@ -118,6 +121,7 @@ class Verification:
     threshold: float
     evidence: tuple[Evidence, ...]
     reason: str = ""
+    subject_id: str = ""
 
     @property
     def match(self) -> bool:
@@ -130,6 +134,8 @@ class Verification:
     def __str__(self) -> str:
         if self.outcome in (Outcome.MATCH, Outcome.NON_MATCH):
             why = f"score {self.score:.1f}, threshold {self.threshold:.1f} ({_listed(self.evidence)})"
+            if self.reason:
+                why += f"; {self.reason}"
         else:
             why = self.reason
         return f"{self.outcome}: {why}" if why else str(self.outcome)

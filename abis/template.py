@@ -22,6 +22,7 @@ __all__ = [
     "Position",
     "Template",
     "of_checked_fields",
+    "several_fingers",
 ]
 
 MAX_MINUTIAE = 255
@@ -32,6 +33,12 @@ NO_QUALITY = 255
 
 MAX_SIDE = 16383
 """The most pixels an image is wide or high: coordinates are 14-bit fields in every standard read here."""
+
+_MOST_OF_A_FINGER = 90  # minutiae
+_WIDEST_FINGER = 25.0  # mm
+
+_LEAST_SIGNED = 16
+"""From this many elements on, a vector of one sign is no chance: 1 in 2**15 at 16, and none at 512."""
 
 _MAX_RESOLUTION = 65535  # pixels per centimetre: a 16-bit field in every standard read here
 
@@ -213,8 +220,9 @@ class Embedding:
         quality: the extractor's own measure, larger is better, or None.
 
     Raises:
-        TemplateError: where the vector is not one-dimensional and finite, or is all zero, or
-            ``model`` is longer than 255 bytes of UTF-8.
+        TemplateError: where the vector is not one-dimensional and finite, or is all zero; where its numbers are
+            unsigned, or it has 16 or more of which none is positive or none is negative, for its angles to other
+            vectors then say little; or where ``model`` is longer than 255 bytes of UTF-8.
 
     >>> Embedding(vector=[3.0, 4.0], model="demo").vector
     array([0.6, 0.8], dtype=float16)
@@ -241,6 +249,10 @@ class Embedding:
             raise TemplateError(
                 f"vector is {given.dtype} of shape {given.shape}; expected (d,) numbers, d = 1 to 65535"
             )
+        if given.dtype.kind == "u":
+            raise TemplateError(
+                f"vector is {given.dtype}, unsigned numbers; if the network quantises, subtract its zero point"
+            )
         values = given.astype(np.float64)
         if not np.isfinite(values).all():
             first = int(np.flatnonzero(~np.isfinite(values))[0])
@@ -248,6 +260,11 @@ class Embedding:
         largest = np.abs(values).max()
         if largest == 0:
             raise TemplateError("vector is all zero: it has no direction")
+        if len(values) >= _LEAST_SIGNED and ((values >= 0).all() or (values <= 0).all()):
+            raise TemplateError(
+                f"all {len(values)} elements of the vector are of one sign, as where a zero point has not been "
+                "subtracted; expected an embedding to be compared by cosine"
+            )
         if largest < 2.0**-900:  # among the least numbers there are, which have few digits
             values, largest = values * 2.0**900, largest * 2.0**900
         length = largest * np.sqrt(np.square(values / largest).sum())  # squares would overflow
@@ -285,6 +302,21 @@ Template: TypeAlias = Minutiae | Embedding
 
 
 _T = TypeVar("_T", Minutiae, Embedding)
+
+
+def several_fingers(template: Template) -> str:
+    """Words that a template is probably of several fingers at once (a slap); empty where it is of one.
+
+    One finger shows at most some 90 minutiae, on at most 25 mm across.
+    """
+    if not isinstance(template, Minutiae) or len(template) <= _MOST_OF_A_FINGER:
+        return ""
+    width = 10 * template.width / template.resolution[0]
+    if width <= _WIDEST_FINGER:
+        return ""
+    return (
+        f"{len(template)} minutiae on {width:.0f} mm: probably several fingers in one image; cut them apart"
+    )
 
 
 def of_checked_fields(kind: type[_T], fields: dict[str, object]) -> _T:

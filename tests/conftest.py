@@ -32,6 +32,25 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def interop() -> Path:
+    """The folder of OSIA's and MOSIP's specifications and test data, which the project does not ship."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "interop"
+    folder = Path(os.environ.get("ABIS_INTEROP", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no specifications: ABIS_INTEROP is not set to a folder and {beside} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cases(data: Path) -> Path:
+    """The folder of small made-up inputs as they are found in the field, beside the public data sets."""
+    folder = data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no field cases: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """A server of our own, started for the session."""
     if programs() is None:

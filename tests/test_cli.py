@@ -122,7 +122,7 @@ def test_enroll_takes_the_subject_by_a_pattern(tmp_path: Path) -> None:
     pattern = r"\S+ of (?P<subject>\d+)"
     result = run("enroll", tmp_path / "g", *sorted(tmp_path.glob("*.fmr")), "--pattern", pattern)
     assert result.exit_code == 2
-    assert "whose.fmr: its name does not say whose it is" in result.stderr
+    assert "whose.fmr: the file name does not match" in result.stderr
     with Gallery.open(tmp_path / "g") as opened:
         assert list(opened) == ["0042"]
 
@@ -229,7 +229,7 @@ def test_only_enroll_makes_a_gallery(tmp_path: Path, command: tuple[str, ...]) -
     files = [tmp_path / word if word.endswith(".fmr") else word for word in command[1:]]
     result = run(command[0], tmp_path / "nothing", *files)
     assert result.exit_code == 2
-    assert "no gallery there" in result.stderr
+    assert "there is no gallery here" in result.stderr
     assert not (tmp_path / "nothing").exists()
 
 
@@ -451,7 +451,7 @@ def test_explain_needs_fingers(folder: Path) -> None:
 def test_demo() -> None:
     result = run("demo", "--subjects", 20, "--seed", 3)
     assert result.exit_code == 0
-    for words in ("20", "Who is this", "Is this the person it claims to be", "two fingers + face", "seconds"):
+    for words in ("20", "1:N among", "1:1: 1 in", "two fingers + face", "seconds"):
         assert words in result.stdout
 
 
@@ -473,7 +473,7 @@ def interrupting(after: int) -> Callable[[object, object], object]:
 
 
 def test_ctrl_c_says_what_was_kept(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abis.cli.galleries._BATCH", 1)
+    monkeypatch.setattr("abis.cli.enrolment.BATCH", 1)
     monkeypatch.setattr(Gallery, "enroll_many", interrupting(after=2))
     result = run("enroll", tmp_path / "g", folder)
     assert result.exit_code == 130
@@ -488,7 +488,7 @@ def test_a_real_ctrl_c_ends_the_demo() -> None:
     command = [sys.executable, "-c", "from abis.cli import app; app(['demo'])"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("Making up")
+        assert process.stderr.readline().startswith("Generating")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130

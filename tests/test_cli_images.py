@@ -144,8 +144,8 @@ def test_extract_refuses_two_images_of_one_name(home: Path, tmp_path: Path) -> N
 def test_demo_with_images(home: Path) -> None:
     result = run("demo", "--images", home / "prints", "--cache", home / "c")
     assert result.exit_code == 0
-    assert "4 images, 0 of which no template could be made" in result.stdout
-    assert re.search(r"the right one came first +│ +2 of 2 │", result.stdout)
+    assert "4 images, 0 failed to extract" in result.stdout
+    assert re.search(r"mate at rank 1 +│ +2 of 2 │", result.stdout)
     assert re.search(r"true claims: match at FMR 0.0001 +│ +2 of 2 │", result.stdout)
     assert re.search(r"false claims: match +│ +0 of 2 │", result.stdout)
 
@@ -155,7 +155,7 @@ def test_demo_says_what_is_missing_where_no_image_says_what_it_shows(home: Path,
         (tmp_path / f"1_{number}{image.suffix}").write_bytes(image.read_bytes())
     result = run("demo", "--images", tmp_path)
     assert result.exit_code == 2
-    assert "no template could be made of any image; --position says what they show" in result.stderr
+    assert "no template could be extracted from any image; check --position" in result.stderr
 
 
 @pytest.mark.parametrize(

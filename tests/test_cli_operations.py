@@ -119,7 +119,7 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     assert run("merge", gallery, "s2", "s0").stdout == "encounter 1 of s2 is encounter s2:1 of s0.\n"
     with Gallery.open(gallery, load=False) as opened:
         opened.enroll("s1", [face(1, 2)], encounter_id="2")
-    assert run("move", gallery, "2", "s1", "s0").stdout == "encounter 2 of s1 is of s0 now.\n"
+    assert run("move", gallery, "2", "s1", "s0").stdout == "encounter 2 of s1 is now an encounter of s0.\n"
     run("subject", gallery, "s3", "--output", "s3.json")
     assert Path("s3.json").stat().st_mode & 0o077 == 0
     export = json.loads(Path("s3.json").read_text())
@@ -152,10 +152,10 @@ def test_the_log_is_shown_and_verified(gallery: str) -> None:
     assert (last["number"], last["subject_id"]) == (5, "s1")
     verified = run("audit", "verify", gallery).stdout
     anchor = f"5:{last['hash']}"
-    assert verified == f"g: 5 entries, none changed. Last one: {anchor}\n"
+    assert verified == f"g: 5 entries, none changed. Last entry: {anchor}\n"
     run("audit", "verify", gallery, "--anchor", anchor)
     assert (
-        "the log was written anew"
+        "the log was rewritten"
         in run("audit", "verify", gallery, "--anchor", f"4:{last['hash']}", code=2).stderr
     )
     assert "expected a number, a colon" in run("audit", "verify", gallery, "--anchor", "x", code=2).stderr

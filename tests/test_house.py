@@ -9,14 +9,15 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 from documents import DOCUMENTS, ROOT, rendered
 
 import abis
 import abis.cli
+from abis.cli.console import LazyGroup
 from benchmarks.lib.figures import filled, provenance
 
 HEAVY = {
@@ -108,14 +109,20 @@ def test_figures_in_the_documentation_are_in_the_results_of_the_benchmarks(
     assert all(provenance(name) for name in names)
 
 
-COMMANDS = typer.main.get_command(abis.cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: LazyGroup.load(module, name) for name, (module, _) in abis.cli.COMMANDS.items()}
+
+
+def commands_in(text: str) -> Iterator[re.Match[str]]:
+    """The commands in blocks of code and in ``code`` of the text: name, and what follows it."""
+    block = re.compile(r"^```(?:sh|console)?\n(.*?)^```$", re.M | re.S)
+    for code in block.finditer(text):
+        yield from re.finditer(r"(?:^\$ |^|&& )abis ([a-z]+)([^\n|]*)", code[1], re.M)
+    yield from re.finditer(r"`abis ([a-z]+)([^`\n|]*)`", block.sub("", text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_in_the_documentation_exist(page: Path) -> None:
-    for call in re.finditer(
-        r"(?:^\$ |^|&& |`)abis ([a-z]+)([^`\n|]*)", page.read_text(encoding="utf-8"), re.M
-    ):
+    for call in commands_in(page.read_text(encoding="utf-8")):
         command, rest = call.groups()
         assert command in COMMANDS, call.group()
         found = COMMANDS[command]
@@ -126,6 +133,12 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
         known = {option for parameter in found.params for option in parameter.opts}
         for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
             assert option in {*known, "--help"}, call.group()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_command_says(name: str) -> None:
+    _, short_help = abis.cli.COMMANDS[name]
+    assert (COMMANDS[name].help or "").startswith(short_help.rstrip("."))
 
 
 def test_every_command_is_in_the_documentation() -> None:

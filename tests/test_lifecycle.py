@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from people import LEFT, RIGHT, everything, face, finger
 
-from abis.errors import AlreadyEnrolled, NotEnrolled, TemplateError
+from abis.errors import AlreadyEnrolled, NotEnrolled
 from abis.gallery import Gallery
 from abis.results import Outcome
 from abis.store import Enrollment, Mark, Status, Store, lifecycle
@@ -111,8 +111,27 @@ def test_many_claims_have_the_answers_of_each(gallery: Gallery) -> None:
     strangers = [Claim("nobody", [face(1)]), claims[1]]
     assert [r.outcome for r in gallery.verify_many(strangers)] == ["not enrolled", together[1].outcome]
     assert list(gallery.verify_many([])) == []
-    with pytest.raises(TemplateError, match="cannot be compared with the references'"):
-        list(gallery.verify_many([Claim("s1", [face(1, model="other")])]))
+    assert [r.subject_id for r in together] == [c.subject_id for c in claims]
+    (other,) = gallery.verify_many([Claim("s1", [face(1, model="other")])])
+    assert (other.outcome, other.score) == (Outcome.NOTHING_COMPARABLE, 0.0)
+    assert "cannot be compared with the references'" in other.reason
+    with pytest.raises(TypeError, match=r"claims\[1\] is a tuple; expected abis\.Claim"):
+        list(gallery.verify_many([claims[0], ("s1", [face(1)])]))  # type: ignore[list-item]
+
+
+def test_a_failed_liveness_verdict_refuses_whatever_the_policy_asks_for(gallery: Gallery) -> None:
+    gallery.enroll("a", everything(1))
+    assert gallery.verify(everything(1, 1), "a", fmr=1e-3)
+    refused = gallery.verify(everything(1, 1), "a", fmr=1e-3, liveness=False)
+    assert (refused.outcome, refused.reason) == (Outcome.REFUSED, "liveness verdict not passed")
+
+
+def test_a_threshold_that_no_score_reaches_says_so(gallery: Gallery) -> None:
+    gallery.enroll("a", [face(1)])
+    result = gallery.verify([face(1)], "a", fmr=1e-40)
+    assert result.outcome == Outcome.NON_MATCH
+    assert "cannot be reached: scores of what was compared stay below" in str(result)
+    assert gallery.verify([face(2)], "a", fmr=1e-3).reason == ""
 
 
 def test_labels_select_subjects(database: str) -> None:

@@ -78,7 +78,7 @@ def test_who_comes_under_two_names_waits_for_somebody_to_look(tmp_path: Path) ->
         (("absent.csv",), "absent.csv: No such file or directory"),
         (("sqlite:///absent.db", "--query", "SELECT 1 FROM prints"), "no such table: prints"),
         (("nonsense://x", "--query", "SELECT 1"), "cannot use the database URL"),
-        ((".", "--pattern", "("), "is no regular expression"),
+        ((".", "--pattern", "("), "is not a regular expression"),
     ],
 )
 def test_import_says_what_is_wrong_with_a_source(

@@ -323,7 +323,7 @@ def test_a_bad_template_is_refused_without_being_shown(
         said_by(lambda: gallery.identify(raw)),
     ]
     strange = Claim("b", [face(2, model="another")])
-    said.append(said_by(lambda: list(gallery.verify_many([Claim("a", [finger(0)]), strange]))))
+    said.append(repr(list(gallery.verify_many([Claim("a", [finger(0)]), strange]))))
     said.append(repr(list(gallery.verify_many([Claim("a", [finger(0)]), Claim("z", [finger(0)])]))))
     for data in files:
         for damaged in (data[:-9], data[:40] + b"\xff" * 8 + data[48:], b"?" + data):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is typed: values of options, and files and whose they are."""
+"""Arguments and options that several commands share, and what their values mean."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -17,8 +17,15 @@ from abis.template import Position, Template
 
 __all__ = [
     "DEFAULT_PATTERN",
-    "Together",
-    "Verdict",
+    "AsJson",
+    "CacheFolder",
+    "Dpi",
+    "FaceModel",
+    "Files",
+    "FingerPosition",
+    "GalleryPath",
+    "Pattern",
+    "SubjectId",
     "compile_pattern",
     "files_in",
     "group_by_subject",
@@ -32,53 +39,92 @@ DEFAULT_PATTERN = r"(?P<subject>[^_]+)(_.*)?"
 """``079203001234_right_index`` is of subject 079203001234, and so is ``079203001234``."""
 
 
-class Together(Enum):
-    """Which files make one probe."""
-
-    SUBJECT = "subject"
-    ALL = "all"
-
-
-class Verdict(Enum):
-    """Of a presentation attack detection."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-
-
 def parse_position(text: str) -> Position:
-    """``right-index`` as Position.RIGHT_INDEX."""
+    """The position with a name such as ``right-index``."""
     try:
         return Position[text.strip().upper().replace("-", "_")]
     except KeyError:
         names = ", ".join(position.name.lower().replace("_", "-") for position in Position)
-        raise typer.BadParameter(f"{text!r} is none of {names}") from None
+        raise typer.BadParameter(f"{text!r} is not one of {names}") from None
+
+
+GalleryPath = Annotated[
+    str, typer.Argument(metavar="GALLERY", help="Folder of the gallery, or URL of its PostgreSQL database.")
+]
+SubjectId = Annotated[str, typer.Argument(metavar="SUBJECT", help="Subject id.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILES...", help="Templates of any supported format, images, or folders of these."
+    ),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help="Regular expression that the file name without its ending must match as a whole; the group "
+        "(?P<subject>...) is the subject id. The default takes all characters before the first underscore.",
+    ),
+]
+FingerPosition = Annotated[
+    Position | None,
+    typer.Option(
+        parser=parse_position,
+        metavar="POSITION",
+        help="Position of all files, whatever they state: right-index, left-thumb, face, ... Images need it, except "
+        "ISO/IEC 19794 records and names that end with a position, such as 0042_right_index.png.",
+    ),
+]
+Dpi = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        metavar="DPI",
+        help="Resolution of finger images in pixels per inch. The default is the resolution that the file states, "
+        "or 500.",
+    ),
+]
+FaceModel = Annotated[
+    Path | None,
+    typer.Option(metavar="ONNX", help="Network for face images, of the ArcFace kind. The default is SFace."),
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Folder that keeps the templates extracted from images, not encrypted, for the next run.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object a line.")]
 
 
 def parse_format(text: str | Format) -> Format:
-    """``iso-19794-2-2011`` as Format.ISO_19794_2_2011; defaults come as formats."""
+    """The format with a name such as ``iso-19794-2-2011``. A default value is a format already."""
     if isinstance(text, Format):
         return text
     try:
         return Format[text.strip().upper().replace("-", "_")]
     except KeyError:
         names = ", ".join(known.name.lower().replace("_", "-") for known in Format)
-        raise typer.BadParameter(f"{text!r} is none of {names}") from None
+        raise typer.BadParameter(f"{text!r} is not one of {names}") from None
 
 
 def parse_rate(text: str | float) -> float:
-    """A number above 0, at most 1; defaults come as numbers."""
+    """A number above 0, at most 1. A default value is a number already."""
     try:
         rate = float(text)
     except ValueError:
         rate = 0.0
     if not 0 < rate <= 1:
-        raise typer.BadParameter(f"{text!r} is no rate above 0 and up to 1, such as 1e-6")
+        raise typer.BadParameter(
+            f"{text!r} is not a rate; expected a number above 0, at most 1, such as 1e-6"
+        )
     return rate
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The files among the paths, and those right in the folders among them that are not hidden, sorted."""
+    """The files among the paths, and the files directly in the folders among them except hidden ones, sorted."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -91,11 +137,12 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
 
 
 def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[str, list[Path]], list[Path]]:
-    """The files of each subject, in the order of first appearance; and those whose name fits no subject.
+    """The files of each subject, in the order of first appearance; and the files whose names do not match.
 
     Args:
-        files: named by ``pattern``.
-        pattern: regular expression with the group ``subject`` for the whole stem of a name.
+        files: files named after their subjects.
+        pattern: regular expression with the group ``subject``, for the whole name without its ending; None for
+            :data:`DEFAULT_PATTERN`.
     """
     expression = compile_pattern(DEFAULT_PATTERN if pattern is None else pattern)
     groups: dict[str, list[Path]] = {}
@@ -110,7 +157,7 @@ def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[s
 
 
 def moved(template: Template, position: Position | None, file: Path) -> Template:
-    """The template of a file at ``position`` where one is given.
+    """The template of a file, at ``position`` unless that is None.
 
     Raises:
         FormatError: naming the file.
@@ -124,11 +171,11 @@ def moved(template: Template, position: Position | None, file: Path) -> Template
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Refused where it is none, or has no group ``subject``."""
+    """Compile a pattern; it must have the group ``subject``."""
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise typer.BadParameter(f"{pattern!r} is no regular expression: {error}") from None
+        raise typer.BadParameter(f"{pattern!r} is not a regular expression: {error}") from None
     if "subject" not in expression.groupindex:
         raise typer.BadParameter(f"{pattern!r} has no group (?P<subject>...)")
     return expression

@@ -1,24 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis calibrate``: likelihood ratios and thresholds for one's own scores."""
+"""``abis calibrate``: fit likelihood ratios and thresholds to your own scores."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from abis.cli.console import progress_bar, say
-from abis.cli.galleries import open_existing
+from abis.cli.opening import open_existing
 from abis.errors import AbisError
 from abis.evaluation import read_scores, refit
 from abis.evaluation.score_tables import ENDINGS
 from abis.scoring.calibration import Calibration, shipped, shipped_names
 
-__all__ = ["calibrate"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
 
 
-def calibrate(source: str, *, output: Path | None, gallery: str | None, kind: str) -> None:
-    """Fit, or take a calibration as it is; say how much it helps; keep it where that is asked for."""
+@commands.command()
+def calibrate(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A score file to fit to: .csv, .parquet or .npz with raw (or score), and mated or subjects; or a file "
+            "that this command wrote; or the name of a shipped calibration, such as minutiae-leader.",
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the calibration.")
+    ] = None,
+    gallery: Annotated[
+        str | None,
+        typer.Option(metavar="GALLERY", help="Gallery that uses the calibration from now on."),
+    ] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Kind of templates that the scores are of: minutiae, or embedding- and the name of a model.",
+        ),
+    ] = "minutiae",
+) -> None:
+    """Fit likelihood ratios and thresholds to your own scores, and report how much they improve."""
     if Path(source).suffix.lower() in ENDINGS:
         calibration = _fitted(Path(source), kind)
     elif source in shipped_names():
@@ -27,7 +55,7 @@ def calibrate(source: str, *, output: Path | None, gallery: str | None, kind: st
         calibration = Calibration.load(Path(source))
     else:
         raise AbisError(
-            f"{source}: neither a file nor a calibration that abis brings: {', '.join(sorted(shipped_names()))}"
+            f"{source}: neither a file nor a shipped calibration; expected one of {', '.join(sorted(shipped_names()))}"
         )
     if output is not None:
         calibration.save(output)
@@ -35,7 +63,7 @@ def calibrate(source: str, *, output: Path | None, gallery: str | None, kind: st
     if gallery is not None:
         with open_existing(gallery, load=False) as opened:
             opened.calibrate(calibration)
-        say(f"{gallery} scores {calibration.kind} by it from now on")
+        say(f"{gallery} now scores {calibration.kind} by this calibration")
 
 
 def _fitted(path: Path, kind: str) -> Calibration:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands speak and end: results on standard output, all else on standard error."""
+"""Output and exit codes of commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import getpass
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import typer
 import typer.core
+import typer.main
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,8 +32,8 @@ __all__ = [
     "INTERRUPTED",
     "NON_MATCH",
     "TERMINATED",
-    "CommandGroup",
     "Faults",
+    "LazyGroup",
     "describe",
     "import_bar",
     "out",
@@ -41,16 +43,42 @@ __all__ = [
 ]
 
 NON_MATCH, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
-"""Exit codes; FAILED is also that of a wrong command line. Those of other outcomes: :mod:`abis.cli.galleries`."""
+"""Exit codes. A wrong command line gives FAILED, too. `abis verify` has further codes."""
 
 out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 
 
-class CommandGroup(typer.core.TyperGroup):
-    """The commands; here errors become one line and an exit code."""
+class LazyGroup(typer.core.TyperGroup):
+    """Commands that are imported when they run; an error becomes one line and an exit code.
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override, unused-ignore]
+    Attributes:
+        lazy: module of abis.cli and one line of help, by the command's name. The module has the command in its
+            typer application ``commands``.
+    """
+
+    lazy: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """What the list of commands needs; :meth:`resolve_command` finds the command itself."""
+        if cmd_name not in self.lazy:
+            return None
+        return typer.core.TyperCommand(cmd_name, help=self.lazy[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _command, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else self.load(self.lazy[name][0], name), rest
+
+    @staticmethod
+    def load(module: str, name: str) -> Any:
+        """Import a command from a module of abis.cli."""
+        commands = import_module(f"abis.cli.{module}").commands
+        return typer.main.get_group(commands).commands[name]
+
+    def invoke(self, ctx: Any) -> Any:
         from abis.store.audit import acting  # noqa: PLC0415 - `abis --help` needs no database
 
         try:
@@ -67,7 +95,7 @@ class CommandGroup(typer.core.TyperGroup):
 
 
 def _user() -> str:
-    """Who acts, for the audit log."""
+    """The actor for the audit log."""
     try:
         return os.environ.get("ABIS_ACTOR") or getpass.getuser()
     except (KeyError, OSError):
@@ -75,42 +103,42 @@ def _user() -> str:
 
 
 class Faults:
-    """What went wrong with single files or subjects: said at once, and at the end by the exit code."""
+    """Faults of single files or subjects: printed at once, and reported by the exit code at the end."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def add(self, error: str | BaseException) -> None:
-        """Say it; the run goes on."""
+        """Print a fault and go on."""
         self.count += 1
         say(f"error: {error if isinstance(error, str) else describe(error)}")
 
     def exit_if_any(self) -> None:
-        """End with the exit code for failure if there was one."""
+        """Exit with FAILED if there was a fault."""
         if self.count:
             raise typer.Exit(FAILED)
 
 
 def describe(error: BaseException) -> str:
-    """What went wrong, in words; the system's errors begin with the file, as ours do."""
+    """The message of an error; for errors of the operating system it begins with the file."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def say(message: str) -> None:
-    """A line on standard error, above the progress bar if there is one."""
+    """Print a line on standard error, above the progress bar if there is one."""
     _err.print(message, markup=False, soft_wrap=True)
 
 
 def print_json(content: object) -> None:
-    """One line on standard output."""
+    """Print a JSON value as one line on standard output."""
     typer.echo(json.dumps(content, ensure_ascii=False))
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where that is a terminal; gives what to call with (done, total)."""
+    """A progress bar on standard error if that is a terminal; yields a function to call with (done, total)."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -124,7 +152,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def import_bar(label: str) -> Iterator[Callable[[int, tuple[int, int | None]], None]]:
-    """The same for an import; gives what to call with the records read and (done, total) of the source."""
+    """A progress bar for an import; yields a function to call with the records read and (done, total) of the source."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

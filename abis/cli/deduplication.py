@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis deduplicate``: a job that can be stopped at any moment and goes on when it is run again."""
+"""``abis deduplicate``: a job that can be stopped at any moment and goes on when it runs again."""
 
 from __future__ import annotations
 
@@ -8,37 +8,70 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
 import typer
 
-from abis.cli.clusters import is_cluster
+from abis.cli.arguments import AsJson, GalleryPath, parse_rate
 from abis.cli.console import TERMINATED, print_json, progress_bar, say
-from abis.cli.galleries import open_any
+from abis.cli.opening import is_cluster, open_any
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import check_ending, write_duplicates
 from abis.errors import AbisError
 from abis.files import write_whole
 from abis.gallery import Gallery
 
-__all__ = ["deduplicate"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
 
 
 class _Terminated(BaseException):
-    """A scheduler wants its machine back."""
+    """The process got SIGTERM."""
 
 
+@commands.command()
 def deduplicate(
-    gallery: str,
-    output: Path,
+    gallery: GalleryPath,
     *,
-    fpir: float | None,
-    threshold: float | None,
-    since: int | None,
-    exact: bool,
-    html: Path | None,
-    as_json: bool,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="NAME.parquet, NAME.csv or NAME.json, one row a pair."
+        ),
+    ],
+    fpir: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_rate,
+            metavar="RATE",
+            help="False positive identification rate of each subject's search among all; 1e-4 by default. In a gallery "
+            "of N subjects without duplicates, at most N x RATE / 2 false pairs are expected.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="List pairs of at least this score instead.")
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="CHANGE",
+            help="Compare only subjects enrolled after this change of the gallery with all others.",
+        ),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare all pairs in full.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page for adjudication, with the minutiae drawn."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Search, write the pairs, then remove the checkpoint."""
+    """Find people who are enrolled under two ids: compare every pair of subjects, and write the matches.
+
+    FILE.checkpoint keeps the progress. A job that was stopped, by Ctrl-C, SIGTERM or kill -9, goes on when the same
+    command runs again, and writes the same file.
+    """
     if fpir is not None and threshold is not None:
         raise typer.BadParameter("give --fpir or --threshold, not both")
     check_ending(output)
@@ -46,12 +79,12 @@ def deduplicate(
     if checkpoint is None:
         _check_for_cluster(gallery, since, html)
     elif checkpoint.exists():
-        say(f"going on with the job that {checkpoint} remembers")
+        say(f"going on with the job in {checkpoint}")
     try:
         with (
             _terminable(),
             open_any(gallery, load=True) as opened,
-            _terminable(),  # again: Ray sets what it wants done
+            _terminable(),  # again: Ray sets its own handler
             progress_bar("pairs") as progress,
         ):
             found = opened.deduplicate(
@@ -86,29 +119,31 @@ def deduplicate(
             }
         )
     else:
-        later = f"; next time --since {found.change} looks at what is new" if checkpoint is not None else ""
+        later = (
+            f"; next time, --since {found.change} compares only new subjects"
+            if checkpoint is not None
+            else ""
+        )
         typer.echo(f"{found.summary()}. In {output}{later}.")
 
 
 def _check_for_cluster(folder: str, since: int | None, html: Path | None) -> None:
-    """Refuse what shards cannot give."""
+    """Refuse options that do not work on a cluster."""
     if since is not None:
-        raise AbisError(f"{folder}: is a cluster, each shard of which counts its own changes: no --since")
+        raise AbisError(f"{folder}: --since does not work on a cluster: each shard counts its own changes")
     if html is not None:
-        raise AbisError(
-            f"{folder}: is a cluster, whose templates stay in its shards: no --html, which draws them"
-        )
+        raise AbisError(f"{folder}: --html does not work on a cluster: templates do not leave their shards")
 
 
 def _stopped(checkpoint: Path | None) -> str:
     if checkpoint is None:
-        return "stopped; a cluster remembers nothing of it"
-    return f"stopped; {checkpoint} remembers what is done: run the same command again to go on"
+        return "stopped; a cluster keeps no progress"
+    return f"stopped; {checkpoint} keeps the progress: run the same command again to go on"
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does."""
+    """Raise at SIGTERM, as at Ctrl-C."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise _Terminated

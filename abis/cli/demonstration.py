@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis demo``: people made up, enrolled, searched for and verified, and what came of it."""
+"""``abis demo``: enroll, identify and verify synthetic people, and print the results."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.table import Table
 
+from abis.cli.arguments import CacheFolder, Dpi, FaceModel, FingerPosition
 from abis.cli.console import out, progress_bar, say
+from abis.cli.demonstration_images import demo_of_images
+from abis.cli.images import ImageOptions
 from abis.gallery import Gallery
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template
 
-__all__ = ["demo"]
+__all__ = ["commands"]
 
-_FPIR = 1e-3  # of searches for strangers, the part that may return somebody
-_FMR = 1e-6  # of impostors, the part that may be taken for who they claim to be
-_CHUNK = 1000  # people made up, then enrolled, at a time
+commands = typer.Typer()
+
+_FPIR = 1e-3  # of non-mated searches
+_FMR = 1e-6  # of impostors
+_CHUNK = 1000  # people generated, then enrolled, at a time
 
 _KINDS: Mapping[str, Callable[[Template], bool]] = {
     "one finger": lambda template: template.position == Position.RIGHT_INDEX,
@@ -36,18 +41,18 @@ _Probe: TypeAlias = Sequence[Template]
 
 @dataclass(frozen=True)
 class _People:
-    """Who is enrolled, and what they and strangers show on a later day.
+    """The enrolled people, and probes of them and of people who are not enrolled.
 
     Attributes:
-        population: numbers below ``enrolled`` are in the gallery, the others are strangers.
-        enrolled: how many are.
+        population: people with numbers below ``enrolled`` are in the gallery, the others are not.
+        enrolled: number of enrolled people.
     """
 
     population: Population
     enrolled: int
 
     def pairs(self, most: int, kind: str) -> Iterator[tuple[str, _Probe, _Probe]]:
-        """The name and a probe of somebody enrolled, and a stranger's probe, ``most`` times."""
+        """``most`` times: the id and a probe of an enrolled person, and a non-mated probe."""
         chosen = [k * self.enrolled // most for k in range(most)]
         strangers = range(self.enrolled, self.enrolled + most)
         for (name, own), (_, other) in zip(
@@ -60,15 +65,15 @@ class _People:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked of the gallery again and again.
+    """A question that is put to the gallery many times.
 
     Attributes:
-        title: of the table of answers.
-        headings: of its columns: for enrolled people, for strangers, the time.
-        right_for_enrolled: asks with a name and the probe of this person; is the answer right?
-        right_for_stranger: asks with a name and the probe of somebody who is not enrolled; likewise.
-        most: how often at most, with each kind of probe.
-        seconds: for how long at most, likewise.
+        title: title of the table of answers.
+        headings: of the columns for enrolled people, for people who are not enrolled, and for the time.
+        right_for_enrolled: asks with an id and a mated probe; returns whether the answer is right.
+        right_for_stranger: asks with an id and a non-mated probe; returns whether the answer is right.
+        most: largest number of questions with each kind of probe.
+        seconds: longest time with each kind of probe.
     """
 
     title: str
@@ -79,25 +84,52 @@ class _Question:
     seconds: float
 
 
-def demo(subjects: int, seed: int) -> None:
-    """All of it, in a gallery that is thrown away."""
+@commands.command()
+def demo(
+    *,
+    subjects: Annotated[int, typer.Option(min=10, help="Number of synthetic people.")] = 10_000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the people; the same seed makes the same people.")
+    ] = 0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="Use the images in this folder instead, named <finger or person>_<impression>.*.",
+        ),
+    ] = None,
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
+) -> None:
+    """Enroll synthetic people, search for them and for others, and print the results.
+
+    Needs no data, takes less than a minute, and leaves nothing behind.
+    """
+    if folder is not None:
+        demo_of_images(folder, ImageOptions(position, dpi, face_model, cache))
+        return
     start = time.perf_counter()
-    say(f"Making up {subjects:,} people with two index fingers and a face each. The first time takes longer.")
+    say(
+        f"Generating {subjects:,} people with two index fingers and a face each. The first time takes longer."
+    )
     people = _People(Population(seed=seed), subjects)
-    with tempfile.TemporaryDirectory(prefix="abis-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="abis-demo-") as home:
         try:
-            with Gallery.open(Path(folder) / "demo.abis") as gallery:
+            with Gallery.open(Path(home) / "demo.abis") as gallery:
                 _enroll(gallery, people)
                 _show_one(gallery, people)
                 for question in _questions(gallery, subjects):
                     _ask(question, people)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; the demo's gallery is gone, nothing is kept") from None
+            raise KeyboardInterrupt("interrupted; the gallery of the demo is removed") from None
     typer.echo(
-        "\nA rate asked for is a promise, kept with a margin: what does not reach it is no match.\n"
-        "No error in 100 means: below 3 %, with 95 % confidence.\n"
-        "These people are made up, after statistics of real prints and faces; `abis evaluate` tells what\n"
-        f"your own data gives. All of this took {time.perf_counter() - start:.0f} seconds."
+        "\nThe rates asked for are upper limits, kept with a margin.\n"
+        "No error in 100 means an error rate below 3 %, with 95 % confidence.\n"
+        "These people are synthetic, after statistics of real prints and faces; `abis evaluate` measures\n"
+        f"error rates on your own data. All of this took {time.perf_counter() - start:.0f} seconds."
     )
 
 
@@ -108,15 +140,15 @@ def _questions(gallery: Gallery, subjects: int) -> tuple[_Question, _Question]:
 
     return (
         _Question(
-            title=f"Who is this, among {subjects:,}? 1 in 1,000 strangers may be taken for one.",
-            headings=("enrolled: found", "strangers: not found", "time each"),
+            title=f"1:N among {subjects:,}: 1 in 1,000 non-mated searches may return a candidate.",
+            headings=("enrolled: found", "not enrolled: not found", "time each"),
             right_for_enrolled=finds,
             right_for_stranger=lambda _, probe: not gallery.identify(probe, fpir=_FPIR),
             most=min(100, subjects),
             seconds=12.0,
         ),
         _Question(
-            title="Is this the person it claims to be? Of impostors, 1 in 1,000,000 may pass.",
+            title="1:1: 1 in 1,000,000 impostors may match.",
             headings=("true claim: match", "false claim: no match", "time each"),
             right_for_enrolled=lambda name, probe: gallery.verify(probe, name, fmr=_FMR).match,
             right_for_stranger=lambda name, probe: not gallery.verify(probe, name, fmr=_FMR).match,
@@ -127,7 +159,7 @@ def _questions(gallery: Gallery, subjects: int) -> tuple[_Question, _Question]:
 
 
 def _enroll(gallery: Gallery, people: _People) -> None:
-    people.population.templates(0)  # compiles the code that makes people up
+    people.population.templates(0)  # compiles the generator
     seconds = 0.0
     with progress_bar("enrolling") as progress:
         for first in range(0, people.enrolled, _CHUNK):
@@ -143,7 +175,7 @@ def _enroll(gallery: Gallery, people: _People) -> None:
     table.add_column(justify="right")
     table.add_row("people", f"{info.subjects:,}")
     table.add_row("templates", f"{sum(info.templates.values()):,}")
-    table.add_row("a second: safe on disk, ready to be found", f"{info.subjects / seconds:,.0f} people")
+    table.add_row("a second: safe on disk, ready to be searched", f"{info.subjects / seconds:,.0f} people")
     table.add_row("memory", f"{info.memory_bytes / info.subjects / 1000:.1f} kB a person")
     table.add_row("disk", f"{(info.disk_bytes or 0) / info.subjects / 1000:.1f} kB a person")
     out.print(table)
@@ -152,16 +184,16 @@ def _enroll(gallery: Gallery, people: _People) -> None:
 def _show_one(gallery: Gallery, people: _People) -> None:
     name, probe, _ = next(people.pairs(1, "two fingers + face"))
     typer.echo(
-        f"\n{name} comes back, shows two fingers and a face, and says no name. The gallery's answer:\n\n"
+        f"\nPerson {name} returns and presents two fingers and a face, but no id. The gallery finds:\n\n"
         f"{gallery.identify(probe, max_candidates=3)}\n\n"
-        "A score of 6 says that such likeness is a million times likelier if it is the same person.\n"
+        "A score of 6 means that the evidence is a million times likelier if it is the same person.\n"
     )
 
 
 def _ask(question: _Question, people: _People) -> None:
-    """Ask with each kind of probe, for enrolled people and strangers in turn, and print the answers."""
+    """Ask with each kind of probe, mated and non-mated in turn, and print the answers."""
     table = Table(title=question.title, title_justify="left")
-    table.add_column("shown")
+    table.add_column("probe")
     for heading in question.headings:
         table.add_column(heading, justify="right")
     for kind in _KINDS:

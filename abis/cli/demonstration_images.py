@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis demo --images``: one's own images enrolled, searched for and verified, and what came of it."""
+"""``abis demo --images``: enroll, identify and verify your own images, and print the results."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from abis.evaluation import DataSet, Sample, read_folder
 from abis.gallery import Gallery
 from abis.store import Enrollment
 
-__all__ = ["demo"]
+__all__ = ["demo_of_images"]
 
 _FMR = 1e-4
 _MOST_FAILURES = 10  # named one by one
 
 
-def demo(folder: Path, images: ImageOptions) -> None:
-    """The first impression of each finger or person is enrolled, the others are searched for and verified."""
+def demo_of_images(folder: Path, images: ImageOptions) -> None:
+    """Enroll the first impression of each finger or person; identify and verify the others."""
     start = time.perf_counter()
     data_set = _read(folder, images)
     first, others = _divided(data_set)
     typer.echo(
         f"{data_set.name}: {len(data_set.samples):,} images, "
-        f"{len(data_set.failures):,} of which no template could be made; read in {time.perf_counter() - start:.1f} s"
+        f"{len(data_set.failures):,} failed to extract; read in {time.perf_counter() - start:.1f} s"
     )
     for failure in data_set.failures[:_MOST_FAILURES]:
         typer.echo(f"  {failure.reason}")
@@ -39,11 +39,11 @@ def demo(folder: Path, images: ImageOptions) -> None:
         typer.echo(f"  and {len(data_set.failures) - _MOST_FAILURES:,} more")
     if data_set.failures and not first:
         raise AbisError(
-            f"{folder}: no template could be made of any image; --position says what they show, --dpi how finely"
+            f"{folder}: no template could be extracted from any image; check --position and --dpi"
         )
     if not others or len(first) < 2:
         raise AbisError(
-            f"{folder}: two or more fingers or people are needed, one of them with two or more images"
+            f"{folder}: expected two or more fingers or people, one of them with two or more images"
         )
     with (
         tempfile.TemporaryDirectory(prefix="abis-demo-") as home,
@@ -63,7 +63,7 @@ def _read(folder: Path, images: ImageOptions) -> DataSet:
 
 
 def _divided(data_set: DataSet) -> tuple[list[Sample], list[Sample]]:
-    """The first sample of each finger of which there is a template, and all later ones of those fingers."""
+    """The first sample with a template of each finger, and all later samples of these fingers."""
     first, others = [], []
     for _, samples in groupby(data_set.samples, key=lambda sample: sample.finger):
         good = [sample for sample in samples if sample.template is not None]
@@ -75,13 +75,13 @@ def _divided(data_set: DataSet) -> tuple[list[Sample], list[Sample]]:
 def _show_one(gallery: Gallery, probe: Sample) -> None:
     assert probe.template is not None
     typer.echo(
-        f"\n{len(gallery):,} are enrolled, by their first image each. Who is {probe.name}? The gallery's answer:\n\n"
+        f"\n{len(gallery):,} are enrolled, by their first image each. The gallery finds for {probe.name}:\n\n"
         f"{gallery.identify([probe.template], max_candidates=3)}\n"
     )
 
 
 def _ask(gallery: Gallery, first: list[Sample], others: list[Sample]) -> None:
-    """Search for each later image; claim to be who it is, and to be the one enrolled next."""
+    """Search for each later image; verify it against its own subject, and against the next one."""
     names = [sample.finger for sample in first]
     after = dict(zip(names, [*names[1:], names[0]], strict=True))
     found = matches = false_matches = 0
@@ -100,9 +100,9 @@ def _ask(gallery: Gallery, first: list[Sample], others: list[Sample]) -> None:
     table = Table(title=f"The other {len(others):,} images", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("searched for: the right one came first", f"{found:,} of {len(others):,}")
+    table.add_row("identify: mate at rank 1", f"{found:,} of {len(others):,}")
     table.add_row("time a search", f"{1000 * seconds / len(others):.1f} ms")
-    table.add_row(f"true claims: match at FMR {_FMR:g}", f"{matches:,} of {len(others):,}")
-    table.add_row("false claims: match", f"{false_matches:,} of {len(others):,}")
+    table.add_row(f"verify, true claims: match at FMR {_FMR:g}", f"{matches:,} of {len(others):,}")
+    table.add_row("verify, false claims: match", f"{false_matches:,} of {len(others):,}")
     out.print(table)
     say("`abis evaluate` measures error rates on the same folder.")

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from abis.cli.arguments import AsJson, CacheFolder, Dpi, FaceModel, FingerPosition
 from abis.cli.console import FAILED, print_json, progress_bar, say
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
@@ -27,14 +29,16 @@ from abis.evaluation.report import provenance, write_report
 from abis.evaluation.score_tables import ENDINGS
 from abis.scoring.calibration import Calibration
 
-__all__ = ["Options", "evaluate"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
 
 _SEED = 0
 
 
 @dataclass(frozen=True)
-class Options:
-    """What was asked for beside the data; see the command's help."""
+class _Options:
+    """The options of the command."""
 
     references: Path | None
     pairs: Path | None
@@ -47,10 +51,77 @@ class Options:
     as_json: bool
 
 
-def evaluate(data: Path, options: Options) -> None:
-    """Compare, print, and write what is asked for; end with FAILED if a file did."""
+@commands.command()
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of templates or images named <finger>_<impression>.*, one in a file; or a score file: .csv, "
+            ".parquet or .npz with the columns score and mated; or embeddings: .npz with embeddings and names.",
+        ),
+    ],
+    *,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="1:N: search for each template of DATA among the templates of this folder."
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Compare only the pairs of embeddings in this file, as LFW's pairs.txt."
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Calibration that turns the scores of a score file into likelihood ratios."
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a report with figures as one HTML page."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the scores as CSV: probe, reference, mated, score, raw."),
+    ] = None,
+    all_pairs: Annotated[
+        bool,
+        typer.Option(
+            "--all-pairs", help="With --scores, write all pairs, not only those of the FVC protocol."
+        ),
+    ] = False,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Regular expression that file names without their ending must match as a whole, with the groups "
+            "(?P<finger>...) and (?P<impression>...).",
+        ),
+    ] = None,
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    cache: CacheFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the error rates of templates, embeddings or scores with 95 % intervals, and write a report on them."""
+    options = _Options(
+        references=gallery,
+        pairs=pairs,
+        pattern=pattern,
+        calibration=calibration,
+        scores=scores,
+        all_pairs=all_pairs,
+        report=report,
+        images=ImageOptions(position, dpi, face_model, cache),
+        as_json=as_json,
+    )
     if options.all_pairs and options.scores is None:
-        raise typer.BadParameter("--all-pairs says what --scores FILE is to hold; give that too")
+        raise typer.BadParameter("--all-pairs needs --scores FILE")
     _check_applicable(data, options)
     try:
         with progress_bar("evaluating" if data.is_dir() else "reading") as progress:
@@ -71,8 +142,8 @@ def evaluate(data: Path, options: Options) -> None:
         raise typer.Exit(FAILED)
 
 
-def _check_applicable(data: Path, options: Options) -> None:
-    """Refuse options that say nothing about this kind of data, rather than leave them unheard."""
+def _check_applicable(data: Path, options: _Options) -> None:
+    """Refuse options that do not apply to this kind of data, rather than ignore them."""
     is_folder = data.is_dir()
     is_npz = not is_folder and data.suffix.lower() == ".npz"
     if not is_folder and data.exists() and data.suffix.lower() not in ENDINGS:
@@ -89,10 +160,10 @@ def _check_applicable(data: Path, options: Options) -> None:
         ("--cache", options.images.cache, is_folder, "a folder of images"),
     ):
         if given is not None and not applicable:
-            raise typer.BadParameter(f"{name} is for {what}; {data} is none")
+            raise typer.BadParameter(f"{name} is for {what}, which {data} is not")
 
 
-def _findings(data: Path, options: Options, progress: Callable[[int, int], None]) -> Findings:
+def _findings(data: Path, options: _Options, progress: Callable[[int, int], None]) -> Findings:
     pattern = DEFAULT_PATTERN if options.pattern is None else options.pattern
     if data.is_dir() and options.references is not None:
         with reading((data, options.references), options.images, progress) as read:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis explain``: what a comparison of two fingers found."""
+"""``abis explain``: the evidence in a comparison of two fingers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from abis.cli.arguments import AsJson, Dpi, FingerPosition
 from abis.cli.console import out, print_json, say
 from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import balance as balance_of
@@ -17,13 +19,33 @@ from abis.errors import FormatError
 from abis.scoring.calibration import Calibrations
 from abis.template import Minutiae
 
-__all__ = ["explain"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
 
 
+@commands.command()
 def explain(
-    probe: Path, reference: Path, *, images: ImageOptions, output: Path | None, as_json: bool
+    probe: Annotated[Path, typer.Argument(metavar="PROBE", help="Template or image of one finger.")],
+    reference: Annotated[
+        Path, typer.Argument(metavar="REFERENCE", help="Template or image of another finger.")
+    ],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Draw both fingers as SVG, with lines between paired minutiae.",
+        ),
+    ] = None,
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare, print the terms of the score, and draw where that is asked for."""
+    """Compare two fingers, and print the terms of the score."""
+    images = ImageOptions(position, dpi)
     with reader([probe, reference], images) as files:
         first, second = _read_finger(files, probe), _read_finger(files, reference)
     found = explain_comparison(first, second)

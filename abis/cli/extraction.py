@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis extract``: images to files of templates."""
+"""``abis extract``: files of templates from images."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import files_in
+from abis.cli.arguments import AsJson, Dpi, FaceModel, FingerPosition, files_in
 from abis.cli.console import Faults, print_json, progress_bar
 from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
@@ -18,11 +19,32 @@ from abis.files import write_whole
 from abis.formats import Format, write
 from abis.template import Minutiae, Template
 
-__all__ = ["extract"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
 
 
-def extract(files: Sequence[Path], output: Path, *, images: ImageOptions, draw: bool, as_json: bool) -> None:
-    """Extract what is not there yet; name each image of which nothing could be made."""
+@commands.command()
+def extract(
+    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of images.")],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file an image."),
+    ],
+    position: FingerPosition = None,
+    dpi: Dpi = None,
+    face_model: FaceModel = None,
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Draw the minutiae over each finger image: DIR/<name>.svg.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Extract templates from images: 0042_right_index.png becomes DIR/0042_right_index.abis.
+
+    Templates that exist are kept: to go on after Ctrl-C, run the command again.
+    """
+    images = ImageOptions(position, dpi, face_model)
     faults = Faults()
     found = files_in(files)
     name, count = Counter(file.stem for file in found).most_common(1)[0]
@@ -59,7 +81,7 @@ def extract(files: Sequence[Path], output: Path, *, images: ImageOptions, draw: 
 
 
 def _draw(templates: Sequence[Template], output: Path, image: Path) -> None:
-    """The minutiae over the image, of images of one finger."""
+    """Draw the minutiae over the image, if it is the image of one finger."""
     match templates:
         case (Minutiae() as finger,):
             title = f"{image.name}: {len(finger)} minutiae, quality {finger.finger_quality}"
@@ -68,12 +90,12 @@ def _draw(templates: Sequence[Template], output: Path, image: Path) -> None:
 
 
 def _write(templates: Sequence[Template], output: Path, image: Path) -> None:
-    """The first template last: where it stands, all of them do."""
+    """Write the first template last: if its file exists, all files exist."""
     for number in reversed(range(len(templates))):
         path = _path(output, image, number)
         write_whole(path, write([templates[number]], Format.NATIVE))
 
 
 def _path(output: Path, image: Path, number: int) -> Path:
-    """Where a template of an image goes; the others of a record with several are numbered from 2."""
+    """The file of a template; further templates of one image are numbered from 2."""
     return output / (f"{image.stem}-{number + 1}.abis" if number else f"{image.stem}.abis")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of templates and files of images, read alike."""
+"""Read files of templates and files of images in the same way."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abis.cli.arguments import moved
-from abis.cli.console import say
+from abis.cli.arguments import files_in, group_by_subject, moved
+from abis.cli.console import Faults, say
 from abis.errors import AbisError, ExtractionError
 from abis.formats import is_image, read_file
 from abis.template import Position, Template
@@ -20,20 +20,20 @@ from abis.template import Position, Template
 if TYPE_CHECKING:
     from abis.extraction.workers import Extractors, Task
 
-__all__ = ["ImageOptions", "Reader", "picture", "reader", "reading"]
+__all__ = ["ImageOptions", "Reader", "files_by_subject", "picture", "read_all", "reader", "reading"]
 
 _LONGEST_NUMBER = 3  # digits that may follow a position in a file's name
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What was said about images.
+    """The options of a command about images.
 
     Attributes:
-        position: what all files show; None leaves that to a record, or to a name such as 0042_right_index.
-        dpi: pixels an inch of finger images; None as :func:`abis.extraction.extract` has it.
-        face_model: another network than SFace.
-        cache: a folder that keeps what was extracted.
+        position: position of all files; None takes it from the record or from a name such as 0042_right_index.
+        dpi: resolution of finger images in pixels per inch; None for the default of :func:`abis.extraction.extract`.
+        face_model: network for face images; None for SFace.
+        cache: folder that keeps the extracted templates; None keeps none.
     """
 
     position: Position | None = None
@@ -44,7 +44,7 @@ class ImageOptions:
 
 @contextmanager
 def reader(files: Sequence[Path], options: ImageOptions) -> Iterator[Reader]:
-    """What reads these files, best in this order."""
+    """A reader of these files; it is quickest if they are read in this order."""
     with ExitStack() as stack:
         yield Reader(files, options, stack)
 
@@ -53,7 +53,7 @@ def reader(files: Sequence[Path], options: ImageOptions) -> Iterator[Reader]:
 def reading(
     folders: Sequence[Path], options: ImageOptions, progress: Callable[[int, int], None]
 ) -> Iterator[Callable[[Path], tuple[Template, ...]]]:
-    """What reads the files of folders, in the order of their names, and tells how far it is."""
+    """A function that reads a file of the folders and reports progress; files should be read in the order of names."""
     files = [
         path
         for folder in folders
@@ -71,9 +71,9 @@ def reading(
 
 
 class Reader:
-    """Reads files; images are extracted, as far ahead as keeps all processes busy.
+    """Reads files; templates are extracted from images ahead of their turn, so that all processes are busy.
 
-    The processes start with the first image, and end with the stack they are given to.
+    The processes start with the first image, and end with the stack.
     """
 
     def __init__(self, files: Sequence[Path], options: ImageOptions, stack: ExitStack) -> None:
@@ -89,7 +89,7 @@ class Reader:
 
         Raises:
             FormatError: naming a file that is not of its format.
-            ExtractionError: naming an image of which no template could be made, and saying why.
+            ExtractionError: naming an image from which no template could be extracted, and the reason.
             OSError: a file cannot be read.
         """
         return tuple(template for file in files for template in self.read(file))
@@ -132,6 +132,23 @@ class Reader:
         return extractors.submit(file, Settings(position, options.dpi, options.face_model))
 
 
+def read_all(files: Sequence[Path], images: ImageOptions) -> tuple[Template, ...]:
+    """The templates of all files, and of the files in folders among them; raises as :meth:`Reader.read_all` does."""
+    found = files_in(files)
+    with reader(found, images) as templates_of:
+        return templates_of.read_all(found)
+
+
+def files_by_subject(files: Sequence[Path], pattern: str | None, faults: Faults) -> dict[str, list[Path]]:
+    """The files of each subject; files whose names do not match the pattern are reported as faults."""
+    groups, misfits = group_by_subject(files, pattern)
+    for file in misfits:
+        faults.add(
+            f"{file}: the file name does not match; give --pattern to say which part is the subject id"
+        )
+    return groups
+
+
 def position_in(name: str) -> Position | None:
     """The position that a file's name ends with: 0042_right_index, 0042-left-thumb_2, 0042_face."""
     words = name.lower().replace("-", "_").split("_")
@@ -146,7 +163,7 @@ def position_in(name: str) -> Position | None:
 
 
 def picture(file: Path) -> str | None:
-    """The file's image as a data URL that browsers show, grey PNG; None where it holds none."""
+    """The image of a file as a data URL of a grey PNG; None if the file is not an image."""
     if not _holds_image(file):
         return None
     from abis.extraction.images import as_png, read_images  # noqa: PLC0415 - an extra, for images only
@@ -156,7 +173,7 @@ def picture(file: Path) -> str | None:
 
 
 def _holds_image(file: Path) -> bool:
-    """Whether it does; what cannot be opened is told when it is read."""
+    """Whether a file is an image. A file that cannot be opened raises when it is read."""
     try:
         with file.open("rb") as opened:
             return is_image(opened.read(16))

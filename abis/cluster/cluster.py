@@ -422,7 +422,6 @@ class Cluster:
 
         Raises:
             NotEnrolled: where there is no such subject.
-            TemplateError: where probe and subject have embeddings of different models only.
         """
         (result,) = self.verify_many([Claim(subject_id, templates, liveness)], fmr=fmr, policy=policy)
         if result.outcome == Outcome.NOT_ENROLLED:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from abis.errors import TemplateError
 from abis.template import Embedding, Position, Template
 
-__all__ = ["Kind", "check_models"]
+__all__ = ["Kind", "check_models", "nothing_comparable"]
 
 
 class Kind(NamedTuple):
@@ -62,7 +62,13 @@ def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
         return
     others = {kind for kind in kinds if kind.dimension and kind.position in {mine.position for mine in own}}
     if others:
-        raise TemplateError(
-            f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
-            f"the references' {', '.join(sorted(map(str, others)))}"
-        )
+        raise TemplateError(nothing_comparable(probe, others))
+
+
+def nothing_comparable(probe: Sequence[Template], kinds: Iterable[Kind]) -> str:
+    """Why no template of a probe is comparable with references of these kinds, in words."""
+    own = {Kind.of(template) for template in probe}
+    return (
+        f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "
+        f"the references' {', '.join(sorted(map(str, set(kinds))))}"
+    )

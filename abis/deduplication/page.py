@@ -99,7 +99,7 @@ def _drawings(pair: DuplicatePair, templates: _TemplatesOf) -> Iterator[Markup]:
             svg = draw_pair(
                 reference, probe, best.pairs[:, ::-1], title=f"{_name(e)}: {len(best.pairs)} minutiae paired"
             )
-            yield Markup(_scalable(svg))  # noqa: S704 - our own drawing, whose texts are escaped
+            yield Markup(_scalable(svg))
 
 
 def _scalable(svg: str) -> str:

@@ -10,14 +10,15 @@ from pathlib import Path
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
 from abis.extraction.fingers import extract_minutiae
-from abis.extraction.images import Image, read_images
-from abis.template import Position, Template
+from abis.extraction.images import Picture, read_images
+from abis.formats.inputs import Input, as_bytes
+from abis.template import Position, Template, several_fingers
 
 __all__ = ["Extraction", "ExtractionNote", "Settings", "extract", "extract_all"]
 
 
 class ExtractionNote(UserWarning):
-    """What should be known about a template that was made: that it is of one of several faces."""
+    """What should be known about a template that was made, such as that it is of one of several faces."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,20 @@ class Settings:
         position: what it shows; None leaves that to records of ISO/IEC 19794, which state it.
         dpi: pixels an inch of finger images; None takes a record's own, else 500.
         face_model: ONNX file of another face network than SFace.
+
+    Raises:
+        TypeError: the position is not a :class:`abis.Position`.
     """
 
     position: Position | None = None
     dpi: float | None = None
     face_model: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.position is not None and not isinstance(self.position, Position):
+            raise TypeError(
+                f"position is {self.position!r}; expected an abis.Position, such as Position.FACE"
+            )
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Extraction:
 
 
 def extract(
-    image: bytes,
+    image: Input,
     *,
     position: Position | None = None,
     dpi: float | None = None,
@@ -66,7 +76,8 @@ def extract(
     Some 0.3 s a finger and 0.05 s a face on one core; the first one takes longer.
 
     Args:
-        image: a file of TIFF, PNG, BMP, JPEG, JPEG 2000 or WSQ, or a record of ISO/IEC 19794-4 or -5.
+        image: the bytes of an image file (TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, PGM, WebP or GIF) or of a record of
+            ISO/IEC 19794-4 or -5; a path or a file object to read them from.
         position: what it shows: a finger, or Position.FACE. Need not be given for records, which state it.
         dpi: pixels an inch of a finger image. By default what a record states, else 500; a file whose tag says
             something else needs it stated.
@@ -76,14 +87,17 @@ def extract(
     Raises:
         ExtractionError: saying why no template could be made.
         FormatError: a record is not as its standard says.
+        TypeError: the image or the position is of another type.
+        OSError: the file cannot be read.
 
     Warns:
-        ExtractionNote: there are several faces; the large central one was taken.
+        ExtractionNote: what should be known about the template, such as that there are several faces, of which the
+            large central one was taken.
     """
-    images = read_images(image)
+    images = read_images(as_bytes(image))
     if len(images) != 1:
         raise ExtractionError(
-            f"the record holds {len(images)} images; expected one (extract_many takes several)"
+            f"the file holds {len(images)} images; expected one (extract_many takes several)"
         )
     template, note = _extract_one(images[0], Settings(position, dpi, face_model))
     if note:
@@ -102,11 +116,12 @@ def extract_all(image: bytes, settings: Settings) -> Extraction:
     )
 
 
-def _extract_one(image: Image, settings: Settings) -> tuple[Template, str]:
+def _extract_one(image: Picture, settings: Settings) -> tuple[Template, str]:
     position = image.position if settings.position is None else settings.position
     if position is None:
         raise ExtractionError("an image does not say what it shows; state its position")
     if position is Position.FACE:
         return extract_embedding(image.colour(), model=settings.face_model)
-    dpi = image.finger_dpi() if settings.dpi is None else settings.dpi
-    return extract_minutiae(image.grey(), dpi=dpi, position=position), ""
+    dpi, note = image.finger_dpi() if settings.dpi is None else (settings.dpi, "")
+    template = extract_minutiae(image.grey(), dpi=dpi, position=position)
+    return template, "; ".join(filter(None, (note, several_fingers(template))))

@@ -1,54 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files and image records: bytes to pixels.
+"""Image files, image records and transactions: bytes to pictures of one finger or face each.
 
-Pillow reads TIFF, PNG, BMP, JPEG and JPEG 2000, its plugin wsq reads WSQ. Records of ISO/IEC 19794-4 and -5 are
-taken apart in :mod:`abis.extraction.records`.
+:mod:`abis.extraction.decoding` decodes files. Records of ISO/IEC 19794-4 and -5 are taken apart in
+:mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.formats.ansi_nist`.
 """
 
 from __future__ import annotations
 
 import io
-import math
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-import PIL.ImageOps
-import wsq  # noqa: F401 - adds WSQ to what Pillow reads
 
 from abis.errors import ExtractionError
 from abis.extraction import records
-from abis.template import MAX_SIDE, Position
+from abis.extraction.decoding import DecodedPage, decode_pages
+from abis.template import Position
 
-__all__ = ["Image", "as_png", "read_images"]
+__all__ = ["Picture", "as_png", "read_images"]
 
-_FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "JPEG2000", "WSQ")
 _STANDARD_DPI = 500.0
-_LEAST_STATED_DPI = 300.0  # scanners' and editors' 72, 96 and 1 say nothing about a finger
+_LEAST_STATED_DPI = 100  # lower ones are of screens and editors (1, 72, 96) and say nothing about a finger
+_TOLERANCE = 0.02  # of a stated resolution
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class Picture:
     """One picture.
 
     Attributes:
         pixels: (h, w) or, in colour, (h, w, 3) uint8, red first.
-        dpi: pixels an inch, where a record or the file states it.
+        dpi: (x, y) pixels an inch, where a record or the file states it.
         position: what is seen, where a record states it.
-        is_record: whether dpi and position come from a record of ISO/IEC 19794, which is to be trusted.
+        record_dpi: pixels an inch that a record of ISO/IEC 19794 or ANSI/NIST-ITL states, of fingers.
     """
 
     pixels: npt.NDArray[np.uint8]
-    dpi: float | None = None
+    dpi: tuple[float, float] | None = None
     position: Position | None = None
-    is_record: bool = False
+    record_dpi: float | None = None
 
     def __repr__(self) -> str:  # never the content
         height, width = self.pixels.shape[:2]
-        return f"Image({width}x{height}, {self.position.name if self.position is not None else '?'})"
+        return f"Picture({width}x{height}, {self.position.name if self.position is not None else '?'})"
 
     def grey(self) -> npt.NDArray[np.uint8]:
         """(h, w) uint8."""
@@ -60,42 +57,56 @@ class Image:
         """(h, w, 3) uint8, red first; three equal ones where the image is grey."""
         return self.pixels if self.pixels.ndim == 3 else np.repeat(self.pixels[..., np.newaxis], 3, axis=2)
 
-    def finger_dpi(self) -> float:
-        """Pixels an inch of a finger image whose resolution the caller did not state.
+    def finger_dpi(self) -> tuple[float, str]:
+        """Pixels an inch of a finger image whose resolution the caller did not state, and a note or "".
 
-        A record's own; else 500, that of all common sensors. Tags of plain files are often wrong: one that says
-        something else is no answer but a question.
+        What a record states; else what the file states, where that is within 2 % of 500, the resolution of all common
+        sensors; else 500. Fractions are rounded: PNG and BMP keep whole pixels a metre, so that 300 dpi read as
+        299.9994. Tags of plain files are often wrong: one that states another resolution, or two that differ, is no
+        answer but a question. Tags below 100 dpi are those of screens, and are not looked at.
 
         Raises:
-            ExtractionError: the file's tag says something else.
+            ExtractionError: no record states a resolution, and the file states another one than expected of a finger.
         """
-        if self.dpi is None or (not self.is_record and self.dpi < _LEAST_STATED_DPI):
-            return _STANDARD_DPI
-        if not self.is_record and not math.isclose(self.dpi, _STANDARD_DPI, rel_tol=0.01):
-            raise ExtractionError(
-                f"its tag says {self.dpi:.0f} dpi, which may be wrong; state the resolution"
-            )
-        return self.dpi
+        stated = None if self.dpi is None else (round(self.dpi[0]), round(self.dpi[1]))
+        if stated is not None and min(stated) < _LEAST_STATED_DPI:
+            stated = None
+        if stated is None:
+            return self.record_dpi or _STANDARD_DPI, ""
+        across, down = stated
+        tag = f"{across} dpi" if _is_near(across, down) else f"{across} x {down} dpi"
+        expected = self.record_dpi or _STANDARD_DPI
+        agrees = _is_near(across, expected) and _is_near(down, expected)
+        if self.record_dpi is not None:
+            note = f"its image states {tag}; the record's {self.record_dpi:.0f} dpi are used"
+            return self.record_dpi, "" if agrees else note
+        if not agrees:
+            raise ExtractionError(f"its tag says {tag}, which may be wrong; state the resolution")
+        return (across + down) / 2, ""
 
 
-def read_images(data: bytes) -> tuple[Image, ...]:
-    """The images of a file or record: one, or the several views of an ISO/IEC 19794 record; at least one.
+def read_images(data: bytes) -> tuple[Picture, ...]:
+    """The images of a file or record: one, or the several pages or views of it; at least one.
 
     Raises:
         ExtractionError: the bytes are no image that can be read.
         FormatError: an image record is not as its standard says.
     """
     if not data.startswith((records.FINGER, records.FACE)):
-        return (_decode(data),)
-    found = []
-    for view in records.read(data):
+        return tuple(Picture(page.pixels, page.dpi) for page in decode_pages(data))
+    return tuple(_pictures_of_views(records.read(data)))
+
+
+def _pictures_of_views(views: tuple[records.RecordView, ...]) -> Iterator[Picture]:
+    for view in views:
         if view.raw_size is not None:
             width, height = view.raw_size
-            pixels = np.frombuffer(view.data, np.uint8).reshape(height, width)
+            page = DecodedPage(np.frombuffer(view.data, np.uint8).reshape(height, width), None)
         else:
-            pixels = _decode(view.data).pixels
-        found.append(Image(pixels, dpi=view.dpi, position=view.position, is_record=True))
-    return tuple(found)
+            page, *others = decode_pages(view.data)
+            if others:
+                raise ExtractionError(f"an image of the record has {1 + len(others)} pages; expected one")
+        yield Picture(page.pixels, page.dpi, view.position, view.dpi)
 
 
 def as_png(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -105,45 +116,5 @@ def as_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _decode(data: bytes) -> Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata
-            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
-                dpi = opened.info.get("dpi")
-                upright = PIL.ImageOps.exif_transpose(opened)
-                pixels = _pixels(upright)
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning, MemoryError):
-        raise ExtractionError("the image is too large to be one of a finger or a face") from None
-    except Exception as error:  # decoders meet broken files with exceptions of all kinds
-        raise ExtractionError(f"not an image that can be read: {_first_line(error)}") from None
-    height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE:
-        raise ExtractionError(f"the image is {width}x{height}; at most {MAX_SIDE} pixels a side")
-    return Image(pixels, dpi=_square(dpi))
-
-
-def _pixels(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits a pixel
-        return (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-    is_grey = image.mode in {"1", "L", "LA", "La"}
-    return np.asarray(image.convert("L" if is_grey else "RGB"))
-
-
-def _square(dpi: object) -> float | None:
-    """The resolution of a tag that has the same for both axes."""
-    match dpi:
-        case (SupportsFloat() as x, SupportsFloat() as y):
-            try:
-                across, down = float(x), float(y)
-            except (ValueError, ZeroDivisionError):
-                return None
-            return across if math.isfinite(across) and across == down and across > 0 else None
-        case _:
-            return None
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).partition("\n")[0]
-    return "of no known format" if "cannot identify image file" in text else text or type(error).__name__
+def _is_near(value: float, expected: float) -> bool:
+    return abs(value - expected) <= _TOLERANCE * expected

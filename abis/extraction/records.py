@@ -10,7 +10,7 @@ from abis.errors import FormatError
 from abis.formats._cursor import Cursor
 from abis.template import MAX_SIDE, Position
 
-__all__ = ["FACE", "FINGER", "View", "read"]
+__all__ = ["FACE", "FINGER", "RecordView", "read"]
 
 FINGER, FACE = b"FIR\0", b"FAC\0"
 """What the records begin with."""
@@ -22,7 +22,7 @@ _LANDMARK = 8  # bytes
 
 
 @dataclass(frozen=True)
-class View:
+class RecordView:
     """One image of a record.
 
     Attributes:
@@ -38,7 +38,7 @@ class View:
     raw_size: tuple[int, int] | None = None
 
 
-def read(data: bytes) -> tuple[View, ...]:
+def read(data: bytes) -> tuple[RecordView, ...]:
     """The images of a record, in their order; at least one.
 
     Raises:
@@ -65,7 +65,7 @@ def read(data: bytes) -> tuple[View, ...]:
     return views
 
 
-def _fingers_2005(cursor: Cursor) -> Iterator[View]:
+def _fingers_2005(cursor: Cursor) -> Iterator[RecordView]:
     """ISO/IEC 19794-4:2005, table 2 (general header) and table 4 (finger headers)."""
     cursor.record_length(6)
     cursor.take(4, "capture device and image acquisition level")
@@ -98,7 +98,7 @@ def _fingers_2005(cursor: Cursor) -> Iterator[View]:
             done += 1
 
 
-def _fingers_2011(cursor: Cursor) -> Iterator[View]:
+def _fingers_2011(cursor: Cursor) -> Iterator[RecordView]:
     """ISO/IEC 19794-4:2011, clauses 8.2 (general header) and 8.3 (representation headers)."""
     cursor.record_length(4)
     representations = cursor.unsigned(2, "number of representations")
@@ -130,7 +130,7 @@ def _fingers_2011(cursor: Cursor) -> Iterator[View]:
         _skip_to(cursor, begin + length)
 
 
-def _faces_2005(cursor: Cursor) -> Iterator[View]:
+def _faces_2005(cursor: Cursor) -> Iterator[RecordView]:
     """ISO/IEC 19794-5:2005, table 2 (facial header) and clauses 5.5 to 5.8."""
     cursor.record_length(4)
     for _ in range(cursor.unsigned(2, "number of facial images")):
@@ -142,10 +142,10 @@ def _faces_2005(cursor: Cursor) -> Iterator[View]:
         stored = begin + length - cursor.offset
         if stored < 1:
             raise cursor.fault(f"facial record data length is {length}, less than its own headers")
-        yield View(cursor.take(stored, "image"), Position.FACE)
+        yield RecordView(cursor.take(stored, "image"), Position.FACE)
 
 
-def _faces_2011(cursor: Cursor) -> Iterator[View]:
+def _faces_2011(cursor: Cursor) -> Iterator[RecordView]:
     """ISO/IEC 19794-5:2011, clauses 8.3 (general header) and 8.4 to 8.6 (representations)."""
     cursor.record_length(4)
     representations = cursor.unsigned(2, "number of representations")
@@ -159,7 +159,7 @@ def _faces_2011(cursor: Cursor) -> Iterator[View]:
         cursor.take(15 + landmarks * _LANDMARK, "facial information and landmark points")
         cursor.take(11, "image information")
         stored = cursor.unsigned(4, "image length", low=1)
-        yield View(cursor.take(stored, "image"), Position.FACE)
+        yield RecordView(cursor.take(stored, "image"), Position.FACE)
         _skip_to(cursor, begin + length)
 
 
@@ -207,11 +207,11 @@ def _finger_view(
     depth: int,
     compression: int,
     size: tuple[int, int],
-) -> View:
+) -> RecordView:
     if compression not in (_RAW, _PACKED):
-        return View(cursor.take(length, "image"), position, dpi)
+        return RecordView(cursor.take(length, "image"), position, dpi)
     if depth != 8:
         raise cursor.fault(f"pixels of {depth} bits without compression; expected 8")
     if length != size[0] * size[1]:
         raise cursor.fault(f"image of {length} bytes; expected {size[0]} x {size[1]}")
-    return View(cursor.take(length, "image"), position, dpi, raw_size=size)
+    return RecordView(cursor.take(length, "image"), position, dpi, raw_size=size)

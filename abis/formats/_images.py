@@ -12,17 +12,21 @@ _BEGINNINGS = (
     b"\xff\xd8\xff",  # JPEG
     *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),  # JPEG 2000: file, codestream
     b"\xff\xa0\xff",  # WSQ
+    *(b"GIF87a", b"GIF89a"),
+    *(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \n\r\t"),  # PBM, PGM, PPM
     *(b"FIR\0", b"FAC\0"),  # ISO/IEC 19794-4 and -5
 )
-LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
+_RIFF, _WEBP = b"RIFF", b"WEBP"  # with the file's size between
+LONGEST_BEGINNING = 12
 
 
 def is_image(data: bytes) -> bool:
     """Whether these bytes, or the first few of them, begin as an image or image record does.
 
-    TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, and records of ISO/IEC 19794-4 (fingers) and -5 (faces).
+    TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, PGM and its kin, WebP, GIF, and records of ISO/IEC 19794-4 (fingers)
+    and -5 (faces).
 
     >>> is_image(b"BM...")
     True
     """
-    return data.startswith(_BEGINNINGS)
+    return data.startswith(_BEGINNINGS) or (data.startswith(_RIFF) and data[8:12] == _WEBP)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.formats import native
-from abis.formats.native import Columns, Content
+from abis.formats.native import Content, MinutiaColumns
 from abis.template import (
     MAX_SIDE,
     NO_QUALITY,
@@ -95,7 +95,7 @@ def _minutiae(record: np.dtype[np.void], records: Sequence[bytes]) -> list[Minut
     ):
         return None
     fields = np.frombuffer(b"".join([data[_MINUTIAE_AT:] for data in records]), record)
-    columns = Columns.of(fields)
+    columns = MinutiaColumns.of(fields)
     x, y, direction, kind, quality = columns
     if not (
         (x < np.repeat(width, count)).all()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from abis.errors import FormatError, TemplateError
 from abis.formats._cursor import Cursor
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Embedding, Minutiae, Position, Template, of_checked_fields
 
 __all__ = ["MAGIC", "read", "write"]
 
@@ -41,9 +41,10 @@ MINUTIA_OF: dict[int, np.dtype[np.void]] = {
     Content.MINUTIAE_WITH_FLOAT_DIRECTIONS: np.dtype([*_MINUTIA_FIELDS, ("direction", ">f4")]),
 }
 _NO_FINGER_QUALITY = 255
+_LENGTH_TOLERANCE = 2**-10  # of a unit vector, after rounding to float16
 
 
-class Columns(NamedTuple):
+class MinutiaColumns(NamedTuple):
     """The fields of minutiae in the dtypes that :class:`abis.template.Minutiae` has them in."""
 
     x: npt.NDArray[np.uint16]
@@ -53,7 +54,7 @@ class Columns(NamedTuple):
     quality: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, fields: npt.NDArray[np.void]) -> Columns:
+    def of(cls, fields: npt.NDArray[np.void]) -> MinutiaColumns:
         """Decode an array of one of the dtypes in ``MINUTIA_OF``."""
         kind_x = fields["kind_x"].astype(np.uint16)
         direction = fields["direction"].astype(np.float32)
@@ -108,7 +109,7 @@ def _read_minutiae(cursor: Cursor, content: Content) -> Minutiae:
     record = MINUTIA_OF[content]
     fields = np.frombuffer(cursor.take(count * record.itemsize, f"{count} minutiae"), record)
     cursor.end()
-    columns = Columns.of(fields)
+    columns = MinutiaColumns.of(fields)
     return Minutiae(
         x=columns.x,
         y=columns.y,
@@ -155,15 +156,27 @@ def _read_embedding(cursor: Cursor) -> Embedding:
         raise cursor.fault(f"model's name is no UTF-8: {error.reason}", back=len(name)) from None
     stored = np.frombuffer(cursor.take(dimension * 2, f"{dimension} elements"), ">f2").astype(np.float16)
     cursor.end()
-    embedding = Embedding(
-        vector=stored,
-        model=model,
-        position=_position(position),
-        quality=None if math.isnan(quality) else quality,
+    place = _position(position)
+    if place.is_finger:
+        raise TemplateError(f"position {place.name}: fingers are compared by their minutiae")
+    if math.isinf(quality):
+        raise TemplateError(f"quality is {quality}")
+    if not np.isfinite(stored).all():
+        first = int(np.flatnonzero(~np.isfinite(stored))[0])
+        raise TemplateError(f"vector element {first} is {stored[first]}")
+    length = float(np.linalg.norm(stored.astype(np.float64)))
+    if abs(length - 1) >= _LENGTH_TOLERANCE:
+        raise TemplateError(f"vector is of length {length:g}; expected unit length, as all stored ones have")
+    stored.flags.writeable = False
+    return of_checked_fields(
+        Embedding,
+        {
+            "vector": stored,
+            "model": model,
+            "position": place,
+            "quality": None if math.isnan(quality) else quality,
+        },
     )
-    if embedding.vector.tobytes() != stored.tobytes():
-        raise TemplateError("vector is not of unit length, as all stored ones are")
-    return embedding
 
 
 def _embedding_bytes(template: Embedding) -> bytes:

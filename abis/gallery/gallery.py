@@ -39,6 +39,7 @@ from abis.store import (
     Subject,
     audit,
     audit_log,
+    checked_templates,
     checking,
     erasure,
     keys,
@@ -54,7 +55,7 @@ from abis.transfer.exporting import ExportReport, export
 from abis.transfer.importing import Watch, import_records
 from abis.transfer.reconciliation import ImportReport
 from abis.transfer.sources.source import Source
-from abis.verification import Claim, verify
+from abis.verification import Claim, verify, verify_samples
 from abis.verification.policy import Policy
 
 __all__ = ["Gallery", "Progress"]
@@ -159,6 +160,16 @@ class Gallery:
     def memory_bytes(self) -> int:
         """Memory of the loaded references in bytes; 0 before they are loaded."""
         return self.internals.references.memory_bytes
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether references are in memory, so that an identification need not wait for them."""
+        return self.internals.references.is_loaded
+
+    @property
+    def changes_behind(self) -> int:
+        """Changes of the store that the references in memory have not followed yet; 0 before they are loaded."""
+        return self.internals.references.changes_behind
 
     def info(self) -> GalleryInfo:
         """Counts and sizes of the gallery. Counting templates takes a second per several million."""
@@ -284,7 +295,6 @@ class Gallery:
 
         Raises:
             NotEnrolled: there is no such subject.
-            TemplateError: probe and subject have embeddings of different models only.
         """
         claim = Claim(subject_id, templates, liveness)
         (result,) = verify(self._store, [claim], _policy(fmr, policy), self.internals.calibrations)
@@ -306,11 +316,30 @@ class Gallery:
             policy: what each decision requires, in place of ``fmr``.
 
         Raises:
-            TemplateError: probe and subject have embeddings of different models only.
+            TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
         return logged_verifications(self.internals, claims, _policy(fmr, policy))
 
     # -------------------------------------------------------------------------------- identification
+
+    def compare(
+        self, templates: Sequence[Template], others: Sequence[Template], *, fmr: float = 1e-6
+    ) -> Verification:
+        """Decide whether two sets of templates are of one subject; reads nothing but the gallery's calibrations.
+
+        Args:
+            templates: the probe.
+            others: the templates that the probe is compared with.
+            fmr: false match rate to decide at, above 0, at most 1.
+        """
+        result = verify_samples(
+            checked_templates(templates),
+            checked_templates(others),
+            Policy(fmr=fmr),
+            self.internals.calibrations,
+        )
+        self.internals.record("verify", "", str(result.outcome))
+        return result
 
     def identify(
         self,

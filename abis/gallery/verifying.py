@@ -23,23 +23,14 @@ def logged_verifications(
     if audit.actor() is None:
         yield from verify_many(internals.store, claims, policy, internals.calibrations)
         return
-    asked: list[str] = []
     done: list[Verification] = []
 
-    def noted() -> Iterator[Claim]:
-        for claim in claims:
-            asked.append(claim.subject_id)
-            yield claim
-
     def logged() -> Iterator[Verification]:
-        count = len(done)
-        rows = [("verify", s, str(r.outcome)) for s, r in zip(asked[:count], done, strict=True)]
-        audit_log.record(internals.store, rows)
-        del asked[:count]
+        audit_log.record(internals.store, [("verify", r.subject_id, str(r.outcome)) for r in done])
         yield from done
         done.clear()
 
-    for result in verify_many(internals.store, noted(), policy, internals.calibrations):
+    for result in verify_many(internals.store, claims, policy, internals.calibrations):
         done.append(result)
         if len(done) == _LOGGED_AT_ONCE:
             yield from logged()

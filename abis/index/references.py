@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The references of a gallery in memory, which follow the store.
+"""The references of a gallery in memory, kept in step with the store.
 
-Searches read a :class:`ReferenceView`, which never changes; whoever follows the store makes another one and puts it in
-its place. So searches and enrolments do not wait for each other. What takes longer, packing segments of which
-much has been removed and writing them to files, is done by one thread beside.
+A search reads a :class:`ReferenceView`, which never changes. Following the store makes a new view, which replaces the old
+one, so searches and enrolments do not wait for each other. A background thread does the longer work: packing segments
+with many removed references, and writing segments to files.
 """
 
 from __future__ import annotations
@@ -29,23 +29,25 @@ __all__ = ["Progress", "ReferenceView", "References"]
 _log = logging.getLogger("abis")
 
 Progress = Callable[[int, int], None]
-"""Is called with the templates loaded so far and the templates in all."""
+"""Called with the number of templates loaded and the number in all."""
 
-_LOAD_BATCH = 10_000  # templates read at once: some 5 MB
-_WORTH_SAVING = 5_000  # templates, when the gallery is closed: they would take a second to prepare anew ...
-_WORTH_SAVING_BESIDE = SPAN // 4  # ... and at any time
-_MOST_GONE = 4  # a segment is packed anew when one in so many of its references is gone
+_LOAD_BATCH = 10_000  # templates read at once: about 5 MB
+_WORTH_SAVING = (
+    5_000  # templates: saved when the gallery is closed, because preparing them again takes a second ...
+)
+_WORTH_SAVING_BESIDE = SPAN // 4  # ... and in the background at any time
+_MOST_GONE = 4  # a segment is packed again when one in this many of its references is removed
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceView:
-    """All references as of one change of the store.
+    """All references as of one change of the store. Immutable.
 
     Attributes:
         segments: in the order of enrolment.
-        mark: how far they follow the store.
-        subjects: in the store.
-        span: every subject's key is below it.
+        mark: the store's change and last template that the references include.
+        subjects: number of subjects in the store.
+        span: all keys of subjects are below it.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -55,27 +57,27 @@ class ReferenceView:
 
     @property
     def present(self) -> int:
-        """How many references there are."""
+        """Number of references that are not removed."""
         return sum(segment.present for segment in self.segments)
 
     @property
     def last_encounter(self) -> int:
-        """The largest key of an encounter, those gone included; 0 where there is none."""
+        """Largest key of an encounter, removed ones included; 0 if there is none."""
         blocks = (block for segment in self.segments for block in segment.blocks)
         return max((int(block.encounters.max(initial=0)) for block in blocks), default=0)
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of all references and of the record of whose they are."""
+        """RAM of all references and of their owners' keys, in bytes."""
         return sum(block.memory_bytes for segment in self.segments for block in segment.blocks)
 
     @property
     def kinds(self) -> set[Kind]:
-        """The kinds of which there are references."""
+        """The kinds of all references."""
         return {block.kind for segment in self.segments for block in segment.blocks if block.present}
 
     def followed(self, tail: Tail) -> ReferenceView:
-        """With the changes that came after its mark."""
+        """A view with the changes that came after the mark."""
         segments = self._without(tail.removed)
         if tail.enrolled:
             entries = (Entry(t.subject, t.encounter, t.template) for t in tail.enrolled)
@@ -84,12 +86,12 @@ class ReferenceView:
         return ReferenceView(segments, tail.mark, tail.state.subjects, tail.state.last_subject + 1)
 
     def with_appended(self, segment: Segment, mark: Mark, state: State) -> ReferenceView:
-        """With what one transaction has enrolled, all of one span."""
+        """A view with the references that one transaction has enrolled, which are of one span."""
         new = replace(segment, after=_end(self.segments, self.mark), last=mark.template)
         return ReferenceView(appended(self.segments, new), mark, state.subjects, state.last_subject + 1)
 
     def with_replaced(self, old: Segment, new: Segment) -> ReferenceView:
-        """With a segment packed anew; what has been removed from it meanwhile is gone from the new one too."""
+        """A view with a segment packed again. References removed from it meanwhile are removed from the new one too."""
         segments = []
         for segment in self.segments:
             if (segment.after, segment.last) == (old.after, old.last):
@@ -108,17 +110,17 @@ class ReferenceView:
 
 
 class References:
-    """What a gallery searches, and how it comes to be.
+    """The references of an open gallery. Safe for threads.
 
     Args:
-        store: the truth.
-        folder: where segments are kept as files; None for nowhere.
+        store: of the gallery.
+        folder: for the segments' files; None keeps no files.
     """
 
     def __init__(self, store: Store, folder: Path | None) -> None:
         self._store = store
         self._snapshots = None if folder is None else Snapshots(folder, store)
-        self._following = threading.Lock()  # held by who is about to change the view
+        self._following = threading.Lock()  # held while the view is changed
         self._view: ReferenceView | None = None
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="abis")
         self._kept: Future[None] | None = None
@@ -131,6 +133,12 @@ class References:
     @property
     def memory_bytes(self) -> int:
         return 0 if self._view is None else self._view.memory_bytes
+
+    @property
+    def changes_behind(self) -> int:
+        """Changes of the store that are not followed yet; 0 before the references are loaded."""
+        view = self._view
+        return 0 if view is None else max(0, self._store.state().change - view.mark.change)
 
     def view(self, at_least: int | None = None) -> ReferenceView:
         """All references, as of the present change of the store or a later one.
@@ -147,7 +155,14 @@ class References:
             self.load()
 
     def load(self, progress: Progress | None = None) -> None:
-        """Follow the store to its present end."""
+        """Load all references, up to the store's present change.
+
+        Args:
+            progress: called while templates are loaded.
+
+        Raises:
+            StoreError: the store has not as many templates as it says.
+        """
         with self._following:
             view = self._opened(progress) if self._view is None else self._view
             complete = False
@@ -166,14 +181,19 @@ class References:
         self._keep()
 
     def prepare(self, enrollments: Sequence[Enrollment]) -> Segment | None:
-        """What is to be enrolled, made ready before it is; None where it is not needed."""
+        """Prepare references before they are enrolled; None if no references are loaded."""
         if self._view is None:
             return None
         entries = (Entry(row, row, t) for row, e in enumerate(enrollments) for t in e.templates)
         return Segment.of(0, 0, entries)
 
     def append(self, prepared: Segment | None, written: Written) -> None:
-        """Take in what has just been enrolled."""
+        """Add references that have just been enrolled.
+
+        Args:
+            prepared: what :meth:`prepare` gave.
+            written: the result of the enrolment.
+        """
         if prepared is None:
             return
         with self._following:
@@ -182,22 +202,26 @@ class References:
             if view is not None and view.mark == written.before and fits:
                 owned = prepared.owned_by(np.array(written.owners, np.int64))
                 self._view = view.with_appended(owned, written.after, written.state)
-        self.load()  # what others wrote before it, if anyone did
+        self.load()  # other processes may have written before
 
     def close(self, *, save: bool) -> None:
-        """End the work beside; ``save`` writes what is not in files yet."""
+        """Stop the background thread; ``save`` writes segments that have no file yet."""
         self._keeper.shutdown(wait=True, cancel_futures=True)
         if save:
             self.save()
         self._view = None
 
     def save(self) -> None:
-        """Write what is not in files yet, and is worth it."""
+        """Write segments that have no file yet, if there are enough of them."""
         if self._view is not None and self._snapshots is not None:
             self._logged(self._follow_and_save)
 
     def scrub(self) -> None:
-        """Leave nothing in files of what has been removed, and nothing sealed by an older key."""
+        """Delete removed references, and everything sealed by an older key, from the files.
+
+        Raises:
+            StoreError: a file cannot be written.
+        """
         if self._snapshots is not None and self._snapshots.exist:
             view = self.view()
             try:
@@ -211,7 +235,7 @@ class References:
     # ----------------------------------------------------------------------------------------- inside
 
     def _opened(self, progress: Progress | None) -> ReferenceView:
-        """What there is in files."""
+        """The view that the files contain."""
         manifest = None if self._snapshots is None else self._snapshots.manifest()
         if self._snapshots is None or manifest is None:
             return ReferenceView()
@@ -227,7 +251,7 @@ class References:
         return view
 
     def _rebuilt(self, after: int, last: int) -> Segment:
-        """A segment from the store, as it is now."""
+        """A segment read from the store, as it is now."""
         parts = []
         mark = Mark(template=after)
         while mark.template < last:
@@ -240,12 +264,12 @@ class References:
         return replace(Segment.joined(parts), after=after, last=last)
 
     def _keep(self) -> None:
-        """Have done beside what there is to do."""
+        """Start the background work that is due."""
         view = self._view
         if view is None or (self._kept is not None and not self._kept.done()):
             return
         if _worn(view) or self._unsaved(view) >= _WORTH_SAVING_BESIDE:
-            with suppress(RuntimeError):  # being closed
+            with suppress(RuntimeError):  # the gallery is being closed
                 self._kept = self._keeper.submit(self._logged, self._tidy)
 
     def _tidy(self) -> None:
@@ -259,11 +283,11 @@ class References:
         self._save(self._view or view, worth=_WORTH_SAVING_BESIDE, wait=False)
 
     def _follow_and_save(self) -> None:
-        for _ in range(2):  # again for what was removed while it was written
+        for _ in range(2):  # again for references removed during the first pass
             self._save(self.view(), worth=_WORTH_SAVING, wait=True)
 
     def _save(self, view: ReferenceView, *, worth: int, wait: bool) -> None:
-        """Write a snapshot if as many templates as ``worth`` are in none, or it is not as it should be."""
+        """Write a snapshot if ``worth`` templates or more are in none, or if a file has to be written again."""
         if self._snapshots is None:
             return
         is_due = (
@@ -277,13 +301,13 @@ class References:
         return sum(segment.present for segment in view.segments if segment.last > saved)
 
     def _has_removed(self, view: ReferenceView) -> bool:
-        """Whether files hold what has been removed."""
+        """True if files contain removed references."""
         present = {(s.after, s.last): s.present for s in view.segments}
         return any(present.get((s.after, s.last)) != s.present for s in self._saved.segments)
 
     @staticmethod
     def _logged(work: Callable[[], None]) -> None:
-        """Work whose failure must not be lost, and must not stop anything."""
+        """Do work whose failure is logged and must not stop the gallery."""
         try:
             work()
         except Exception:
@@ -295,6 +319,6 @@ def _worn(view: ReferenceView) -> list[Segment]:
 
 
 def _end(segments: Sequence[Segment], mark: Mark) -> int:
-    """Where a new segment begins: behind the others, or at the beginning of its span."""
+    """Where a new segment begins: behind the others, or at the start of its span."""
     start = mark.template // SPAN * SPAN
     return max(segments[-1].last, start) if segments else start

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
 from abis.scoring.exact import power_of_10
 
-__all__ = ["Compared", "check_rate", "fmr_at", "threshold_for_fmr", "threshold_for_fpir"]
+__all__ = ["Compared", "check_rate", "fmr_at", "highest_score", "threshold_for_fmr", "threshold_for_fpir"]
 
 Compared: TypeAlias = Sequence[Sequence[Calibration]]
 """What was compared for one score: for each position of the probe, the calibration of every comparison."""
@@ -97,6 +97,23 @@ def fmr_at(threshold: float, compared: Compared, *, limit: bool = False) -> floa
     tail = _fused(compared, limit=limit)
     place = int(np.floor(threshold * STEPS_A_DECADE)) - tail.start
     return float(tail.rates[place]) if 0 <= place < len(tail.rates) else float(place < 0)
+
+
+def highest_score(compared: Compared) -> float:
+    """The bound that every score of such comparisons, mated or not, stays below.
+
+    A threshold at or above it cannot be reached: not even by a template compared with itself.
+
+    Args:
+        compared: as for :func:`threshold_for_fmr`.
+
+    >>> from abis.scoring.calibration import shipped
+    >>> highest_score([[shipped("minutiae")]] * 2) == 2 * shipped("minutiae").maximum
+    True
+    """
+    return sum(
+        max(calibration.maximum for calibration in alternatives) for alternatives in compared if alternatives
+    )
 
 
 class _Tail(NamedTuple):

@@ -38,7 +38,9 @@ from abis.template import Position
 __all__ = [
     "keys_with_labels",
     "merge",
+    "merge_within",
     "move",
+    "move_within",
     "replace",
     "set_labels",
     "set_level",
@@ -154,23 +156,28 @@ def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:
         AlreadyEnrolled: where even the longer name is taken.
     """
     with store.writing() as transaction:
-        source, target = _two(transaction, source_id, target_id)
-        names = {e: name for name, e in transaction.encounters_of(source).items()}
-        taken = set(transaction.encounters_of(target))
-        now_called = {}
-        for name in names.values():
-            free = name if name not in taken else f"{source_id}:{name}"
-            if free in taken:
-                raise AlreadyEnrolled(f"encounter {free!r} of subject {target_id!r} is enrolled already")
-            check_id("encounter_id", free)
-            taken.add(free)
-            now_called[name] = free
-        transaction.add_labels(target, transaction.labels_of(source))
-        _take_status(transaction, source, target)
-        renamed = {encounter: now_called[name] for encounter, name in names.items()}
-        _move(transaction, source, renamed, target, target_id)
-        transaction.log("merge", source_id, f"into {target_id}")
-        transaction.log("merge", target_id, f"from {source_id}")
+        return merge_within(transaction, source_id, target_id)
+
+
+def merge_within(transaction: Transaction, source_id: str, target_id: str) -> dict[str, str]:
+    """:func:`merge` as a part of a transaction that writes more."""
+    source, target = _two(transaction, source_id, target_id)
+    names = {e: name for name, e in transaction.encounters_of(source).items()}
+    taken = set(transaction.encounters_of(target))
+    now_called = {}
+    for name in names.values():
+        free = name if name not in taken else f"{source_id}:{name}"
+        if free in taken:
+            raise AlreadyEnrolled(f"encounter {free!r} of subject {target_id!r} is enrolled already")
+        check_id("encounter_id", free)
+        taken.add(free)
+        now_called[name] = free
+    transaction.add_labels(target, transaction.labels_of(source))
+    _take_status(transaction, source, target)
+    renamed = {encounter: now_called[name] for encounter, name in names.items()}
+    _move(transaction, source, renamed, target, target_id)
+    transaction.log("merge", source_id, f"into {target_id}")
+    transaction.log("merge", target_id, f"from {source_id}")
     return now_called
 
 
@@ -182,13 +189,18 @@ def move(store: Store, encounter_id: str, source_id: str, target_id: str) -> Non
         AlreadyEnrolled: where the target has an encounter of this name.
     """
     with store.writing() as transaction:
-        source, target = _two(transaction, source_id, target_id)
-        encounter = transaction.encounter_of(source, encounter_id)
-        if encounter_id in transaction.encounters_of(target):
-            raise AlreadyEnrolled(f"encounter {encounter_id!r} of subject {target_id!r} is enrolled already")
-        _move(transaction, source, {encounter: encounter_id}, target, target_id)
-        transaction.log("move", source_id, f"encounter {encounter_id} to {target_id}")
-        transaction.log("move", target_id, f"encounter {encounter_id} from {source_id}")
+        move_within(transaction, encounter_id, source_id, target_id)
+
+
+def move_within(transaction: Transaction, encounter_id: str, source_id: str, target_id: str) -> None:
+    """:func:`move` as a part of a transaction that writes more."""
+    source, target = _two(transaction, source_id, target_id)
+    encounter = transaction.encounter_of(source, encounter_id)
+    if encounter_id in transaction.encounters_of(target):
+        raise AlreadyEnrolled(f"encounter {encounter_id!r} of subject {target_id!r} is enrolled already")
+    _move(transaction, source, {encounter: encounter_id}, target, target_id)
+    transaction.log("move", source_id, f"encounter {encounter_id} to {target_id}")
+    transaction.log("move", target_id, f"encounter {encounter_id} from {source_id}")
 
 
 def replace(store: Store, enrollment: Enrollment) -> None:

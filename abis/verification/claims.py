@@ -8,7 +8,7 @@ comparison of all pairs. One claim takes the same way as many and gets the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import comparison
-from abis.comparison.kind import Kind, check_models
+from abis.comparison.kind import Kind, nothing_comparable
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
-from abis.scoring.thresholds import threshold_for_fmr
-from abis.store import Claimed, Status, Store, check_id, checked_templates
+from abis.scoring.thresholds import highest_score, threshold_for_fmr
+from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
 from abis.template import Embedding, Minutiae, Position, Template
 from abis.verification.policy import Policy
 
-__all__ = ["Claim", "verify", "verify_many"]
+__all__ = ["Claim", "verify", "verify_many", "verify_samples"]
 
 CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
 """The calibrations in force for some templates."""
@@ -44,11 +44,13 @@ class Claim:
         subject_id: the claim.
         templates: the probe.
         liveness: the verdict of a presentation attack detection, if there was one.
+        encounters: ids of the encounters to compare with; None for all that the subject has.
     """
 
     subject_id: str
     templates: Sequence[Template]
     liveness: bool | None = None
+    encounters: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
@@ -60,10 +62,21 @@ def verify(
 ) -> list[Verification]:
     """Decide claims.
 
-    Raises:
-        TemplateError: where probe and subject have embeddings of different models only.
+    A claim of which nothing is comparable has an outcome that says so.
     """
-    return _decided(_Chunk(store, claims), policy, calibrations)
+    known = store.claimed(claim.subject_id for claim in claims)
+    return _decided(_Chunk(claims, known), policy, calibrations)
+
+
+def verify_samples(
+    probe: Sequence[Template], reference: Sequence[Template], policy: Policy, calibrations: CalibrationsOf
+) -> Verification:
+    """Decide whether two sets of templates are of one subject, without a store."""
+    name = "reference"
+    stored = [StoredTemplate(i, 0, 0, name, template) for i, template in enumerate(reference)]
+    known = {name: Claimed(Status.ACTIVE, policy.level, stored)}
+    (decided,) = _decided(_Chunk([Claim(name, probe)], known), policy, calibrations)
+    return decided
 
 
 def verify_many(
@@ -73,7 +86,7 @@ def verify_many(
 
     Each is decided by what the store holds at some moment after it was taken from ``claims``.
     """
-    source = iter(claims)
+    source = _checked(claims)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
 
     def decide(chunk: Sequence[Claim]) -> list[Verification]:
@@ -83,12 +96,21 @@ def verify_many(
         yield from decided
 
 
+def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
+    for number, claim in enumerate(claims):
+        if not isinstance(claim, Claim):
+            raise TypeError(
+                f"claims[{number}] is a {type(claim).__name__}; expected abis.Claim(subject_id, templates)"
+            )
+        yield claim
+
+
 class _Chunk:
     """Claims and what the store knows of their subjects; fingers of both sides prepared."""
 
-    def __init__(self, store: Store, claims: Sequence[Claim]) -> None:
+    def __init__(self, claims: Sequence[Claim], known: Mapping[str, Claimed]) -> None:
         self.claims = claims
-        self.known = store.claimed(claim.subject_id for claim in claims)
+        self.known = known
         self.packed = comparison.FingerReferences()
         fingers: dict[int, Minutiae] = {}
         for template in chain(
@@ -155,18 +177,28 @@ def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> lis
     compared = _Ways(comparisons, open_ones, policy.fmr)
     faces = _Ways([c for c in comparisons if c.position == Position.FACE], open_ones, policy.face_fmr)
     results = []
-    for number, outcome in enumerate(refused):
+    for number, (claim, outcome) in enumerate(zip(chunk.claims, refused, strict=True)):
+        subject_id = claim.subject_id
         own = evidence.get(number, ())
         if outcome is not None:
             threshold = threshold_for_fmr(policy.fmr, [])
-            results.append(Verification(outcome[0], 0.0, threshold, (), outcome[1]))
+            results.append(Verification(outcome[0], 0.0, threshold, (), outcome[1], subject_id))
             continue
+        threshold = compared.threshold(number)
         if not own:
-            claim = chunk.claims[number]
-            references = chunk.known[claim.subject_id].references
-            check_models(claim.templates, {Kind.of(r.template) for r in references})
-        score = scores[number] if own else 0.0
-        results.append(_decision(score, compared.threshold(number), own, policy, faces.threshold(number)))
+            references = chunk.known[subject_id].references
+            why = nothing_comparable(claim.templates, {Kind.of(r.template) for r in references})
+            results.append(Verification(Outcome.NOTHING_COMPARABLE, 0.0, threshold, (), why, subject_id))
+            continue
+        decision, why = _decision(
+            scores[number],
+            own,
+            policy,
+            threshold=threshold,
+            highest=compared.highest(number),
+            face_threshold=faces.threshold(number),
+        )
+        results.append(Verification(decision, scores[number], threshold, own, why, subject_id))
     return results
 
 
@@ -194,24 +226,51 @@ class _Ways:
     def __init__(self, comparisons: Sequence[Comparisons], numbers: Sequence[int], fmr: float | None) -> None:
         self._way: dict[int, int] = {}
         self._thresholds: list[float] = []
+        self._highest: list[float] = []
         if fmr is not None:
             ways, way = fusion.compared_by(comparisons, np.array(numbers, np.int64))
             self._way = dict(zip(numbers, way.tolist(), strict=True))
             self._thresholds = [threshold_for_fmr(fmr, one) for one in ways]
+            self._highest = [highest_score(one) for one in ways]
 
     def threshold(self, number: int) -> float:
         """Of a claim; infinite where nobody asks for one."""
         return self._thresholds[self._way[number]] if self._way else math.inf
 
+    def highest(self, number: int) -> float:
+        """Above all scores that a claim can have; infinite where no threshold is asked for."""
+        return self._highest[self._way[number]] if self._way else math.inf
+
 
 def _decision(
-    score: float, threshold: float, evidence: tuple[Evidence, ...], policy: Policy, face_threshold: float
-) -> Verification:
-    if not evidence or score < threshold:
-        return Verification(Outcome.NON_MATCH, score, threshold, evidence)
+    score: float,
+    evidence: tuple[Evidence, ...],
+    policy: Policy,
+    *,
+    threshold: float,
+    highest: float,
+    face_threshold: float,
+) -> tuple[Outcome, str]:
+    """The outcome where something was compared, and why.
+
+    Args:
+        score: of the claim.
+        evidence: behind it.
+        policy: to decide by.
+        threshold: that the score must reach.
+        highest: above all scores that such evidence can have.
+        face_threshold: that the face alone must reach, where the policy asks for a face.
+    """
+    if score < threshold:
+        why = ""
+        if threshold >= highest:
+            why = (
+                f"the threshold {threshold:.1f} cannot be reached: "
+                f"scores of what was compared stay below {highest:.1f}"
+            )
+        return Outcome.NON_MATCH, why
     unmet = policy.unmet_by(evidence, face_threshold)
-    outcome = Outcome.REFUSED if unmet else Outcome.MATCH
-    return Verification(outcome, score, threshold, evidence, unmet)
+    return (Outcome.REFUSED, unmet) if unmet else (Outcome.MATCH, "")
 
 
 def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
@@ -220,7 +279,11 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
     comparable: dict[tuple[Kind, Kind], bool] = {}
     for number in numbers:
         claim = chunk.claims[number]
-        references = [(Kind.of(r.template), r) for r in chunk.known[claim.subject_id].references]
+        references = [
+            (Kind.of(r.template), r)
+            for r in chunk.known[claim.subject_id].references
+            if claim.encounters is None or r.encounter_id in claim.encounters
+        ]
         for probe in claim.templates:
             kind = Kind.of(probe)
             for other, reference in references:

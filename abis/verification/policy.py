@@ -24,8 +24,8 @@ class Policy:
         level: assurance level the subject must have at least, 0 to 9.
         face_fmr: false match rate that the face must reach by itself; None: no face is asked for.
         fingers: how many fingers there must be evidence of.
-        liveness: whether the caller must hand in the verdict of a presentation attack detection
-            (ISO/IEC 30107), passed. Detection itself is not this engine's.
+        liveness: whether the caller must hand in the verdict of a presentation attack detection (ISO/IEC 30107).
+            A verdict of *failed* is refused under every policy. Detection itself is not this engine's.
     """
 
     fmr: float = 1e-6
@@ -47,8 +47,12 @@ class Policy:
         """What is missing before anything is compared, in words; empty where nothing is."""
         if level < self.level:
             return f"assurance level {level}, expected {self.level} or more"
-        if self.liveness and liveness is not True:
-            return "no liveness verdict" if liveness is None else "liveness verdict not passed"
+        if (
+            liveness is False
+        ):  # whatever the policy asks for: somebody measured it, and it is against the claim
+            return "liveness verdict not passed"
+        if self.liveness and liveness is None:
+            return "no liveness verdict"
         return ""
 
     def unmet_by(self, evidence: Sequence[Evidence], face_threshold: float) -> str:

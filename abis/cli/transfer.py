@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import DEFAULT_PATTERN, compile_pattern
+from abis.cli.arguments import DEFAULT_PATTERN, AsJson, GalleryPath, compile_pattern, parse_format, parse_rate
 from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progress_bar, say
-from abis.cli.galleries import open_existing
+from abis.cli.opening import open_existing
 from abis.formats import Format
 from abis.gallery import Gallery
 from abis.parallel import available_cores
@@ -25,36 +26,82 @@ from abis.transfer.sources.gallery import GallerySource
 from abis.transfer.sources.query import QuerySource
 from abis.transfer.sources.source import Source
 
-__all__ = ["export", "import_", "quarantine_export", "quarantine_list", "quarantine_retry"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
+quarantine = typer.Typer(
+    no_args_is_help=True, help="List, export or retry the records that imports have refused."
+)
+commands.add_typer(quarantine, name="quarantine")
 
 
+@commands.command("import")
 def import_(
-    source: str,
-    gallery: str,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder, a tar archive (plain, .gz, .zst), a manifest (.csv, .parquet), another gallery, or, with "
+            "--query, the URL of a database.",
+        ),
+    ],
+    gallery: GalleryPath,
     *,
-    pattern: str | None,
-    query: str | None,
-    workers: int | None,
-    fpir: float | None,
-    as_json: bool,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Regular expression that names in folders and archives must match as a whole, without their ending: "
+            "the group (?P<subject>...) is the subject id; (?P<encounter>...) and (?P<position>...) are optional. A "
+            "pattern with a / is for the path. The default takes all characters before the first underscore.",
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help="Read the rows of this query, ordered by subject_id: columns subject_id and template, optionally "
+            "encounter_id and position.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Processes that read templates. The default is one a core."),
+    ] = None,
+    unique: Annotated[
+        bool,
+        typer.Option(
+            "--unique",
+            help="Search for each record among all subjects; a subject who is enrolled under another id goes to "
+            "quarantine. Loads the gallery into memory.",
+        ),
+    ] = False,
+    fpir: Annotated[
+        float,
+        typer.Option(
+            parser=parse_rate,
+            metavar="RATE",
+            help="False positive identification rate of these searches: part of new subjects that may be refused.",
+        ),
+    ] = 1e-4,
+    as_json: AsJson = False,
 ) -> None:
-    """Import, report, and end with the exit code for failure where something is in quarantine or amiss.
+    """Import the records of another system; create the gallery if it does not exist.
 
-    Where there is an ``fpir``, nobody comes in who is there under another subject_id.
+    A record that cannot be enrolled goes to the gallery's quarantine, and the others go on. After Ctrl-C or a crash,
+    the same command goes on where it stopped. See docs/migration.md.
     """
     if workers is None:
         workers = available_cores()
     with ExitStack() as stack:
         opened = _source(source, pattern, query, stack)
         into = stack.enter_context(Gallery.open(gallery, load=False))
-        if fpir is not None:
+        if unique:
             with progress_bar("loading") as progress:
                 into.load(progress=progress)
         watch = stack.enter_context(import_bar("importing"))
         try:
-            report = into.import_records(
-                opened, workers=workers, unique=fpir is not None, fpir=fpir or 1e-4, watch=watch
-            )
+            report = into.import_records(opened, workers=workers, unique=unique, fpir=fpir, watch=watch)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {gallery} keeps what is imported; to go on, run the same command again"
@@ -71,8 +118,30 @@ def import_(
         raise typer.Exit(FAILED)
 
 
-def export(gallery: str, destination: Path, *, finger_format: Format, as_json: bool) -> None:
-    """Write all templates of a gallery."""
+@commands.command()
+def export(
+    gallery: GalleryPath,
+    destination: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DEST",
+            help="File or folder to create: NAME.parquet, NAME.tar, NAME.tar.gz, or a folder of files with a "
+            "manifest.csv.",
+        ),
+    ],
+    *,
+    finger_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            parser=parse_format,
+            metavar="FORMAT",
+            help="Format of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
+        ),
+    ] = Format.NATIVE,
+    as_json: AsJson = False,
+) -> None:
+    """Write all templates of a gallery, so that other systems, or `abis import`, can read them."""
     with open_existing(gallery) as opened, progress_bar("exporting") as progress:
         report = opened.export_records(destination, finger_format=finger_format, progress=progress)
     if as_json:
@@ -95,8 +164,9 @@ def export(gallery: str, destination: Path, *, finger_format: Format, as_json: b
     faults.exit_if_any()
 
 
-def quarantine_list(gallery: str, *, as_json: bool) -> None:
-    """A line for each record: its number, subject, and what is wrong."""
+@quarantine.command("list")
+def list_(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
+    """List the records and why each was refused."""
     with _journal(gallery) as (_, journal):
         for found in journal.quarantine():
             if as_json:
@@ -105,8 +175,12 @@ def quarantine_list(gallery: str, *, as_json: bool) -> None:
                 out.print(f"{found.key}  {_subject(found)}  {found.reason}", markup=False, soft_wrap=True)
 
 
-def quarantine_export(gallery: str, folder: Path) -> None:
-    """The original bytes of each sample as a file, and ``quarantine.csv`` that says what each is."""
+@quarantine.command("export")
+def export_quarantine(
+    gallery: GalleryPath,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
+) -> None:
+    """Write the original bytes to files, and the reasons to quarantine.csv."""
     folder.mkdir(mode=0o700, parents=True)
     count = 0
     with (
@@ -139,8 +213,21 @@ def quarantine_export(gallery: str, folder: Path) -> None:
     typer.echo(f"{count:,} records are in {folder}.")
 
 
-def quarantine_retry(gallery: str, keys: Sequence[int]) -> None:
-    """Enroll what can be by now; the rest stays, and is named. Duplicates only where their numbers are given."""
+@quarantine.command()
+def retry(
+    gallery: GalleryPath,
+    records: Annotated[
+        list[int] | None,
+        typer.Argument(
+            metavar="[RECORDS]...", help="Record numbers, as `list` prints them. The default is all."
+        ),
+    ] = None,
+) -> None:
+    """Enroll the records that can be enrolled now; the others stay in quarantine.
+
+    A duplicate is enrolled only if its number is given.
+    """
+    keys = records or []
     faults = Faults()
     enrolled = 0
     with _journal(gallery) as (store, journal):

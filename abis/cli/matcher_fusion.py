@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis fuse``: several matchers' scores of one comparison become one."""
+"""``abis fuse``: one score from the scores of several matchers."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -18,26 +19,49 @@ from abis.evaluation import best_fusion, learn_fusion, read_scores, try_fusions
 from abis.evaluation.score_fusion import METHODS
 from abis.scoring.matcher_fusion import FAILED_SCORE, ScoreFusion
 
-__all__ = ["fuse"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
 
 
+@commands.command()
 def fuse(
-    source: Path,
+    source: Annotated[
+        Path, typer.Argument(metavar="SCORES", help="File of scores with a column for each matcher.")
+    ],
     *,
-    columns: str | None,
-    qualities: str | None,
-    fusion: Path | None,
-    method: str | None,
-    output: Path,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File for the fusion (JSON) or the fused scores (CSV)."
+        ),
+    ],
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Learn a fusion from these columns: face,finger.")
+    ] = None,
+    qualities: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Columns of sample quality, one for each of --columns."),
+    ] = None,
+    fusion: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Apply this fusion to a CSV file.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="sum, logistic, density or quality. The default is the best by cross-validation.",
+        ),
+    ] = None,
 ) -> None:
-    """Learn a fusion, or apply one."""
+    """Learn a fusion from scores with known truth, or apply one to further scores."""
     if (columns is None) == (fusion is None):
-        raise typer.BadParameter("give --columns to learn a fusion from them, or --fusion to apply one")
+        raise typer.BadParameter("give either --columns, to learn a fusion, or --fusion, to apply one")
     if method is not None and (fusion is not None or method not in METHODS):
-        raise typer.BadParameter(f"--method is one of {', '.join(METHODS)}, and for learning")
+        raise typer.BadParameter(f"--method must be one of {', '.join(METHODS)}, and needs --columns")
     if qualities is not None and (columns is None or qualities.count(",") != columns.count(",")):
         raise typer.BadParameter(
-            "--qualities names a column for each of --columns, with nothing between commas for none"
+            "--qualities needs one name for each of --columns; leave it empty between commas for none"
         )
     try:
         if columns is not None:

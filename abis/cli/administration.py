@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands for the operator of a gallery: info, check, compact, backup, expire."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from abis.cli.arguments import AsJson, GalleryPath
+from abis.cli.console import FAILED, out, print_json, progress_bar
+from abis.cli.opening import open_any, open_existing
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
+    """Print how many subjects and templates a gallery holds, and its size."""
+    with open_any(gallery) as opened:
+        found = opened.info()
+    templates = {position.name: count for position, count in found.templates.items()}
+    if as_json:
+        print_json(
+            {
+                "subjects": found.subjects,
+                "encounters": found.encounters,
+                "templates": templates,
+                "disk_bytes": found.disk_bytes,
+                "change": found.change,
+                "schema_version": found.schema_version,
+            }
+        )
+        return
+    table = Table(title=gallery, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("subjects", f"{found.subjects:,}")
+    table.add_row("encounters", f"{found.encounters:,}")
+    table.add_row("templates", f"{sum(templates.values()):,}")
+    for name, count in templates.items():
+        table.add_row(f"  {name}", f"{count:,}")
+    if found.disk_bytes is not None:
+        table.add_row("bytes on disk", f"{found.disk_bytes:,}")
+        if found.subjects:
+            table.add_row("  a subject", f"{found.disk_bytes / found.subjects:,.0f}")
+    table.add_row("changes so far", f"{found.change:,}")
+    table.add_row("schema version", str(found.schema_version))
+    out.print(table)
+
+
+@commands.command()
+def check(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
+    """Check everything that a gallery holds; print the faults and what to do. Exit code 2 if there are any."""
+    with open_existing(gallery) as opened:
+        with progress_bar("checking") as progress:
+            faults = opened.check(progress=progress)
+        info = opened.info()
+    if as_json:
+        print_json({"faults": [asdict(fault) for fault in faults], "subjects": info.subjects})
+    else:
+        for fault in faults:
+            typer.echo(fault)
+        templates = sum(info.templates.values())
+        sound = "all is well" if not faults else f"{len(faults):,} faults"
+        typer.echo(f"{gallery}: {info.subjects:,} subjects, {templates:,} templates: {sound}.")
+    if faults:
+        raise typer.Exit(FAILED)
+
+
+@commands.command()
+def compact(gallery: GalleryPath) -> None:
+    """Rewrite the database without free space. No other process should use the gallery meanwhile."""
+    with open_existing(gallery) as opened:
+        before = opened.info().disk_bytes
+        opened.compact()
+        after = opened.info().disk_bytes
+    sizes = "" if before is None or after is None else f": {before:,} bytes before, {after:,} now"
+    typer.echo(f"{gallery} is compact{sizes}.")
+
+
+@commands.command()
+def backup(
+    gallery: GalleryPath,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to create; it is a gallery itself.")
+    ],
+) -> None:
+    """Copy a gallery as of this moment, while other processes use it."""
+    with open_existing(gallery) as opened, progress_bar("copying") as progress:
+        opened.backup(folder, progress=progress)
+    typer.echo(f"{folder} is a copy of {gallery}.")
+
+
+@commands.command()
+def expire(
+    gallery: GalleryPath,
+    *,
+    before: Annotated[
+        datetime,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            formats=["%Y-%m-%d"],
+            help="Remove encounters enrolled before this date, UTC.",
+        ),
+    ],
+) -> None:
+    """Remove and overwrite all encounters enrolled before a date."""
+    with open_existing(gallery) as opened:
+        expired = opened.remove_older_than(before.replace(tzinfo=UTC))
+        size = len(opened)
+    removed = f"{expired.encounters:,} encounters and {expired.quarantined:,} records in quarantine removed"
+    typer.echo(f"{removed}. {gallery} holds {size:,} subjects.")

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP: routes, limits, tokens and errors around the operations. An ASGI application.
+
+``/health/live``, ``/health/ready`` and ``/metrics`` need no token and name nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from abis.errors import AbisError
+from abis.gallery import Gallery
+from abis.service import metrics
+from abis.service.authentication import Authentication
+from abis.service.messages import Error, TaskId
+from abis.service.operations import OPERATIONS, Answer, Call, Operation
+from abis.service.outbox import Request
+from abis.service.refusals import Refusal, refusal_of
+from abis.service.searches import Caller
+from abis.service.service import Service
+from abis.service.settings import Settings
+from abis.service.tasks import Tasks, encoded
+
+__all__ = ["Application"]
+
+_log = logging.getLogger("abis.service")
+_tracer = trace.get_tracer("abis.service")
+_traces = TraceContextTextMapPropagator()
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class _Route(NamedTuple):
+    segments: tuple[str | None, ...]  # None: any
+    names: tuple[str, ...]
+    operations: dict[str, Operation]
+
+
+class Disconnected(Exception):  # noqa: N818 - reads as the sentence it says
+    """The caller has gone; there is nobody to answer."""
+
+
+class _Running:
+    """What lives from the server's start to its end."""
+
+    def __init__(self, gallery: Gallery, settings: Settings) -> None:
+        self.gallery = gallery
+        self.service = Service(gallery, settings)
+        self.tasks = Tasks(self.service)
+        self.tasks.start()
+        self._loading = asyncio.create_task(self._load())
+
+    @classmethod
+    async def start(cls, settings: Settings) -> _Running:
+        gallery = await asyncio.to_thread(Gallery.open, settings.gallery, load=False)
+        return cls(gallery, settings)
+
+    async def _load(self) -> None:
+        if self.service.settings.identification:
+            await asyncio.to_thread(self.gallery.load)
+
+    async def stop(self) -> None:
+        await self.tasks.stop()
+        await asyncio.wait([self._loading])
+        await asyncio.to_thread(self.service.close)
+        await asyncio.to_thread(self.gallery.close)
+
+
+async def _live(_service: Service) -> Answer:
+    return Answer(200, {"status": "live"})
+
+
+async def _ready(service: Service) -> Answer:
+    """The store answers, and where this process identifies, its references are loaded."""
+    try:
+        behind = await service.in_thread(Caller("", ""), lambda: service.gallery.changes_behind)
+    except AbisError:
+        return Answer(503, {"status": "the store does not answer"})
+    if service.settings.identification and not service.gallery.is_loaded:
+        return Answer(503, {"status": "references are being loaded"})
+    return Answer(200, {"status": "ready", "referencesBehind": behind})
+
+
+async def _metrics(service: Service) -> Answer:
+    text = await service.in_thread(Caller("", ""), lambda: metrics.text(service.gallery, service.outbox))
+    return Answer(200, text, metrics.MEDIA_TYPE)
+
+
+_ABOUT: dict[str, Callable[[Service], Awaitable[Answer]]] = {
+    "/health/live": _live,
+    "/health/ready": _ready,
+    "/metrics": _metrics,
+}
+
+
+class Application:
+    """OSIA's interface over HTTP. Opens the gallery when the server starts, closes it when that ends.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        SettingsError: there are no keys to check tokens with, or they cannot be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        settings.check_http()
+        self._settings = settings
+        self._limits = settings.limits
+        self._authentication = Authentication(settings)
+        self._routes = _routes()
+        self._running: _Running | None = None
+        self._at_work = 0
+        self._of_caller: Counter[str] = Counter()
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Answer one request, or begin and end with the server."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        try:
+            answer, headers = await self._answered(scope, receive)
+        except Disconnected:
+            return
+        await _response(answer, headers)(scope, receive, send)
+
+    @property
+    def _service(self) -> Service:
+        if self._running is None:
+            raise Refusal(503, "the service is starting")
+        return self._running.service
+
+    async def _lifespan(self, receive: _Receive, send: _Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self._running = await _Running.start(self._settings)
+                except AbisError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._running is not None:
+                    await self._running.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _answered(self, scope: _Scope, receive: _Receive) -> tuple[Answer, dict[str, str]]:
+        if scope["method"] == "GET" and (about := _ABOUT.get(scope["path"])) is not None:
+            return await about(self._service), {}
+        operation: Operation | None = None
+        headers: dict[str, str]
+        begun = time.perf_counter()
+        context = _traces.extract({k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]})
+        with _tracer.start_as_current_span("osia", context=context, kind=SpanKind.SERVER) as span:
+            try:
+                operation, path = self._found(scope)
+                span.update_name(operation.name)
+                answer, headers = await self._operated(operation, path, scope, receive), {}
+            except Disconnected:
+                raise
+            except Exception as error:  # whatever it is, the caller is told
+                answer, headers = self._refused(operation, error)
+            name = "unknown" if operation is None else operation.name
+            seconds = time.perf_counter() - begun
+            metrics.observed(name, answer.status, seconds)
+            self._log(name, answer, seconds, scope)
+        return answer, headers
+
+    def _refused(self, operation: Operation | None, error: Exception) -> tuple[Answer, dict[str, str]]:
+        refused = refusal_of(error)
+        status = refused.status if operation is None else operation.status(refused.status)
+        if status == 500:
+            _log.exception("an operation failed")
+        return Answer(status, Error(code=status, message=refused.message)), refused.headers
+
+    def _log(self, operation: str, answer: Answer, seconds: float, scope: _Scope) -> None:
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        fields: dict[str, object] = {
+            "operation": operation,
+            "status": answer.status,
+            "seconds": round(seconds, 6),
+        }
+        if self._settings.log_ids:
+            fields["person_id"] = unquote(scope["path"])
+            if isinstance(answer.body, Error):
+                fields["reason"] = answer.body.message
+        _log.info("request", extra=fields)
+
+    def _found(self, scope: _Scope) -> tuple[Operation, dict[str, str]]:
+        """The operation that is called, and the parameters in its path."""
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        try:
+            segments = [unquote_to_bytes(part).decode() for part in raw.partition(b"?")[0].split(b"/")[1:]]
+        except UnicodeDecodeError:
+            raise Refusal(400, "the path is not UTF-8") from None
+        for route in self._routes:
+            if len(segments) == len(route.segments) and all(
+                fixed is None or fixed == given for fixed, given in zip(route.segments, segments, strict=True)
+            ):
+                operation = route.operations.get(scope["method"])
+                if operation is None:
+                    allowed = ", ".join(sorted(route.operations))
+                    raise Refusal(405, f"expected one of the methods {allowed}", {"Allow": allowed})
+                values = [g for f, g in zip(route.segments, segments, strict=True) if f is None]
+                names = _names(operation)
+                return operation, dict(zip(names, values, strict=True))
+        raise Refusal(404, "there is no such path")
+
+    async def _operated(
+        self, operation: Operation, path: dict[str, str], scope: _Scope, receive: _Receive
+    ) -> Answer:
+        headers = Headers(scope=scope)
+        if self._at_work >= self._limits.requests:
+            raise Refusal(503, "too many requests are at work; send the request again")
+        self._at_work += 1
+        try:
+            caller = await self._caller(headers.get("authorization"), operation.scope)
+            if self._of_caller[caller.name] >= self._limits.requests_per_caller:
+                raise Refusal(429, "too many requests of this caller are at work; send the request again")
+            self._of_caller[caller.name] += 1
+            try:
+                query = _query(scope["query_string"])
+                body = await self._body(operation, headers, receive)
+                call = Call(operation, path, query, body, headers.get("accept", ""), caller)
+                return await self._run(call, receive)
+            finally:
+                self._of_caller[caller.name] -= 1
+                if not self._of_caller[caller.name]:
+                    del self._of_caller[caller.name]
+        finally:
+            self._at_work -= 1
+
+    async def _caller(self, authorization: str | None, scope: str) -> Caller:
+        if self._authentication.knows(authorization):
+            return self._authentication.caller(authorization, scope)
+        return await asyncio.to_thread(self._authentication.caller, authorization, scope)
+
+    async def _body(self, operation: Operation, headers: Headers, receive: _Receive) -> bytes:
+        if operation.has_body:
+            kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+            if kind != "application/json":
+                raise Refusal(415, f"content type {kind[:40]!r}; expected application/json")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._limits.body_bytes:
+            raise Refusal(413, f"the body is larger than {self._limits.body_bytes} bytes")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.receive_seconds):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Disconnected
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > self._limits.body_bytes:
+                        raise Refusal(413, f"the body is larger than {self._limits.body_bytes} bytes")
+        except TimeoutError:
+            raise Refusal(408, f"the body took longer than {self._limits.receive_seconds:g} s") from None
+        return bytes(body) if operation.has_body else b""
+
+    async def _run(self, call: Call, receive: _Receive) -> Answer:
+        transaction_id = call.query.get("transactionId")
+        if transaction_id is None:
+            raise Refusal(400, "transactionId: missing; expected the id of the transaction")
+        priority = call.integer("priority", 0, 0, 9)
+        callback = call.query.get("callback")
+        if callback is not None and call.operation.may_call_back:
+            return await self._submitted(call, callback, transaction_id, priority)
+        prepared = call.operation.prepare(self._service, call)
+        work = asyncio.ensure_future(call.operation.run(self._service, call, prepared))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            done, _ = await asyncio.wait(
+                {work, gone}, timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if work in done:
+                return work.result()
+            if gone in done:
+                raise Disconnected
+            raise Refusal(503, f"the request took longer than {self._limits.seconds:g} s")
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    async def _submitted(self, call: Call, callback: str, transaction_id: str, priority: int) -> Answer:
+        """Note a task, once its message and query are checked."""
+        call.operation.prepare(self._service, call)
+        request = Request(
+            call.operation.name,
+            dict(call.path),
+            {n: v for n, v in call.query.items() if n not in ("transactionId", "callback", "priority")},
+            call.body,
+            call.accept,
+            call.caller,
+        )
+        task_id = await self._service.in_thread(
+            call.caller,
+            lambda: self._service.outbox.submit(
+                request, callback=callback, transaction_id=transaction_id, priority=priority
+            ),
+        )
+        if self._running is not None:
+            self._running.tasks.wake()
+        return Answer(202, TaskId(task_id=task_id))
+
+
+async def _disconnected(receive: _Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _query(text: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
+    except ValueError:
+        raise Refusal(400, "the query cannot be read") from None
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise Refusal(400, "a parameter of the query is given twice")
+    return query
+
+
+def _routes() -> list[_Route]:
+    """Paths and what may be done there; fixed ones before those with parameters."""
+    found: dict[tuple[str | None, ...], dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        segments = tuple(None if s.startswith("{") else s for s in operation.path.split("/")[1:])
+        found.setdefault(segments, {})[operation.method] = operation
+    ordered = sorted(found.items(), key=lambda each: [s is None for s in each[0]])
+    return [_Route(segments, (), operations) for segments, operations in ordered]
+
+
+def _names(operation: Operation) -> list[str]:
+    return [s[1:-1] for s in operation.path.split("/") if s.startswith("{")]
+
+
+def _response(answer: Answer, headers: dict[str, str]) -> Response:
+    common = {"Cache-Control": "no-store", **headers}
+    if answer.body is None:
+        return Response(status_code=answer.status, headers=common)
+    return Response(encoded(answer.body), answer.status, media_type=answer.media_type, headers=common)
