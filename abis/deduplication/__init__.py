@@ -10,13 +10,14 @@ subjects that are about to be enrolled, ``arrivals`` does so batch by batch.
 from __future__ import annotations
 
 from abis.deduplication.answer import clustered, deduplicate
-from abis.deduplication.arrivals import UniquenessCheck
+from abis.deduplication.arrivals import ArrivalsCheck
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
 from abis.deduplication.tiles import Tile
 from abis.deduplication.uniqueness import Newcomers
 
 __all__ = [
+    "ArrivalsCheck",
     "Criterion",
     "DuplicateCluster",
     "DuplicatePair",
@@ -24,7 +25,6 @@ __all__ = [
     "FoundPair",
     "Newcomers",
     "Tile",
-    "UniquenessCheck",
     "clustered",
     "deduplicate",
     "find_pairs",

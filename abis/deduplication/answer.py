@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from abis.comparison.coverage import Coverage
 from abis.deduplication.checkpoint import AsOf, Checkpoint, Question
 from abis.deduplication.clusters import Link, grouped
 from abis.deduplication.job import Job, Scope
@@ -55,6 +56,7 @@ def deduplicate(
         if since is not None:
             new = np.array(sorted(store.subjects_enrolled_between(since, as_of.change)), np.int64)
         scope = Scope(view.segments, as_of.last_subject, as_of.last_encounter, new)
+        coverage = _coverage(scope)
         pairs = Job(scope, criterion, calibrations).run(done, progress)
     return Duplicates(
         named(store, pairs),
@@ -62,7 +64,35 @@ def deduplicate(
         searched=as_of.subjects if new is None else len(new),
         fpir=fpir,
         change=as_of.change,
+        coverage=coverage,
     )
+
+
+def _coverage(scope: Scope) -> Coverage:
+    """How many subjects are comparable with all others.
+
+    Subjects are grouped by the kinds of their templates; there are few such groups.
+    """
+    blocks = [block for segment in scope.segments for block in segment.blocks if block.present]
+    kinds = sorted({block.kind for block in blocks})
+    has = np.zeros((scope.last_subject + 1, len(kinds)), np.bool_)
+    for block in blocks:
+        slots = block.present_slots()
+        subjects = block.subjects[slots]
+        chosen = (subjects <= scope.last_subject) & (block.encounters[slots] <= scope.last_encounter)
+        has[subjects[chosen], kinds.index(block.kind)] = True
+    groups, counts = np.unique(has, axis=0, return_counts=True)
+    comparable = np.array([[a.is_comparable(b) for b in kinds] for a in kinds], np.bool_)
+    with_each = (groups.astype(np.int64) @ comparable.astype(np.int64) @ groups.T.astype(np.int64)) > 0
+    enrolled = groups.any(axis=1)
+    is_full = (with_each | ~enrolled).all(axis=1) & enrolled
+    partly = enrolled & ~is_full
+    found = {
+        str(kind): int(counts[partly & groups[:, number]].sum())
+        for number, kind in enumerate(kinds)
+        if (partly & groups[:, number]).any()
+    }
+    return Coverage(int(counts[enrolled].sum()), int(counts[is_full].sum()), found)
 
 
 def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[DuplicateCluster, ...]:

@@ -20,12 +20,12 @@ from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment, Store
 from abis.template import Template
 
-__all__ = ["CheckedArrivals", "UniquenessCheck"]
+__all__ = ["ArrivalsCheck", "CheckedArrivals"]
 
 _TILE = 8_192  # keys of subjects whose references are packed together
 
 
-class UniquenessCheck:
+class ArrivalsCheck:
     """Finds arrivals that are enrolled under another subject_id, or that arrive twice.
 
     Args:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A page for the people who decide which pairs are one person: the evidence, the paired minutiae drawn, and a choice.
 
-The page is one HTML file that loads nothing. It saves the choices as a file, for :mod:`abis.deduplication.decisions`. It
-shows templates: handle it as biometric data.
+The page is one HTML file that loads nothing. It saves the choices as a file, for :mod:`abis.deduplication.decisions`.
+It shows templates: handle it as biometric data.
 """
 
 from __future__ import annotations

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import overload
 
+from abis.comparison.coverage import Coverage
+from abis.deduplication.clusters import Link, grouped
 from abis.scoring.fusion import Evidence
 
 __all__ = ["DuplicateCluster", "DuplicatePair", "Duplicates"]
@@ -72,6 +74,7 @@ class Duplicates(Sequence[DuplicatePair]):
         searched: number of subjects that were compared with all others: all subjects, or the new ones.
         fpir: false positive identification rate asked for; None if a threshold was.
         change: number of the gallery's last change that was considered: ``since`` of the next run.
+        coverage: number of subjects that could be compared with all others; None in a cluster, where it is not counted.
     """
 
     clusters: tuple[DuplicateCluster, ...]
@@ -79,11 +82,32 @@ class Duplicates(Sequence[DuplicatePair]):
     searched: int
     fpir: float | None
     change: int
+    coverage: Coverage | None = None
 
     @property
     def pairs(self) -> tuple[DuplicatePair, ...]:
         """All pairs, in the order to look at them."""
         return tuple(pair for cluster in self.clusters for pair in cluster.pairs)
+
+    def without(self, pairs: Collection[frozenset[str]]) -> Duplicates:
+        """The result without some pairs, clustered again: pairs that were decided to be two people, for example.
+
+        Args:
+            pairs: sets of two subject_ids; see :attr:`abis.deduplication.decisions.Decisions.two_people`.
+        """
+        left = [pair for pair in self.pairs if frozenset((pair.subject_id, pair.other_id)) not in pairs]
+        ids = list(dict.fromkeys(own for pair in left for own in (pair.subject_id, pair.other_id)))
+        number = {subject_id: n for n, subject_id in enumerate(ids)}
+        groups = grouped([Link(number[p.subject_id], number[p.other_id], p.score) for p in left])
+        clusters = (
+            DuplicateCluster(
+                cluster,
+                tuple(tuple(ids[n] for n in family) for family in group.families),
+                tuple(replace(left[n], cluster=cluster, is_weak=n in group.weak) for n in group.links),
+            )
+            for cluster, group in enumerate(groups, 1)
+        )
+        return replace(self, clusters=tuple(clusters))
 
     def __len__(self) -> int:
         return sum(len(cluster.pairs) for cluster in self.clusters)
@@ -102,10 +126,11 @@ class Duplicates(Sequence[DuplicatePair]):
 
     def summary(self) -> str:
         """One line: number of pairs and clusters, and what was compared."""
+        gap = "" if self.coverage is None or self.coverage.is_full else f"; {self.coverage}"
         return (
             f"{_counted(len(self), 'pair')} in {_counted(len(self.clusters), 'cluster')}; "
             f"{self.searched:,} of {self.gallery_size:,} subjects compared with all others, "
-            f"as of change {self.change:,}"
+            f"as of change {self.change:,}{gap}"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.deduplication import UniquenessCheck
+from abis.deduplication import ArrivalsCheck
 from abis.index.references import References, ReferenceView
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
@@ -98,13 +98,13 @@ class Internals:
             yield transaction
         self.references.append(prepared, written)
 
-    def uniqueness(self, *, fpir: float) -> UniquenessCheck:
+    def uniqueness(self, *, fpir: float) -> ArrivalsCheck:
         """The check of imported records that no subject is enrolled under another id; needs the references.
 
         Args:
             fpir: false positive identification rate of the search that each record gets.
         """
-        return UniquenessCheck(self.store, self.references.view, self.calibrations, fpir=fpir)
+        return ArrivalsCheck(self.store, self.references.view, self.calibrations, fpir=fpir)
 
     def follow_store(self) -> None:
         """Bring the references up to date after a change, if they are loaded: the next search need not wait."""

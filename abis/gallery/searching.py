@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from abis.comparison.kind import check_models
+from abis.comparison.kind import Kind, check_models
 from abis.errors import StoreError
 from abis.gallery.internals import Internals
 from abis.identification.search import Found, SearchOptions, search
@@ -68,6 +68,7 @@ def identify(
                 comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
                 gallery_size=view.subjects,
                 fpir=options.fpir,
+                coverage=view.coverage([Kind.of(template) for template in probe], among),
             )
         if is_current and change == view.mark.change:  # else: a candidate was removed; search again
             raise StoreError(f"{internals.store.name}: subjects or encounters of its templates are missing")

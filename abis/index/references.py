@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The references of a gallery in memory, kept in step with the store.
 
-A search reads a :class:`ReferenceView`, which never changes. Following the store makes a new view, which replaces the old
-one, so searches and enrolments do not wait for each other. A background thread does the longer work: packing segments
-with many removed references, and writing segments to files.
+A search reads a :class:`ReferenceView`, which never changes. Following the store makes a new view, which replaces the
+old one, so searches and enrolments do not wait for each other. A background thread does the longer work: it packs
+segments with many removed references, and writes segments to files.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import StoreError
 from abis.index.segments import SPAN, Entry, Segment, appended
@@ -75,6 +78,56 @@ class ReferenceView:
     def kinds(self) -> set[Kind]:
         """The kinds of all references."""
         return {block.kind for segment in self.segments for block in segment.blocks if block.present}
+
+    def coverage(self, kinds: Iterable[Kind], among: NDArray[np.int64] | None = None) -> Coverage:
+        """How many subjects have a reference of a kind comparable with the given ones.
+
+        Args:
+            kinds: of a probe's templates.
+            among: sorted keys of the subjects to count; None counts all.
+        """
+        wanted = frozenset(kinds)
+        if among is not None:
+            return self._counted_coverage(wanted, among)
+        if wanted not in self._coverages:
+            self._coverages[wanted] = self._counted_coverage(wanted, None)
+        return self._coverages[wanted]
+
+    @cached_property
+    def _coverages(self) -> dict[frozenset[Kind], Coverage]:
+        """The coverages asked for so far, by the kinds of the probe."""
+        return {}
+
+    def _counted_coverage(self, wanted: frozenset[Kind], among: NDArray[np.int64] | None) -> Coverage:
+        others = {kind for kind in self.kinds if not any(kind.is_comparable(own) for own in wanted)}
+        if not others:
+            subjects = self.subjects if among is None else len(among)
+            return Coverage(subjects, subjects)
+        left = self._subjects_with(self.kinds) & ~self._subjects_with(self.kinds - others)
+        chosen = np.ones(self.span, np.bool_) if among is None else np.zeros(self.span, np.bool_)
+        if among is not None:
+            chosen[among[among < self.span]] = True
+        subjects = self.subjects if among is None else len(among)
+        kinds = {
+            str(kind): int(np.count_nonzero(left & chosen & self._subjects_with({kind}))) for kind in others
+        }
+        return Coverage(
+            subjects,
+            subjects - int(np.count_nonzero(left & chosen)),
+            {kind: count for kind, count in kinds.items() if count},
+        )
+
+    def _subjects_with(self, kinds: Set[Kind]) -> NDArray[np.bool_]:
+        """(span,) bool, True for the keys of subjects with a reference of one of the kinds."""
+        found = np.zeros(self.span, np.bool_)
+        for segment in self.segments:
+            for block in segment.blocks:
+                if block.kind in kinds and block.gone is None and block.is_run:
+                    first = int(block.subjects[0])
+                    found[first : first + len(block)] = True
+                elif block.kind in kinds:
+                    found[block.subjects[block.present_slots()]] = True
+        return found
 
     def followed(self, tail: Tail) -> ReferenceView:
         """A view with the changes that came after the mark."""
