@@ -66,8 +66,8 @@ def deduplicate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Also write a page for adjudication, with the minutiae drawn. It saves the decisions as a file, for "
-            "`abis merge --from` and for --decided.",
+            help="Also write a page for adjudication, with the minutiae drawn. The page saves decisions as a file for "
+            "--decided and for `abis merge --from`.",
         ),
     ] = None,
     decided: Annotated[

@@ -146,7 +146,8 @@ def merge(
     wanted = [(source, target)] if decisions is None else merges(read_decisions(decisions).pairs)
     with open_existing(gallery) as opened:
         for one, other in wanted:
-            assert one is not None and other is not None
+            assert one is not None
+            assert other is not None
             if decisions is not None and one not in opened and other in opened:
                 typer.echo(f"{one} is not enrolled any more: merged already.")  # by a run that was stopped
                 continue
