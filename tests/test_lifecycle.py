@@ -130,7 +130,7 @@ def test_a_threshold_that_no_score_reaches_says_so(gallery: Gallery) -> None:
     gallery.enroll("a", [face(1)])
     result = gallery.verify([face(1)], "a", fmr=1e-40)
     assert result.outcome == Outcome.NON_MATCH
-    assert "cannot be reached: scores of what was compared stay below" in str(result)
+    assert "cannot be reached: scores of these comparisons stay below" in str(result)
     assert gallery.verify([face(2)], "a", fmr=1e-3).reason == ""
 
 
