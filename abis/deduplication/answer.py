@@ -75,6 +75,8 @@ def _coverage(scope: Scope) -> Coverage:
     """
     blocks = [block for segment in scope.segments for block in segment.blocks if block.present]
     kinds = sorted({block.kind for block in blocks})
+    if not blocks:
+        return Coverage(0, 0)
     has = np.zeros((scope.last_subject + 1, len(kinds)), np.bool_)
     for block in blocks:
         slots = block.present_slots()
