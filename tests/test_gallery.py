@@ -36,12 +36,6 @@ UNKNOWN = Position.UNKNOWN_FINGER
 FINGER, FACE = shipped("minutiae"), shipped("embedding")
 
 
-@pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery.open(tmp_path / "citizens.abis") as gallery:
-        yield gallery
-
-
 def crowd(count: int) -> Iterator[Enrollment]:
     return (Enrollment(f"s{person:04}", everything(person)) for person in range(count))
 

@@ -20,8 +20,9 @@ from abis.verification.policy import Policy
 
 @pytest.fixture
 def gallery(database: str) -> Iterator[Gallery]:
-    with Gallery.open(database) as gallery:
-        yield gallery
+    """An empty gallery in a database of each kind."""
+    with Gallery.open(database) as opened:
+        yield opened
 
 
 def test_a_subject_tells_what_is_known_of_it(gallery: Gallery) -> None:

@@ -10,6 +10,7 @@ size too. Exhaustive indexes take a tenth of a second a probe; --others-probes g
 
 With --gallery, ``Gallery.identify`` is measured as well: with names from the database, and one candidate. The gallery
 is made in the folder, which takes a quarter of an hour for a million faces, or used if it is there.
+Graphs need hnswlib and usearch.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rich.progress import track
 
 from abis.comparison.kind import Kind
 from abis.gallery import Gallery
-from abis.identification.screening import Cuts, shortlists
+from abis.identification.screening import Cuts, Screening
 from abis.index.embedding_index import EmbeddingIndex
 from abis.index.segments import SPAN, Block, Probe, Segment
 from abis.store import Enrollment
@@ -237,7 +238,7 @@ def ours(gallery: NDArray[np.float16]) -> Searches:
             template = Embedding(vector=probe, model=MODEL)
             cuts = Cuts.at(share, probe=[template], subjects=len(gallery), wanted=1)
             own = Probe.of(template)
-            few = next(shortlists(segments, [own], cuts, span=len(gallery) + 1))
+            few = next(Screening(segments, [own], cuts, span=len(gallery) + 1).shortlists())
             scores = np.concatenate(
                 [b.index.compare(own.prepared, b.slots_of(few)) for s in segments for b in s.blocks]
             )
@@ -261,7 +262,7 @@ def add_all(index: Any, gallery: NDArray[np.float16]) -> None:
 
 
 def fast_scan(recipe: str, gallery: NDArray[np.float16]) -> Searches:
-    """All, in as many bytes as ours; the nearest so many re-ranked by float16."""
+    """All faces, in as many bytes as ours; the nearest ones re-ranked in float16."""
     index: Any = faiss.index_factory(DIMENSION, recipe, faiss.METRIC_INNER_PRODUCT)
     index.train(gallery[:: max(1, len(gallery) // 65_536)].astype(np.float32))
     add_all(index, gallery)

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner loop of the comparison of iris codes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace abis {
+
+struct IrisKernels {
+    // The score of one reference, bits and mask of `stride` bytes each, and a probe of which the k-th rotation starts
+    // k * step bytes later.
+    float (*score)(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, const std::uint8_t* reference,
+                   std::size_t stride, std::size_t step, std::size_t rotations);
+};
+
+// Those of the level in use.
+const IrisKernels& iris_kernels();
+
+}  // namespace abis
