@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `identify_many` gains over `identify` one by one: probes a second and core in the same gallery, turn
-by turn.
+"""What `identify_many` gains over `identify` one by one: probes a second and core in the same gallery, turn by turn.
 
 The gallery is synthetic, one finger a subject or two; probes are second impressions of subjects, and of
 strangers. Both ways search for the same probes in turn, and every result must be the same. Elapsed time is
