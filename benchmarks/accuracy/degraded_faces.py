@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Portraits degraded on purpose: how many strangers match, with and without the floor of quality at
-extraction.
+"""Portraits degraded on purpose: how many strangers match, with and without the floor of quality at extraction.
 
 The images of the first fold of LFW, blurred, darkened, shrunk, compressed, covered and turned. For each
 kind of degradation: how often non-mated comparisons among such portraits reach the thresholds of SFace's

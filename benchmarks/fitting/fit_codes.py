@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learn the codes of minutiae, and what differing bits are worth, from synthetic fingers:
-cpp/search/code_projection.h.
+"""Learn the codes of minutiae, and what differing bits are worth, from synthetic fingers: cpp/search/code_projection.h.
 
 Mated pairs of minutiae are those that the comparator pairs in two impressions of one finger. A bit of a
 code is the side of a plane on which a cylinder lies. The planes are trained so that, by the bits, a minutia

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the weights of the fingerprint score, and test each data set with weights that were fitted without
-it.
+"""Fit the weights of the fingerprint score, and test each data set with weights that were fitted without it.
 
 The terms come from the comparator itself, through ``abis.comparison.explain``. The score is that of
 ``cpp/fingerprint/score.cpp``. Copy the weights printed last into ``cpp/fingerprint/parameters.h``, build,

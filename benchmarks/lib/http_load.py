@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client that takes little of the machine that it measures: prepared requests over keep-alive
-connections."""
+"""A client that takes little of the machine that it measures: prepared requests over keep-alive connections."""
 
 from __future__ import annotations
 

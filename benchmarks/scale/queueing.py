@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is the simulation of `abis size` right? Searches that arrive at random at real shards, and simulated
-ones.
+"""Is the simulation of `abis size` right? Searches that arrive at random at real shards, and simulated ones.
 
 Each core has a process with a gallery of `scale.py` as its shard, which works on the searches one after the
 other; a search ends when the last shard has finished it. First all probes are searched without waiting,

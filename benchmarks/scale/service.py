@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service takes and gives: verifications and searches over HTTP beside the library's own, and
-hostile requests.
+"""What a service takes and gives: verifications and searches over HTTP beside the library's own, and hostile requests.
 
 A service of its own process answers clients on the same machine, over keep-alive connections, without
 tokens. Templates are synthetic: fingers of `abis.synthetic` for verification, random embeddings for
