@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from abis import _core
 from abis.identification.nearest import largest, nearest
-from abis.index.embedding_index import EmbeddingProbe, evidence_of_cosines
+from abis.index.embedding_index import EmbeddingProbe
 from abis.index.finger_index import FingerIndex
+from abis.index.iris_index import IrisProbe
 from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
@@ -104,7 +105,7 @@ def shortlists(
         Sorted keys of subjects, once or twice; the second portion contains subjects of the first again.
     """
     positions = _by_position(segments, probe)
-    if len(positions) == 1 and _is_embedding(positions[0]):
+    if len(positions) == 1 and _tells_nearest(positions[0]):
         yield _closer_looks(positions, nearest(_sides_of(positions[0]), cuts.first, among).subjects, cuts)
         return
     first, others = _apart(positions)
@@ -139,11 +140,11 @@ class _Side(NamedTuple):
     blocks: Sequence[Block]
 
 
-def _is_embedding(alternatives: Sequence[_Side]) -> bool:
-    return isinstance(alternatives[0].probe.prepared, EmbeddingProbe)
+def _tells_nearest(alternatives: Sequence[_Side]) -> bool:
+    return isinstance(alternatives[0].probe.prepared, EmbeddingProbe | IrisProbe)
 
 
-def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe, Sequence[Block]]]:
+def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe | IrisProbe, Sequence[Block]]]:
     return [(side.probe.prepared, side.blocks) for side in alternatives]
 
 
@@ -152,8 +153,8 @@ def _first_look(
 ) -> None:
     """Add up the evidence of one position of the probe for all subjects."""
     tally.next_position()
-    if _is_embedding(alternatives):
-        _look_at_embeddings(tally, alternatives, count, among)
+    if _tells_nearest(alternatives):
+        _look_at_nearest(tally, alternatives, count, among)
         return
     for (_, prepared), blocks in alternatives:
         for block in blocks:
@@ -161,14 +162,14 @@ def _first_look(
             block.index.tally(tally, prepared, block.subjects, is_run=block.is_run, gone=block.gone)
 
 
-def _look_at_embeddings(
+def _look_at_nearest(
     tally: _core.Tally, alternatives: Sequence[_Side], count: int, among: NDArray[np.int64] | None
 ) -> None:
     """The evidence of the nearest subjects; for all others that of the last of these, which is an upper bound."""
     near = nearest(_sides_of(alternatives), count, among)
     if not len(near.subjects):
         return
-    evidence = evidence_of_cosines(near.cosines)
+    evidence: NDArray[np.float32] = alternatives[0].probe.prepared.evidence_of(near.cosines)
     if not near.is_all:
         for _, blocks in alternatives:
             for block in blocks:
