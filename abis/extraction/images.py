@@ -92,7 +92,7 @@ def read_images(data: bytes) -> tuple[Picture, ...]:
         ExtractionError: the bytes are no image that can be read.
         FormatError: an image record is not as its standard says.
     """
-    if not data.startswith((records.FINGER, records.FACE)):
+    if not data.startswith((records.FINGER, records.FACE, records.IRIS)):
         return tuple(Picture(page.pixels, page.dpi) for page in decode_pages(data))
     return tuple(_pictures_of_views(records.read(data)))
 
