@@ -15,6 +15,7 @@ from abis.comparison.kind import Kind
 from abis.deduplication.finger_tile import FingerTile
 from abis.deduplication.sketches import sketch
 from abis.index.embedding_index import EmbeddingIndex
+from abis.index.iris_index import IrisIndex
 from abis.index.segments import Block, Segment
 
 __all__ = ["Part", "Tile", "expanded"]
@@ -30,7 +31,8 @@ class Part:
         kind: of all of them.
         subjects: (n,) int64, ascending, key of each one's subject.
         encounters: (n,) int64, likewise.
-        arrays: of fingers those of ``FingerIndex.arrays``; of embeddings (n, d) vectors and (n, b) sketches.
+        arrays: of fingers those of ``FingerIndex.arrays``; of embeddings (n, d) vectors and (n, b) sketches; of irises
+            (n, 2, b) codes.
     """
 
     kind: Kind
@@ -193,10 +195,14 @@ def _run(
 
 def _arrays_of(block: Block, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Some slots, as a part has them."""
-    if not isinstance(block.index, EmbeddingIndex):
-        return _taken(block.index.arrays(), slots)
-    vectors = block.index.vectors[slots]
-    return {"vectors": vectors, "sketches": sketch(vectors)}
+    match block.index:
+        case EmbeddingIndex():
+            vectors = block.index.vectors[slots]
+            return {"vectors": vectors, "sketches": sketch(vectors)}
+        case IrisIndex():
+            return {"codes": block.index.codes[slots]}
+        case _:
+            return _taken(block.index.arrays(), slots)
 
 
 def _taken(arrays: Mapping[str, NDArray[Any]], order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
