@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingers held against each other, many with many: the looks and scores of the index, and what `near` promises."""
+"""Many fingers against many: the looks and scores of the index, and the properties of `near`."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a first look says of everyone, added up by the core: against plain NumPy, whoever the references belong to."""
+"""The tally of a first look, compared with plain NumPy, for any division of references among subjects."""
 
 from typing import Any
 
