@@ -107,7 +107,9 @@ def test_how_the_gallery_is_cut_changes_nothing(  # type: ignore[no-untyped-def]
     sizes, order, person, cuts, kept
 ) -> None:
     """Whatever the segments, and whatever order subjects came in: a slice, a scatter, a sort."""
-    probe = [(finger(person, RIGHT, 1), finger(person, LEFT, 1), face(person, 1))[k] for k in kept]
+    probe: list[Template] = [
+        (finger(person, RIGHT, 1), finger(person, LEFT, 1), face(person, 1))[k] for k in kept
+    ]
     shuffled = [Entry(e.subject, e.encounter, e.template) for n in order for e in PEOPLE[3 * n : 3 * n + 3]]
     expected = picked(enrolled(PEOPLE, []), probe, *cuts)
     assert picked(enrolled(PEOPLE, sizes), probe, *cuts) == expected

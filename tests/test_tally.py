@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tally of a first look, compared with plain NumPy, for any division of references among subjects."""
+"""Evidence of a first look, added up by subject: equal to plain NumPy for any owners of the references."""
 
 from typing import Any
 
