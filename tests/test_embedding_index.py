@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embeddings packed for search: exact scores, and codes that find the nearest."""
+"""The index of embeddings: exact scores, and codes that find the nearest."""
 
 import json
 import os

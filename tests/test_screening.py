@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who passes the three looks: evidence adds before the cut, and no order, size or thread changes anything."""
+"""Screening: evidence is added before the cut, and neither order, size nor threads change the result."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def picked(
     *passing: int,
     among: NDArray[np.int64] | None = None,
 ) -> list[int]:
-    """Who is to be compared in full when nobody is found beyond doubt: those of the last portion."""
+    """The subjects to compare in full if none is found beyond doubt: those of the last portion."""
     prepared = [Probe.of(template) for template in probe]
     *_, last = Screening(segments, prepared, Cuts(*passing), span=2_000, among=among).shortlists()
     found: list[int] = last.tolist()
