@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration: what a likelihood ratio promises, its files, its fit."""
+"""Calibration: the meaning of likelihood ratios, the files of calibrations, and their fit."""
 
 import json
 import math
@@ -168,7 +168,7 @@ def test_own_calibrations_come_before_shipped_ones() -> None:
     assert calibrations.for_template(dots(5, 0)) is mine
     assert calibrations.for_template(face("w600k_mbf")) is shipped("embedding-w600k_mbf")
     assert calibrations.for_template(face("nobody's")) is shipped("embedding")
-    assert shipped("embedding").non_mated is None  # nothing was counted for a model nobody measured
+    assert shipped("embedding").non_mated is None  # nothing was counted for an unmeasured model
 
 
 def test_minutiae_of_an_extractor_have_its_calibration_and_those_of_two_the_common_one() -> None:
@@ -240,7 +240,7 @@ def test_fit_finds_the_true_likelihood_ratio(distance: float) -> None:
     calibration = fitted(training)
     raw = np.linspace(-1, 1, 9)
     np.testing.assert_allclose(calibration.llr(raw), raw * distance / math.log(10), atol=0.06)
-    # And keeps its promise on other data: at the threshold for an FMR, so many non-mated scores.
+    # And keeps its promise on other data: at the threshold for an FMR, that share of non-mated scores.
     fresh = normal_scores(distance, 20_000, seed=1)
     for fmr in (0.3, 0.1, 0.01):
         threshold = threshold_for_fmr(fmr, [[calibration]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formats against records by other people's software, and the errors that faulty ones get."""
+"""The formats: records written by other software, and the errors for faulty records."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ FAULTS = [
     (edited(ANSI, 34, b"\xb4"), 30, r"view 0: minutia 0: direction=360.0 outside \[0, 360\) degrees"),
     (edited(ANSI, 4, b"0"), 4, "version is 020, that of the standard's faulty example, and no direction is"),
     (edited(NATIVE, 3, b"\2"), 3, "stored form of version 2; this abis reads version 1"),
-    (edited(NATIVE, 4, b"\6"), 4, "content is 6; expected 1 to 5"),
+    (edited(NATIVE, 4, b"\7"), 4, "content is 7; expected 1 to 6"),
     (edited(NATIVE, 5, b"\13"), 5, "position is 11, which is none"),
     (edited(NATIVE, 5, b"\40"), 5, "position FACE is not a finger"),
     (NATIVE + b"\0", len(NATIVE), "1 bytes follow where the record should end"),

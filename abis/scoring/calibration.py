@@ -312,7 +312,8 @@ class Calibrations:
             return self.own[kind]
         if kind in shipped_names():
             return shipped(kind)
-        return self.for_kind(MINUTIAE) if kind.startswith(f"{MINUTIAE}-") else shipped("embedding")
+        modality = kind.partition("-")[0]
+        return self.for_kind(modality) if modality == MINUTIAE else shipped(modality)
 
 
 def kind_of(template: Template) -> str:
@@ -320,7 +321,7 @@ def kind_of(template: Template) -> str:
 
     Returns:
         ``minutiae``, or ``minutiae-`` and the name of their extractor where it is known; ``embedding-`` and the
-        name of a model.
+        name of a model, and so of other modalities.
     """
     return Kind.of(template).calibrated_as
 
