@@ -13,6 +13,7 @@ from abis.deduplication.clusters import Link, grouped
 from abis.deduplication.job import Job, Population
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
+from abis.errors import ArgumentError
 from abis.index.references import View
 from abis.scoring.calibration import Calibrations
 from abis.store import Store
@@ -36,6 +37,8 @@ def deduplicate(
 
     The checkpoint, if there is one, is left where it is: whoever has written the result removes it.
     """
+    if since is not None and since < 0:
+        raise ArgumentError(f"since is {since}; expected the number of a change, 0 or more")
     asked = {"fpir": fpir, "threshold": threshold, "exact": exact, "since": since}
     as_of = {
         "change": view.mark.change,
