@@ -113,7 +113,7 @@ def test_an_import_reads_leniently_and_says_so(cases: Path, tmp_path: Path) -> N
     for name in ("template", "padded_zero", "padded_rubbish", "length_too_large"):
         (folder / f"{name.replace('_', '-')}.iso").write_bytes((cases / f"{name}.iso").read_bytes())
     for source, subjects in ((folder, 4), (cases / "encodings.csv", 6)):
-        place = str(tmp_path / source.stem)
+        place = str(tmp_path / f"g-{source.stem}")
         run = CliRunner().invoke(app, ["import", str(source), place, "--workers", "0", "--json"])
         assert run.exit_code == 0
         report = json.loads(run.stdout)
