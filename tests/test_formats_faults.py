@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever the bytes, a reader raises FormatError or returns valid templates: nothing else, ever."""
+"""For any bytes, a reader raises FormatError or returns valid templates."""
 
 from __future__ import annotations
 

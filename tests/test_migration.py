@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports and exports: whatever the source, each record is enrolled, already there, or in quarantine."""
+"""Imports and exports: each record of a source is enrolled, already there, or in quarantine."""
 
 from __future__ import annotations
 
@@ -515,7 +515,7 @@ def test_somebody_enrolled_meanwhile_is_a_conflict(store: Store) -> None:
     assert counts(import_records(Slow(*records), store)) == (3, 1, 1, 1)
 
 
-# --- nobody twice -------------------------------------------------------------------------------------
+# --- refusing duplicates -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
