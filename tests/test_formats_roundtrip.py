@@ -255,7 +255,7 @@ def test_records_keep_no_extractor_that_abis_does_not_know(module: Any) -> None:
 def test_stored_forms_of_minutiae_whose_extractor_is_known_are_taken_as_they_are() -> None:
     template = Minutiae(x=[1], y=[1], direction=[0], width=9, height=9, extractor="leader-0.1")
     record = native.write(template)
-    assert stored_forms([record]) == [[(0, record)]]
+    assert stored_forms([record], []) == [[(0, record)]]
     moved = at_position(record, Position.LEFT_RING)
     assert native.read(moved).position is Position.LEFT_RING
     assert read_many([moved, record]) == [native.read(moved), template]
