@@ -19,7 +19,7 @@ from abis.gallery import Gallery
 from abis.parallel import available_cores
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
-from abis.store.import_records import printable
+from abis.text import printable, spreadsheet_cell
 from abis.transfer.importing import retry as retry_record
 from abis.transfer.sources import open_path
 from abis.transfer.sources.gallery import GallerySource
@@ -209,7 +209,7 @@ def export_quarantine(
                     sample.place,
                     found.reason,
                 ]
-                rows.writerow(["" if cell is None else printable(cell) for cell in cells])
+                rows.writerow(["" if cell is None else spreadsheet_cell(cell) for cell in cells])
     typer.echo(f"{count:,} records are in {folder}.")
 
 

@@ -14,7 +14,7 @@ from abis.deduplication import Uniqueness
 from abis.index.references import References, View
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
-from abis.store.stored_form import stored_enrollment
+from abis.store.stored_form import stored_enrollments
 from abis.store.transaction import Transaction
 from abis.template import Template
 
@@ -89,9 +89,10 @@ class Internals:
         Raises:
             AlreadyEnrolled: as :meth:`abis.store.transaction.Transaction.enroll` does.
         """
+        stored = stored_enrollments(enrollments)  # checked first
         prepared = self.references.prepare(enrollments)  # now, so that the next search need not wait for it
         with self.store.writing() as transaction:
-            written = transaction.enroll([stored_enrollment(one) for one in enrollments])
+            written = transaction.enroll(stored)
             yield transaction
         self.references.append(prepared, written)
 

@@ -62,8 +62,9 @@ class _Store(Protocol):
 
     @property
     def cipher(self) -> Cipher | None: ...
-    def knows_snapshot(self, snapshot_id: str) -> bool: ...
-    def remember_snapshot(self, snapshot_id: str) -> None: ...
+    def take_in_keys(self) -> None: ...
+    def knows_snapshot(self, digest: str) -> bool: ...
+    def remember_snapshot(self, digest: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ class Manifest:
     """Which files there are, and how far they follow the store.
 
     Attributes:
-        snapshot_id: the store remembers it; so a store that was put back from a backup does not know it,
-            and the files that were written since are told from its own.
+        snapshot_id: random, so that no two manifests are the same.
         change: number of the last change in them.
         sealed_by: number of the key that seals them; 0 where they are not sealed.
         files: in the order of their templates.
@@ -100,17 +100,13 @@ class Manifest:
         return self.files[-1].last if self.files else 0
 
     def to_json(self) -> str:
-        content = _origin() | asdict(self)
-        return json.dumps(content | {"digest": _digest_of(content)}, indent=1)
+        return json.dumps(_origin() | asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str | bytes) -> Self:
         """Raises :class:`_UnusableError` where it was not written by :meth:`to_json` of this version."""
         try:
             content = json.loads(text)
-            digest = content.pop("digest")
-            if digest != _digest_of(content):
-                raise _UnusableError("is damaged")
             if {name: content[name] for name in _origin()} != _origin():
                 raise _UnusableError("is of another version of abis")
             files = tuple(_File(**file) for file in content["files"])
@@ -192,8 +188,7 @@ class Snapshots:
                 old = self._manifest()
             if old is not None and old.change > change:
                 return True
-            snapshot_id = secrets.token_hex(16)
-            self._store.remember_snapshot(snapshot_id)  # first: it takes in a new data key, or refuses
+            self._store.take_in_keys()
             kept: dict[tuple[int, int], _File] = {}
             if old is not None and old.sealed_by == self._key:
                 kept = {(file.after, file.last): file for file in old.files}
@@ -203,8 +198,11 @@ class Snapshots:
                 if file is None or file.present != segment.present or not (self._folder / file.name).exists():
                     file = self._write(segment)
                 files.append(file)
-            manifest = Manifest(snapshot_id, change, self._key, tuple(files))
-            write_whole(self._folder / _MANIFEST, manifest.to_json().encode())
+            manifest = Manifest(secrets.token_hex(16), change, self._key, tuple(files)).to_json().encode()
+            self._store.remember_snapshot(
+                hashlib.sha256(manifest).hexdigest()
+            )  # with the digests of all files
+            write_whole(self._folder / _MANIFEST, manifest)
             self._forget_all_but({file.name for file in files})
             self.is_faulty = False
             return True
@@ -221,13 +219,12 @@ class Snapshots:
         return 0 if self._cipher is None else self._cipher.current
 
     def _manifest(self) -> Manifest:
-        try:
-            manifest = Manifest.from_json((self._folder / _MANIFEST).read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise _UnusableError("is damaged") from error
-        if not self._store.knows_snapshot(manifest.snapshot_id):
-            raise _UnusableError("belongs to another state of the store")
-        return manifest
+        content = (self._folder / _MANIFEST).read_bytes()
+        if not self._store.knows_snapshot(hashlib.sha256(content).hexdigest()):
+            raise _UnusableError(
+                "is damaged, or was not written by this gallery in its present or an earlier state"
+            )
+        return Manifest.from_json(content)
 
     def _write(self, segment: Segment) -> _File:
         if any(block.gone is not None for block in segment.blocks):
@@ -416,10 +413,6 @@ def _size(array: Mapping[str, Any]) -> int:
 def _context(name: str, number: int) -> bytes:
     """What a piece is authenticated with: where it stands."""
     return f"abis segment {name} piece {number}".encode()
-
-
-def _digest_of(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _reason(error: Exception) -> str:

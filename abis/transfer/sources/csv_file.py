@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from abis.store.import_records import Record, Sample
+from abis.transfer.sources.files import LARGEST_FILE
 from abis.transfer.sources.names import NamedSample, records_of
 from abis.transfer.sources.source import Progress, Source, of_file
 from abis.transfer.sources.table import Columns
@@ -19,9 +20,14 @@ _LONGEST_CELL = 2**24  # characters: what a quotation mark that is never closed 
 
 
 class CsvSource(Source):
-    """A row for each template; those of a subject must follow each other."""
+    """A row for each template; those of a subject must follow each other.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        files: folder that paths in the rows must be inside of; by default the file's own.
+    """
+
+    def __init__(self, path: Path, files: Path | None = None) -> None:
         self.name = str(path)
         self._path = path
         self._size = path.stat().st_size
@@ -29,7 +35,7 @@ class CsvSource(Source):
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
         with path.open("rb") as file:
             self._names = next(csv.reader(_Lines(file)), [])
-        self._columns = Columns.of(self.name, self._names, path.parent)
+        self._columns = Columns.of(self.name, self._names, files or path.parent)
         self.ignored = self._columns.ignored(self._names)
 
     @property
@@ -73,8 +79,8 @@ class CsvSource(Source):
                     yield self._columns.sample(row, place, number)
 
     def _faulty(self, lines: _Lines, place: str, number: int, fault: str) -> NamedSample:
-        """A row that cannot be taken apart, with all of its text."""
-        text = "".join(lines.taken).encode(errors="surrogateescape")
+        """A row that cannot be taken apart, with its text, cut off at :data:`LARGEST_FILE`."""
+        text = "".join(lines.taken).encode(errors="surrogateescape")[:LARGEST_FILE]
         return NamedSample(None, None, Sample(place, text), number, f"{place}: {fault}")
 
 
