@@ -233,7 +233,7 @@ def test_files_of_another_abis_are_not_used(folder: Path, change: str) -> None:
     manifest = json.dumps(json.loads(path.read_text()) | {change: 99}).encode()
     path.write_bytes(manifest)
     store = Store(f"sqlite:///{folder}/store.sqlite")
-    store.remember_snapshot(hashlib.sha256(manifest).hexdigest())
+    store.remember_snapshot(hashlib.sha256(manifest).hexdigest(), folder / "derived")
     store.close()
     with _log_lines() as lines, Gallery.open(folder) as gallery:
         assert gallery.identify(everything(3, 1))[0].subject_id == "s0003"

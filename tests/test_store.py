@@ -255,12 +255,12 @@ def test_a_tail_ends_where_it_is_told(store: Store) -> None:
     assert (len(tail.enrolled), tail.mark.template, tail.complete) == (5, 9, True)
 
 
-def test_snapshots_of_the_past_are_known(store: Store) -> None:
+def test_snapshots_of_the_past_are_known(store: Store, tmp_path: Path) -> None:
     assert not store.knows_snapshot("one")
-    store.remember_snapshot("one")
+    store.remember_snapshot("one", tmp_path)
     for n in range(70):
         store.enroll([Enrollment(f"s{n}", [face(n, dimension=2)])])
-        store.remember_snapshot(f"id{n}")
+        store.remember_snapshot(f"id{n}", tmp_path)
     assert (store.knows_snapshot("id69"), store.knows_snapshot("id6")) == (True, True)
     assert not store.knows_snapshot("one")
 

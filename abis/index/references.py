@@ -198,16 +198,24 @@ class References:
             self._logged(self._follow_and_save)
 
     def scrub(self) -> None:
-        """Leave nothing in files of what has been removed, and nothing sealed by an older key."""
-        if self._snapshots is not None and self._snapshots.exist:
-            view = self.view()
-            try:
+        """Leave nothing in files of what has been removed, and nothing sealed by an older key.
+
+        Snapshots in other cache folders on this machine are removed. One on another machine is neither used nor kept
+        once it is opened there.
+        """
+        others = self._store.scrub_snapshots()
+        try:
+            if self._snapshots is not None and self._snapshots.exist:
+                view = self.view()
                 self._snapshots.save(view.segments, view.mark.change, wait=True)
-            except OSError as error:
-                raise StoreError(
-                    f"{self._store.name}: what is prepared may still hold what was removed: {error}"
-                ) from error
-            self._saved = view
+                self._saved = view
+            for folder in others:
+                if self._snapshots is None or not self._snapshots.is_in(folder):
+                    Snapshots(folder, self._store).discard()
+        except OSError as error:
+            raise StoreError(
+                f"{self._store.name}: what is prepared may still hold what was removed: {error}"
+            ) from error
 
     # ----------------------------------------------------------------------------------------- inside
 

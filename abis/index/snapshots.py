@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
 from abis.errors import AbisError
-from abis.files import replacing, write_whole
+from abis.files import private_stream, replacing, write_whole
 from abis.index.segments import Block, Entry, Segment, block_of_arrays
 from abis.template import Embedding, Minutiae, Position
 
@@ -64,7 +64,8 @@ class _Store(Protocol):
     def cipher(self) -> Cipher | None: ...
     def take_in_keys(self) -> None: ...
     def knows_snapshot(self, digest: str) -> bool: ...
-    def remember_snapshot(self, digest: str) -> None: ...
+    def remember_snapshot(self, digest: str, folder: Path) -> None: ...
+    def scrubbed_change(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class Snapshots:
             old = None
             with suppress(OSError, _UnusableError):
                 old = self._manifest()
-            if old is not None and old.change > change:
+            if (old is not None and old.change > change) or change < self._store.scrubbed_change():
                 return True
             self._store.take_in_keys()
             kept: dict[tuple[int, int], _File] = {}
@@ -199,13 +200,23 @@ class Snapshots:
                     file = self._write(segment)
                 files.append(file)
             manifest = Manifest(secrets.token_hex(16), change, self._key, tuple(files)).to_json().encode()
-            self._store.remember_snapshot(
-                hashlib.sha256(manifest).hexdigest()
-            )  # with the digests of all files
+            digest = hashlib.sha256(manifest).hexdigest()  # of the digests of all files, too
+            self._store.remember_snapshot(digest, self._folder)
             write_whole(self._folder / _MANIFEST, manifest)
             self._forget_all_but({file.name for file in files})
             self.is_faulty = False
             return True
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether the files are in a folder."""
+        return self._folder.resolve() == folder.resolve()
+
+    def discard(self) -> None:
+        """Remove all files; a process that has the references in memory may write new ones."""
+        if self.exist:
+            with self._alone(wait=True):
+                (self._folder / _MANIFEST).unlink(missing_ok=True)
+                self._forget_all_but(set())
 
     # ----------------------------------------------------------------------------------------- inside
 
@@ -224,7 +235,10 @@ class Snapshots:
             raise _UnusableError(
                 "is damaged, or was not written by this gallery in its present or an earlier state"
             )
-        return Manifest.from_json(content)
+        manifest = Manifest.from_json(content)
+        if manifest.change < self._store.scrubbed_change():
+            raise _UnusableError("may hold what was erased")
+        return manifest
 
     def _write(self, segment: Segment) -> _File:
         if any(block.gone is not None for block in segment.blocks):
@@ -269,7 +283,7 @@ class Snapshots:
     @contextmanager
     def _alone(self, wait: bool) -> Iterator[bool]:
         """Holds the folder's lock, unless another process does and is not waited for."""
-        with (self._folder / ".lock").open("ab") as lock:
+        with private_stream(self._folder / ".lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store import schema
+from abis.store.anchors import faults_of_anchors
 from abis.store.audit_log import faults_of_audit
 from abis.store.checking_rows import RESTORE, faults_of_rows
 from abis.store.queries import REFERENCES
@@ -48,6 +49,7 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
             yield from faults_of_rows(connection, state)
             yield from _log_of_changes(connection, state)
             yield from faults_of_audit(connection, state)
+            yield from faults_of_anchors(connection, store.name, state)
             yield from _templates(store, connection, state, progress)
 
 

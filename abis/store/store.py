@@ -12,17 +12,23 @@ exactly what it has missed.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store import schema, settings
+from abis.store.anchors import write_anchor
 from abis.store.chain import subjects_or_proof
 from abis.store.database import Database
 from abis.store.encryption import AUTHENTICATION_KEY, Cipher, KeyRing, KeyService, new_data_key
@@ -54,6 +60,9 @@ from abis.template import Position, Template
 
 __all__ = ["Store"]
 
+_ANCHOR_S = 3600.0  # between two anchors of a process that goes on writing
+_CACHE = "cache:"  # begins the names of settings that tell where snapshots are
+_SCRUBBED = "scrubbed"  # names the setting that tells the change since which no older snapshot may stay
 _SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
 _SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
 
@@ -85,6 +94,8 @@ class Store:
 
     def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
         self.cipher: Cipher | None = None
+        self._to_anchor: State | None = None
+        self._anchored = time.monotonic()
         self.database = Database(url)
         self.name = self.database.name
         try:
@@ -104,7 +115,10 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close all connections. Closing twice is allowed."""
+        """Close all connections, and write an anchor if something was written. Closing twice is allowed."""
+        if self._to_anchor is not None:
+            write_anchor(self.name, self._to_anchor)
+            self._to_anchor = None
         self.database.close()
 
     def unlock(self, key: KeyService) -> None:
@@ -158,6 +172,10 @@ class Store:
             transaction = Transaction(connection, state, self.cipher)
             yield transaction
             transaction.write()
+        self._to_anchor = transaction.state
+        if time.monotonic() - self._anchored > _ANCHOR_S:
+            self._anchored = time.monotonic()
+            write_anchor(self.name, transaction.state)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -350,9 +368,11 @@ class Store:
         with self.writing():
             pass
 
-    def remember_snapshot(self, digest: str) -> None:
-        """Note the digest of a manifest of files that hold what the store holds now."""
+    def remember_snapshot(self, digest: str, folder: Path) -> None:
+        """Note the digest of a manifest of files that hold what the store holds now, and the folder they are in."""
+        where = json.dumps([platform.node(), str(folder.resolve())])
         with self.writing() as transaction:
+            settings.put(transaction.connection, _CACHE + hashlib.sha256(where.encode()).hexdigest(), where)
             name = f"{_SNAPSHOT}{transaction.state.change:020d}:{digest}"
             known = sorted(settings.named(transaction.connection, _SNAPSHOT))
             settings.delete(transaction.connection, known[: max(len(known) - _SNAPSHOTS + 1, 0)])
@@ -362,6 +382,23 @@ class Store:
         """Whether :meth:`remember_snapshot` was called with this digest in the past of this very store."""
         with self.database.reading() as connection:
             return digest in settings.named(connection, _SNAPSHOT).values()
+
+    def scrub_snapshots(self) -> list[Path]:
+        """Have no snapshot of before the present change be written or used any more.
+
+        Returns:
+            The folders on this machine that snapshots have been in, to be emptied.
+        """
+        with self.writing() as transaction:
+            settings.put(transaction.connection, _SCRUBBED, str(transaction.state.change))
+            known = settings.named(transaction.connection, _CACHE).values()
+        places = [json.loads(where) for where in known]
+        return [Path(folder) for machine, folder in places if machine == platform.node()]
+
+    def scrubbed_change(self) -> int:
+        """The change of the last :meth:`scrub_snapshots`; 0 where there was none."""
+        with self.database.reading() as connection:
+            return int(settings.get(connection, _SCRUBBED) or 0)
 
     # ------------------------------------------------------------------------------------ calibrations
 
