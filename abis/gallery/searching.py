@@ -9,6 +9,7 @@ import numpy as np
 
 from abis.comparison.kind import check_models
 from abis.errors import StoreError
+from abis.gallery.answers import Disclosure, disclosed_identification
 from abis.gallery.internals import Internals
 from abis.identification.search import Found, SearchOptions, search
 from abis.index.segments import Probe, comparable_blocks
@@ -39,6 +40,13 @@ def identify(
         TemplateError: probe and gallery have embeddings of different models only.
         StoreError: the store does not hold what the references say.
     """
+    answers = internals.answers()
+    if options.max_candidates > answers.max_candidates:
+        raise ValueError(
+            f"max_candidates is {options.max_candidates}; this gallery returns at most {answers.max_candidates}"
+        )
+    if answers.disclosure is Disclosure.DECISION and options.fpir is None:
+        raise ValueError("this gallery discloses decisions only; give the fpir that candidates must reach")
     probe = checked_templates(templates)
     calibrations = internals.calibrations(probe)
     prepared = [Probe.of(template) for template in probe]
@@ -49,13 +57,14 @@ def identify(
         candidates = _candidates(internals.store, found, options.max_candidates)
         if candidates is not None:
             internals.record("identify", "", f"{len(candidates)} candidates")
-            return Identification(
+            result = Identification(
                 candidates,
                 compared=sum(map(len, found.comparisons)),
                 comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
                 gallery_size=view.subjects,
                 fpir=options.fpir,
             )
+            return disclosed_identification(result, answers.disclosure)
         if internals.store.state().change == view.mark.change:  # else: a candidate was removed; search again
             raise StoreError(f"{internals.store.name}: subjects or encounters of its templates are missing")
 

@@ -184,6 +184,8 @@ class Searches:
                 raise Refusal(403, f"the identity is {verification.outcome}")
             case Outcome.REFUSED:
                 raise Refusal(403, f"refused by policy: {verification.reason}")
+            case Outcome.PAUSED:
+                raise Refusal(403, verification.reason)
             case Outcome.NOTHING_COMPARABLE:
                 raise Refusal(400, f"biometricData: nothing to compare: {verification.reason}")
             case Outcome.NOT_ENROLLED:

@@ -14,6 +14,7 @@ __all__ = [
     "MAX_ID",
     "SCHEMA_VERSION",
     "Key",
+    "attempts",
     "audit",
     "changes",
     "data_keys",
@@ -145,6 +146,16 @@ kept = sa.Table(  # bytes that are no templates and as secret: records that impo
     metadata,
     sa.Column("key", Key, primary_key=True, autoincrement=False),
     sa.Column("data", sa.LargeBinary, nullable=False),  # abis.store.kept
+)
+attempts = (
+    sa.Table(  # abis.store.attempts; of subjects that a verification has failed of since the last match
+        "attempts",
+        metadata,
+        sa.Column("subject", sa.ForeignKey(subjects.c.key), primary_key=True, autoincrement=False),
+        sa.Column("failures", sa.Integer, nullable=False),  # in a row
+        sa.Column("until", sa.BigInteger, nullable=False),  # when the subject may be compared again; 0: now
+        sa.Column("checksum", sa.BigInteger, nullable=False),
+    )
 )
 settings = sa.Table(  # abis.store.settings
     "settings",

@@ -181,7 +181,15 @@ ALTER TABLE gallery ADD COLUMN content BIGINT DEFAULT '0' NOT NULL;
 ALTER TABLE gallery ADD COLUMN gallery_id VARCHAR(32) DEFAULT '' NOT NULL;
 ALTER TABLE subjects ADD COLUMN encounters BIGINT DEFAULT '0' NOT NULL;
 ALTER TABLE label_totals ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
-ALTER TABLE settings ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL
+ALTER TABLE settings ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
+CREATE TABLE attempts (
+    subject KEY_TYPE NOT NULL,
+    failures INTEGER NOT NULL,
+    until BIGINT NOT NULL,
+    checksum BIGINT NOT NULL,
+    PRIMARY KEY (subject),
+    FOREIGN KEY(subject) REFERENCES subjects (key)
+)
 """
 _STATE_OF_4 = (
     "schema_version, change, last_subject, last_encounter, last_template, subjects, encounters, templates, "
@@ -191,7 +199,8 @@ _STATE_OF_4 = (
 
 def _to_4(connection: sa.Connection, key: KeyService | None) -> None:
     """Each row gets a tag, and the gallery an id. In an encrypted gallery tags are MACs, and all is sealed anew."""
-    for statement in _TABLES_OF_4.split(";"):
+    key_type = "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT"
+    for statement in _TABLES_OF_4.replace("KEY_TYPE", key_type).split(";"):
         connection.exec_driver_sql(statement)
     if sa.inspect(connection).has_table("quarantine"):
         statement = "ALTER TABLE quarantine ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL"

@@ -61,6 +61,7 @@ from abis.template import Position, Template
 __all__ = ["Store"]
 
 _ANCHOR_S = 3600.0  # between two anchors of a process that goes on writing
+_ANSWERS = "disclosure"  # names the setting that tells what answers disclose
 _CACHE = "cache:"  # begins the names of settings that tell where snapshots are
 _SCRUBBED = "scrubbed"  # names the setting that tells the change since which no older snapshot may stay
 _SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
@@ -407,6 +408,21 @@ class Store:
         name = _calibration(kind)
         with self.database.reading() as connection:
             return settings.deciding_settings(connection, state_of(connection)).get(name)
+
+    def answer_policy(self) -> str | None:
+        """What answers disclose, as :meth:`set_answer_policy` was told; None where it never was."""
+        with self.database.reading() as connection:
+            return settings.deciding_settings(connection, state_of(connection)).get(_ANSWERS)
+
+    def set_answer_policy(self, content: str) -> None:
+        """Keep what answers disclose with the gallery.
+
+        Args:
+            content: any text.
+        """
+        with self.writing() as transaction:
+            settings.put_deciding(transaction.connection, transaction.state, _ANSWERS, content)
+            transaction.log("set_answer_policy", "", content)
 
     def set_calibration(self, kind: str, content: str) -> None:
         """Keep a calibration with the gallery, in place of the one there was.

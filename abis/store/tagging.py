@@ -55,6 +55,10 @@ def tag_all(connection: sa.Connection, state: State, tags: RowTags, kept: Callab
             state.settings ^= share
         update = "UPDATE settings SET checksum = :tag WHERE name = :name"
         connection.execute(sa.text(update), {"tag": tag, "name": name})
+    for own in connection.execute(sa.text("SELECT subject, failures, until FROM attempts")).all():
+        tag, _ = tags.of("attempts", own)
+        update = "UPDATE attempts SET checksum = :tag WHERE subject = :subject"
+        connection.execute(sa.text(update), {"tag": tag, "subject": own.subject})
     if sa.inspect(connection).has_table("quarantine"):
         _tag_quarantine(connection, tags, kept)
 

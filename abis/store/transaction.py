@@ -267,6 +267,7 @@ class Transaction:
             self.state.first_subject = row.next
         else:
             self._change_subject(self._known(before).key).next = row.next
+        self.connection.execute(schema.attempts.delete().where(schema.attempts.c.subject == subject))
         self.connection.execute(schema.subjects.delete().where(schema.subjects.c.key == subject))
         self.state.content ^= row.share
         del self._subjects[subject]
@@ -300,6 +301,7 @@ class Transaction:
         keys = [encounter for encounter, _ in encounters]
         self.state.templates -= self._delete(schema.templates.c.encounter, keys)
         self.state.encounters -= self._delete(schema.encounters.c.key, keys)
+        self._delete(schema.attempts.c.subject, list(stays))
         self.state.subjects -= self._delete(schema.subjects.c.key, list(stays))
         for key in stays:
             self.state.content ^= self._subjects.pop(key).share
