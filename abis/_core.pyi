@@ -126,23 +126,16 @@ class Tally:
         gone: npt.NDArray[np.bool_] | None,
         threads: int,
     ) -> None: ...
-    def screen_embeddings(
+    def add_evidence(
         self,
-        codes: npt.NDArray[np.uint8],
-        corners: npt.NDArray[np.uint8],
-        by_sum: npt.NDArray[np.float32],
+        evidence: npt.NDArray[np.float32],
         subjects: npt.NDArray[np.uint32] | npt.NDArray[np.int64],
         is_run: bool,
         gone: npt.NDArray[np.bool_] | None,
-        threads: int,
     ) -> None: ...
     def largest(self, count: int, among: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]: ...
 
-def large_array(size: int) -> npt.NDArray[np.uint8]: ...
 def rotate(vectors: npt.NDArray[np.uint16], signs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
-def encode_embeddings(
-    vectors: npt.NDArray[np.uint16], signs: npt.NDArray[np.float32], threads: int
-) -> npt.NDArray[np.uint8]: ...
 def contents(quality: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
 
 class FingerTile:

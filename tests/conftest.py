@@ -70,3 +70,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     url = running.new_database()
     yield url
     running.drop(url)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[abis.Gallery]:
+    """An empty gallery in a folder."""
+    with abis.Gallery.open(tmp_path / "citizens.abis") as opened:
+        yield opened

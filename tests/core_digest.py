@@ -10,7 +10,6 @@ from fingers import RESOLUTIONS, SHAPES, make_finger, make_impression, make_stra
 from abis import _core
 from abis.comparison import FingerReferences
 from abis.deduplication.finger_tile import FingerTile
-from abis.index.embedding_index import encode
 from abis.index.finger_index import FingerIndex
 from abis.index.rotation import rotated
 from abis.template import Minutiae
@@ -30,8 +29,6 @@ def main(thread_counts: list[int]) -> None:
     rng = np.random.default_rng(1)
     halves = rng.integers(0, 0x7C00, (2000, 512), np.uint16)  # any finite float16, then a sign
     halves |= rng.integers(0, 2, halves.shape, np.uint16) << 15
-    codes = rng.integers(0, 256, (188, 512, 16), np.uint8)  # together as the core takes them
-    corners = rng.integers(0, 128, (2, 512, 16), np.uint8)
     subjects = np.arange(3000)
     print(_core.simd_level())
     for threads in thread_counts:
@@ -55,14 +52,11 @@ def main(thread_counts: list[int]) -> None:
             rows = np.ascontiguousarray(halves[:, :d])
             digest.update(_core.dot_products(rows[7], rows, None, threads).tobytes())
             digest.update(rotated(rows[:500].view(np.float16)).tobytes())
-            digest.update(encode(rows[:500].view(np.float16)).tobytes())
         tally = _core.Tally()
-        for length in (32, 64, 512):
-            few, own = (np.ascontiguousarray(array[:, :length]) for array in (codes, corners))
-            values = shuffled.permutation(2 * 127 * length + 1).astype(np.float32)
+        for _ in range(3):
             tally.begin(3000)
             tally.next_position()
-            tally.screen_embeddings(few, own, values, subjects, True, None, threads)
+            tally.add_evidence(shuffled.permutation(3000).astype(np.float32), subjects, True, None)
             for count in (1, 10, 100, 1000, 2000, 2999):
                 digest.update(tally.largest(count, None).tobytes())
         print(digest.hexdigest())

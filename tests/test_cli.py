@@ -16,18 +16,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from people import LEFT, RIGHT, face, finger
-from typer.testing import CliRunner, Result
+from shell import run
 
-from abis.cli import app
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
 from abis.scoring.calibration import Calibration, shipped
 from abis.scoring.matcher_fusion import ScoreFusion
 from abis.template import Position
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def save(path: Path, *templates: object) -> Path:

@@ -15,19 +15,14 @@ from xml.etree import ElementTree
 import pytest
 from extra import PIL  # noqa: F401 - skips without the extra
 from prints import png, ridges
-from typer.testing import CliRunner, Result
+from shell import run
 
-from abis.cli import app
 from abis.cli.images import position_in
 from abis.formats import read_file
 from abis.gallery import Gallery
 from abis.template import Minutiae, Position
 
 SUBJECTS = ("0041", "0042")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

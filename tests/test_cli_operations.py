@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from people import everything, face
-from typer.testing import CliRunner, Result
+from shell import run
 
-from abis.cli import app
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.store import Enrollment
@@ -24,17 +23,11 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "g"
 
 
-def run(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code, result.output
-    return result
-
-
 def test_check_compact_and_backup(gallery: str) -> None:
-    assert run("check", gallery).stdout == "g: 4 subjects, 12 templates: all is well.\n"
-    assert run("compact", gallery).stdout.startswith("g is compact: ")
-    assert run("backup", gallery, "copy").stdout == "copy is a copy of g.\n"
-    assert json.loads(run("check", "copy", "--json").stdout) == {"faults": [], "subjects": 4}
+    assert run("check", gallery, code=0).stdout == "g: 4 subjects, 12 templates: all is well.\n"
+    assert run("compact", gallery, code=0).stdout.startswith("g is compact: ")
+    assert run("backup", gallery, "copy", code=0).stdout == "copy is a copy of g.\n"
+    assert json.loads(run("check", "copy", "--json", code=0).stdout) == {"faults": [], "subjects": 4}
     assert "there is a gallery in it already" in run("backup", gallery, "copy", code=2).stderr
     with Gallery.open("copy", load=False) as copy, copy._store.writing() as transaction:
         transaction.state.subjects = 5
@@ -80,12 +73,12 @@ def test_a_subject_is_enrolled_anew(gallery: str, tmp_path: Path) -> None:
     damaged.write_bytes(native.write(face(8))[:-1])
     run("status", gallery, "s1", "locked", "--reason", "card lost")
     run("label", gallery, "s1", "south", "--level", "2")
-    before = run("subject", gallery, "s1").stdout
+    before = run("subject", gallery, "s1", code=0).stdout
     run("reenroll", gallery, "s1", str(new), str(damaged), code=2)
-    assert run("subject", gallery, "s1").stdout == before
-    said = run("reenroll", gallery, "s1", str(new), "--encounter", "renewal").stdout
+    assert run("subject", gallery, "s1", code=0).stdout == before
+    said = run("reenroll", gallery, "s1", str(new), "--encounter", "renewal", code=0).stdout
     assert said == "s1 is enrolled anew: encounter renewal, of 1 templates.\n"
-    known = json.loads(run("subject", gallery, "s1", "--json").stdout)
+    known = json.loads(run("subject", gallery, "s1", "--json", code=0).stdout)
     assert (known["status"], known["reason"], known["level"]) == ("locked", "card lost", 2)
     assert known["labels"] == ["south"]
     with Gallery.open(gallery) as opened:
@@ -97,29 +90,32 @@ def test_a_subject_is_enrolled_anew(gallery: str, tmp_path: Path) -> None:
             "replace",
         ]
         assert opened.identify([face(7, 1)])[0].subject_id == "s1"
-    assert run("check", gallery).stdout.endswith("all is well.\n")
+    assert run("check", gallery, code=0).stdout.endswith("all is well.\n")
     assert "'s9' is not enrolled" in run("reenroll", gallery, "s9", str(new), code=2).stderr
 
 
 def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
-    assert run("status", gallery, "s1", "locked", "--reason", "card lost").stdout == "s1 is locked.\n"
-    shown = run("subject", gallery, "s1").stdout
+    assert run("status", gallery, "s1", "locked", "--reason", "card lost", code=0).stdout == "s1 is locked.\n"
+    shown = run("subject", gallery, "s1", code=0).stdout
     assert shown.startswith("s1: locked since 2")
     assert "card lost\nlevel 0; labels: north\nencounter 1, 2" in shown
-    known = json.loads(run("subject", gallery, "s1", "--json").stdout)
+    known = json.loads(run("subject", gallery, "s1", "--json", code=0).stdout)
     assert (known["status"], known["reason"], known["labels"]) == ("locked", "card lost", ["north"])
     probe = tmp_path / "s1_face.abis"
     probe.write_bytes(native.write(face(1, 1)))
     assert run("verify", gallery, "s1", str(probe), code=3).stdout == "locked\n"
-    assert run("identify", gallery, str(probe)).stdout.splitlines()[2].endswith("locked")
-    assert run("label", gallery, "s1", "south", "north", "--level", "2").stdout == (
+    assert run("identify", gallery, str(probe), code=0).stdout.splitlines()[2].endswith("locked")
+    assert run("label", gallery, "s1", "south", "north", "--level", "2", code=0).stdout == (
         "s1: level 2; labels: north, south\n"
     )
-    assert run("label", gallery, "s1").stdout == "s1: level 2; labels: north, south\n"
-    assert run("merge", gallery, "s2", "s0").stdout == "encounter 1 of s2 is encounter s2:1 of s0.\n"
+    assert run("label", gallery, "s1", code=0).stdout == "s1: level 2; labels: north, south\n"
+    assert run("merge", gallery, "s2", "s0", code=0).stdout == "encounter 1 of s2 is encounter s2:1 of s0.\n"
     with Gallery.open(gallery, load=False) as opened:
         opened.enroll("s1", [face(1, 2)], encounter_id="2")
-    assert run("move", gallery, "2", "s1", "s0").stdout == "encounter 2 of s1 is now an encounter of s0.\n"
+    assert (
+        run("move", gallery, "2", "s1", "s0", code=0).stdout
+        == "encounter 2 of s1 is now an encounter of s0.\n"
+    )
     run("subject", gallery, "s3", "--output", "s3.json")
     assert Path("s3.json").stat().st_mode & 0o077 == 0
     export = json.loads(Path("s3.json").read_text())
@@ -132,25 +128,27 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     proof = erased.stdout.split()[-1]
     run("audit", "verify", gallery, "--anchor", proof)
     assert (
-        json.loads(run("audit", "show", gallery, "--subject", "s3", "--json").stdout.splitlines()[-1])["hash"]
+        json.loads(
+            run("audit", "show", gallery, "--subject", "s3", "--json", code=0).stdout.splitlines()[-1]
+        )["hash"]
         == proof.partition(":")[2]
     )
     assert "File exists" in run("subject", gallery, "s0", "--output", "s3.json", code=2).stderr
     assert "subject 's9' is not enrolled" in erased.stderr
     assert (
-        run("expire", gallery, "--before", "2001-01-31").stdout
+        run("expire", gallery, "--before", "2001-01-31", code=0).stdout
         == "0 encounters and 0 records in quarantine removed. g holds 2 subjects.\n"
     )
 
 
 def test_the_log_is_shown_and_verified(gallery: str) -> None:
     run("status", gallery, "s1", "terminated", "--reason", "dead")
-    shown = run("audit", "show", gallery, "--subject", "s1").stdout.splitlines()
+    shown = run("audit", "show", gallery, "--subject", "s1", code=0).stdout.splitlines()
     assert shown[0].endswith("- (-): enroll s1 encounter 1")
     assert shown[1].endswith("m.tran (command line): set_status s1 terminated: dead")
-    last = json.loads(run("audit", "show", gallery, "--after", "4", "--json").stdout)
+    last = json.loads(run("audit", "show", gallery, "--after", "4", "--json", code=0).stdout)
     assert (last["number"], last["subject_id"]) == (5, "s1")
-    verified = run("audit", "verify", gallery).stdout
+    verified = run("audit", "verify", gallery, code=0).stdout
     anchor = f"5:{last['hash']}"
     assert verified == f"g: 5 entries, none changed. Last entry: {anchor}\n"
     run("audit", "verify", gallery, "--anchor", anchor)
@@ -166,14 +164,14 @@ def test_keys_are_made_used_and_rotated(gallery: str, monkeypatch: pytest.Monkey
     run("keys", "new", "master.key")
     monkeypatch.setenv("ABIS_KEY_FILE", "master.key")
     assert "is not encrypted, but a master key was given" in run("info", gallery, code=2).stderr
-    assert run("keys", "encrypt", gallery).stdout == "g is encrypted: 12 templates sealed.\n"
-    assert run("check", gallery).stdout.endswith("all is well.\n")
-    assert run("keys", "rotate", gallery).stdout == "g: 12 templates sealed by a new data key.\n"
-    assert run("keys", "reseal", gallery).stdout == "g: 0 templates sealed by the newest data key.\n"
+    assert run("keys", "encrypt", gallery, code=0).stdout == "g is encrypted: 12 templates sealed.\n"
+    assert run("check", gallery, code=0).stdout.endswith("all is well.\n")
+    assert run("keys", "rotate", gallery, code=0).stdout == "g: 12 templates sealed by a new data key.\n"
+    assert run("keys", "reseal", gallery, code=0).stdout == "g: 0 templates sealed by the newest data key.\n"
     run("keys", "new", "new.key")
     run("keys", "master", gallery, "new.key")
     assert "does not open the data key" in run("check", gallery, code=2).stderr
     monkeypatch.setenv("ABIS_KEY_FILE", "new.key")
-    assert run("check", gallery).stdout.endswith("all is well.\n")
+    assert run("check", gallery, code=0).stdout.endswith("all is well.\n")
     monkeypatch.delenv("ABIS_KEY_FILE")
     assert "is encrypted; give its master key" in run("check", gallery, code=2).stderr

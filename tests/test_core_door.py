@@ -259,12 +259,6 @@ def test_probes_beyond_the_last_are_refused(first: int) -> None:
         tile.near(tile, np.full(1, 5, np.int64), 0.0, first=first)
 
 
-@pytest.mark.parametrize("size", [2**64 - 1, 2**63, 2**62])
-def test_memory_that_nobody_has_is_refused(size: int) -> None:
-    with pytest.raises(MemoryError):
-        _core.large_array(size)
-
-
 def test_a_tally_that_cannot_be_made_room_for_stays_as_it_was() -> None:
     own = index()
     probe = ready(PROBE)

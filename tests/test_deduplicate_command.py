@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 from people import LEFT, RIGHT, finger, processes
-from typer.testing import CliRunner, Result
+from shell import run
 
-from abis.cli import app
 from abis.comparison import explain
 from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
 from abis.deduplication.page import adjudication_page
@@ -28,10 +27,6 @@ from abis.template import Position, Template
 
 NAMES = {1: "p1", 4: "Đặng; \"quoted\", 'too'", 7: "<script>alert(1)</script>&amp;"}
 """Of who comes again, and is then called the same with a star before it."""
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def both(person: int, impression: int = 0) -> list[Template]:

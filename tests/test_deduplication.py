@@ -3,7 +3,7 @@
 
 import pickle
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,6 @@ def face(person: int, impression: int = 0) -> Embedding:
 
 def everything(person: int, impression: int = 0) -> list[Template]:
     return [finger(person, RIGHT, impression), finger(person, LEFT, impression), face(person, impression)]
-
-
-@pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery.open(tmp_path / "citizens.abis") as gallery:
-        yield gallery
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger, processes
@@ -32,12 +33,6 @@ from abis.template import Minutiae, Position, Template
 
 UNKNOWN = Position.UNKNOWN_FINGER
 FINGER, FACE = shipped("minutiae"), shipped("embedding")
-
-
-@pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    with Gallery.open(tmp_path / "citizens.abis") as gallery:
-        yield gallery
 
 
 def crowd(count: int) -> Iterator[Enrollment]:
@@ -284,6 +279,7 @@ def test_verification_decides_at_the_rate_asked_for(gallery: Gallery) -> None:
 def short(monkeypatch: pytest.MonkeyPatch, first: int, second: int) -> None:
     """Let so few subjects pass the looks of screening, however small the gallery."""
     monkeypatch.setattr(screening, "_LEAST", (first, max(first // 2, second), second))
+    monkeypatch.setattr(screening, "_LEAST_NEAREST", second)
 
 
 def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
@@ -309,6 +305,31 @@ def test_subjects_are_listed_by_what_they_were_compared_by(gallery: Gallery) -> 
         "finger": threshold_for_fpir(1e-3, 2, [[FINGER]]),
         "everything": threshold_for_fpir(1e-3, 2, [[FINGER], [FINGER], [FACE]]),
     }
+
+
+def test_a_search_by_a_face_asks_the_store_once(gallery: Gallery, tmp_path: Path) -> None:
+    """Also where it finds nobody, and without missing what others have changed meanwhile."""
+    gallery.enroll_many(Enrollment(f"s{n}", [face(n)]) for n in range(20))
+    gallery.identify([face(1)])  # the first reads the calibrations
+    asked: list[str] = []
+    engine = gallery.internals.store.database._engine
+
+    def note(*arguments: Any) -> None:
+        if not arguments[2].startswith("BEGIN"):
+            asked.append(arguments[2])
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", note)
+    assert gallery.identify([face(7, 1)])[0].subject_id == "s7"
+    assert len(asked) == 1
+    assert len(gallery.identify([face(99)], fpir=1e-6)) == 0
+    assert len(asked) == 2
+    with Gallery.open(tmp_path / "citizens.abis") as other:
+        other.remove("s7")
+        other.enroll("new", [face(50)])
+        other.merge("s8", "s9")
+    assert gallery.identify([face(50, 1)])[0].subject_id == "new"
+    assert "s7" not in {c.subject_id for c in gallery.identify([face(7, 1)], max_candidates=20)}
+    assert gallery.identify([face(8, 1)])[0].subject_id == "s9"
 
 
 def test_the_shortlist_keeps_the_best(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,9 @@ from abis.verification.policy import Policy
 
 @pytest.fixture
 def gallery(database: str) -> Iterator[Gallery]:
-    with Gallery.open(database) as gallery:
-        yield gallery
+    """An empty gallery in a database of each kind."""
+    with Gallery.open(database) as opened:
+        yield opened
 
 
 def test_a_subject_tells_what_is_known_of_it(gallery: Gallery) -> None:
@@ -130,7 +131,7 @@ def test_a_threshold_that_no_score_reaches_says_so(gallery: Gallery) -> None:
     gallery.enroll("a", [face(1)])
     result = gallery.verify([face(1)], "a", fmr=1e-40)
     assert result.outcome == Outcome.NON_MATCH
-    assert "cannot be reached: scores of what was compared stay below" in str(result)
+    assert "cannot be reached: scores of these comparisons stay below" in str(result)
     assert gallery.verify([face(2)], "a", fmr=1e-3).reason == ""
 
 

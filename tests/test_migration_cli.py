@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from people import everything, finger
-from test_cli import run, save
+from shell import run
+from test_cli import save
 from test_migration import People, save_csv, save_database, save_folder
 
 from abis.gallery import Gallery

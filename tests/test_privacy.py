@@ -35,8 +35,9 @@ NAMES = re.compile(r"(?P<subject>[^_]+)(_.*)?")
 
 @pytest.fixture
 def gallery(database: str) -> Iterator[Gallery]:
-    with Gallery.open(database) as gallery:
-        yield gallery
+    """An empty gallery in a database of each kind."""
+    with Gallery.open(database) as opened:
+        yield opened
 
 
 def test_the_search_would_find_a_template(tmp_path: Path) -> None:

@@ -105,12 +105,14 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     content["inputs"][0]["raw"][0] = 1e9
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(FormatError, match=r"bad\.json: no fusion: one: knots do not ascend"):
+    with pytest.raises(FormatError, match=r"bad\.json: not a fusion: one: knots do not ascend"):
         ScoreFusion.load(path)
 
 
 def test_unknown_matchers_and_missing_kinds_are_refused() -> None:
-    with pytest.raises(ValueError, match="no scores of eyes were learnt from; expected one, other, echo"):
+    with pytest.raises(
+        ValueError, match="the fusion was not learnt from scores of eyes; expected one, other, echo"
+    ):
         FUSIONS["sum"]({"eyes": [1.0]})
     with pytest.raises(ValueError, match="one: no scores of mated comparisons"):
         learn_fusion({"one": SCORES["one"][~MATED]}, MATED[~MATED])

@@ -12,7 +12,7 @@ from people import LEFT, RIGHT, face, finger
 from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
 from abis.index import segments as segments_module
-from abis.index.segments import Entry, Segment, appended
+from abis.index.segments import Entry, Probe, Segment, appended
 from abis.template import Position, Template
 
 KINDS: list[Callable[[int], Template]] = [
@@ -44,7 +44,7 @@ def compared(segments: Sequence[Segment], probe: Template) -> Rows:
         for block in segment.blocks:
             if block.kind.is_comparable(Kind.of(probe)):
                 slots = block.present_slots()
-                scores = block.index.compare(probe, slots)
+                scores = block.index.compare(Probe.of(probe).prepared, slots)
                 owners = zip(block.encounters[slots].tolist(), block.subjects[slots].tolist(), strict=True)
                 rows += [(e, s, float(r)) for (e, s), r in zip(owners, scores, strict=True)]
     return sorted(rows)

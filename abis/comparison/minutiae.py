@@ -281,7 +281,7 @@ def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
 
 
 def simd_level() -> str:
-    """The instruction set in use, base, avx2 or avx512; the environment variable ABIS_SIMD may lower it."""
+    """The SIMD level in use: base, avx2, avx512bw or avx512. The environment variable ABIS_SIMD may lower it."""
     return _core.simd_level()
 
 

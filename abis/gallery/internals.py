@@ -82,14 +82,17 @@ class Internals:
 
     # ------------------------------------------------------------------------------------ references
 
-    def view(self, labels: Sequence[str] | None) -> tuple[View, NDArray[np.int64] | None]:
+    def view(
+        self, labels: Sequence[str] | None, at_least: int | None = None
+    ) -> tuple[View, NDArray[np.int64] | None]:
         """All references, and the sorted keys of the subjects with any of the labels, of one change of the store.
 
         Args:
             labels: None for all subjects; then the keys are None, too.
+            at_least: number of a change that is late enough; None asks the store for its present one.
         """
         while True:
-            view = self.references.view()
+            view = self.references.view(at_least)
             if labels is None:
                 return view, None
             subjects, change = lifecycle.keys_with_labels(self.store, labels)

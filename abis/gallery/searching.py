@@ -15,8 +15,10 @@ from abis.identification.search import Found, SearchOptions, search
 from abis.index.segments import Probe, comparable_blocks
 from abis.results import Candidate, Identification
 from abis.scoring import fusion
-from abis.store import Store, checked_templates
-from abis.template import Template
+from abis.scoring.fusion import Comparisons
+from abis.store import checked_templates
+from abis.store.records import Named
+from abis.template import Embedding, Template
 
 __all__ = ["identify"]
 
@@ -50,12 +52,23 @@ def identify(
     probe = checked_templates(templates)
     calibrations = internals.calibrations(probe)
     prepared = [Probe.of(template) for template in probe]
+    # A quick search takes the references in memory, and is told by the answer to its only question if others have
+    # changed the gallery meanwhile. A long one asks first, so that it need not be repeated.
+    is_quick = not options.exact and all(isinstance(template, Embedding) for template in probe)
+    at_least = 0 if is_quick else None
     while True:
-        view, among = internals.view(options.labels)
+        view, among = internals.view(options.labels, at_least)
         check_models(probe, view.kinds)
         found = search(prepared, view, among, calibrations, options, all_fingers=all_fingers)
-        candidates = _candidates(internals.store, found, options.max_candidates)
-        if candidates is not None:
+        comparisons = [c.where(np.isin(c.subject, found.subjects)) for c in found.comparisons]
+        encounters = {encounter for c in comparisons for encounter in c.encounter.tolist()}
+        named, change = internals.store.owners(encounters)
+        is_complete = encounters <= named.encounters.keys() and named.subjects.keys() >= set(
+            found.subjects.tolist()
+        )
+        is_current = at_least != 0 or change <= view.mark.change
+        if is_complete and is_current:
+            candidates = _candidates(found, comparisons, named, options.max_candidates)
             internals.record("identify", "", f"{len(candidates)} candidates")
             result = Identification(
                 candidates,
@@ -65,17 +78,15 @@ def identify(
                 fpir=options.fpir,
             )
             return disclosed_identification(result, answers.disclosure)
-        if internals.store.state().change == view.mark.change:  # else: a candidate was removed; search again
+        if is_current and change == view.mark.change:  # else: a candidate was removed; search again
             raise StoreError(f"{internals.store.name}: subjects or encounters of its templates are missing")
+        at_least = change
 
 
-def _candidates(store: Store, found: Found, most: int) -> tuple[Candidate, ...] | None:
-    """The subjects found, named and in order, with their evidence; None if the store has no name for one."""
-    comparisons = [c.where(np.isin(c.subject, found.subjects)) for c in found.comparisons]
-    encounters = {encounter for c in comparisons for encounter in c.encounter.tolist()}
-    named = store.named(found.subjects.tolist(), encounters)
-    if len(named.subjects) < len(found.subjects) or len(named.encounters) < len(encounters):
-        return None
+def _candidates(
+    found: Found, comparisons: Sequence[Comparisons], named: Named, most: int
+) -> tuple[Candidate, ...]:
+    """The subjects found, named and in order, with their evidence."""
     limits = [None] * len(found.subjects) if found.thresholds is None else found.thresholds.tolist()
     rows = sorted(
         zip(found.scores.tolist(), found.subjects.tolist(), limits, strict=True),

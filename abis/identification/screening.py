@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who of a whole gallery is worth a full comparison: three looks, each cheaper than the next step by far.
+"""Screening: which subjects of a gallery are worth a full comparison. Three looks, each dearer and at fewer subjects.
 
-The first look gives every reference some evidence, the others give better evidence to those that are left; of
-embeddings the second look is the third. In all, evidence adds up by subject before the cut: of several references
-that one position of the probe may be compared with, the best counts; over the positions the evidence is summed. A
-subject of which no position says much alone is kept where all of them say a little.
+The first look takes every reference. Fingers give evidence for each of them; of embeddings FAISS gives the nearest,
+with their evidence, and the evidence of the last of these is an upper bound for all others. The second and third look
+take the subjects that are left. The evidence of a subject adds up before each cut: of several references for one
+position of the probe the best counts, and the evidence of the positions is summed. So a subject passes if
+all its positions say a little, though none of them says much.
+
+A probe that is one face alone needs no further looks: the nearest subjects are compared in full.
 """
 
 from __future__ import annotations
@@ -18,24 +21,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import _core
+from abis.identification.nearest import largest, nearest
+from abis.index.embedding_index import EmbeddingProbe, evidence_of_cosines
+from abis.index.finger_index import FingerIndex
 from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
 __all__ = ["Cuts", "shortlists"]
 
-# What passes, and what that loses: benchmarks/speed/finger_index.py, benchmarks/scale/scale.py, docs/gallery.md.
-_LEAST = (1_000, 300, 100)  # subjects, at least; small galleries pass as a whole
-_OF_FIRST = (1.0, 0.1, 0.005)  # of those who pass the first look
-_POOR = 30  # minutiae: a finger with fewer says less, and more must be looked at ...
-_MOST_EFFORT = 8.0  # ... up to so many times as many
-_EMBEDDING_EFFORT = 0.05  # its first look tells more than a finger's
+# What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
+_LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galleries pass as a whole
+_OF_FIRST = (1.0, 0.1, 0.005)  # the same as a share of the subjects that pass the first look
+_POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
+_MOST_EFFORT = 8.0  # ... up to this factor
+_LEAST_NEAREST = 600  # subjects that pass the first look of embeddings, at least
+_OF_NEAREST = (
+    0.05  # of the share of one finger: codes of embeddings tell more than the first look at a finger
+)
 
-_idle: list[_core.Tally] = []  # of no search just now: memory for everyone's evidence is dear when it is new
+_idle: list[
+    _core.Tally
+] = []  # tallies of no search at present: new memory for the evidence of a gallery is slow
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """How many subjects pass the first look, the second, the third."""
+    """How many subjects pass the first, the second and the third look."""
 
     first: int
     second: int
@@ -43,25 +54,27 @@ class Cuts:
 
     @classmethod
     def at(cls, share: float, *, probe: Sequence[Template], subjects: int, wanted: int) -> Cuts:
-        """What a search uses.
+        """The cuts of a search.
 
         Args:
-            share: of the gallery that passes the first look, above 0; 1 is all of it, whatever the probe.
-            probe: a poor one looks at more, one of several positions at less.
-            subjects: in the gallery.
-            wanted: candidates asked for.
+            share: share of the gallery that passes the first look of one good finger, above 0; 1 passes all subjects,
+                whatever the probe.
+            probe: templates of the probe. More subjects pass for a poor finger, fewer for several positions.
+            subjects: number of subjects in the gallery.
+            wanted: number of candidates asked for.
         """
         passing = subjects if share == 1 else min(1.0, share * _effort(probe)) * subjects
+        if not any(isinstance(template, Minutiae) for template in probe):
+            count = max(10 * wanted, _LEAST_NEAREST + int(passing))
+            return cls(count, count, count)
         first, second, third = (
             max(least, 10 * wanted, int(part * passing))
             for least, part in zip(_LEAST, _OF_FIRST, strict=True)
         )
-        if not any(isinstance(template, Minutiae) for template in probe):
-            second = first  # of embeddings the second look says what the third does
         return cls(first, second, third)
 
     def halved(self) -> Cuts:
-        """For a portion that is to find somebody who stands out: half as many pass the first look and the second."""
+        """The cuts of a first portion, which is enough if it finds a certain match: half for the first two looks."""
         second = max(self.third, self.second // 2)
         return Cuts(max(second, self.first // 2), second, self.third)
 
@@ -74,65 +87,94 @@ def shortlists(
     span: int,
     among: NDArray[np.int64] | None = None,
 ) -> Generator[NDArray[np.int64], None, None]:
-    """Whom a probe should be compared with in full: at first by a part of the probe, then by all of it.
+    """The subjects to compare in full: first those found by a part of the probe, then those found by all of it.
 
-    Of several fingers the first look takes only the richest, with the embeddings, and the closer looks take them
-    all. Who is found beyond doubt so need not be looked for any further; else the first look takes
-    the other fingers, too.
+    For the first portion, the first look takes the embeddings and the finger with the most minutiae; the second and
+    third look take all positions. If that portion contains a certain match, the caller stops. Otherwise the first look
+    takes the other fingers as well.
 
     Args:
-        segments: the gallery.
+        segments: references of the gallery.
         probe: templates of any positions.
-        cuts: how many subjects pass each look; of equal evidence, those enrolled first.
-        span: every subject's key is below it.
-        among: sorted keys of the subjects that may be found; None for everyone.
+        cuts: how many subjects pass each look; of equal evidence, the smaller keys pass.
+        span: all keys of subjects are below it.
+        among: sorted keys of the subjects to search; None searches all.
 
     Yields:
-        Sorted keys of subjects, once or twice; the second time some of them are those of the first.
+        Sorted keys of subjects, once or twice; the second portion contains subjects of the first again.
     """
     positions = _by_position(segments, probe)
+    if len(positions) == 1 and _is_embedding(positions[0]):
+        yield _closer_looks(positions, nearest(_sides_of(positions[0]), cuts.first, among).subjects, cuts)
+        return
     first, others = _apart(positions)
     tally = _borrowed()
     try:
         tally.begin(span)
         for part in filter(None, (first, others)):
             for alternatives in part:
-                _first_look(tally, alternatives)
+                _first_look(tally, alternatives, cuts.first, among)
             is_last = part is others or not others
             passing = cuts if is_last else cuts.halved()
             subjects = tally.largest(passing.first, among)
             if len(subjects) < passing.first and not is_last:
-                continue  # all pass: nothing would be saved
-            for look, count in ((_sift, passing.second), (_refine, passing.third)):
-                if len(subjects) > count:
-                    evidence = _closer_look(look, positions, subjects)
-                    subjects = subjects[_largest(evidence, count)]
-            yield subjects
+                continue  # all subjects pass: the first portion would save nothing
+            yield _closer_looks(positions, subjects, passing)
     finally:
         _idle.append(tally)
 
 
 def _borrowed() -> _core.Tally:
-    """One that is idle; a new one where all are busy."""
+    """An idle tally, or a new one if all are in use."""
     try:
-        return _idle.pop()  # asking before whether there is one would race with other searches
+        return _idle.pop()  # asking first whether there is one would race with other searches
     except IndexError:
         return _core.Tally()
 
 
 class _Side(NamedTuple):
-    """A template of the probe and what it may be compared with."""
+    """A template of the probe and the blocks it may be compared with."""
 
     probe: Probe
     blocks: Sequence[Block]
 
 
-def _first_look(tally: _core.Tally, alternatives: Sequence[_Side]) -> None:
-    """A look at everyone by one position of the probe."""
+def _is_embedding(alternatives: Sequence[_Side]) -> bool:
+    return isinstance(alternatives[0].probe.prepared, EmbeddingProbe)
+
+
+def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe, Sequence[Block]]]:
+    return [(side.probe.prepared, side.blocks) for side in alternatives]
+
+
+def _first_look(
+    tally: _core.Tally, alternatives: Sequence[_Side], count: int, among: NDArray[np.int64] | None
+) -> None:
+    """Add up the evidence of one position of the probe for all subjects."""
     tally.next_position()
+    if _is_embedding(alternatives):
+        _look_at_embeddings(tally, alternatives, count, among)
+        return
     for (_, prepared), blocks in alternatives:
         for block in blocks:
-            block.tally(tally, prepared)
+            assert isinstance(block.index, FingerIndex)
+            block.index.tally(tally, prepared, block.subjects, is_run=block.is_run, gone=block.gone)
+
+
+def _look_at_embeddings(
+    tally: _core.Tally, alternatives: Sequence[_Side], count: int, among: NDArray[np.int64] | None
+) -> None:
+    """The evidence of the nearest subjects; for all others that of the last of these, which is an upper bound."""
+    near = nearest(_sides_of(alternatives), count, among)
+    if not len(near.subjects):
+        return
+    evidence = evidence_of_cosines(near.cosines)
+    if not near.is_all:
+        for _, blocks in alternatives:
+            for block in blocks:
+                bound = np.full(len(block), evidence.min(), np.float32)
+                tally.add_evidence(bound, block.subjects, block.is_run, block.gone)
+    tally.add_evidence(evidence, near.subjects, False, None)
 
 
 _Look = Callable[[Index, Any, NDArray[np.int64]], NDArray[np.float32]]
@@ -146,12 +188,22 @@ def _refine(index: Index, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np
     return index.refine(prepared, slots)
 
 
+def _closer_looks(
+    positions: Sequence[Sequence[_Side]], subjects: NDArray[np.int64], cuts: Cuts
+) -> NDArray[np.int64]:
+    """The subjects that pass the second and the third look."""
+    for look, count in ((_sift, cuts.second), (_refine, cuts.third)):
+        if len(subjects) > count:
+            subjects = subjects[largest(_closer_look(look, positions, subjects), count)]
+    return subjects
+
+
 def _closer_look(
     look: _Look,
     positions: Sequence[Sequence[_Side]],
     subjects: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """(len(subjects),) evidence of some subjects; -inf where nothing is comparable."""
+    """(len(subjects),) float32, evidence of some subjects; -inf if nothing is comparable."""
     total = np.zeros(len(subjects), np.float32)
     compared = np.zeros(len(subjects), np.bool_)
     for alternatives in positions:
@@ -169,24 +221,15 @@ def _closer_look(
     return total
 
 
-def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Where the ``count`` largest stand, in order; of equal ones the first. -inf is none."""
-    chosen = values > -np.inf
-    if 0 < count < np.count_nonzero(chosen):
-        limit = np.partition(values, len(values) - count)[len(values) - count]
-        chosen = values > limit
-        chosen[np.flatnonzero(values == limit)[: count - np.count_nonzero(chosen)]] = True
-    return np.flatnonzero(chosen)
-
-
 def _by_position(segments: Sequence[Segment], probe: Sequence[Probe]) -> list[list[_Side]]:
+    """The sides of each position of the probe, in the order of positions."""
     sides = [_Side(one, list(comparable_blocks(segments, one.template))) for one in probe]
     sides.sort(key=lambda side: side.probe.template.position)
     return [list(group) for _, group in groupby(sides, key=lambda side: side.probe.template.position)]
 
 
 def _apart(positions: Sequence[list[_Side]]) -> tuple[list[list[_Side]], list[list[_Side]]]:
-    """Embeddings and the richest finger; the other fingers."""
+    """The embeddings and the finger with the most minutiae; the other fingers."""
     fingers = [p for p in positions if isinstance(p[0].probe.template, Minutiae)]
     others = [p for p in positions if not isinstance(p[0].probe.template, Minutiae)]
     fingers.sort(key=lambda own: -max(len(side.probe.template) for side in own))  # type: ignore[arg-type]
@@ -194,10 +237,10 @@ def _apart(positions: Sequence[list[_Side]]) -> tuple[list[list[_Side]], list[li
 
 
 def _effort(probe: Sequence[Template]) -> float:
-    """1 for one good finger; more for a poor one, less for more positions, or for one without fingers."""
+    """The factor of the share: 1 for one good finger, more for a poor one, less for several positions or none."""
     minutiae = [len(template) for template in probe if isinstance(template, Minutiae)]
     if not minutiae:
-        return _EMBEDDING_EFFORT
+        return _OF_NEAREST
     positions = len({template.position for template in probe})
     if len(minutiae) < len(probe):
         return 1 / positions

@@ -144,9 +144,9 @@ def _compared_in_full(
     comparisons: list[Comparisons] = []
     with closing(portions):
         for portion in portions:
-            new = np.setdiff1d(portion, subjects, assume_unique=True)
+            new = np.setdiff1d(portion, subjects, assume_unique=True) if len(subjects) else portion
             comparisons += [c for p in probe for c in _compare(p, view, new, calibrations)]
-            subjects = np.union1d(subjects, new)
+            subjects = np.union1d(subjects, new) if len(subjects) else new
             if is_enough is not None and is_enough(comparisons, subjects):
                 break
     return subjects, comparisons
@@ -194,7 +194,7 @@ def _compare(
                     np.int64
                 ),
                 raw=np.concatenate([block.index.compare(prepared, slots) for block, slots in found]),
-                balance=_joined([block.index.balance(template, slots) for block, slots in found]),
+                balance=_joined([block.balance(template, slots) for block, slots in found]),
                 calibrations=calibrations,
             )
 

@@ -138,9 +138,14 @@ class References:
         view = self._view
         return 0 if view is None else max(0, self._store.state().change - view.mark.change)
 
-    def view(self) -> View:
-        """All references as of this moment or later."""
-        now = self._store.state().change
+    def view(self, at_least: int | None = None) -> View:
+        """All references, as of the present change of the store or a later one.
+
+        Args:
+            at_least: number of a change that is late enough; 0 takes the references as they are in memory, without a
+                question to the store. None asks the store for its present change.
+        """
+        now = self._store.state().change if at_least is None else at_least
         while True:
             view = self._view
             if view is not None and view.mark.change >= now:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The references of a gallery as immutable pieces: whose they are, packed for search, kind by kind.
+"""The references of a gallery as immutable segments: packed for search, with their owners, kind by kind.
 
-A piece is never changed, only replaced: by one with more of its references marked as gone, or by several
-joined into one. So whoever has a list of them may search it for as long as he likes, and nobody waits.
+A segment is never changed, only replaced: by one with more of its references marked as removed, or by one that joins
+several. A search keeps the segments that it began with, so searches and changes never wait for each other.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from abis import _core
 from abis.comparison.kind import Kind
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.finger_index import FingerIndex, ready
@@ -37,53 +36,15 @@ SPAN = 196_608
 """Template keys that a sealed segment spans: with two fingers and a face each, 65,536 subjects."""
 
 
-class Index(Protocol):
-    """Templates of one kind, slot by slot from 0: :class:`FingerIndex` or :class:`EmbeddingIndex`.
-
-    Evidence is a log likelihood ratio in natural log units, or as near to one as a cheap look gets: that of
-    several positions of a subject adds up.
-    """
-
-    def __len__(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    def tally(
-        self,
-        tally: _core.Tally,
-        prepared: Any,
-        subjects: NDArray[Any],
-        *,
-        is_run: bool,
-        gone: NDArray[np.bool_] | None,
-    ) -> None:
-        """Adds up the evidence of every slot by a first look, by subject.
-
-        Args:
-            tally: what adds up.
-            prepared: the probe: see :class:`Probe`; so it is for the other looks.
-            subjects: (n,) whose each slot is.
-            is_run: subjects are a run of keys.
-            gone: (n,) bool, what has been removed; None where nothing has.
-        """
-
-    def sift(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) better evidence of some slots; of embeddings as good as that of :meth:`refine`."""
-
-    def refine(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) still better evidence of some slots."""
-
-    def compare(self, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m,) raw scores, those of :func:`abis.comparison.raw_scores`."""
-
-    def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """(m,) of some slots: what :func:`abis.comparison.balance` gives."""
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All there is; the class's ``from_arrays`` makes the same index of it."""
+Index = FingerIndex | EmbeddingIndex
+"""References of one kind, slot by slot from 0. Both classes have the same methods for the second and third look
+(``sift`` and ``refine``, evidence in natural log units), for raw scores (``compare``, ``balance``) and for storage
+(``arrays``, ``from_arrays``). The first look differs: fingers tell the evidence of every reference, embeddings the
+nearest references."""
 
 
 class Entry(NamedTuple):
-    """A reference and the keys of its owners."""
+    """A reference and the keys of its subject and encounter."""
 
     subject: int
     encounter: int
@@ -95,11 +56,11 @@ class Block:
     """The references of one kind in a segment, slot by slot in the order of enrolment.
 
     Attributes:
-        kind: of all of them.
-        index: the templates.
-        subjects: (n,) uint32 or int64, key of each one's subject.
-        encounters: (n,) likewise.
-        gone: (n,) bool, what has been removed; None where nothing has.
+        kind: kind of all references.
+        index: the references, packed for search.
+        subjects: (n,) uint32 or int64, key of the subject of each reference.
+        encounters: (n,) uint32 or int64, key of the encounter of each reference.
+        gone: (n,) bool, True where a reference has been removed; None where none has.
     """
 
     kind: Kind
@@ -110,6 +71,7 @@ class Block:
 
     @classmethod
     def of(cls, kind: Kind, entries: Sequence[Entry]) -> Self:
+        """A block of some references of the kind."""
         return cls(
             kind,
             _class_of(kind).of([entry.template for entry in entries]),
@@ -119,7 +81,7 @@ class Block:
 
     @classmethod
     def joined(cls, kind: Kind, blocks: Sequence[Block]) -> Self:
-        """All that is present in blocks of the kind."""
+        """A block of all references that are present in some blocks of the kind."""
         chosen = [(block, block.present_slots()) for block in blocks]
         return cls(
             kind,
@@ -129,27 +91,30 @@ class Block:
         )
 
     def __len__(self) -> int:
-        """All slots, those gone included."""
+        """Number of slots, removed references included."""
         return len(self.subjects)
 
     @property
     def present(self) -> int:
+        """Number of references that are not removed."""
         return len(self) - (0 if self.gone is None else int(np.count_nonzero(self.gone)))
 
     @property
     def memory_bytes(self) -> int:
+        """RAM held, in bytes."""
         gone = 0 if self.gone is None else self.gone.nbytes
         return self.index.memory_bytes + self.subjects.nbytes + self.encounters.nbytes + gone
 
-    def tally(self, tally: _core.Tally, prepared: Any) -> None:
-        """A first look at all that is present, added up by subject."""
-        self.index.tally(tally, prepared, self.subjects, is_run=self.is_run, gone=self.gone)
+    def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None for embeddings."""
+        return self.index.balance(probe, slots)
 
     def present_slots(self) -> NDArray[np.int64]:
+        """(m,) int64, the slots whose references are not removed."""
         return np.arange(len(self)) if self.gone is None else np.flatnonzero(~self.gone)
 
     def without(self, encounters: NDArray[np.int64]) -> Block:
-        """The same, references of these encounters marked as gone."""
+        """The same, with the references of these encounters marked as removed."""
         gone = np.isin(self.encounters, encounters)
         if self.gone is not None:
             gone |= self.gone
@@ -159,11 +124,11 @@ class Block:
 
     @cached_property
     def is_sorted(self) -> bool:
-        """True where subjects stand in the order of their keys: all, but for further encounters."""
+        """True if the keys of subjects ascend. Later encounters of a subject break the order."""
         return bool((self.subjects[1:] >= self.subjects[:-1]).all())
 
     def rows_of(self, slots: NDArray[np.int64], subjects: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the owners of slots stand in ``subjects``, which is sorted and has them."""
+        """(m,) int64, where the subjects of slots stand in ``subjects``, which is sorted and contains them."""
         if self.is_run and self.gone is None:
             first = np.searchsorted(subjects, self._ends[0])
             return np.arange(first, first + len(slots))
@@ -171,16 +136,16 @@ class Block:
 
     @cached_property
     def _ends(self) -> tuple[int, int]:
-        """The least and the largest key of a subject."""
+        """The smallest and the largest key of a subject."""
         return int(self.subjects.min()), int(self.subjects.max())
 
     @cached_property
     def is_run(self) -> bool:
-        """True where subjects are a run of keys, one slot each."""
+        """True if the subjects have consecutive keys and one slot each."""
         return self.is_sorted and bool((np.diff(self.subjects) == 1).all())
 
     def slots_of(self, subjects: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The slots of some subjects that are present; ``subjects`` is sorted."""
+        """(m,) int64, the slots of some subjects that are not removed; ``subjects`` is sorted."""
         first, last = self._ends
         begin, end = np.searchsorted(subjects, (first, last + 1))
         inside = subjects[begin:end]
@@ -199,13 +164,14 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """All that is left of the templates with keys above ``after`` and up to ``last``.
+    """The references with template keys above ``after`` and up to ``last`` that are in the store.
 
-    A segment that spans a whole multiple of ``SPAN`` is *sealed*: no template will come to it any more.
+    A segment that covers a whole span of ``SPAN`` keys is *sealed*: no template will be added to it.
 
     Attributes:
-        after, last: keys of templates in the store.
-        blocks: in the order of their kinds.
+        after: template key; the segment begins behind it.
+        last: largest template key that belongs to the segment.
+        blocks: one for each kind, in the order of kinds.
     """
 
     after: int
@@ -214,6 +180,7 @@ class Segment:
 
     @classmethod
     def of(cls, after: int, last: int, entries: Iterable[Entry]) -> Self:
+        """A segment of some references, in the order of their keys."""
         by_kind: dict[Kind, list[Entry]] = {}
         for entry in entries:
             by_kind.setdefault(Kind.of(entry.template), []).append(entry)
@@ -221,7 +188,7 @@ class Segment:
 
     @classmethod
     def joined(cls, segments: Sequence[Segment]) -> Self:
-        """What is present in segments that follow each other."""
+        """A segment of all references that are present in consecutive segments."""
         by_kind: dict[Kind, list[Block]] = {}
         for segment in segments:
             for block in segment.blocks:
@@ -231,19 +198,21 @@ class Segment:
         return cls(segments[0].after, segments[-1].last, blocks)
 
     def __len__(self) -> int:
-        """All slots, those gone included."""
+        """Number of slots, removed references included."""
         return sum(map(len, self.blocks))
 
     @property
     def present(self) -> int:
+        """Number of references that are not removed."""
         return sum(block.present for block in self.blocks)
 
     @property
     def is_sealed(self) -> bool:
+        """True if the segment covers a whole span."""
         return self.after % SPAN == 0 and self.last == self.after + SPAN
 
     def owned_by(self, owners: NDArray[np.int64]) -> Segment:
-        """The same, where subject and encounter n are those of row n of ``owners``, (n, 2)."""
+        """The same with other owners: subject and encounter n become those of row n of ``owners``, (n, 2)."""
         blocks = (
             replace(
                 block,
@@ -255,7 +224,7 @@ class Segment:
         return replace(self, blocks=tuple(blocks))
 
     def without(self, encounters: NDArray[np.int64]) -> Segment:
-        """The same, references of these encounters marked as gone."""
+        """The same, with the references of these encounters marked as removed."""
         blocks = tuple(block.without(encounters) for block in self.blocks)
         if all(old is new for old, new in zip(self.blocks, blocks, strict=True)):
             return self
@@ -263,10 +232,10 @@ class Segment:
 
 
 def appended(segments: Sequence[Segment], new: Segment) -> tuple[Segment, ...]:
-    """Segments and a new one after them, joined with its neighbours so that there are never many.
+    """Append a segment, and join it with its neighbours so that there are never many.
 
-    Small ones are joined where the one before is not twice as large, so each reference is copied some
-    log2(n) times; when a span is full, all in it become one.
+    A segment is joined with the one before unless that is more than twice as large, so each reference is copied about
+    log2(n) times. When a span is full, all its segments become one.
     """
     span = new.after // SPAN
     joined, size = 1, len(new)
@@ -283,10 +252,16 @@ def appended(segments: Sequence[Segment], new: Segment) -> tuple[Segment, ...]:
 def block_of_arrays(
     kind: Kind, subjects: NDArray[Any], encounters: NDArray[Any], arrays: Mapping[str, NDArray[Any]]
 ) -> Block:
-    """A block from what its parts were saved as.
+    """Make a block of saved arrays.
+
+    Args:
+        kind: kind of the references.
+        subjects: (n,) keys of subjects.
+        encounters: (n,) keys of encounters.
+        arrays: what ``arrays`` of the block's index gave.
 
     Raises:
-        ValueError: where they do not belong together.
+        ValueError: if the arrays do not belong together.
     """
     index = _class_of(kind).from_arrays(arrays)
     if not len(index) == len(subjects) == len(encounters):
@@ -301,23 +276,29 @@ def comparable_blocks(segments: Sequence[Segment], template: Template) -> Iterat
 
 
 class Probe(NamedTuple):
-    """A template of a probe, and what :class:`Index` takes of it: made once for all blocks, looks and comparisons."""
+    """A template of a probe, prepared once for all blocks, looks and comparisons.
+
+    Attributes:
+        template: the template.
+        prepared: what the methods of :data:`Index` take.
+    """
 
     template: Template
     prepared: Any
 
     @classmethod
     def of(cls, template: Template) -> Self:
+        """Prepare a template."""
         return cls(
             template, EmbeddingProbe.of(template) if isinstance(template, Embedding) else ready(template)
         )
 
 
-def _class_of(kind: Kind) -> Any:  # Any: the kind sees to it that each gets its own sort of template
+def _class_of(kind: Kind) -> Any:  # Any: a kind has templates of one class
     return EmbeddingIndex if kind.dimension else FingerIndex
 
 
 def _keys(keys: Sequence[int] | NDArray[Any]) -> NDArray[Any]:
-    """Keys in as little memory as they need."""
+    """Keys as uint32 if they fit, else as int64."""
     array = np.asarray(keys, np.int64)
     return array.astype(np.uint32) if not len(array) or array.max() < 2**32 else array

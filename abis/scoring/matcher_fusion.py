@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of several matchers of one comparison become one: a fusion that was learnt from scores of known truth.
+"""Fuse the scores of several matchers by a fusion that was learnt from scores with known truth.
 
-A gallery needs none of this: it fuses by :mod:`abis.scoring.fusion`. This is for scores from elsewhere, and for
-matchers that look at the same sample, whose evidence does not simply add.
+A gallery does not use this module: it fuses by :mod:`abis.scoring.fusion`. This module is for scores of other
+software, and for matchers that compare the same sample, whose evidence does not simply add.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,12 +22,10 @@ from abis.errors import FormatError
 __all__ = ["FAILED_SCORE", "QualityWeight", "ScoreFusion", "ScoreInput"]
 
 FAILED_SCORE = -1.0
-"""What many matchers write where a sample failed; taken as missing where no other score is negative."""
+"""The score that many matchers write if a sample failed; a missing score if no other score is negative."""
 
-_FORMAT = "abis fusion"
-_VERSION = 2
-_READ_VERSIONS = (1, 2)
-"""Version 1 knew nothing of qualities."""
+_VERSION: Final = 2
+"""Version 1 has no qualities; both are read."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,13 @@ class QualityWeight:
     """How a matcher's weight depends on the quality of what it compared.
 
     Attributes:
-        name: of the quality, as a column of a score file.
-        slope: added to the weight for a unit of quality above ``middle``.
-        middle: the quality at which the weight is what it is without.
-        low, high: qualities beyond are taken as these: no more was seen.
+        name: name of the quality, a column of a score file.
+        slope: added to the weight for each unit of quality above ``middle``.
+        middle: quality at which the weight is unchanged.
+        low, high: range of the qualities learnt from; others are clipped to it.
 
     Raises:
-        ValueError: where these are not finite or not in order.
+        ValueError: a number is not finite, or low, middle and high do not ascend.
     """
 
     name: str
@@ -58,25 +56,25 @@ class QualityWeight:
             )
 
     def above_middle(self, quality: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """(n,) 0 where there is none."""
+        """(n,) quality above ``middle``, clipped; 0 for NaN."""
         quality = np.asarray(quality, dtype=np.float64)
         return np.where(np.isnan(quality), 0.0, np.clip(quality, self.low, self.high) - self.middle)
 
 
 @dataclass(frozen=True)
 class ScoreInput:
-    """What one matcher's scores are worth.
+    """The evidence in one matcher's scores.
 
     Attributes:
-        name: of the matcher.
-        raw: (k,) ascending scores at which the curve has its knots.
-        llr: (k,) log10 likelihood ratios there, which do not fall; straight between, level beyond.
-        weight: what its evidence counts beside the others'; 1 where it is independent of them.
-        missing: what it says where there is no score; 0 is nothing.
-        quality: how the weight depends on quality; None where it does not.
+        name: name of the matcher.
+        raw: (k,) ascending scores, the knots of the curve.
+        llr: (k,) log10 likelihood ratios at the knots, not falling; linear between knots, constant beyond.
+        weight: factor of the evidence; 1 if it is independent of the other matchers.
+        missing: log10 likelihood ratio of a missing score; 0 is no evidence.
+        quality: how the weight depends on quality; None if it does not.
 
     Raises:
-        ValueError: where the knots break these rules.
+        ValueError: the knots break these rules.
     """
 
     name: str
@@ -100,7 +98,7 @@ class ScoreInput:
             )
 
     def evidence(self, raw: npt.ArrayLike, quality: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
-        """What scores add to the fused one, any shape; NaN is a missing score, or a quality that nobody knows."""
+        """What scores of any shape add to the fused score; NaN is a missing score or an unknown quality."""
         raw = np.asarray(raw, dtype=np.float64)
         weight: Any = self.weight
         if self.quality is not None and quality is not None:
@@ -110,10 +108,10 @@ class ScoreInput:
 
 @dataclass(frozen=True)
 class ScoreFusion:
-    """The fused score is the sum of what its inputs say; no score never counts as a low one.
+    """The fused score is the sum of its inputs' evidence; a missing score never counts as a low score.
 
     Attributes:
-        method: that it was learnt by, as :func:`abis.evaluation.learn_fusion` calls it.
+        method: name of the method that learnt the fusion; see :func:`abis.evaluation.learn_fusion`.
         inputs: one for each matcher.
         offset: added to the sum.
     """
@@ -128,19 +126,21 @@ class ScoreFusion:
         """Fuse the scores of n comparisons.
 
         Args:
-            scores: by matcher, (n,) scores each, NaN where there is none; a matcher may be left out as a whole.
-            qualities: by matcher, (n,) of what it compared, NaN where nobody knows; any may be left out.
+            scores: (n,) scores by matcher, NaN for a missing score; matchers may be left out.
+            qualities: (n,) qualities by matcher, NaN if unknown; matchers may be left out.
 
         Returns:
-            (n,) log10 likelihood ratios; NaN where no matcher has a score.
+            (n,) log10 likelihood ratios; NaN if no matcher has a score.
 
         Raises:
-            ValueError: where scores are of a matcher that this fusion has not seen.
+            ValueError: scores are of a matcher that the fusion was not learnt from.
         """
         unknown = scores.keys() - {one.name for one in self.inputs}
         if unknown:
             known = ", ".join(one.name for one in self.inputs)
-            raise ValueError(f"no scores of {', '.join(sorted(unknown))} were learnt from; expected {known}")
+            raise ValueError(
+                f"the fusion was not learnt from scores of {', '.join(sorted(unknown))}; expected {known}"
+            )
         if not scores:
             raise ValueError("no scores to fuse")
         count = len(np.asarray(next(iter(scores.values()))))
@@ -153,25 +153,21 @@ class ScoreFusion:
 
     def to_json(self) -> str:
         """The fusion as JSON text; :meth:`from_json` reads it back."""
-        return json.dumps({"format": _FORMAT, "version": _VERSION} | asdict(self), indent=1) + "\n"
+        stored = _Stored("abis fusion", _VERSION, self.method, self.inputs, self.offset)
+        return msgspec.json.format(msgspec.json.encode(stored).decode(), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            FormatError: saying what is wrong with it.
+            FormatError: the text is not a fusion; the message states the field.
         """
         try:
-            content: dict[str, Any] = json.loads(text)
-            if content.pop("format") != _FORMAT or content.pop("version") not in _READ_VERSIONS:
-                raise FormatError(f"no fusion of version {' or '.join(map(str, _READ_VERSIONS))}")
-            inputs = tuple(_input(one) for one in content.pop("inputs"))
-            return cls(inputs=inputs, **content)
-        except FormatError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise FormatError(f"no fusion: {error}") from error
+            stored = msgspec.json.decode(text, type=_Stored)
+        except msgspec.DecodeError as error:
+            raise FormatError(f"not a fusion: {error}; expected the output of `abis fuse`") from error
+        return cls(stored.method, stored.inputs, stored.offset)
 
     def save(self, path: Path) -> None:
         """Write :meth:`to_json` to a file."""
@@ -186,14 +182,15 @@ class ScoreFusion:
             raise FormatError(f"{path}: {error}") from error
 
     def names(self) -> Sequence[str]:
-        """Of its matchers."""
+        """Names of the matchers."""
         return [one.name for one in self.inputs]
 
 
-def _input(content: dict[str, Any]) -> ScoreInput:
-    quality = content.get("quality")
-    return ScoreInput(
-        **content
-        | {"raw": tuple(content["raw"]), "llr": tuple(content["llr"])}
-        | {"quality": None if quality is None else QualityWeight(**quality)}
-    )
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+    """The file of a fusion."""
+
+    format: Literal["abis fusion"]
+    version: Literal[1, 2]
+    method: str
+    inputs: tuple[ScoreInput, ...]
+    offset: float

@@ -183,6 +183,18 @@ class Named(NamedTuple):
     encounters: dict[int, str]
 
 
+class Owners(NamedTuple):
+    """Encounters and the subjects they belong to, by name, as of one change of the store.
+
+    Attributes:
+        named: those that are in the store.
+        change: number of the last change.
+    """
+
+    named: Named
+    change: int
+
+
 @dataclass(frozen=True)
 class StoredTemplate:
     """A reference, its key and those of its owners, as the store numbers them."""

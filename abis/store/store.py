@@ -32,7 +32,7 @@ from abis.store.anchors import write_anchor
 from abis.store.chain import subjects_or_proof
 from abis.store.database import Database
 from abis.store.encryption import AUTHENTICATION_KEY, Cipher, KeyRing, KeyService, new_data_key
-from abis.store.queries import REFERENCES, select_in, state_of, subjects_by_key
+from abis.store.queries import IDS_PER_QUERY, REFERENCES, select_in, state_of, subjects_by_key
 from abis.store.records import (
     Claimed,
     DamageError,
@@ -40,6 +40,7 @@ from abis.store.records import (
     Mark,
     Named,
     Operation,
+    Owners,
     State,
     Status,
     StoredTemplate,
@@ -49,7 +50,7 @@ from abis.store.records import (
     microseconds,
     not_enrolled,
 )
-from abis.store.rows import SubjectRow, check_encounter, state_row, tags_of
+from abis.store.rows import SubjectRow, check_encounter, checked_state, state_row, tags_of
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.schema_steps import MIGRATIONS
 from abis.store.settings import CALIBRATION
@@ -69,6 +70,11 @@ _SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many mac
 
 
 _ENCOUNTERS = sa.select(schema.encounters)
+_OWNERS = sa.select(schema.gallery, schema.encounters, schema.subjects).select_from(
+    schema.gallery.outerjoin(
+        schema.encounters, schema.encounters.c.key.in_(sa.bindparam("wanted", expanding=True))
+    ).outerjoin(schema.subjects, schema.subjects.c.key == schema.encounters.c.subject)
+)
 _ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: a row of table encounters
 
 
@@ -343,6 +349,32 @@ class Store:
                 check_encounter(row, tags_of(connection))
                 found.encounters[row.key] = row.encounter_id
         return found
+
+    def owners(self, encounters: Iterable[int]) -> Owners:
+        """Names of encounters and of their subjects, and the change that they are as of.
+
+        One statement for up to 500 encounters, and for none.
+
+        Args:
+            encounters: keys of encounters; unknown ones are left out.
+        """
+        found = Named({}, {}, {})
+        wanted = list(encounters)
+        counters, own = len(schema.gallery.c), len(schema.encounters.c)
+        with self.database.reading() as connection:
+            tags = tags_of(connection)
+            for start in range(0, max(1, len(wanted)), IDS_PER_QUERY):
+                some = {"wanted": wanted[start : start + IDS_PER_QUERY]}
+                for row in connection.execute(_OWNERS, some):
+                    state = row[:counters]
+                    if row[counters] is not None:  # else: none of them is in the store
+                        encounter = row[counters : counters + own]
+                        check_encounter(encounter, tags)
+                        subject = SubjectRow.checked(row[counters + own :], tags)
+                        found.encounters[encounter[0]] = encounter[2]
+                        found.subjects[subject.key] = subject.subject_id
+                        found.statuses[subject.key] = Status(subject.status)
+            return Owners(found, checked_state(state, tags).change)
 
     def templates_by_position(self) -> dict[Position, int]:
         """How many templates there are of each position. Reads an index from end to end."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""1:1, straight from the store: are these the subjects they claim to be?
+"""1:1: decide whether probes are of the subjects that they claim to be. References come from the store.
 
-Claims are worked off by the hundred: one read of the store, one decoding, one preparation of all fingers, one
-comparison of all pairs. One claim takes the same way as many and gets the same score.
+Claims are decided by the hundred: the store is read once, all fingers are prepared once, and all pairs are compared
+in one call. A single claim takes the same way and gets the same score.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from abis.verification.policy import Policy
 __all__ = ["Attempts", "Claim", "verify", "verify_many", "verify_samples"]
 
 CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
-"""The calibrations in force for some templates."""
+"""A function that gives the calibrations of some templates."""
 
-_CHUNK = 256  # claims worked off at once
-_WAITING = 1  # threads beside those that compare: for the store, and for the interpreter
+_CHUNK = 256  # claims decided together
+_WAITING = 1  # threads beside those that compare: they wait for the store and the interpreter
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Who somebody claims to be, and what was captured of them.
+    """A claim to be a subject, and the probe for it.
 
     Attributes:
-        subject_id: the claim.
+        subject_id: the claimed subject.
         templates: the probe.
-        liveness: the verdict of a presentation attack detection, if there was one.
-        encounters: ids of the encounters to compare with; None for all that the subject has.
+        liveness: verdict of a presentation attack detection; None if there was none.
+        encounters: ids of the encounters to compare with; None for all of the subject's encounters.
     """
 
     subject_id: str
@@ -148,7 +148,7 @@ def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
 
 
 class _Chunk:
-    """Claims and what the store knows of their subjects; fingers of both sides prepared."""
+    """Claims, the stored references of their subjects, and the prepared fingers of both."""
 
     def __init__(
         self, claims: Sequence[Claim], known: Mapping[str, Claimed], pauses: Sequence[datetime | None]
@@ -170,7 +170,7 @@ class _Chunk:
 
 
 class _Pairs:
-    """Probe and reference templates of one kind and one position each that are to be compared."""
+    """Pairs of a probe of one kind and a reference of one position."""
 
     def __init__(self, probe: Template, position: Position) -> None:
         self.example = probe
@@ -181,7 +181,7 @@ class _Pairs:
         self.references: list[Template] = []
 
     def compared(self, chunk: _Chunk, calibrations: Calibrations) -> Comparisons:
-        """All of them; the number of the claim stands for the subject."""
+        """Compare all pairs; the number of the claim stands for the subject."""
         raw, balance = self._raw_and_balance(chunk)
         return Comparisons.of(
             self.example,
@@ -207,7 +207,7 @@ class _Pairs:
 
 
 def _vectors(embeddings: Sequence[Template]) -> NDArray[np.float16]:
-    """(n, d) of n embeddings of one model."""
+    """The vectors of n embeddings of one model, (n, d)."""
     return np.array([e.vector for e in embeddings if isinstance(e, Embedding)], np.float16)
 
 
@@ -253,7 +253,7 @@ def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> lis
 def _refused(
     claim: Claim, known: Claimed | None, policy: Policy, pause: datetime | None
 ) -> tuple[Outcome, str] | None:
-    """What is decided without a look at likeness, and why."""
+    """The outcome and its reason, if the claim is decided without a comparison."""
     if known is None:
         return Outcome.NOT_ENROLLED, ""
     if known.status == Status.LOCKED:
@@ -267,12 +267,12 @@ def _refused(
 
 
 class _Ways:
-    """What claims were compared by, and so their thresholds, each worked out once.
+    """The thresholds of claims, each computed once for all claims with the same kinds of comparisons.
 
     Args:
-        comparisons: of which evidence.
-        numbers: of the claims, ascending.
-        fmr: that thresholds are for; None where nobody asks for them.
+        comparisons: all comparisons of the claims.
+        numbers: numbers of the claims, ascending.
+        fmr: false match rate of the thresholds; None if no threshold is needed.
     """
 
     def __init__(self, comparisons: Sequence[Comparisons], numbers: Sequence[int], fmr: float | None) -> None:
@@ -286,11 +286,11 @@ class _Ways:
             self._highest = [highest_score(one) for one in ways]
 
     def threshold(self, number: int) -> float:
-        """Of a claim; infinite where nobody asks for one."""
+        """The threshold of a claim; infinite if none is needed."""
         return self._thresholds[self._way[number]] if self._way else math.inf
 
     def highest(self, number: int) -> float:
-        """Above all scores that a claim can have; infinite where no threshold is asked for."""
+        """A limit above all scores that a claim can have; infinite if no threshold is needed."""
         return self._highest[self._way[number]] if self._way else math.inf
 
 
@@ -303,22 +303,22 @@ def _decision(
     highest: float,
     face_threshold: float,
 ) -> tuple[Outcome, str]:
-    """The outcome where something was compared, and why.
+    """The outcome of a claim that was compared, and its reason.
 
     Args:
-        score: of the claim.
-        evidence: behind it.
-        policy: to decide by.
-        threshold: that the score must reach.
-        highest: above all scores that such evidence can have.
-        face_threshold: that the face alone must reach, where the policy asks for a face.
+        score: score of the claim.
+        evidence: evidence that the score is made of.
+        policy: requirements of the decision.
+        threshold: lowest score of a match.
+        highest: limit above all scores that such evidence can have.
+        face_threshold: lowest score of the face alone, if the policy requires a face.
     """
     if score < threshold:
         why = ""
         if threshold >= highest:
             why = (
                 f"the threshold {threshold:.1f} cannot be reached: "
-                f"scores of what was compared stay below {highest:.1f}"
+                f"scores of these comparisons stay below {highest:.1f}"
             )
         return Outcome.NON_MATCH, why
     unmet = policy.unmet_by(evidence, face_threshold)
@@ -326,7 +326,7 @@ def _decision(
 
 
 def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
-    """All comparisons of some of the claims, those of one probe kind and reference position together."""
+    """All comparisons of some of the claims, grouped by probe kind and reference position."""
     alike: dict[tuple[Kind, Position], _Pairs] = {}
     comparable: dict[tuple[Kind, Kind], bool] = {}
     for number in numbers:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a decision needs beside a score: an assurance level, certain evidence, a living person."""
+"""Requirements of a verification beside the score: assurance level, kinds of evidence, liveness."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["Policy"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What is asked for before a verification may be a match.
+    """The requirements that a verification must meet to be a match.
 
-    A transfer above a limit: ``Policy(level=2, fmr=1e-6, face_fmr=1e-6, liveness=True)``.
+    For a bank transfer above a limit, for example: ``Policy(level=2, fmr=1e-6, face_fmr=1e-6, liveness=True)``.
 
     Attributes:
-        fmr: false match rate to decide at, by all evidence together; above 0, at most 1.
-        level: assurance level the subject must have at least, 0 to 9.
-        face_fmr: false match rate that the face must reach by itself; None: no face is asked for.
-        fingers: how many fingers there must be evidence of.
-        liveness: whether the caller must hand in the verdict of a presentation attack detection (ISO/IEC 30107).
-            A verdict of *failed* is refused under every policy. Detection itself is not this engine's.
+        fmr: false match rate of the decision by all evidence together; above 0, at most 1.
+        level: lowest assurance level of the subject, 0 to 9.
+        face_fmr: false match rate that the face must reach by itself; None requires no face.
+        fingers: least number of fingers with evidence, 0 to 10.
+        liveness: require the verdict of a presentation attack detection (ISO/IEC 30107), which other software makes.
+            A verdict of *failed* is refused under every policy.
     """
 
     fmr: float = 1e-6
@@ -44,23 +44,21 @@ class Policy:
             raise ValueError(f"fingers is {self.fingers}; expected 0 to 10")
 
     def unmet_before(self, *, level: int, liveness: bool | None) -> str:
-        """What is missing before anything is compared, in words; empty where nothing is."""
+        """The first requirement that is not met before the comparison, in words; empty if all are met."""
         if level < self.level:
             return f"assurance level {level}, expected {self.level} or more"
-        if (
-            liveness is False
-        ):  # whatever the policy asks for: somebody measured it, and it is against the claim
+        if liveness is False:
             return "liveness verdict not passed"
         if self.liveness and liveness is None:
             return "no liveness verdict"
         return ""
 
     def unmet_by(self, evidence: Sequence[Evidence], face_threshold: float) -> str:
-        """What the evidence lacks, in words; empty where nothing is.
+        """The first requirement that the evidence does not meet, in words; empty if all are met.
 
         Args:
-            evidence: by position.
-            face_threshold: that the face alone must reach, where one is asked for.
+            evidence: of each position.
+            face_threshold: score that the face alone must reach, if a face is required.
         """
         fingers = sum(e.position.is_finger for e in evidence)
         if fingers < self.fingers:

@@ -34,7 +34,7 @@ from benchmarks.fitting.fit_calibration import (
     within,
 )
 from benchmarks.lib.bssr1 import read_bssr1
-from benchmarks.lib.common import EXTRACTORS, SETS, data_folder, options, print_table, wilson, write
+from benchmarks.lib.common import EXTRACTORS, SETS, optional, options, print_table, public_data, wilson, write
 from benchmarks.lib.lfw import MODEL, at_most, read_lfw
 from benchmarks.lib.svg import plot
 
@@ -59,17 +59,19 @@ def main() -> None:
         "--only-galleries", action="store_true", help="leave the other figures of --json FILE as they are"
     )
     arguments = parser.parse_args()
-    data = data_folder()
     figures: Figures = {}
     if arguments.only_galleries:
         figures = json.loads(arguments.json.read_text())
     else:
-        held_out = fingers(data, figures)
-        if arguments.pictures is not None:
-            draw(held_out, arguments.pictures)
-        faces(data, figures, arguments.seed)
-        sums(data, figures)
-    galleries(data, arguments.sizes, arguments.probes, figures)
+        with optional("fingers", figures):
+            held_out = fingers(public_data("fingerprints").parent, figures)
+            if arguments.pictures is not None:
+                draw(held_out, arguments.pictures)
+        with optional("faces", figures):
+            faces(public_data("faces").parent, figures, arguments.seed)
+        with optional("sums", figures):
+            sums(figures)
+    galleries(arguments.sizes, arguments.probes, figures)
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -170,20 +172,20 @@ def quality(name: str, sets: Sequence[HeldOut], figures: Figures) -> list[str]:
 
 
 def draw(held_out: dict[str, list[HeldOut]], folder: Path) -> None:
-    """What was said beside what was seen: likelihood ratios, and FMRs."""
+    """Draw likelihood ratios stated and observed, and FMRs asked for and observed."""
     plot(
         folder / "reliability.svg",
-        title="Likelihood ratios said and seen",
-        x=("score: log10 likelihood ratio said", -2, 5),
-        y=("log10 likelihood ratio seen", -2, 5),
+        title="Likelihood ratios stated and observed",
+        x=("score: log10 likelihood ratio stated", -2, 5),
+        y=("log10 likelihood ratio observed", -2, 5),
         lines={extractor: reliability(sets) for extractor, sets in held_out.items()},
     )
     claimed = 10.0 ** np.arange(-4, -0.2, 0.125)
     plot(
         folder / "claimed_fmr.svg",
-        title="False match rates claimed and seen",
+        title="False match rates asked for and observed",
         x=("false match rate asked for", -4, 0),
-        y=("false match rate seen", -5, 0),
+        y=("false match rate observed", -5, 0),
         lines={extractor: seen_fmr(sets, claimed) for extractor, sets in held_out.items()},
         decades=True,
     )
@@ -219,9 +221,9 @@ def seen_fmr(sets: Sequence[HeldOut], claimed: Floats) -> list[tuple[float, floa
 # --- are positions independent? -------------------------------------------------------------------------
 
 
-def sums(data: Path, figures: Figures) -> None:
+def sums(figures: Figures) -> None:
     """FMR of two fingers' sum, and of finger and face, at thresholds that take them as independent."""
-    people = read_bssr1(data)
+    people = read_bssr1()
     rows = []
     for pair in (("finger-left", "finger-right"), ("face-G", "finger-right"), ("face-G", "face-C")):
         known = np.logical_and(*(np.isfinite(people[name]) for name in pair))
@@ -253,10 +255,11 @@ def sums(data: Path, figures: Figures) -> None:
 # --- galleries ------------------------------------------------------------------------------------------
 
 
-def galleries(data: Path, sizes: Sequence[int], probes: int, figures: Figures) -> None:
+def galleries(sizes: Sequence[int], probes: int, figures: Figures) -> None:
     """FPIR at the threshold that is said to give :data:`PREDICTED_FPIR`, by calibrations of other people."""
     rows = made_up_galleries(sizes, probes, figures) if sizes else []
-    rows += [real_faces(data, seed, figures) for seed in range(2)]
+    with optional("galleries of faces", figures):
+        rows += [real_faces(public_data("faces").parent, seed, figures) for seed in range(2)]
     print_table(
         f"Galleries: FPIR at the threshold for {PREDICTED_FPIR:.0%}",
         [

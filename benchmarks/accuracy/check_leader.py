@@ -22,7 +22,7 @@ from abis.extraction.extracting import Settings, extract_all
 from abis.extraction.images import read_images
 from abis.template import Minutiae, MinutiaKind, Position
 from benchmarks.accuracy.extraction import SETS
-from benchmarks.lib.common import data_folder, options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, public_data, write
 
 _HALF_A_UNIT = 0.5 / 32  # degrees: directions are rounded to 1/32
 
@@ -33,34 +33,35 @@ def main() -> None:
         "--pyfing", type=Path, required=True, metavar="FILE", help="keeps pyfing's minutiae, to go on from"
     )
     arguments = parser.parse_args()
-    data = data_folder() / "images"
-    expected = _expected(data, arguments.pyfing)
     figures: dict[str, float | int | str] = {}
-    rows = []
-    for name, dpi in SETS.items():
-        equal = minutiae = 0
-        largest = 0.0
-        files = sorted((data / name).glob("*.tif"))
-        for file in files:
-            found = extract_all(file.read_bytes(), Settings(Position.UNKNOWN_FINGER, dpi))
-            theirs = expected[f"{name}/{file.stem}"]
-            is_equal, degrees = _compare(found.templates[0] if found else None, theirs)
-            equal += is_equal
-            minutiae += len(theirs)
-            largest = max(largest, degrees)
-            if not is_equal:
-                print(f"{name}/{file.stem} differs")
-        rows.append((name, len(files), minutiae, equal, f"{largest:.4f}"))
-        figures[f"{name}_images"] = len(files)
-        figures[f"{name}_minutiae"] = minutiae
-        figures[f"{name}_images_equal"] = equal
-        figures[f"{name}_largest_difference_of_direction_degrees"] = largest
-    print_table(
-        "Minutiae of abis and of pyfing",
-        ("set", "images", "minutiae", "images equal", "largest difference of direction, degrees"),
-        rows,
-        note="equal: the same places, kinds and percent of confidence, directions as near as their rounding",
-    )
+    with optional("images", figures):
+        data = public_data("images")
+        expected = _expected(data, arguments.pyfing)
+        rows = []
+        for name, dpi in SETS.items():
+            equal = minutiae = 0
+            largest = 0.0
+            files = sorted((data / name).glob("*.tif"))
+            for file in files:
+                found = extract_all(file.read_bytes(), Settings(Position.UNKNOWN_FINGER, dpi))
+                theirs = expected[f"{name}/{file.stem}"]
+                is_equal, degrees = _compare(found.templates[0] if found else None, theirs)
+                equal += is_equal
+                minutiae += len(theirs)
+                largest = max(largest, degrees)
+                if not is_equal:
+                    print(f"{name}/{file.stem} differs")
+            rows.append((name, len(files), minutiae, equal, f"{largest:.4f}"))
+            figures[f"{name}_images"] = len(files)
+            figures[f"{name}_minutiae"] = minutiae
+            figures[f"{name}_images_equal"] = equal
+            figures[f"{name}_largest_difference_of_direction_degrees"] = largest
+        print_table(
+            "Minutiae of abis and of pyfing",
+            ("set", "images", "minutiae", "images equal", "largest difference of direction, degrees"),
+            rows,
+            note="equal: the same places, kinds and percent of confidence, directions as near as their rounding",
+        )
     write(arguments.json, figures, seed=arguments.seed)
 
 

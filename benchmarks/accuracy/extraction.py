@@ -23,7 +23,7 @@ from abis.evaluation import Evaluation, error_versus_discard, evaluate_folder
 from abis.evaluation.discard import quality_of
 from abis.extraction.extracting import Extraction, Settings, extract_all
 from abis.template import Embedding, Position, Template
-from benchmarks.lib.common import data_folder, options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, public_data, write
 
 SETS = {"fvc2002_db1_b": 500.0, "fvc2002_db2_b": 569.0, "fvc2004_db3_b": 512.0}
 """Sets whose images are among the public data, and their resolution in dpi."""
@@ -40,10 +40,11 @@ def main() -> None:
         help="write the scores of all pairs of LFW's images as CSV",
     )
     arguments = parser.parse_args()
-    data = data_folder()
     figures: dict[str, float | int | str] = {}
-    _fingers(data, arguments.seed, figures)
-    _faces(data, figures, arguments.face_scores)
+    with optional("fingers", figures):
+        _fingers(public_data("images").parent, arguments.seed, figures)
+    with optional("faces", figures):
+        _faces(public_data("images", "lfw_fold1").parents[1], figures, arguments.face_scores)
     write(arguments.json, figures, seed=arguments.seed)
 
 

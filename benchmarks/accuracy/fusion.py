@@ -18,7 +18,7 @@ from rich.progress import track
 from abis.evaluation import ErrorRates, best_fusion, learn_fusion, try_fusions
 from abis.evaluation.score_fusion import METHODS
 from benchmarks.lib.bssr1 import MATCHERS, read_bssr1
-from benchmarks.lib.common import data_folder, options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, write
 
 FAR = 1e-4
 SPLITS = 20
@@ -38,31 +38,35 @@ def main() -> None:
     """Learn, test, print, write."""
     parser = options(__doc__ or "")
     arguments = parser.parse_args()
-    everybody = read_bssr1(data_folder())
-    thinned = with_gaps(everybody, arguments.seed)
-    systems: list[tuple[str, Sequence[str], Table, Learn]] = [
-        ("all four, chosen", MATCHERS, everybody, learn_chosen),
-        *((f"all four, {method}", MATCHERS, everybody, partial(learn, method)) for method in METHODS[:-1]),
-        ("all four, 10 % missing, chosen", MATCHERS, thinned, learn_chosen),
-        ("all four, 10 % missing, sum", MATCHERS, thinned, partial(learn, "sum")),
-        ("face G + right index, chosen", FACE_AND_FINGER, everybody, learn_chosen),
-        ("face G + right index, sum", FACE_AND_FINGER, everybody, partial(learn, "sum")),
-        ("two fingers, sum", TWO_FINGERS, everybody, partial(learn, "sum")),
-        ("all four, min-max sum", MATCHERS, everybody, learn_min_max),
-        ("all four, logistic on plain scores", MATCHERS, everybody, learn_plain_logistic),
-        *((f"{name} alone", (name,), everybody, learn_min_max) for name in MATCHERS),
-    ]
     figures: Figures = {}
-    rows = [
-        measure(label, {name: table[name] for name in names}, method, arguments.seed, figures)
-        for label, names, table, method in systems
-    ]
-    print_table(
-        f"BSSR1 Set 1, {SPLITS} half/half splits: mean over splits",
-        ["", f"GAR at FAR {FAR:.2%}", "of the splits", "EER"],
-        rows,
-        note="[ ]: 95 % interval, bootstrap over people. Of the splits: the lowest and the highest.",
-    )
+    with optional("bssr1", figures):
+        everybody = read_bssr1()
+        thinned = with_gaps(everybody, arguments.seed)
+        systems: list[tuple[str, Sequence[str], Table, Learn]] = [
+            ("all four, chosen", MATCHERS, everybody, learn_chosen),
+            *(
+                (f"all four, {method}", MATCHERS, everybody, partial(learn, method))
+                for method in METHODS[:-1]
+            ),
+            ("all four, 10 % missing, chosen", MATCHERS, thinned, learn_chosen),
+            ("all four, 10 % missing, sum", MATCHERS, thinned, partial(learn, "sum")),
+            ("face G + right index, chosen", FACE_AND_FINGER, everybody, learn_chosen),
+            ("face G + right index, sum", FACE_AND_FINGER, everybody, partial(learn, "sum")),
+            ("two fingers, sum", TWO_FINGERS, everybody, partial(learn, "sum")),
+            ("all four, min-max sum", MATCHERS, everybody, learn_min_max),
+            ("all four, logistic on plain scores", MATCHERS, everybody, learn_plain_logistic),
+            *((f"{name} alone", (name,), everybody, learn_min_max) for name in MATCHERS),
+        ]
+        rows = [
+            measure(label, {name: table[name] for name in names}, method, arguments.seed, figures)
+            for label, names, table, method in systems
+        ]
+        print_table(
+            f"BSSR1 Set 1, {SPLITS} half/half splits: mean over splits",
+            ["", f"GAR at FAR {FAR:.2%}", "of the splits", "EER"],
+            rows,
+            note="[ ]: 95 % interval, bootstrap over people. Of the splits: the lowest and the highest.",
+        )
     write(arguments.json, figures, seed=arguments.seed)
 
 

@@ -46,7 +46,7 @@ from abis.evaluation.folder import balance_of_pairs, compare_samples
 from abis.evaluation.scores import FAILED
 from abis.formats import read_file
 from abis.scoring.calibration import shipped
-from benchmarks.lib.common import ROOT, SETS, data_folder, options, write
+from benchmarks.lib.common import ROOT, SETS, optional, options, public_data, write
 from benchmarks.lib.lfw import corrected, read_lfw
 
 EXTRACTORS = ("leader", "fingerjetfx", "mindtct", "secugen")
@@ -110,26 +110,31 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
     parser.add_argument("--no-lfw", action="store_true", help="without faces, which take a minute")
     arguments = parser.parse_args()
-    data, seed = data_folder(), arguments.seed
-    parts, missing = plan(data, seed, with_lfw=not arguments.no_lfw)
-    kept = Kept(Path(tempfile.gettempdir()) / f"abis-public-{fingerprint(data, seed)}.json")
-    done: dict[str, Part] = {}
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(parts))
-        for name, measure in parts.items():
-            progress.update(task, description=name)
-            done[name] = kept.part(name, measure)
-            progress.advance(task)
-    table = markdown([row for part in done.values() for row in part.rows])
-    print(table)
-    print("In %; [ ]: 95 % interval by bootstrap over subjects (fingers, people).")
-    for name in missing:
-        print(f"not there, left out: {name}")
-    if arguments.markdown is not None:
-        arguments.markdown.write_text(table, encoding="utf-8")
-    figures = {name: value for part in done.values() for name, value in part.figures.items()}
+    seed = arguments.seed
+    figures: dict[str, float | int | str] = {}
+    kept: Kept | None = None
+    with optional("public_data", figures):
+        data = public_data()
+        parts, missing = plan(data, seed, with_lfw=not arguments.no_lfw)
+        kept = Kept(Path(tempfile.gettempdir()) / f"abis-public-{fingerprint(data, seed)}.json")
+        done: dict[str, Part] = {}
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("", total=len(parts))
+            for name, measure in parts.items():
+                progress.update(task, description=name)
+                done[name] = kept.part(name, measure)
+                progress.advance(task)
+        table = markdown([row for part in done.values() for row in part.rows])
+        print(table)
+        print("In %; [ ]: 95 % interval by bootstrap over subjects (fingers, people).")
+        for name in missing:
+            print(f"left out, missing: {name}")
+        if arguments.markdown is not None:
+            arguments.markdown.write_text(table, encoding="utf-8")
+        figures |= {name: value for part in done.values() for name, value in part.figures.items()}
     write(arguments.json, figures, seed=seed)
-    kept.forget()
+    if kept is not None:
+        kept.forget()
 
 
 def plan(data: Path, seed: int, *, with_lfw: bool) -> tuple[dict[str, Callable[[], Part]], list[str]]:

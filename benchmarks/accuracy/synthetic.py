@@ -21,7 +21,7 @@ from abis.comparison import FingerReferences
 from abis.formats import read_file
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
-from benchmarks.lib.common import data_folder, options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, public_data, write
 from benchmarks.lib.lfw import read_lfw
 from benchmarks.lib.print_statistics import Statistics, of_mates, of_templates
 
@@ -42,13 +42,15 @@ RealSet = dict[tuple[int, int], Minutiae]
 def main() -> None:
     """Parse, measure, print, write."""
     arguments = options(__doc__ or "").parse_args()
-    data, population = data_folder(), Population(arguments.seed)
+    population = Population(arguments.seed)
     figures: Figures = {}
-    real_sets = [_read_set(data / "fingerprints" / "leader" / name) for name in SETS]
-    report_prints(real_sets, population, figures)
-    report_mates(real_sets, population, figures)
-    report_print_scores(real_sets, population, figures)
-    report_faces(data, population, figures)
+    with optional("prints", figures):
+        real_sets = [_read_set(public_data("fingerprints", "leader", name)) for name in SETS]
+        report_prints(real_sets, population, figures)
+        report_mates(real_sets, population, figures)
+        report_print_scores(real_sets, population, figures)
+    with optional("faces", figures):
+        report_faces(public_data("faces").parent, population, figures)
     report_speed(population, figures)
     write(arguments.json, figures, seed=arguments.seed)
 

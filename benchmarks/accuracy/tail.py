@@ -20,7 +20,7 @@ from abis.comparison import FingerReferences
 from abis.evaluation.datasets import read_folder
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
-from benchmarks.lib.common import EXTRACTORS, SETS, data_folder, options, print_table, write
+from benchmarks.lib.common import EXTRACTORS, SETS, optional, options, print_table, public_data, write
 
 CUTOFF = 2.5  # raw score: hundreds in fifty million synthetic pairs exceed it
 REAL_SHARE = 0.01  # of real pairs that the tail is fitted to: hundreds as well
@@ -40,21 +40,23 @@ def main() -> None:
 
     exceeding, compared = synthetic(arguments.references, arguments.probes, arguments.seed)
     reports = [report("synthetic", exceeding, threshold=CUTOFF, compared=compared, seed=arguments.seed)]
+    figures: dict[str, float | int | str] = {}
     for extractor in EXTRACTORS:
-        fingers = real(extractor)
-        scores = np.concatenate(fingers)
-        threshold = float(np.quantile(scores, 1 - REAL_SHARE))
-        tails = [own[own >= threshold] for own in fingers]
-        reports.append(
-            report(extractor, tails, threshold=threshold, compared=len(scores), seed=arguments.seed)
-        )
+        with optional(extractor, figures):
+            fingers = real(extractor)
+            scores = np.concatenate(fingers)
+            threshold = float(np.quantile(scores, 1 - REAL_SHARE))
+            tails = [own[own >= threshold] for own in fingers]
+            reports.append(
+                report(extractor, tails, threshold=threshold, compared=len(scores), seed=arguments.seed)
+            )
     print_table(
         "raw score that a share of non-mated pairs reaches: counted, and by the fitted tail",
         ["pairs", "number", "highest", *(f"{fmr:.0e}" for fmr in FMRS), "shape"],
         [row for row, _ in reports],
         note="[ ]: 95 % interval of the fit, bootstrap over probe fingers. -: fewer than ten pairs reach it.",
     )
-    figures = {name: value for _, own in reports for name, value in own.items()}
+    figures |= {name: value for _, own in reports for name, value in own.items()}
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -77,7 +79,7 @@ def real(extractor: str) -> list[Floats]:
     """By finger, the scores of all non-mated pairs of the FVC sets, within each set; each pair once."""
     found: dict[str, list[Floats]] = {}
     for name in track(SETS, extractor):
-        samples = read_folder(data_folder() / "fingerprints" / extractor / name).samples
+        samples = read_folder(public_data("fingerprints", extractor, name)).samples
         packed = FingerReferences()
         packed.extend([s.template for s in samples if isinstance(s.template, Minutiae)])
         pairs = [

@@ -19,7 +19,7 @@ from abis.gallery import Gallery
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
-from benchmarks.lib.common import SETS, data_folder, options, print_table, wilson, write
+from benchmarks.lib.common import SETS, optional, options, print_table, public_data, wilson, write
 
 EXTRACTOR = "leader"
 TURNS = (0, 30, 45, 60, 90, 180)  # degrees
@@ -31,31 +31,35 @@ def main() -> None:
     parser.add_argument("--crowd", type=int, default=10_000, help="synthetic subjects (default: 10,000)")
     arguments = parser.parse_args()
     figures: dict[str, float | int | str] = {"crowd": arguments.crowd}
-    pairs = list(real_pairs())
-    population = Population(seed=arguments.seed, fingers=(Position.RIGHT_INDEX,), face=False)
-    rows: list[list[object]] = []
-    with tempfile.TemporaryDirectory() as folder, Gallery.open(folder) as gallery:
-        gallery.enroll_many(Enrollment(name, t) for name, t in population.encounters(range(arguments.crowd)))
-        gallery.enroll_many(Enrollment(name, [enrolled]) for name, enrolled, _ in pairs)
-        for turn in TURNS:
-            probes = [(name, turned(probe, turn)) for name, _, probe in pairs]
-            row: list[object] = [f"{turn}"]
-            for label, share in (("default", 0.03), ("share_1", 1.0)):
-                right = sum(
-                    [c.subject_id for c in gallery.identify([probe], share=share, max_candidates=1)] == [name]
-                    for name, probe in probes
-                )
-                low, high = wilson(right, len(probes))
-                row.append(f"{100 * right / len(probes):.1f} ({100 * low:.1f}-{100 * high:.1f})")
-                figures[f"turned_{turn}_{label}_rank_1_percent"] = 100 * right / len(probes)
-            rows.append(row)
-    figures["probes"] = len(pairs)
-    print_table(
-        f"Mate at rank 1 among {arguments.crowd:,}, %, {len(pairs)} probes",
-        ["turned by, degrees", "as identify does", "share=1"],
-        rows,
-        note="One finger; LEADER; in brackets 95 % intervals.",
-    )
+    with optional("fingers", figures):
+        pairs = list(real_pairs())
+        population = Population(seed=arguments.seed, fingers=(Position.RIGHT_INDEX,), face=False)
+        rows: list[list[object]] = []
+        with tempfile.TemporaryDirectory() as folder, Gallery.open(folder) as gallery:
+            gallery.enroll_many(
+                Enrollment(name, t) for name, t in population.encounters(range(arguments.crowd))
+            )
+            gallery.enroll_many(Enrollment(name, [enrolled]) for name, enrolled, _ in pairs)
+            for turn in TURNS:
+                probes = [(name, turned(probe, turn)) for name, _, probe in pairs]
+                row: list[object] = [f"{turn}"]
+                for label, share in (("default", 0.03), ("share_1", 1.0)):
+                    right = sum(
+                        [c.subject_id for c in gallery.identify([probe], share=share, max_candidates=1)]
+                        == [name]
+                        for name, probe in probes
+                    )
+                    low, high = wilson(right, len(probes))
+                    row.append(f"{100 * right / len(probes):.1f} ({100 * low:.1f}-{100 * high:.1f})")
+                    figures[f"turned_{turn}_{label}_rank_1_percent"] = 100 * right / len(probes)
+                rows.append(row)
+        figures["probes"] = len(pairs)
+        print_table(
+            f"Mate at rank 1 among {arguments.crowd:,}, %, {len(pairs)} probes",
+            ["turned by, degrees", "as identify does", "share=1"],
+            rows,
+            note="One finger; LEADER; in brackets 95 % intervals.",
+        )
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -63,7 +67,7 @@ def real_pairs() -> Iterator[tuple[str, Minutiae, Minutiae]]:
     """Name, first and second impression of every finger."""
     for name in SETS:
         by_finger: dict[str, dict[str, Minutiae]] = {}
-        for s in read_folder(data_folder() / "fingerprints" / EXTRACTOR / name).samples:
+        for s in read_folder(public_data("fingerprints", EXTRACTOR, name)).samples:
             assert isinstance(s.template, Minutiae)
             by_finger.setdefault(s.finger, {})[s.impression] = s.template
         for finger, own in by_finger.items():

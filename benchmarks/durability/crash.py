@@ -31,8 +31,8 @@ from abis.gallery import Gallery
 from abis.store import FIRST_ENCOUNTER, Enrollment, Mark, Status, Store
 from abis.store.encryption import MasterKey
 from abis.template import Embedding, Minutiae, Position, Template
-from benchmarks.lib.common import options, print_table, write
-from benchmarks.lib.servers import programs, server
+from benchmarks.lib.common import optional, options, print_table, write
+from benchmarks.lib.servers import server
 
 KEY = bytes(range(32))
 OPERATIONS = 30  # that a process would do, were it not killed
@@ -246,9 +246,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="kills done so far, to go on after Ctrl-C")
     arguments = parser.parse_args()
     kinds = ["sqlite", "postgresql"] if arguments.database == "both" else [arguments.database]
-    if "postgresql" in kinds and programs() is None:
-        sys.exit("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
     runs = [(kind, encrypted) for kind in kinds for encrypted in (False, True)]
+    figures: dict[str, float | int | str] = {}
     share = -(-arguments.kills // len(runs))
     done: dict[str, Counter[str]] = {}
     if arguments.state is not None and arguments.state.exists():
@@ -259,7 +258,7 @@ def main() -> None:
         start = sum(hits.values())
         if start >= share:
             continue
-        with database_of(kind, arguments.folder) as database:
+        with optional(kind, figures), database_of(kind, arguments.folder) as database:
             watched = sys.stdout.isatty()
             kills = range(start, share)
             for _, step in kill(database, kills, seed=arguments.seed, encrypted=encrypted, progress=watched):
@@ -273,10 +272,7 @@ def main() -> None:
         ["", *calls, "all"],
         [[name, *(hits.get(call, 0) for call in calls), sum(hits.values())] for name, hits in done.items()],
     )
-    figures: dict[str, float | int | str] = {
-        "kills": sum(sum(hits.values()) for hits in done.values()),
-        "lost": 0,
-    }
+    figures |= {"kills": sum(sum(hits.values()) for hits in done.values()), "lost": 0}
     for name, hits in done.items():
         figures |= {f"{name.replace(', ', '_')}_{call}": count for call, count in hits.items()}
     write(arguments.json, figures, seed=arguments.seed)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -25,8 +24,8 @@ from abis.errors import NotEnrolled
 from abis.gallery import Gallery
 from abis.store.encryption import MasterKey
 from benchmarks.durability.crash import person
-from benchmarks.lib.common import options, print_table, write
-from benchmarks.lib.servers import programs, server
+from benchmarks.lib.common import optional, options, print_table, write
+from benchmarks.lib.servers import server
 
 KEY = bytes(range(32))
 PRESENT = 50  # subjects there at a time
@@ -143,14 +142,13 @@ def main() -> None:
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--folder", type=Path, help="where galleries are made and removed again")
     arguments = parser.parse_args()
+    figures: dict[str, float | int | str] = {}
     found: dict[str, Counter[str]] = {}
     if arguments.database != "postgresql":
         with tempfile.TemporaryDirectory(dir=arguments.folder) as made:
             found["sqlite"] = run(f"{made}/gallery", arguments.seconds, arguments.seed)
     if arguments.database != "sqlite":
-        if programs() is None:
-            sys.exit("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
-        with server(durable=True) as running:
+        with optional("postgresql", figures), server(durable=True) as running:
             found["postgresql"] = run(running.new_database(), arguments.seconds, arguments.seed)
     kinds = sorted({what for totals in found.values() for what in totals})
     print_table(
@@ -158,7 +156,7 @@ def main() -> None:
         ["", *found],
         [[what, *(totals[what] for totals in found.values())] for what in kinds],
     )
-    figures: dict[str, float | int | str] = {"seconds": arguments.seconds}
+    figures |= {"seconds": arguments.seconds}
     figures |= {
         f"{name}_{what}".replace(" ", "_"): totals[what] for name, totals in found.items() for what in kinds
     }

@@ -26,8 +26,9 @@ from benchmarks.lib.common import (
     ONE_FINGER_IN_TWO_SETS,
     ROOT,
     SETS,
-    data_folder,
+    optional,
     options,
+    public_data,
     software,
     write,
 )
@@ -45,23 +46,27 @@ def main() -> None:
     """Fit, save, print."""
     parser = options(__doc__ or "")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "abis" / "calibrations", help="folder (default: the package's)"
+        "--output",
+        type=Path,
+        default=ROOT / "abis" / "scoring" / "calibrations",
+        help="folder (default: the package's)",
     )
     arguments = parser.parse_args()
     figures: Figures = {}
-    data = data_folder()
-    fingers = [Fingers(data, extractor) for extractor in EXTRACTORS]
-    calibrations = {f"minutiae-{one.extractor}": fit_fingers([one]) for one in fingers}
-    calibrations["minutiae"] = fit_fingers(fingers)
-    faces = fit_faces(within(lfw_scores(data)), MODEL, "LFW, ArcFace MobileFaceNet w600k")
-    calibrations[f"embedding-{MODEL}"] = faces
-    calibrations["embedding"] = replace(faces, kind="embedding", non_mated=None)
-    calibrations[f"embedding-{SYNTHETIC_MODEL}"] = fit_faces(
-        synthetic_faces(arguments.seed), SYNTHETIC_MODEL, f"{SYNTHETIC_FACES} made-up faces"
-    )
-    for name, calibration in calibrations.items():
-        describe(name, calibration, figures)
-        calibration.save(arguments.output / f"{name}.json")
+    with optional("public_data", figures):
+        data = public_data()
+        fingers = [Fingers(data, extractor) for extractor in EXTRACTORS]
+        calibrations = {f"minutiae-{one.extractor}": fit_fingers([one]) for one in fingers}
+        calibrations["minutiae"] = fit_fingers(fingers)
+        faces = fit_faces(within(lfw_scores(data)), MODEL, "LFW, ArcFace MobileFaceNet w600k")
+        calibrations[f"embedding-{MODEL}"] = faces
+        calibrations["embedding"] = replace(faces, kind="embedding", non_mated=None)
+        calibrations[f"embedding-{SYNTHETIC_MODEL}"] = fit_faces(
+            synthetic_faces(arguments.seed), SYNTHETIC_MODEL, f"{SYNTHETIC_FACES} made-up faces"
+        )
+        for name, calibration in calibrations.items():
+            describe(name, calibration, figures)
+            calibration.save(arguments.output / f"{name}.json")
     write(arguments.json, figures, seed=arguments.seed)
 
 

@@ -20,7 +20,7 @@ from abis.comparison import explain
 from abis.evaluation import ErrorRates
 from abis.evaluation.datasets import read_folder
 from abis.template import Minutiae
-from benchmarks.lib.common import EXTRACTORS, SETS, data_folder, options, print_table, write
+from benchmarks.lib.common import EXTRACTORS, SETS, optional, options, print_table, public_data, write
 
 # Of cpp/fingerprint/parameters.h: kOverlapPrior, kMostRotation, kVoteBound and its slope, kRelaxationBoundSlope.
 OVERLAP_PRIOR = 10
@@ -43,43 +43,44 @@ class Set(NamedTuple):
 def main() -> None:
     """Fit eight times with one set left out, then on all."""
     arguments = options(__doc__ or "").parse_args()
-    data = {(e, s): terms(e, s) for e in EXTRACTORS for s in track(SETS, f"comparing {e}")}
     figures: dict[str, float | int | str] = {}
-    rows = []
-    weights = {name: fit(data, leave_out=name) for name in SETS}
-    for extractor in EXTRACTORS:
-        mated, non_mated, eers = [], [], []
-        for name in SETS:
-            pairs = data[extractor, name]
-            score = np.minimum(pairs.terms @ weights[name], pairs.bound)
-            mated.append(score[pairs.mated])
-            non_mated.append(score[~pairs.mated])
-            eers.append(ErrorRates(mated[-1], non_mated[-1]).eer)
-        rates = ErrorRates(np.concatenate(mated), np.concatenate(non_mated))
-        found: dict[str, float] = {
-            "mean_eer": float(np.mean(eers)),
-            "pooled_eer": rates.eer,
-            "pooled_fmr100": rates.at_fmr(1e-2).fnmr,
-            "pooled_fmr1000": rates.at_fmr(1e-3).fnmr,
-            "pooled_zero_fmr": rates.zero_fmr.fnmr,
-        }
-        rows.append([extractor, *(f"{100 * value:.2f} %" for value in found.values())])
-        figures |= {f"{extractor}_{name}_percent": 100 * value for name, value in found.items()}
-    print_table(
-        "each set by weights that never saw it",
-        ["templates", "EER, mean", "EER", "FMR100", "FMR1000", "ZeroFMR"],
-        rows,
-        note="Pooled but for the first column. The comparator's other constants were chosen on all sets.",
-    )
-    found_on_all = dict(zip(WEIGHTS, fit(data).tolist(), strict=True))
-    print(*(f"{name} = {weight:.3f}" for name, weight in found_on_all.items()), sep=", ")
-    figures |= found_on_all
+    with optional("fingerprints", figures):
+        data = {(e, s): terms(e, s) for e in EXTRACTORS for s in track(SETS, f"comparing {e}")}
+        rows = []
+        weights = {name: fit(data, leave_out=name) for name in SETS}
+        for extractor in EXTRACTORS:
+            mated, non_mated, eers = [], [], []
+            for name in SETS:
+                pairs = data[extractor, name]
+                score = np.minimum(pairs.terms @ weights[name], pairs.bound)
+                mated.append(score[pairs.mated])
+                non_mated.append(score[~pairs.mated])
+                eers.append(ErrorRates(mated[-1], non_mated[-1]).eer)
+            rates = ErrorRates(np.concatenate(mated), np.concatenate(non_mated))
+            found: dict[str, float] = {
+                "mean_eer": float(np.mean(eers)),
+                "pooled_eer": rates.eer,
+                "pooled_fmr100": rates.at_fmr(1e-2).fnmr,
+                "pooled_fmr1000": rates.at_fmr(1e-3).fnmr,
+                "pooled_zero_fmr": rates.zero_fmr.fnmr,
+            }
+            rows.append([extractor, *(f"{100 * value:.2f} %" for value in found.values())])
+            figures |= {f"{extractor}_{name}_percent": 100 * value for name, value in found.items()}
+        print_table(
+            "each set by weights that never saw it",
+            ["templates", "EER, mean", "EER", "FMR100", "FMR1000", "ZeroFMR"],
+            rows,
+            note="Pooled but for the first column. The comparator's other constants were chosen on all sets.",
+        )
+        found_on_all = dict(zip(WEIGHTS, fit(data).tolist(), strict=True))
+        print(*(f"{name} = {weight:.3f}" for name, weight in found_on_all.items()), sep=", ")
+        figures |= found_on_all
     write(arguments.json, figures, seed=arguments.seed)
 
 
 def terms(extractor: str, name: str) -> Set:
     """Compare every two templates of a set."""
-    samples = read_folder(data_folder() / "fingerprints" / extractor / name).samples
+    samples = read_folder(public_data("fingerprints", extractor, name)).samples
     found, bound, mated = [], [], []
     for a, b in combinations(samples, 2):
         assert isinstance(a.template, Minutiae)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import csv
-import sys
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.lib.common import public_data
 
 __all__ = ["MATCHERS", "read_bssr1"]
 
@@ -16,11 +16,9 @@ MATCHERS = ("face-C", "face-G", "finger-left", "finger-right")
 _FAILED = -1.0
 
 
-def read_bssr1(data: Path) -> dict[str, npt.NDArray[np.float64]]:
+def read_bssr1() -> dict[str, npt.NDArray[np.float64]]:
     """By matcher (517, 517) scores, mated on the diagonal; NaN where a sample failed."""
-    folder = data / "scores" / "bssr1_set1"
-    if not folder.is_dir():
-        sys.exit(f"no BSSR1 in {folder}; see docs/data.md")
+    folder = public_data("scores", "bssr1_set1")
     found = {}
     for name in MATCHERS:
         with (folder / f"{name}.csv").open(newline="") as file:

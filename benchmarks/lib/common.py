@@ -9,10 +9,13 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -25,9 +28,12 @@ __all__ = [
     "ONE_FINGER_IN_TWO_SETS",
     "ROOT",
     "SETS",
-    "data_folder",
+    "DataMissingError",
+    "library",
+    "optional",
     "options",
     "print_table",
+    "public_data",
     "resident_bytes",
     "software",
     "wilson",
@@ -51,13 +57,54 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def data_folder() -> Path:
-    """The folder of public data; ends the script with a message where there is none."""
+class DataMissingError(Exception):
+    """Public data, or a program, that a part of a benchmark needs is not on this machine."""
+
+
+def public_data(*names: str) -> Path:
+    """A file or folder of the public data sets.
+
+    Args:
+        names: path within the folder of public data, part by part; none for the folder itself.
+
+    Raises:
+        DataMissingError: it does not exist.
+    """
     beside = ROOT.parent / "shared" / "data"
     folder = Path(os.environ.get("ABIS_DATA", beside))
-    if not folder.is_dir():
-        sys.exit(f"no public data: set ABIS_DATA to its folder ({folder} does not exist); see docs/data.md")
-    return folder
+    if not folder.joinpath(*names).exists():
+        what = "/".join(names) or "the folder"
+        raise DataMissingError(
+            f"public data: {what} does not exist; set ABIS_DATA to the folder (see docs/data.md)"
+        )
+    return folder.joinpath(*names)
+
+
+def library(name: str) -> Any:
+    """A library that abis itself does not need, to compare with.
+
+    Raises:
+        DataMissingError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise DataMissingError(f"library: run `pip install {name.partition('.')[0]}`") from None
+
+
+@contextmanager
+def optional(name: str, figures: MutableMapping[str, float | int | str]) -> Iterator[None]:
+    """A part of a benchmark that is left out, with a message and a note in the figures, if its data is missing.
+
+    Args:
+        name: of the part, for the message and the note ``left_out_<name>``.
+        figures: what the benchmark writes.
+    """
+    try:
+        yield
+    except DataMissingError as missing:
+        print(f"{name} left out: {missing}", file=sys.stderr)
+        figures[f"left_out_{name}"] = str(missing)
 
 
 def software() -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from benchmarks.lib.common import DataMissingError
+
 _PLACES = "/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin"
 
 
@@ -62,9 +64,17 @@ class Server:
 
 @contextmanager
 def server(*, durable: bool = False) -> Iterator[Server]:
-    """A server for as long as the context lasts; ``durable``: synced to disk, as in earnest."""
+    """A server for as long as the context lasts.
+
+    Args:
+        durable: sync to disk at each commit, as a production server does.
+
+    Raises:
+        DataMissingError: the server's programs are not installed.
+    """
     binaries = programs()
-    assert binaries is not None
+    if binaries is None:
+        raise DataMissingError("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
     as_user = _user()
     folder = Path(tempfile.mkdtemp(prefix="abis-pg-"))  # short: a socket's path has at most 107 bytes
     try:
@@ -96,7 +106,7 @@ def server(*, durable: bool = False) -> Iterator[Server]:
 
 
 def _user() -> str | None:
-    """Whom to run the server as: it refuses to run as root."""
+    """The user that runs the server, which refuses to run as root."""
     if os.getuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}

@@ -39,7 +39,7 @@ from ray.cluster_utils import Cluster as RayCluster
 
 from abis.cluster import Cluster, Shard
 from abis.gallery import Gallery
-from benchmarks.lib.common import options, print_table, wilson, write
+from benchmarks.lib.common import optional, options, print_table, wilson, write
 from benchmarks.scale.scale import (
     KINDS,
     Figures,
@@ -88,18 +88,19 @@ def main() -> None:
         ("many_killed", lambda: killed(folder, plan, arguments.nodes, arguments.searches)),
     ]
     figures: Figures = {"subjects": arguments.subjects, "nodes": arguments.nodes}
-    for name, step in steps:
-        note = folder / f"{name}.json"
-        if not note.exists():
-            if arguments.steps == 0:
-                print(f"next: {name}")
-                return
-            arguments.steps -= 1
-            print(f"{name} ...", flush=True)
-            note.write_text(json.dumps(step()))
-        figures |= {f"{name}_{key}": value for key, value in json.loads(note.read_text()).items()}
-    figures |= compared(folder)
-    print_results(figures)
+    with optional("real_people", figures):
+        for name, step in steps:
+            note = folder / f"{name}.json"
+            if not note.exists():
+                if arguments.steps == 0:
+                    print(f"next: {name}")
+                    return
+                arguments.steps -= 1
+                print(f"{name} ...", flush=True)
+                note.write_text(json.dumps(step()))
+            figures |= {f"{name}_{key}": value for key, value in json.loads(note.read_text()).items()}
+        figures |= compared(folder)
+        print_results(figures)
     write(arguments.json, figures, seed=arguments.seed)
 
 

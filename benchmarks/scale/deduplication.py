@@ -35,9 +35,10 @@ from abis.template import Embedding, Minutiae, Template
 from benchmarks.lib.common import (
     ONE_FINGER_IN_TWO_SETS,
     SETS,
-    data_folder,
+    optional,
     options,
     print_table,
+    public_data,
     resident_bytes,
     wilson,
     write,
@@ -74,7 +75,8 @@ def main() -> None:
     for part in PARTS:
         note = folder / f"{part}-{seed}.json"
         if part in arguments.parts:
-            note.write_text(json.dumps(steps[part]()))
+            with optional(part, figures):
+                note.write_text(json.dumps(steps[part]()))
         if note.exists():
             figures |= json.loads(note.read_text())
     write(arguments.json, figures, seed=seed)
@@ -142,7 +144,7 @@ def synthetic(folder: Path, sizes: Sequence[int], seed: int) -> Figures:
 
 def portraits() -> dict[str, list[Sequence[Template]]]:
     """The images of each person of the set."""
-    with np.load(data_folder() / "faces" / "lfw_arcface_mobile_512.npz") as content:
+    with np.load(public_data("faces", "lfw_arcface_mobile_512.npz")) as content:
         vectors, names = content["embeddings"], content["names"]
     found: dict[str, list[Sequence[Template]]] = {}
     for name, vector in zip(names, vectors, strict=True):
@@ -152,7 +154,7 @@ def portraits() -> dict[str, list[Sequence[Template]]]:
 
 def lfw(folder: Path) -> Figures:
     """Labeled Faces in the Wild, every person a subject, every image an encounter."""
-    notes = json.loads((data_folder() / "faces" / "lfw_label_notes.json").read_text())
+    notes = json.loads(public_data("faces", "lfw_label_notes.json").read_text())
     with tempfile.TemporaryDirectory(dir=folder) as path, Gallery.open(path) as gallery:
         gallery.enroll_many(
             Enrollment(person, capture, f"{person} {number}")
@@ -201,7 +203,7 @@ def impressions() -> dict[str, tuple[tuple[str, str], Minutiae]]:
     again, first = ONE_FINGER_IN_TWO_SETS
     samples = {}
     for name in SETS:
-        for s in read_folder(data_folder() / "fingerprints" / "leader" / name).samples:
+        for s in read_folder(public_data("fingerprints", "leader", name)).samples:
             assert isinstance(s.template, Minutiae)
             own = (name, s.finger)
             samples[f"{name}/{s.finger}/{s.impression}"] = (first if own == again else own, s.template)

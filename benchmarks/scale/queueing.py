@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from abis.gallery import Gallery
 from abis.sizing import Distribution, fork_join
-from benchmarks.lib.common import options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, write
 from benchmarks.scale.scale import Plan, Templates, probes_of
 
 PERCENTILES = (50, 95, 99)
@@ -40,42 +40,44 @@ def main() -> None:
     arguments = parser.parse_args()
     plan = Plan(arguments.seed, arguments.subjects)
     cores = sorted(os.sched_getaffinity(0))
-    dice = np.random.default_rng(arguments.seed)
-    with multiprocessing.get_context("spawn").Pool(len(cores)) as pool:
-        shards = Shards(pool, cores, arguments.folder / plan.folder, plan, arguments.probes)
-        each = shards.search(np.zeros(3 * arguments.probes), np.tile(np.arange(arguments.probes), 3))
-        seconds = each.spent.reshape(len(cores), 3, arguments.probes)
-        work, factor = distributions(seconds)
-        figures: dict[str, float | int | str] = {
-            "subjects_per_shard": arguments.subjects,
-            "shards": len(cores),
-            "searches": arguments.searches,
-            "work_mean_ms": 1e3 * work.mean,
-            "factor_p99": float(factor.at(0.99)),
-        }
-        rows = []
-        for load in arguments.loads:
-            rate = load / (work.mean * factor.mean)
-            arrival = np.cumsum(dice.exponential(1 / rate, arguments.searches))
-            found = shards.search(arrival, dice.integers(0, arguments.probes, arguments.searches))
-            real = np.percentile(1e3 * found.latency, PERCENTILES)
-            simulated = np.percentile(
-                1e3 * fork_join(rate, work, factor, shards=len(cores), requests=100_000), PERCENTILES
-            )
-            used = float(found.spent.sum() / len(cores) / found.latency_end)
-            for percent, a, b in zip(PERCENTILES, real.tolist(), simulated.tolist(), strict=True):
-                figures[f"load{load:g}_p{percent}_ms"] = a
-                figures[f"load{load:g}_p{percent}_simulated_ms"] = b
-            figures[f"load{load:g}_busy"] = used
-            cells = [f"{a:.0f} / {b:.0f}" for a, b in zip(real, simulated, strict=True)]
-            rows.append([f"{load:.0%}", f"{rate:.1f}", f"{used:.0%}", *cells])
-    print_table(
-        f"{len(cores)} shards of {arguments.subjects:,} subjects, {arguments.searches:,} searches a load: "
-        "milliseconds measured / simulated",
-        ["load", "searches/s", "cores busy", *(f"p{p}" for p in PERCENTILES)],
-        rows,
-        note=f"{KIND}. A search takes {1e3 * work.mean:.1f} ms on a shard where nothing waits.",
-    )
+    figures: dict[str, float | int | str] = {}
+    with optional("real_people", figures):
+        dice = np.random.default_rng(arguments.seed)
+        with multiprocessing.get_context("spawn").Pool(len(cores)) as pool:
+            shards = Shards(pool, cores, arguments.folder / plan.folder, plan, arguments.probes)
+            each = shards.search(np.zeros(3 * arguments.probes), np.tile(np.arange(arguments.probes), 3))
+            seconds = each.spent.reshape(len(cores), 3, arguments.probes)
+            work, factor = distributions(seconds)
+            figures |= {
+                "subjects_per_shard": arguments.subjects,
+                "shards": len(cores),
+                "searches": arguments.searches,
+                "work_mean_ms": 1e3 * work.mean,
+                "factor_p99": float(factor.at(0.99)),
+            }
+            rows = []
+            for load in arguments.loads:
+                rate = load / (work.mean * factor.mean)
+                arrival = np.cumsum(dice.exponential(1 / rate, arguments.searches))
+                found = shards.search(arrival, dice.integers(0, arguments.probes, arguments.searches))
+                real = np.percentile(1e3 * found.latency, PERCENTILES)
+                simulated = np.percentile(
+                    1e3 * fork_join(rate, work, factor, shards=len(cores), requests=100_000), PERCENTILES
+                )
+                used = float(found.spent.sum() / len(cores) / found.latency_end)
+                for percent, a, b in zip(PERCENTILES, real.tolist(), simulated.tolist(), strict=True):
+                    figures[f"load{load:g}_p{percent}_ms"] = a
+                    figures[f"load{load:g}_p{percent}_simulated_ms"] = b
+                figures[f"load{load:g}_busy"] = used
+                cells = [f"{a:.0f} / {b:.0f}" for a, b in zip(real, simulated, strict=True)]
+                rows.append([f"{load:.0%}", f"{rate:.1f}", f"{used:.0%}", *cells])
+        print_table(
+            f"{len(cores)} shards of {arguments.subjects:,} subjects, {arguments.searches:,} searches a load: "
+            "milliseconds measured / simulated",
+            ["load", "searches/s", "cores busy", *(f"p{p}" for p in PERCENTILES)],
+            rows,
+            note=f"{KIND}. A search takes {1e3 * work.mean:.1f} ms on a shard where nothing waits.",
+        )
     write(arguments.json, figures, seed=arguments.seed)
 
 

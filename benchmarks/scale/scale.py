@@ -40,7 +40,16 @@ from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL
 from abis.template import Embedding, Minutiae, Position, Template
-from benchmarks.lib.common import SETS, data_folder, options, print_table, resident_bytes, wilson, write
+from benchmarks.lib.common import (
+    SETS,
+    optional,
+    options,
+    print_table,
+    public_data,
+    resident_bytes,
+    wilson,
+    write,
+)
 
 EXTRACTOR = "leader"
 IMPRESSIONS = 8  # of each finger in a set; the first is enrolled
@@ -148,19 +157,20 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     figures: Figures = {}
-    for size in arguments.subjects:
-        plan = Plan(arguments.seed, size, arguments.one_finger)
-        folder = arguments.folder / plan.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        if arguments.again:
-            for note in (*folder.glob("searches-*.jsonl"), *folder.glob("repeats-*.json")):
-                note.unlink()
-        figures |= {f"n{size}_{name}": value for name, value in measured(folder, plan, arguments).items()}
-    if not arguments.one_finger:
-        figures |= parts(arguments.folder, arguments.seed)
-    kinds = Plan(arguments.seed, 0, arguments.one_finger).kinds
-    figures |= growth(figures, kinds, arguments.subjects, arguments.shares)
-    print_results(figures, kinds, arguments.subjects, arguments.shares)
+    with optional("real_people", figures):
+        for size in arguments.subjects:
+            plan = Plan(arguments.seed, size, arguments.one_finger)
+            folder = arguments.folder / plan.folder
+            folder.mkdir(parents=True, exist_ok=True)
+            if arguments.again:
+                for note in (*folder.glob("searches-*.jsonl"), *folder.glob("repeats-*.json")):
+                    note.unlink()
+            figures |= {f"n{size}_{name}": value for name, value in measured(folder, plan, arguments).items()}
+        if not arguments.one_finger:
+            figures |= parts(arguments.folder, arguments.seed)
+        kinds = Plan(arguments.seed, 0, arguments.one_finger).kinds
+        figures |= growth(figures, kinds, arguments.subjects, arguments.shares)
+        print_results(figures, kinds, arguments.subjects, arguments.shares)
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -192,7 +202,7 @@ def real_people(seed: int) -> list[Person]:
     people = []
     for name in SETS:
         by_finger: dict[str, dict[str, Minutiae]] = {}
-        for s in read_folder(data_folder() / "fingerprints" / EXTRACTOR / name).samples:
+        for s in read_folder(public_data("fingerprints", EXTRACTOR, name)).samples:
             assert isinstance(s.template, Minutiae)
             by_finger.setdefault(s.finger, {})[s.impression] = s.template
         fingers = list(by_finger.values())
@@ -215,7 +225,7 @@ def real_people(seed: int) -> list[Person]:
 
 def real_faces() -> list[list[Embedding]]:
     """Images of each person, those with most images first."""
-    with np.load(data_folder() / "faces" / "lfw_arcface_mobile_512.npz") as found:
+    with np.load(public_data("faces", "lfw_arcface_mobile_512.npz")) as found:
         vectors, identity = found["embeddings"], found["identity"]
     people = [np.flatnonzero(identity == person) for person in np.unique(identity)]
     people.sort(key=len, reverse=True)

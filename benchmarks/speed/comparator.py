@@ -23,7 +23,7 @@ import numpy as np
 from abis.comparison import FingerReferences, simd_level
 from abis.evaluation.datasets import read_folder
 from abis.template import Minutiae
-from benchmarks.lib.common import data_folder, options, print_table, write
+from benchmarks.lib.common import optional, options, print_table, public_data, write
 
 SETS = {"40 minutiae": ("leader", "fvc2002_db1_b"), "92 minutiae": ("fingerjetfx", "fvc2004_db3_b")}
 CUTOFFS = {"no cutoff": -np.inf, "cutoff 4": 4.0, "cutoff 6": 6.0}
@@ -41,15 +41,19 @@ def main() -> None:
     if arguments.level:
         print(json.dumps(measure_level()))
         return
-    best = LEVELS.index(simd_level())
     figures: dict[str, float | int | str] = {}
-    for level in LEVELS[best:]:
-        environment = {**os.environ, "ABIS_SIMD": level}
-        command = [sys.executable, __file__, "--level"]
-        printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-        figures |= {f"{name}_{level}": value for name, value in json.loads(printed).items()}
-    figures |= measure_threads()
-    print_tables(figures)
+    with optional("fingerprints", figures):
+        best = LEVELS.index(simd_level())
+        public_data("fingerprints")
+        for level in LEVELS[best:]:
+            environment = {**os.environ, "ABIS_SIMD": level}
+            command = [sys.executable, __file__, "--level"]
+            printed = subprocess.run(
+                command, env=environment, check=True, capture_output=True, text=True
+            ).stdout
+            figures |= {f"{name}_{level}": value for name, value in json.loads(printed).items()}
+        figures |= measure_threads()
+        print_tables(figures)
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -92,7 +96,7 @@ def measure_threads() -> dict[str, float]:
 def read_templates(extractor: str, data_set: str) -> dict[str, list[Minutiae]]:
     """The templates of a data set by finger."""
     fingers: dict[str, list[Minutiae]] = {}
-    for sample in read_folder(data_folder() / "fingerprints" / extractor / data_set).samples:
+    for sample in read_folder(public_data("fingerprints", extractor, data_set)).samples:
         if isinstance(sample.template, Minutiae):
             fingers.setdefault(sample.finger, []).append(sample.template)
     return fingers

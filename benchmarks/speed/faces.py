@@ -18,11 +18,9 @@ from functools import partial
 from typing import Any
 
 import faiss
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from usearch.index import Index as Usearch
 
 from abis.comparison.kind import Kind
 from abis.identification.screening import Cuts, shortlists
@@ -31,7 +29,16 @@ from abis.index.segments import SPAN, Block, Probe, Segment
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL
 from abis.template import Embedding, Position
-from benchmarks.lib.common import data_folder, options, print_table, resident_bytes, wilson, write
+from benchmarks.lib.common import (
+    library,
+    optional,
+    options,
+    print_table,
+    public_data,
+    resident_bytes,
+    wilson,
+    write,
+)
 
 DIMENSION = 512
 CHUNK = SPAN // 3
@@ -49,17 +56,20 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=300, help="of each sort (default: 300)")
     parser.add_argument("--others-probes", type=int, help="of each sort, for other libraries (default: all)")
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    faiss.omp_set_num_threads(1)
     figures = Figures()
-    for count in sorted({min(arguments.faces, arguments.graph_faces), arguments.faces} - {0}):
-        gallery, every = faces(arguments.seed, count, arguments.probes)
-        others = np.arange(len(every)) % arguments.probes < (arguments.others_probes or arguments.probes)
-        with_graphs = count <= arguments.graph_faces
-        found = measured(gallery, every, others, with_graphs)
-        figures |= {f"n{count}_{name}": value for name, value in found.items()}
-        counts = {"probes": 2 * arguments.probes, "others_probes": int(others.sum())}
-        write(arguments.json, figures | counts, seed=arguments.seed)
+    with optional("faces", figures):
+        public_data("faces", "lfw_arcface_mobile_512.npz")
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        faiss.omp_set_num_threads(1)
+        for count in sorted({min(arguments.faces, arguments.graph_faces), arguments.faces} - {0}):
+            gallery, every = faces(arguments.seed, count, arguments.probes)
+            others = np.arange(len(every)) % arguments.probes < (arguments.others_probes or arguments.probes)
+            with_graphs = count <= arguments.graph_faces
+            found = measured(gallery, every, others, with_graphs)
+            figures |= {f"n{count}_{name}": value for name, value in found.items()}
+            counts = {"probes": 2 * arguments.probes, "others_probes": int(others.sum())}
+            figures |= counts
+    write(arguments.json, figures, seed=arguments.seed)
 
 
 def measured(
@@ -69,40 +79,41 @@ def measured(
     nearest_of_every = nearest(gallery, every)
     rows, figures = [], Figures()
     for name, build in builders(with_graphs):
-        probes, expected = every, nearest_of_every
-        if name != "abis":
-            probes, expected = every[others], nearest_of_every[others]
-        before, begin = resident_bytes(), time.process_time()
-        searches = build(gallery)
-        built = time.process_time() - begin
-        per_face = (resident_bytes() - before) / len(gallery)
-        for setting, search in searches:
-            search(probes[0])
-            seconds, right = [], 0
-            for probe, best in zip(probes, expected, strict=True):
-                begin = time.perf_counter()
-                found = search(probe)
-                seconds.append(time.perf_counter() - begin)
-                right += found == best
-            low, high = wilson(right, len(probes))
-            p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
-            rows.append(
-                [
-                    *(name, setting, f"{p50:.2f}", f"{p95:.2f}", f"{1e3 * min(seconds):.2f}"),
-                    f"{100 * right / len(probes):.2f} ({100 * low:.2f} to {100 * high:.2f})",
-                    *(f"{built:.0f}", f"{per_face:.0f}"),
-                ]
-            )
-            key = f"{name}_{setting}".replace(" ", "_")
-            figures |= {
-                f"{key}_p50_ms": float(p50),
-                f"{key}_p95_ms": float(p95),
-                f"{key}_least_ms": 1e3 * min(seconds),
-                f"{key}_recall_at_1_percent": 100 * right / len(probes),
-                f"{key}_build_s": built,
-                f"{key}_bytes_per_face": per_face,
-            }
-        del searches
+        with optional(name, figures):
+            probes, expected = every, nearest_of_every
+            if name != "abis":
+                probes, expected = every[others], nearest_of_every[others]
+            before, begin = resident_bytes(), time.process_time()
+            searches = build(gallery)
+            built = time.process_time() - begin
+            per_face = (resident_bytes() - before) / len(gallery)
+            for setting, search in searches:
+                search(probes[0])
+                seconds, right = [], 0
+                for probe, best in zip(probes, expected, strict=True):
+                    begin = time.perf_counter()
+                    found = search(probe)
+                    seconds.append(time.perf_counter() - begin)
+                    right += found == best
+                low, high = wilson(right, len(probes))
+                p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
+                rows.append(
+                    [
+                        *(name, setting, f"{p50:.2f}", f"{p95:.2f}", f"{1e3 * min(seconds):.2f}"),
+                        f"{100 * right / len(probes):.2f} ({100 * low:.2f} to {100 * high:.2f})",
+                        *(f"{built:.0f}", f"{per_face:.0f}"),
+                    ]
+                )
+                key = f"{name}_{setting}".replace(" ", "_")
+                figures |= {
+                    f"{key}_p50_ms": float(p50),
+                    f"{key}_p95_ms": float(p95),
+                    f"{key}_least_ms": 1e3 * min(seconds),
+                    f"{key}_recall_at_1_percent": 100 * right / len(probes),
+                    f"{key}_build_s": built,
+                    f"{key}_bytes_per_face": per_face,
+                }
+            del searches
     print_table(
         f"The nearest of {len(gallery):,} faces, {DIMENSION}-d",
         ["index", "setting", "p50 ms", "p95 ms", "least ms", "recall@1 % (95 %)", "build s", "bytes a face"],
@@ -115,7 +126,7 @@ def measured(
 
 def faces(seed: int, count: int, probes: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     """The gallery, and probes that have a mate in it."""
-    with np.load(data_folder() / "faces" / "lfw_arcface_mobile_512.npz") as found:
+    with np.load(public_data("faces", "lfw_arcface_mobile_512.npz")) as found:
         real, identity = found["embeddings"], found["identity"]
     _, first = np.unique(identity, return_index=True)
     later = np.setdiff1d(np.arange(len(real)), first)
@@ -231,7 +242,7 @@ def inverted(recipe: str, gallery: NDArray[np.float16]) -> Searches:
 
 
 def hnsw(gallery: NDArray[np.float16]) -> Searches:
-    index = hnswlib.Index(space="ip", dim=DIMENSION)
+    index = library("hnswlib").Index(space="ip", dim=DIMENSION)
     index.init_index(max_elements=len(gallery), ef_construction=100, M=16)
     for start in track(range(0, len(gallery), 4096), "hnswlib", transient=True):
         index.add_items(gallery[start : start + 4096].astype(np.float32), num_threads=1)
@@ -247,7 +258,9 @@ def hnsw(gallery: NDArray[np.float16]) -> Searches:
 
 
 def usearch(gallery: NDArray[np.float16]) -> Searches:
-    index: Any = Usearch(ndim=DIMENSION, metric="ip", dtype="f16", connectivity=16, expansion_add=100)
+    index = library("usearch.index").Index(
+        ndim=DIMENSION, metric="ip", dtype="f16", connectivity=16, expansion_add=100
+    )
     for start in track(range(0, len(gallery), 4096), "usearch", transient=True):
         some = gallery[start : start + 4096]
         index.add(np.arange(start, start + len(some)), some, threads=1)

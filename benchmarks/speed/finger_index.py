@@ -25,7 +25,7 @@ from abis.evaluation.datasets import read_folder
 from abis.index.finger_index import FingerIndex, FingerProbe, ready
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
-from benchmarks.lib.common import SETS, data_folder, options, print_table, write
+from benchmarks.lib.common import SETS, optional, options, print_table, public_data, write
 
 EXTRACTOR = "leader"
 MILLION = 1_000_000
@@ -56,53 +56,60 @@ def main() -> None:
     parser.add_argument("--crowd", type=int, default=100_000, help="synthetic fingers (default: 100,000)")
     parser.add_argument("--no-rivals", action="store_true", help="leave the pooled vectors out")
     arguments = parser.parse_args()
-    right, owner, data_set = real_fingers()
-    left = [right[i] for i in neighbours(owner, data_set)]
-    figures: Figures = {"crowd": arguments.crowd, "probes": len(right)}
+    figures: Figures = {"crowd": arguments.crowd}
+    with optional("fingerprints", figures):
+        right, owner, data_set = real_fingers()
+        left = [right[i] for i in neighbours(owner, data_set)]
+        figures["probes"] = len(right)
 
-    crowds = [
-        list(synthetic(arguments.seed + 1, arguments.crowd, p))
-        for p in (Position.RIGHT_INDEX, Position.LEFT_INDEX)
-    ]
-    indexes = [built(crowd + real, figures) for crowd, real in zip(crowds, (right, left), strict=True)]
-    mated = (owner[:, np.newaxis] == owner) & ~np.eye(len(owner), dtype=bool)
-    probe = np.nonzero(mated)[0]
-    wanted = exhaustive(crowds[0], right, mated)
-    rows: list[list[object]] = []
-    for title, probes, ours, found in (
-        ("one finger", [right], indexes[:1], wanted),
-        ("two fingers", [right, left], indexes, mated),
-    ):
-        rows += search(
-            title, probes, ours, mated, Mates(owner[probe], data_set[probe], found[mated]), figures=figures
+        crowds = [
+            list(synthetic(arguments.seed + 1, arguments.crowd, p))
+            for p in (Position.RIGHT_INDEX, Position.LEFT_INDEX)
+        ]
+        indexes = [built(crowd + real, figures) for crowd, real in zip(crowds, (right, left), strict=True)]
+        mated = (owner[:, np.newaxis] == owner) & ~np.eye(len(owner), dtype=bool)
+        probe = np.nonzero(mated)[0]
+        wanted = exhaustive(crowds[0], right, mated)
+        rows: list[list[object]] = []
+        for title, probes, ours, found in (
+            ("one finger", [right], indexes[:1], wanted),
+            ("two fingers", [right, left], indexes, mated),
+        ):
+            rows += search(
+                title,
+                probes,
+                ours,
+                mated,
+                Mates(owner[probe], data_set[probe], found[mated]),
+                figures=figures,
+            )
+        print_table(
+            f"Mates lost, %, among {arguments.crowd:,}; milliseconds in a million",
+            [
+                "search",
+                "second look",
+                "third look",
+                "in full",
+                "ms",
+                "clean sets",
+                "95 %",
+                "worst of them",
+                "all sets",
+                "95 %",
+            ],
+            rows,
+            note=f"Clean: {', '.join(CLEAN)}. One finger: of the mates of an exhaustive search; two: of all.",
         )
-    print_table(
-        f"Mates lost, %, among {arguments.crowd:,}; milliseconds in a million",
-        [
-            "search",
-            "second look",
-            "third look",
-            "in full",
-            "ms",
-            "clean sets",
-            "95 %",
-            "worst of them",
-            "all sets",
-            "95 %",
-        ],
-        rows,
-        note=f"Clean: {', '.join(CLEAN)}. One finger: of the mates that an exhaustive comparison finds; two: of all.",
-    )
-    if not arguments.no_rivals:
-        vectors = PooledVectors(synthetic(arguments.seed + 2, FITTED_ON, Position.RIGHT_INDEX))
-        rival(
-            vectors,
-            crowds[0],
-            right,
-            mated,
-            Mates(owner[probe], data_set[probe], wanted[mated]),
-            figures=figures,
-        )
+        if not arguments.no_rivals:
+            vectors = PooledVectors(synthetic(arguments.seed + 2, FITTED_ON, Position.RIGHT_INDEX))
+            rival(
+                vectors,
+                crowds[0],
+                right,
+                mated,
+                Mates(owner[probe], data_set[probe], wanted[mated]),
+                figures=figures,
+            )
     write(arguments.json, figures, seed=arguments.seed)
 
 
@@ -110,7 +117,7 @@ def real_fingers() -> tuple[list[Minutiae], npt.NDArray[np.int64], npt.NDArray[n
     """All impressions of all sets, whose each is, and from which set."""
     templates, owners, sets = [], [], []
     for number, name in enumerate(SETS):
-        for s in read_folder(data_folder() / "fingerprints" / EXTRACTOR / name).samples:
+        for s in read_folder(public_data("fingerprints", EXTRACTOR, name)).samples:
             assert isinstance(s.template, Minutiae)
             templates.append(s.template)
             owners.append(1000 * number + int(s.finger))

@@ -9,7 +9,7 @@
 namespace abis {
 namespace {
 
-constexpr std::array kLevels = {SimdLevel::base, SimdLevel::avx2, SimdLevel::avx512};
+constexpr std::array kLevels = {SimdLevel::base, SimdLevel::avx2, SimdLevel::avx512bw, SimdLevel::avx512};
 
 SimdLevel requested_level() {
     const char* wish = std::getenv("ABIS_SIMD");
@@ -20,7 +20,7 @@ SimdLevel requested_level() {
         if (level <= best) return level;
         throw std::runtime_error(std::string("ABIS_SIMD=") + wish + ": this CPU has " + name_of(best) + " at most");
     }
-    throw std::runtime_error(std::string("ABIS_SIMD=") + wish + "; expected base, avx2 or avx512");
+    throw std::runtime_error(std::string("ABIS_SIMD=") + wish + "; expected base, avx2, avx512bw or avx512");
 }
 
 }  // namespace
@@ -29,6 +29,8 @@ const char* name_of(SimdLevel level) {
     switch (level) {
         case SimdLevel::avx512:
             return "avx512";
+        case SimdLevel::avx512bw:
+            return "avx512bw";
         case SimdLevel::avx2:
             return "avx2";
         default:
@@ -42,9 +44,9 @@ SimdLevel best_simd_level() {
     const bool avx2 =
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512vpopcntdq");
-    if (avx2 && avx512) return SimdLevel::avx512;
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (avx2 && avx512 && __builtin_cpu_supports("avx512vpopcntdq")) return SimdLevel::avx512;
+    if (avx2 && avx512) return SimdLevel::avx512bw;
     if (avx2) return SimdLevel::avx2;
 #endif
     return SimdLevel::base;

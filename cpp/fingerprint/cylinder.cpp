@@ -2,6 +2,7 @@
 #include "fingerprint/cylinder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -126,97 +127,16 @@ struct Neighbour {
 
 using Sums = std::array<SectorSums, kCells + 1>;  // of each cell, and of all outside of the circle
 
-template <class Vector, class T>
-ABIS_INLINE Vector load(const T* from) {
-    Vector vector;
-    std::memcpy(&vector, from, sizeof vector);
-    return vector;
-}
-
-// Adds what a neighbour contributes; returns whether it reaches a cell of the circle.
-ABIS_INLINE bool add(const Tables& table, const Neighbour& neighbour, Sums& sums) {
-    const std::size_t row = first_cell(neighbour.u), column = first_cell(neighbour.v);
-    const SectorSums by_sector = table.by_direction[neighbour.difference];
-    const Floats ey = load<Floats>(table.centres.data() + column) - neighbour.v;  // the fourth is out of reach
-    Ints reached{};
-    for (std::size_t i = row; i < row + kCellsReached; ++i) {
-        const float ex = table.centres[i] - neighbour.u;
-        const Floats squared = ex * ex + ey * ey;
-        const Ints within = squared <= static_cast<float>(kReach * kReach);
-        const Ints distance = within ? __builtin_convertvector(squared, Ints) : static_cast<std::int32_t>(kBeyond);
-        reached |= within & load<Ints>(table.inside[i].data() + column);
-        for (std::size_t j = 0; j < kCellsReached; ++j) {
-            const std::uint32_t weight = table.by_distance[static_cast<std::size_t>(distance[j])];
-            sums[table.numbers[i][column + j]] += weight * by_sector;
-        }
-    }
-    return (reached[0] | reached[1] | reached[2]) != 0;
-}
-
-// A bit for each sector of each cell whose sum is above the threshold.
-ABIS_INLINE void set_bits(const Sums& sums, std::uint32_t threshold, Cylinder& cylinder) {
-    for (std::size_t cell = 0; cell < kCells; ++cell) {
-        const auto above = __builtin_convertvector(sums[cell] > threshold, Lanes);
-        std::uint64_t eight;
-        std::memcpy(&eight, &above, sizeof eight);
-        const std::uint64_t bits = (eight & 0x0101010101010101U) * 0x0102040810204080U >> 56 & ((1U << kSectors) - 1);
-        const std::size_t bit = kSectors * cell, shift = bit % 64;
-        cylinder[bit / 64] |= bits << shift;
-        if (shift + kSectors > 64) cylinder[bit / 64 + 1] |= bits >> (64 - shift);
-    }
-}
-
-ABIS_INLINE void make_cylinders(const Minutia* minutiae, std::size_t n, Cylinder* result) {
-    const Tables& table = tables();
-    std::array<Neighbour, kMaxMinutiae + 1> near;
-    for (std::size_t m = 0; m < n; ++m) {
-        const Minutia& centre = minutiae[m];
-        const float c = cosine(centre.direction), s = sine(centre.direction);
-        std::size_t count = 0;
-        for (std::size_t t = 0; t < n; ++t) {
-            const float dx = static_cast<float>(minutiae[t].x - centre.x);
-            const float dy = static_cast<float>(minutiae[t].y - centre.y);
-            near[count] = {dx * c + dy * s, dy * c - dx * s,
-                           static_cast<Angle>(centre.direction - minutiae[t].direction)};
-            count += (t != m) & (dx * dx + dy * dy <= kFarthest * kFarthest);
-        }
-        Sums sums{};
-        int neighbours = 0;
-        for (std::size_t k = 0; k < count; ++k) {
-            neighbours += add(table, near[k], sums);
-            if (k % kAddedUnchecked == kAddedUnchecked - 1) {
-                for (SectorSums& sum : sums) sum = sum < kMostSum ? sum : kMostSum;
-            }
-        }
-        result[m] = {};
-        if (neighbours >= kLeastNeighbours) set_bits(sums, table.threshold, result[m]);
-    }
-}
-
-using MakeCylinders = void (*)(const Minutia* minutiae, std::size_t n, Cylinder* result);
-
-void make_base(const Minutia* minutiae, std::size_t n, Cylinder* result) { make_cylinders(minutiae, n, result); }
-#if defined(__x86_64__)
-ABIS_TARGET_AVX2 void make_avx2(const Minutia* minutiae, std::size_t n, Cylinder* result) {
-    make_cylinders(minutiae, n, result);
-}
-ABIS_TARGET_AVX512 void make_avx512(const Minutia* minutiae, std::size_t n, Cylinder* result) {
-    make_cylinders(minutiae, n, result);
-}
-#endif
-
-MakeCylinders chosen() {
-#if defined(__x86_64__)
-    return simd_level() == SimdLevel::avx512 ? make_avx512 : simd_level() == SimdLevel::avx2 ? make_avx2 : make_base;
-#else
-    return make_base;
-#endif
-}
-
 }  // namespace
+}  // namespace abis
+
+#define ABIS_KERNELS "fingerprint/cylinder-inl.h"
+#include "core/each_target.h"
+
+namespace abis {
 
 std::vector<Cylinder> cylinders(const std::vector<Minutia>& minutiae) {
-    static const MakeCylinders make = chosen();
+    static const auto make = ABIS_CHOSEN(kMakeCylinders);
     std::vector<Cylinder> result(minutiae.size());
     make(minutiae.data(), minutiae.size(), result.data());
     return result;

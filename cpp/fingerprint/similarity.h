@@ -15,7 +15,7 @@ namespace abis {
 // The share of set bits in common, in [0, 1], is kept as the byte share * kSharedScale + kSharedOffset, rounded down.
 inline constexpr float kSharedScale = 127 / (1 - parameters::kMiddleShare);
 inline constexpr float kSharedOffset = 255.49F - kSharedScale;
-inline constexpr int kVoteByte = parameters::kVoteShare * kSharedScale + kSharedOffset;
+inline constexpr int kVoteByte = static_cast<int>(parameters::kVoteShare * kSharedScale + kSharedOffset);
 static_assert(kSharedOffset >= 0);
 
 // The top bits of those of eight bytes that are at least `least`, 1 to 255.

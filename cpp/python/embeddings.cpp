@@ -1,41 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embeddings: rotation, codes, and dot products of float16 vectors.
+// Embeddings: rotation and dot products of float16 vectors.
 #include <bit>
-#include <memory>
 #include <optional>
 
-#include "core/large_pages.h"
 #include "core/parallel.h"
 #include "fingerprint/kernels.h"
 #include "python/arrays.h"
-#include "search/embedding_codes.h"
 
 namespace abis {
 namespace {
 
 using Halves = Array<std::uint16_t>;  // float16 vectors, by their bits
 
-constexpr std::size_t kDotBlock = 4096;  // rows or pairs a thread takes at a time: about a millisecond
-
-// Room in large pages, to be filled.
-py::array_t<std::uint8_t> large_array(std::size_t bytes) {
-    struct Room {
-        std::byte* memory;
-        std::size_t bytes;
-    };
-    auto room = std::make_unique<Room>(Room{static_cast<std::byte*>(large_pages()->allocate(bytes, 64)), bytes});
-    py::capsule owner(room.get(), [](void* held) {
-        const std::unique_ptr<Room> own(static_cast<Room*>(held));
-        large_pages()->deallocate(own->memory, own->bytes, 64);
-    });
-    auto* first = reinterpret_cast<std::uint8_t*>(room.release()->memory);
-    return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes), first, owner);
-}
+constexpr std::size_t kLeastComponents = 512;  // of a rotated vector
+constexpr std::size_t kDotBlock = 4096;        // rows or pairs a thread takes at a time: about a millisecond
 
 void check_signs(const Halves& vectors, const Array<float>& signs) {
     check(vectors.ndim() == 2 && signs.ndim() == 2 && signs.shape(0) == 2, "expected (n, d) vectors and (2, b) signs");
     const std::size_t n = signs.extent(1);
-    check(std::has_single_bit(n) && n >= kCorners * kCodeStep && vectors.shape(1) <= signs.shape(1),
+    check(std::has_single_bit(n) && n >= kLeastComponents && vectors.shape(1) <= signs.shape(1),
           "expected signs for a power of two of components, 512 or more, no fewer than vectors have");
 }
 
@@ -49,18 +32,6 @@ py::array_t<float> rotate_vectors(const Halves& vectors, const Array<float>& sig
     const py::gil_scoped_release release;
     for (std::size_t k = 0; k < count; ++k) kernels().rotate(from + k * d, d, own, n, to + k * n);
     return turned;
-}
-
-py::array_t<std::uint8_t> encode_vectors(const Halves& vectors, const Array<float>& signs, unsigned threads) {
-    check_signs(vectors, signs);
-    const std::size_t count = vectors.extent(0), d = vectors.extent(1), n = signs.extent(1);
-    py::array_t<std::uint8_t> codes({vectors.shape(0), signs.shape(1) / static_cast<py::ssize_t>(kCorners)});
-    const std::uint16_t* from = vectors.data();
-    const float* own = signs.data();
-    std::uint8_t* to = codes.mutable_data();
-    const py::gil_scoped_release release;
-    encode_embeddings(from, count, d, own, n, threads, SignalPoll(), to);
-    return codes;
 }
 
 py::array_t<float> dot_products(const Halves& probe, const Halves& rows, const std::optional<Indices>& which,
@@ -110,9 +81,7 @@ py::array_t<float> dot_products_of_pairs(const Halves& first, const Halves& seco
 }  // namespace
 
 void bind_embeddings(py::module_& module) {
-    module.def("large_array", &large_array, "size"_a);
     module.def("rotate", &rotate_vectors, "vectors"_a, "signs"_a);
-    module.def("encode_embeddings", &encode_vectors, "vectors"_a, "signs"_a, "threads"_a);
     module.def("dot_products", &dot_products, "probe"_a, "rows"_a, "which"_a, "threads"_a);
     module.def("dot_products_of_pairs", &dot_products_of_pairs, "first"_a, "second"_a, "first_rows"_a, "second_rows"_a,
                "threads"_a);

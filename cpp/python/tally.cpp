@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "python/finger_index.h"
-#include "search/embedding_codes.h"
 
 namespace abis {
 namespace {
@@ -36,26 +35,14 @@ void screen_fingers(SharedTally& tally, const SharedFingerIndex& index, const Fi
 }
 
 template <class Key>
-void screen_embeddings(SharedTally& tally, const Bytes& codes, const Bytes& corners, const Array<float>& by_sum,
-                       const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    check(
-        codes.ndim() == 3 && codes.shape(1) > 0 && codes.shape(1) % kCodeStep == 0 && codes.shape(2) == kCodesTogether,
-        "codes must be (ceil(n / 16), b, 16), b a multiple of 32");
-    const std::size_t count = subjects.count(), length = codes.extent(1);
-    check(codes.extent(0) == (count + kCodesTogether - 1) / kCodesTogether, "expected a code for each subject");
-    check(corners.ndim() == 3 && corners.shape(0) == 2 && corners.shape(1) == codes.shape(1) &&
-              corners.shape(2) == kCorners,
-          "corners must be (2, b, 16)");
-    const std::vector<std::uint8_t> own = corners.copied();
-    check(std::all_of(own.begin(), own.end(), [](auto c) { return c <= kMostOfCorner; }),
-          "corners must be 127 or less");
-    check(by_sum.ndim() == 1 && by_sum.count() == 2 * length * kMostOfCorner + 1, "expected a value for each sum");
+void add_evidence(SharedTally& tally, const Array<float>& evidence, const Array<Key>& subjects, bool is_run,
+                  const std::optional<Gone>& gone) {
+    check(evidence.ndim() == 1, "evidence must be an (n,) array");
     const Changing changing(tally);
-    const EmbeddingCodesView view{codes.data(), count, length};
-    const Owners<Key> owners = owners_of(count, subjects, is_run, gone);
-    const float* values = by_sum.data();
+    const Owners<Key> owners = owners_of(evidence.count(), subjects, is_run, gone);
+    const float* from = evidence.data();
     const py::gil_scoped_release release;
-    evidence_of_embedding_codes(own.data(), view, values, threads, SignalPoll(), tally.room(owners));
+    std::copy(from, from + owners.count, tally.room(owners));
     tally.add(owners);
 }
 
@@ -77,8 +64,7 @@ void bind_keys(py::class_<SharedTally>& tally) {
     tally
         .def("screen_fingers", &screen_fingers<Key>, "index"_a, "probe"_a, "subjects"_a, "is_run"_a, "gone"_a,
              "threads"_a)
-        .def("screen_embeddings", &screen_embeddings<Key>, "codes"_a, "corners"_a, "by_sum"_a, "subjects"_a, "is_run"_a,
-             "gone"_a, "threads"_a);
+        .def("add_evidence", &add_evidence<Key>, "evidence"_a, "subjects"_a, "is_run"_a, "gone"_a);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ constexpr std::array<Sample, kTables> kSamples = [] {
     return samples;
 }();
 
-ABIS_INLINE std::size_t bucket(const MinutiaCode& code, const Sample& sample) {
+std::size_t bucket(const MinutiaCode& code, const Sample& sample) {
     std::uint64_t number = 0;
     for (std::size_t k = 0; k < kTableBits; ++k) {
         const std::uint64_t word = sample.bits[k] < 64 ? code.first : code.second;
@@ -64,17 +64,7 @@ ABIS_INLINE bool share_bucket(const MinutiaCode& difference, std::size_t table) 
     return ((difference.first & mask.first) | (difference.second & mask.second)) == 0;
 }
 
-ABIS_INLINE std::uint32_t check_bits(const MinutiaCode& code) { return static_cast<std::uint32_t>(code.second >> 32); }
-
-template <bool kHasPopcount>
-ABIS_INLINE void commonness(const std::uint64_t* first, std::size_t n, std::int8_t* commonness) {
-    for (std::size_t m = 0; m < n; ++m) {
-        std::uint64_t near = 0;
-        for (const std::uint64_t other : kCodeSample)
-            near += static_cast<std::uint64_t>(body::set_bits<kHasPopcount>(first[m] ^ other) <= kSampleRadius);
-        commonness[m] = static_cast<std::int8_t>(kCommonness[std::min<std::size_t>(near, kCommonness.size() - 1)]);
-    }
-}
+std::uint32_t check_bits(const MinutiaCode& code) { return static_cast<std::uint32_t>(code.second >> 32); }
 
 // The minutiae of probes that look into one bucket after the other.
 struct Lookups {
@@ -92,89 +82,24 @@ struct TableView {
     const std::uint32_t* firsts;
 };
 
-// A vote for two minutiae that share a bucket, if they are alike and no earlier table had them in one.
-template <bool kHasPopcount>
-ABIS_INLINE void vote_for(const CodedMinutia& own, const CodedMinutia& other, std::size_t table,
-                          std::vector<CodeVote>& votes) {
-    constexpr int kBinUnits = 256 / kVoteBins;
-    const MinutiaCode difference{own.code.first ^ other.code.first, own.code.second ^ other.code.second};
-    const auto differing = static_cast<std::size_t>(body::set_bits<kHasPopcount>(difference.first) +
-                                                    body::set_bits<kHasPopcount>(difference.second));
-    if (differing > kMostCodeBits) return;
-    const int worth = kCodeWorth[differing] - (own.commonness + other.commonness) / 2;
-    if (worth <= 0) return;
-    for (std::size_t t = 0; t < table; ++t)
-        if (share_bucket(difference, t)) return;
-    const auto turn = static_cast<Angle>(own.direction - other.direction + kBinUnits / 2);
-    votes.push_back(
-        {own.finger, other.finger, static_cast<std::uint16_t>(worth), static_cast<std::uint8_t>(turn / kBinUnits)});
-}
-
-// Waiting for memory is most of the cost, so everything is asked for before it is needed: where a bucket begins, its
-// first entries, and the minutiae that entries stand for.
-template <bool kHasPopcount>
-ABIS_INLINE void look_up(const TableView& table, const Lookups& all, const std::int64_t* limits,
-                         std::vector<CodeVote>& votes) {
-    struct Pair {
-        const CodedMinutia *own, *other;
-    };
-    std::array<Pair, kPending> pending;
-    std::size_t pushed = 0;
-    const auto vote = [&](const Pair& pair) [[gnu::always_inline]] {
-        vote_for<kHasPopcount>(*pair.own, *pair.other, table.number, votes);
-    };
-    for (std::size_t k = 0; k < all.count; ++k) {
-        if (k + 2 * kAhead < all.count) __builtin_prefetch(table.begins + all.buckets[all.order[k + 2 * kAhead]]);
-        if (k + kAhead < all.count)
-            __builtin_prefetch(table.entries + table.begins[all.buckets[all.order[k + kAhead]]]);
-        const CodedMinutia& own = all.probes[all.order[k]];
-        const std::uint32_t b = all.buckets[all.order[k]], bits = check_bits(own.code);
-        const std::uint32_t limit = table.firsts[limits[own.finger]];
-        for (std::uint32_t e = table.begins[b]; e < table.begins[b + 1] && table.entries[e].place < limit; ++e) {
-            if (body::set_bits<kHasPopcount>(bits ^ table.entries[e].bits) > kMostCheckBits) continue;
-            Pair& pair = pending[pushed % kPending];
-            if (pushed >= kPending) vote(pair);
-            pair = {&own, &table.minutiae[table.entries[e].place]};
-            __builtin_prefetch(pair.other);
-            ++pushed;
-        }
-    }
-    for (std::size_t k = pushed - std::min(pushed, kPending); k < pushed; ++k) vote(pending[k % kPending]);
-}
-
 struct TableKernels {
     void (*look_up)(const TableView& table, const Lookups& all, const std::int64_t* limits,
                     std::vector<CodeVote>& votes);
     void (*commonness)(const std::uint64_t* first, std::size_t n, std::int8_t* commonness);
 };
 
-#define ABIS_TABLE_KERNELS(NAME, TARGET, HAS_POPCOUNT)                                                     \
-    struct NAME {                                                                                          \
-        TARGET static void look_up(const TableView& table, const Lookups& all, const std::int64_t* limits, \
-                                   std::vector<CodeVote>& votes) {                                         \
-            abis::look_up<HAS_POPCOUNT>(table, all, limits, votes);                                        \
-        }                                                                                                  \
-        TARGET static void commonness(const std::uint64_t* first, std::size_t n, std::int8_t* result) {    \
-            abis::commonness<HAS_POPCOUNT>(first, n, result);                                              \
-        }                                                                                                  \
-        static constexpr TableKernels table{look_up, commonness};                                          \
-    }
+}  // namespace
+}  // namespace abis
 
-ABIS_TABLE_KERNELS(Base, , false);
-#if defined(__x86_64__)
-ABIS_TABLE_KERNELS(Avx2, ABIS_TARGET_AVX2, true);
-ABIS_TABLE_KERNELS(Avx512, ABIS_TARGET_AVX512, true);
-#endif
+#define ABIS_KERNELS "search/code_tables-inl.h"
+#include "core/each_target.h"
+
+namespace abis {
+namespace {
 
 const TableKernels& table_kernels() {
-#if defined(__x86_64__)
-    static const TableKernels& chosen = simd_level() == SimdLevel::avx512 ? Avx512::table
-                                        : simd_level() == SimdLevel::avx2 ? Avx2::table
-                                                                          : Base::table;
+    static const TableKernels& chosen = ABIS_CHOSEN(kTable);
     return chosen;
-#else
-    return Base::table;
-#endif
 }
 
 }  // namespace

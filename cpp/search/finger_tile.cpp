@@ -27,12 +27,12 @@ constexpr std::size_t kCompareBlock = 16;
 
 // What votes for one finger say.
 float evidence_of(const CodeVote* begin, const CodeVote* end) {
-    body::VoteBins bins{};
+    VoteBins bins{};
     for (; begin != end; ++begin) {
         bins.worth[begin->bin] += begin->worth;
         bins.voted |= std::uint32_t{1} << begin->bin;
     }
-    return static_cast<float>(body::most_votes(bins)) * (0.5F / kWorthScale);
+    return static_cast<float>(most_votes(bins)) * (0.5F / kWorthScale);
 }
 
 struct NearWorkspace {

@@ -2,14 +2,12 @@
 #include "search/tally.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <stdexcept>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #include "core/simd.h"
 
@@ -38,54 +36,21 @@ float guess(const std::vector<float>& values, std::size_t count) {
     return *at;
 }
 
-// Of up to kStretch values a bit for each that is `least` or more; all of it in the way of one instruction set.
-struct PlainStretch {
-    ABIS_INLINE static std::uint64_t at_least(float least, const float* values, std::size_t n) {
-        std::uint64_t bits = 0;
-        for (std::size_t k = 0; k < n; ++k) bits |= static_cast<std::uint64_t>(values[k] >= least) << k;
-        return bits;
-    }
-};
+}  // namespace
+}  // namespace abis
 
-template <class Stretch>
-ABIS_INLINE void find(const std::vector<float>& values, float least, std::vector<Found>& found) {
-    for (std::size_t k = 0; k < values.size(); k += kStretch) {
-        const std::size_t n = std::min(kStretch, values.size() - k);
-        for (std::uint64_t bits = Stretch::at_least(least, values.data() + k, n); bits != 0; bits &= bits - 1) {
-            const std::size_t at = k + static_cast<std::size_t>(std::countr_zero(bits));
-            found.push_back({values[at], static_cast<std::int64_t>(at)});
-        }
-    }
-}
+#define ABIS_KERNELS "search/tally-inl.h"
+#include "core/each_target.h"
 
-#if defined(__x86_64__)
-struct Avx512Stretch {
-    ABIS_TARGET_AVX512 static inline std::uint64_t at_least(float least, const float* values, std::size_t n) {
-        if (n < kStretch) return PlainStretch::at_least(least, values, n);
-        const __m512 limit = _mm512_set1_ps(least);
-        std::uint64_t bits = 0;
-        for (std::size_t k = 0; k < kStretch; k += 16)
-            bits |= std::uint64_t{_mm512_cmp_ps_mask(_mm512_loadu_ps(values + k), limit, _CMP_GE_OQ)} << k;
-        return bits;
-    }
-};
-
-ABIS_TARGET_AVX512 void find_avx512(const std::vector<float>& values, float least, std::vector<Found>& found) {
-    find<Avx512Stretch>(values, least, found);
-}
-#endif
+namespace abis {
+namespace {
 
 // All that have `least` evidence or more; -infinity is none.
 std::vector<Found> from(const std::vector<float>& values, float least) {
     std::vector<Found> found;
     least = std::max(least, std::numeric_limits<float>::lowest());
-#if defined(__x86_64__)
-    if (simd_level() == SimdLevel::avx512) {
-        find_avx512(values, least, found);
-        return found;
-    }
-#endif
-    find<PlainStretch>(values, least, found);
+    static const auto find = ABIS_CHOSEN(kFind);
+    find(values, least, found);
     return found;
 }
 

@@ -26,7 +26,7 @@ def read_constants(text: str) -> dict[str, float]:
     """The constants that headers define, by name, with the values that the compiler gives them."""
     constants: dict[str, float] = {}
     for kind, definitions in _DEFINITION.findall(text):
-        for definition in definitions.replace("parameters::", "").split(", "):
+        for definition in definitions.replace("parameters::", "").replace("static_cast<int>", "").split(", "):
             name, expression = definition.split(" = ")
             value = _evaluate(ast.parse(_LITERAL.sub(r"single(\1)", expression), mode="eval").body, constants)
             constants[name] = float(np.float32(value)) if kind == "float" else int(value)
