@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from abis.scoring.fusion import Evidence
     from abis.store import Enrollment, Status
     from abis.store.encryption import MasterKey
-    from abis.template import Embedding, Minutiae, MinutiaKind, Position, Template
+    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, Template
     from abis.verification import Claim
     from abis.verification.policy import Policy
 
@@ -51,6 +51,7 @@ __all__ = [
     "FormatError",
     "Gallery",
     "Identification",
+    "IrisCode",
     "MasterKey",
     "MinutiaKind",
     "Minutiae",
@@ -90,7 +91,7 @@ _MODULES = {
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),
     "abis.verification": ("Claim",),
-    "abis.template": ("Embedding", "MinutiaKind", "Minutiae", "Position", "Template"),
+    "abis.template": ("Embedding", "IrisCode", "MinutiaKind", "Minutiae", "Position", "Template"),
 }
 """Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""
 

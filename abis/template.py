@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ import numpy.typing as npt
 from abis.errors import TemplateError
 
 __all__ = [
+    "MAX_IRIS_BITS",
     "MAX_MINUTIAE",
     "MAX_SIDE",
     "NO_QUALITY",
     "Embedding",
+    "IrisCode",
     "MinutiaKind",
     "Minutiae",
     "Position",
@@ -30,6 +32,9 @@ MAX_MINUTIAE = 255
 
 NO_QUALITY = 255
 """A minutia's quality was not reported by its extractor; reported qualities are 0 to 100."""
+
+MAX_IRIS_BITS = 65536
+"""The most bits of an iris code."""
 
 MAX_SIDE = 16383
 """The most pixels an image is wide or high: coordinates are 14-bit fields in every standard read here."""
@@ -46,7 +51,8 @@ _MAX_RESOLUTION = 65535  # pixels per centimetre: a 16-bit field in every standa
 class Position(IntEnum):
     """Where on the body a sample was taken.
 
-    Finger codes are those of ISO/IEC 19794-2:2005, table 2. ``FACE`` is our own code.
+    Finger codes are those of ISO/IEC 19794-2:2005, table 2. Eye codes are 64 more than those of ISO/IEC 19794-6:2011.
+    The others are our own.
     """
 
     UNKNOWN_FINGER = 0
@@ -61,20 +67,29 @@ class Position(IntEnum):
     LEFT_RING = 9
     LEFT_LITTLE = 10
     FACE = 32
+    UNKNOWN_EYE = 64
+    RIGHT_EYE = 65
+    LEFT_EYE = 66
 
     @property
     def is_finger(self) -> bool:
         return self <= Position.LEFT_LITTLE
 
+    @property
+    def is_eye(self) -> bool:
+        return Position.UNKNOWN_EYE <= self <= Position.LEFT_EYE
+
     def is_comparable(self, other: Position) -> bool:
         """True where a template of this position may be compared with one of the other.
 
-        Equal positions are comparable; an unknown finger is comparable with every finger.
+        Equal positions are comparable; an unknown finger is comparable with every finger, an unknown eye with
+        every eye.
         """
         if self == other:
             return True
-        unknown = Position.UNKNOWN_FINGER in (self, other)
-        return unknown and self.is_finger and other.is_finger
+        if Position.UNKNOWN_FINGER in (self, other):
+            return self.is_finger and other.is_finger
+        return Position.UNKNOWN_EYE in (self, other) and self.is_eye and other.is_eye
 
 
 class MinutiaKind(IntEnum):
@@ -248,6 +263,8 @@ class Embedding:
         position = Position(position)
         if position.is_finger:
             raise TemplateError(f"position {position.name}: fingers are compared by their minutiae")
+        if position.is_eye:
+            raise TemplateError(f"position {position.name}: eyes are compared by their iris codes")
         given = np.asarray(vector)
         if given.ndim != 1 or not 1 <= len(given) <= 65535 or given.dtype.kind not in "fiu":
             raise TemplateError(
@@ -275,12 +292,7 @@ class Embedding:
         is_stored_form = given.dtype == np.float16 and abs(length - 1) < 2**-10
         unit = (values if is_stored_form else values / length).astype(np.float16)
         unit.flags.writeable = False
-        try:
-            length_of_name = len(model.encode())
-        except UnicodeEncodeError as error:
-            raise TemplateError(f"model name is not Unicode text: {error.reason}") from None
-        if length_of_name > 255:
-            raise TemplateError(f"model name of {length_of_name} bytes; at most 255")
+        _check_model(model)
         if quality is not None and not np.isfinite(quality):
             raise TemplateError(f"quality is {quality}")
         object.__setattr__(self, "vector", unit)
@@ -303,6 +315,171 @@ class Embedding:
 
     def __hash__(self) -> int:
         return hash(self._identity())
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class IrisCode:
+    """The texture of one iris as bits, and which of them count.
+
+    Columns are angles around the pupil, rows circles from the pupil outwards, planes the bits of one place. Two codes
+    are compared at several rotations, so the bits of one column stand together: 8 of them in a byte, from the lowest
+    bit up, row by row and within a row plane by plane.
+
+    Attributes:
+        bits: (columns, rows * planes / 8) uint8, 0 where the mask is 0.
+        mask: the same shape, 1 for each bit that counts.
+        rows, planes: of the code; rows * planes is a multiple of 8.
+        model: name of what made the code. Codes of different models or shapes are never compared.
+        position: the eye.
+        quality: the extractor's own measure, larger is better, or None.
+
+    Args:
+        bits: (rows, columns, planes) bool.
+        mask: the same shape; all bits count where it is None.
+        model, position, quality: see above.
+
+    Raises:
+        TemplateError: where shapes do not fit each other, or there are more than 65536 bits.
+
+    >>> import numpy as np
+    >>> IrisCode(bits=np.eye(8, 16, dtype=bool)[..., np.newaxis], model="demo", position=Position.LEFT_EYE)
+    IrisCode(8x16x1, model='demo', LEFT_EYE)
+    """
+
+    bits: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+    rows: int
+    planes: int
+    model: str
+    position: Position
+    quality: float | None
+
+    def __init__(
+        self,
+        *,
+        bits: npt.ArrayLike,
+        mask: npt.ArrayLike | None = None,
+        model: str,
+        position: Position = Position.UNKNOWN_EYE,
+        quality: float | None = None,
+    ) -> None:
+        given = np.asarray(bits)
+        counting = np.ones(given.shape, np.bool_) if mask is None else np.asarray(mask)
+        for name, array in (("bits", given), ("mask", counting)):
+            if array.ndim != 3 or array.dtype != np.bool_:
+                raise TemplateError(
+                    f"{name} is {array.dtype} of shape {array.shape}; expected (rows, columns, planes) bool"
+                )
+        if given.shape != counting.shape:
+            raise TemplateError(f"mask is of shape {counting.shape}, bits are of shape {given.shape}")
+        self._set(
+            _packed(given & counting),
+            _packed(counting),
+            given.shape,
+            model=model,
+            position=position,
+            quality=quality,
+        )
+
+    @classmethod
+    def of_packed(
+        cls,
+        *,
+        bits: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.uint8],
+        shape: tuple[int, int, int],
+        model: str,
+        position: Position = Position.UNKNOWN_EYE,
+        quality: float | None = None,
+    ) -> Self:
+        """A code from what its attributes ``bits`` and ``mask`` were; ``shape`` is (rows, columns, planes).
+
+        Raises:
+            TemplateError: where they do not fit each other, or a bit is 1 that does not count.
+        """
+        code = object.__new__(cls)
+        code._set(bits.copy(), mask.copy(), shape, model=model, position=position, quality=quality)
+        return code
+
+    def _set(
+        self,
+        bits: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.uint8],
+        shape: tuple[int, int, int],
+        *,
+        model: str,
+        position: Position,
+        quality: float | None,
+    ) -> None:
+        rows, columns, planes = shape
+        if min(shape) < 1 or rows * planes % 8 or rows * columns * planes > MAX_IRIS_BITS:
+            raise TemplateError(
+                f"code of {rows} rows x {columns} columns x {planes} planes; expected rows * planes to be a "
+                f"multiple of 8, and at most {MAX_IRIS_BITS} bits"
+            )
+        for name, array in (("bits", bits), ("mask", mask)):
+            if array.shape != (columns, rows * planes // 8) or array.dtype != np.uint8:
+                raise TemplateError(
+                    f"{name} is {array.dtype} of shape {array.shape}; expected uint8 of shape "
+                    f"{(columns, rows * planes // 8)}"
+                )
+        if (bits & ~mask).any():
+            raise TemplateError("a bit is 1 that the mask says does not count")
+        position = Position(position)
+        if not position.is_eye:
+            raise TemplateError(f"position {position.name} is not an eye")
+        _check_model(model)
+        if quality is not None and not np.isfinite(quality):
+            raise TemplateError(f"quality is {quality}")
+        bits.flags.writeable = mask.flags.writeable = False
+        object.__setattr__(self, "bits", bits)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "rows", int(rows))
+        object.__setattr__(self, "planes", int(planes))
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "position", position)
+        object.__setattr__(self, "quality", None if quality is None else float(quality))
+
+    @property
+    def columns(self) -> int:
+        return len(self.bits)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, columns, planes)."""
+        return self.rows, self.columns, self.planes
+
+    def unpacked(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Bits and mask, (rows, columns, planes) bool each."""
+        return _unpacked(self.bits, self.shape), _unpacked(self.mask, self.shape)
+
+    def __repr__(self) -> str:  # never the content: templates stay out of logs
+        rows, columns, planes = self.shape
+        return f"IrisCode({rows}x{columns}x{planes}, model={self.model!r}, {self.position.name})"
+
+    def _identity(self) -> tuple[object, ...]:
+        return (
+            *(self.bits.tobytes(), self.mask.tobytes(), self.shape),
+            *(self.model, self.position, self.quality),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IrisCode) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+def _packed(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """(columns, rows * planes / 8, rounded up) uint8 of (rows, columns, planes) bool."""
+    by_column = bits.transpose(1, 0, 2).reshape(bits.shape[1], -1)
+    return np.packbits(by_column, axis=1, bitorder="little")
+
+
+def _unpacked(packed: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    rows, columns, planes = shape
+    bits = np.unpackbits(packed, axis=1, bitorder="little").view(np.bool_)
+    return np.ascontiguousarray(bits.reshape(columns, rows, planes).transpose(1, 0, 2))
 
 
 Template: TypeAlias = Minutiae | Embedding
@@ -367,6 +544,15 @@ def _check_each(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_]
     if np.count_nonzero(good) < len(good):  # a tenth of the time that all() takes
         first = int(np.flatnonzero(~good)[0])
         raise TemplateError(f"minutia {first}: {name}={values[first]} {fault}")
+
+
+def _check_model(model: str) -> None:
+    try:
+        length = len(model.encode())
+    except UnicodeEncodeError as error:
+        raise TemplateError(f"model name is not Unicode text: {error.reason}") from None
+    if length > 255:
+        raise TemplateError(f"model name of {length} bytes; at most 255")
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

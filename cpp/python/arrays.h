@@ -98,6 +98,7 @@ void bind_comparison(py::module_& module);
 void bind_embeddings(py::module_& module);
 void bind_finger_index(py::module_& module);
 void bind_finger_tile(py::module_& module);
+void bind_iris(py::module_& module);
 void bind_tally(py::module_& module);
 
 }  // namespace abis

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     bind_embeddings(module);
     bind_finger_index(module);
     bind_finger_tile(module);
+    bind_iris(module);
     bind_tally(module);
     module.def("available_cores", [](const std::string& root) { return available_cores(root); }, "root"_a);
     module.def("simd_level", [] { return name_of(simd_level()); });

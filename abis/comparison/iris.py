@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare iris codes: how many bits agree, at the best of several rotations. The Python interface of ``cpp/iris``.
+
+The raw score is (agreeing less disagreeing bits) / sqrt(bits that count in both), the most over rotations of up to
+:data:`REACH_DEGREES` to both sides. It is the fractional Hamming distance with the correction for the number of bits
+compared of J. Daugman, "New methods in iris recognition", IEEE Trans. SMC-B 37(5), 2007, section VI: with few bits, a
+small distance says less. It is the same to the bit on every CPU and whichever of the two codes is the probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from abis import _core
+from abis.comparison.minutiae import check_array, check_indices, checked_threads
+from abis.template import IrisCode
+
+__all__ = ["REACH_DEGREES", "iris_scores", "packed", "rotations"]
+
+REACH_DEGREES = 22.5
+"""How far one eye may be turned against the other, as head and camera are: 8 columns of 128."""
+
+_BLOCK = 64  # bytes; kIrisBlock of cpp/iris/iris.h
+
+
+def rotations(columns: int) -> int:
+    """How many columns a code of so many is turned to each side."""
+    return min(columns - 1, int(columns * REACH_DEGREES / 360))
+
+
+def packed(codes: Sequence[IrisCode]) -> npt.NDArray[np.uint8]:
+    """(n, 2, bytes of a code, rounded up to 64) uint8: bits and mask of each, as the core takes references.
+
+    Args:
+        codes: one or more, of one shape.
+    """
+    size = codes[0].bits.size
+    rows = np.zeros((len(codes), 2, -(-size // _BLOCK) * _BLOCK), np.uint8)
+    for row, code in zip(rows, codes, strict=True):
+        row[0, :size] = code.bits.reshape(-1)
+        row[1, :size] = code.mask.reshape(-1)
+    return rows
+
+
+def iris_scores(
+    probe: IrisCode,
+    references: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64] | None = None,
+    *,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """Raw scores of a probe against references; see the module. About 0.5 microseconds each for 3,072 bits.
+
+    Args:
+        probe: one iris.
+        references: (n, 2, bytes) as :func:`packed` makes them of codes of the probe's model and shape.
+        rows: (m,) int64, the references wanted; all of them where None.
+        threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+
+    Returns:
+        (m,) float32; 0 where no bit counts in both codes.
+
+    Raises:
+        IndexError: where there is no such row.
+    """
+    check_array("references", references, np.uint8, dimensions=3)
+    check_indices("rows", rows)
+    reach = rotations(probe.columns)
+    return _core.iris_scores(probe.bits, probe.mask, reach, references, rows, checked_threads(threads))
