@@ -91,15 +91,22 @@ class Database:
         with self.errors(), self._one_writer:
             connection = self._tagging.connect()
             try:
-                with connection.begin():
-                    yield connection
-            except Exception:
-                raise
-            except BaseException:  # Ctrl-C, which may have come within the rollback
-                connection.invalidate()  # closes it, which ends the transaction and its locks
-                raise
+                transaction = connection.begin()
+                yield connection
+                transaction.commit()
+            except BaseException as error:
+                # SQLAlchemy asserts that a commit has ended, which hides a Ctrl-C that came within it.
+                cause = error.__context__ if isinstance(error, AssertionError) else error
+                if cause is None or isinstance(cause, Exception):
+                    with suppress(Exception):  # the first error is the one that tells
+                        connection.rollback()
+                    raise
+                with suppress(Exception):  # Ctrl-C, at any moment: nothing is known of the connection
+                    connection.invalidate()  # closes it, which ends the transaction and its locks
+                raise cause from None
             finally:
-                connection.close()
+                with suppress(sa.exc.SQLAlchemyError, AssertionError):
+                    connection.close()
 
     def execute_alone(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one."""
