@@ -85,6 +85,8 @@ COMMANDS = {
     "backup": ("administration", "Copy a gallery as of this moment, while other processes use it."),
     "audit": ("audit", "Print and check the log of who did what, to which subject, when and why."),
     "keys": ("keys", "Encrypt galleries and change keys."),
+    "serve": ("service", "Serve a gallery by OSIA's ABIS interface over HTTP."),
+    "mosip": ("service", "Answer MOSIP's ABIS messages from a queue of ActiveMQ."),
     "cluster": ("cluster", "Spread a gallery over machines with Ray."),
     "size": (
         "sizing",

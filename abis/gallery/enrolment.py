@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 
 from abis.deduplication import FoundPair, Newcomers
-from abis.errors import DuplicateFound
+from abis.errors import DuplicateFound, TemplateError
 from abis.gallery.internals import Internals
-from abis.gallery.searching import identify
+from abis.gallery.searching import identify_many
 from abis.identification.search import SearchOptions
-from abis.parallel import in_parallel
-from abis.results import Candidate
+from abis.results import Candidate, Identification
 from abis.store import FIRST_ENCOUNTER, Enrollment
 
 __all__ = ["UniquenessCheck"]
@@ -27,12 +25,18 @@ class UniquenessCheck:
         internals: of the gallery.
         batch: enrollments of one transaction.
         fpir: false positive identification rate of the search that each enrollment gets.
+        min_coverage: part of the subjects that an enrollment must be comparable with, 0 to 1.
 
     Raises:
         DuplicateFound: a subject is enrolled under another id, or twice in the batch.
+        TemplateError: an enrollment cannot be compared with enough subjects.
     """
 
-    def __init__(self, internals: Internals, batch: Sequence[Enrollment], *, fpir: float) -> None:
+    def __init__(
+        self, internals: Internals, batch: Sequence[Enrollment], *, fpir: float, min_coverage: float
+    ) -> None:
+        if not 0 <= min_coverage <= 1:
+            raise ValueError(f"min_coverage is {min_coverage}; expected a share from 0 to 1")
         self._internals = internals
         self._batch = batch
         self._before = internals.references.view()
@@ -41,9 +45,14 @@ class UniquenessCheck:
         )
         self._compare_within_batch()
         # All fingers: the first match of a further encounter is the subject itself.
-        search = partial(identify, internals, options=SearchOptions(fpir=fpir), all_fingers=True)
-        for enrollment, found in zip(batch, in_parallel(search, (e.templates for e in batch)), strict=True):
+        searches = identify_many(
+            internals, (e.templates for e in batch), options=SearchOptions(fpir=fpir), all_fingers=True
+        )
+        for enrollment, found in zip(batch, searches, strict=True):
+            if isinstance(found, TemplateError):
+                raise found
             _refuse(enrollment, found)
+            _refuse_below(min_coverage, enrollment, found)
 
     def check_again(self) -> None:
         """Compare with the subjects that others have enrolled since; called inside the enrolling transaction.
@@ -86,6 +95,16 @@ class UniquenessCheck:
             )
             for rank, pair in enumerate(ordered, 1)
         ]
+
+
+def _refuse_below(least: float, enrollment: Enrollment, found: Identification) -> None:
+    """Raise if too few subjects could be compared: a duplicate could be among the others."""
+    coverage = found.coverage
+    if coverage is not None and coverage.compared < least * coverage.subjects:
+        raise TemplateError(
+            f"{enrollment.subject_id!r}: {coverage}, so the subject may be enrolled under another id; "
+            "a smaller min_coverage enrolls it all the same"
+        )
 
 
 def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:

@@ -29,7 +29,6 @@ from abis.gallery.subject_export import SubjectExport
 from abis.gallery.verifying import attempts_of, logged_verifications
 from abis.identification.search import SearchOptions
 from abis.index.references import Progress
-from abis.parallel import in_parallel
 from abis.results import GalleryInfo, Identification, Outcome, Verification
 from abis.scoring.calibration import Calibration
 from abis.store import (
@@ -209,6 +208,7 @@ class Gallery:
         level: int | None = None,
         unique: bool = False,
         fpir: float = 1e-4,
+        min_coverage: float = 1.0,
     ) -> None:
         """Enroll a new subject, or a further encounter of one. An enrolment that returned survives any crash.
 
@@ -221,17 +221,25 @@ class Gallery:
             unique: refuse a subject who is enrolled under another id. The gallery is searched before the
                 enrolment, and what others enrolled meanwhile is searched inside the transaction.
             fpir: false positive identification rate of that search.
+            min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with the
+                templates, 0 to 1. Subjects whose only embeddings come from another model are not comparable.
 
         Raises:
             AlreadyEnrolled: the subject is enrolled and no encounter_id is given, or the subject has an
                 encounter of this name.
             DuplicateFound: ``unique`` is set and other subjects match; the error carries them.
+            TemplateError: ``unique`` is set and too few subjects are comparable.
         """
         enrollment = Enrollment(subject_id, templates, encounter_id, labels, level)
-        self.enroll_many([enrollment], unique=unique, fpir=fpir)
+        self.enroll_many([enrollment], unique=unique, fpir=fpir, min_coverage=min_coverage)
 
     def enroll_many(
-        self, enrollments: Iterable[Enrollment], *, unique: bool = False, fpir: float = 1e-4
+        self,
+        enrollments: Iterable[Enrollment],
+        *,
+        unique: bool = False,
+        fpir: float = 1e-4,
+        min_coverage: float = 1.0,
     ) -> int:
         """Enroll many subjects, a thousand a transaction: far faster than one by one.
 
@@ -243,6 +251,8 @@ class Gallery:
             unique: refuse a subject who is enrolled under another id, or who comes twice. Each enrollment takes
                 the time of a search.
             fpir: false positive identification rate of that search.
+            min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with each
+                enrollment, 0 to 1.
 
         Returns:
             The number of enrollments.
@@ -250,11 +260,16 @@ class Gallery:
         Raises:
             AlreadyEnrolled: as for :meth:`enroll`.
             DuplicateFound: as for :meth:`enroll`.
+            TemplateError: as for :meth:`enroll`.
         """
         count = 0
         source = iter(enrollments)
         while batch := list(islice(source, ENROLL_BATCH)):
-            check = UniquenessCheck(self.internals, batch, fpir=fpir) if unique else None
+            check = (
+                UniquenessCheck(self.internals, batch, fpir=fpir, min_coverage=min_coverage)
+                if unique
+                else None
+            )
             with self.internals.enrolling(batch):
                 if check is not None:
                     check.check_again()
@@ -396,8 +411,9 @@ class Gallery:
     ) -> Iterator[Identification | TemplateError]:
         """Search for many probes, several at a time on all cores; results come in the order of the probes.
 
-        Only some probes are in memory at any time. Each is searched as by :meth:`identify`, among the subjects
-        that are enrolled when its turn comes.
+        The result for a probe is the one of :meth:`identify`, to the bit, among the subjects that are enrolled when
+        its turn comes. Probes with fingers are searched in blocks of 16: a block reads the codes of the gallery from
+        memory once. The result of a probe comes once its block is read, so no more than 16 probes are in memory.
 
         Args:
             probes: the templates of each probe.
@@ -415,13 +431,7 @@ class Gallery:
         """
         options = SearchOptions(max_candidates, fpir, share, _tuple(labels), exact, gallery_size)
 
-        def search(probe: Sequence[Template]) -> Identification | TemplateError:
-            try:
-                return searching.identify(self.internals, probe, options=options)
-            except TemplateError as error:
-                return error
-
-        for done, result in enumerate(in_parallel(search, probes), 1):
+        for done, result in enumerate(searching.identify_many(self.internals, probes, options=options), 1):
             if progress is not None:
                 progress(done)
             yield result

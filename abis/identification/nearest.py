@@ -53,17 +53,24 @@ def nearest(
         expected = count * look.usable / usable
         share = look.usable / len(look.block)
         look.fetch(math.ceil((expected + 4 * math.sqrt(expected) + 8) / share))  # seldom too few
-    while True:
+    # First as if each subject had one reference, which is quick to tell and never asks for too much.
+    while _fetch_more(looks, np.concatenate([np.empty(0), *(look.cosines for look in looks)]), count):
+        pass
+    subjects, cosines = _best_of_each(looks)
+    while _fetch_more(looks, cosines, count):
         subjects, cosines = _best_of_each(looks)
-        limit = np.partition(cosines, -count)[-count] if len(cosines) >= count else -np.inf
-        unfinished = [look for look in looks if not look.is_complete and look.least >= limit]
-        if not unfinished:
-            break
-        for look in unfinished:
-            look.fetch(2 * look.fetched)
     chosen = largest(cosines, count)
     is_all = len(chosen) == len(subjects) and all(look.is_complete for look in looks)
     return Nearest(subjects[chosen], cosines[chosen], is_all)
+
+
+def _fetch_more(looks: Sequence[_Look], cosines: NDArray[np.float64], count: int) -> bool:
+    """Fetch more from each look that may hold one of the ``count`` largest cosines; False if none may."""
+    limit = np.partition(cosines, -count)[-count] if len(cosines) >= count else -np.inf
+    unfinished = [look for look in looks if not look.is_complete and look.least >= limit]
+    for look in unfinished:
+        look.fetch(4 * look.fetched)
+    return bool(unfinished)
 
 
 def largest(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:

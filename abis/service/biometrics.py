@@ -23,6 +23,7 @@ __all__ = [
     "Sample",
     "computed",
     "decoded",
+    "placed",
     "position_of",
     "sample_of",
     "subtype_of",
@@ -145,7 +146,7 @@ def templates_of(sample: Sample) -> tuple[Template, ...]:
             f"templateFormat: {name!r} is not supported; expected one of {', '.join((*_FORMATS, *_FLOATS))}",
         )
     found = _READERS[name](content) if name else formats.read(content)
-    return tuple(_placed(template, position) for template in found)
+    return tuple(placed(template, position) for template in found)
 
 
 def position_of(data: BiometricData) -> Position | None:
@@ -221,7 +222,7 @@ def template_text(templates: Sequence[Template], name: str) -> str:
         raise Refusal(400, f"templateFormat: {error}") from None
 
 
-def _placed(template: Template, position: Position | None) -> Template:
+def placed(template: Template, position: Position | None) -> Template:
     """The template at the position stated, where its record leaves that open."""
     if position is None or template.position == position:
         return template

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -74,12 +74,13 @@ class Task(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A result that this process has taken to send."""
+    """A result that this process has taken to send, until a time in microseconds."""
 
     task_id: str
     transaction_id: str
     callback: str
     attempts: int
+    until: int
     result: Result
 
 
@@ -229,37 +230,34 @@ class Outbox:
             ).all()
             if not rows:
                 return []
-            connection.execute(
-                tasks.update()
-                .where(tasks.c.task_id.in_([row.task_id for row in rows]))
-                .values(due=now + round(_SENDING_S * _SECOND))
-            )
+            until = now + round(_SENDING_S * _SECOND)
+            taken = tasks.c.task_id.in_([row.task_id for row in rows])
+            connection.execute(tasks.update().where(taken).values(due=until))
             return [
                 Delivery(
                     row.task_id,
                     row.transaction_id,
                     row.callback,
                     row.attempts,
+                    until,
                     Result(row.status, kept(connection, self._store.cipher, row.result)),
                 )
                 for row in rows
             ]
 
-    def delivered(self, task_ids: Iterable[str]) -> None:
-        """Note that callers have taken results."""
+    def delivered(self, delivery: Delivery) -> None:
+        """Note that the caller has taken a result, where it is not to be sent again meanwhile."""
         with self._writing() as connection:
-            connection.execute(
-                tasks.update().where(tasks.c.task_id.in_(list(task_ids))).values(state=COMPLETED)
-            )
+            connection.execute(tasks.update().where(*_still(delivery)).values(state=COMPLETED))
 
-    def not_delivered(self, task_id: str, attempts: int) -> None:
-        """Note that a caller has not taken a result, and when to try again: twice as long each time."""
-        attempts += 1
+    def not_delivered(self, delivery: Delivery) -> None:
+        """Note that the caller has not taken a result, and when to try again: twice as long each time."""
+        attempts = delivery.attempts + 1
         wait = min(2.0 ** (attempts - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.25)
         with self._writing() as connection:
             connection.execute(
                 tasks.update()
-                .where(tasks.c.task_id == task_id, tasks.c.state != COMPLETED)
+                .where(*_still(delivery))
                 .values(
                     state=ERROR if attempts >= self._attempts else RETRY,
                     attempts=attempts,
@@ -289,6 +287,11 @@ class Outbox:
     def _writing(self) -> Iterator[sa.Connection]:
         with self._store.writing() as transaction:
             yield transaction.connection
+
+
+def _still(delivery: Delivery) -> tuple[sa.ColumnElement[bool], ...]:
+    """The task of a delivery, where no one has taken or redelivered it since."""
+    return tasks.c.task_id == delivery.task_id, tasks.c.due == delivery.until
 
 
 def _now() -> int:

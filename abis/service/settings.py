@@ -13,6 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from abis.errors import AbisError
+
 __all__ = ["Disclosure", "Limits", "MosipSettings", "Settings", "SettingsError", "load"]
 
 Disclosure = Literal["decision", "rounded", "full"]
@@ -21,7 +23,7 @@ Disclosure = Literal["decision", "rounded", "full"]
 _PREFIX = "ABIS_SERVICE_"
 
 
-class SettingsError(ValueError):
+class SettingsError(AbisError, ValueError):
     """A setting is missing, unknown or contradicts another one."""
 
 

@@ -57,7 +57,6 @@ requests = sa.Table(  # of MOSIP that changed something, with their answers
     _metadata,
     sa.Column("request_id", sa.String(MAX_ID), primary_key=True),
     sa.Column("time", Key, nullable=False),  # microseconds
-    sa.Column("digest", sa.LargeBinary(32), nullable=False),  # of the request
     sa.Column("answer", sa.Text, nullable=False),
 )
 

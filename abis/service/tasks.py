@@ -148,9 +148,9 @@ class Tasks:
         else:
             taken = response.is_success
         if taken:
-            await self._in_thread(lambda: self._outbox.delivered([delivery.task_id]))
+            await self._in_thread(lambda: self._outbox.delivered(delivery))
         else:
-            await self._in_thread(lambda: self._outbox.not_delivered(delivery.task_id, delivery.attempts))
+            await self._in_thread(lambda: self._outbox.not_delivered(delivery))
 
     async def _forget(self) -> float:
         await self._in_thread(self._outbox.forget_old)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a gallery of any size takes: memory, disk, cores, machines and latency, from constants that were measured.
+"""Estimate memory, disk, cores, machines and latency of a gallery of any size, from measured constants.
 
 >>> from abis.sizing import Demand, Machine, plan
 >>> found = plan(Demand(subjects=1_000_000, searches_per_second=0.1), Machine(cores=16, memory_gb=64))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latency against load, as a picture: where it bends, and how far that is from what is asked for."""
+"""Draw latency against load: the load at which queues grow, and the load that was asked for."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _LOADS = np.array([0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9
 
 
 def draw(plan: Plan, path: Path) -> None:
-    """Write a picture; the ending of its name says which kind: .svg, .png or .pdf.
+    """Draw the latency of searches over their rate, with all machines and with one lost.
+
+    Args:
+        plan: the plan to draw.
+        path: file to write; its ending (.svg, .png or .pdf) selects the format.
 
     Raises:
-        AbisError: where matplotlib is not installed, or the ending is none that it knows.
+        AbisError: matplotlib is not installed, or the ending is unknown.
     """
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra
@@ -35,7 +39,7 @@ def draw(plan: Plan, path: Path) -> None:
         (plan.whole, "-", f"all {layout.machines:,} machines"),
         (plan.one_lost, "--", "one lost"),
     ):
-        limit = 1 / layout.busy(state.machines, 1.0)  # searches a second at which cores are always busy
+        limit = 1 / layout.busy(state.machines, 1.0)  # searches a second at which the cores are always busy
         rates = _LOADS * limit
         found = np.array(
             [np.percentile(layout.latencies(state.machines, rate), list(_COLOURS)) for rate in rates]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many machines a gallery needs, and how soon it answers.
+"""Plan the number of machines that a gallery needs, and its latency.
 
-Every subject is in one *shard*, every shard has a core and searches it by one thread, and a search asks all
-shards of one *copy* of the gallery. More shards make a search shorter; more copies let more searches go on at
-once, for each shard of each search costs a little however few subjects it has.
+Every subject is in one *shard*. Every shard has a core, which searches it with one thread. A search asks all shards of
+one *copy* of the gallery. More shards make a search shorter. More copies allow more searches at once, because each
+shard of each search has a cost, however few subjects it holds.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from abis.sizing.simulation import Distribution, FloatArray, fork_join, many_ser
 
 __all__ = ["Demand", "Layout", "Machine", "Plan", "State", "plan"]
 
-BUSY = 0.8  # at most this share of a core's time is planned for
-MEMORY = 0.75  # at most this share of a machine's memory: the rest is the system's, and for growth
+BUSY = 0.8  # largest share of a core's time that is planned for
+MEMORY = 0.75  # largest share of a machine's memory; the rest is for the system and for growth
 MOST_MACHINES = 10_000
 PERCENTILES = (50.0, 95.0, 99.0)
-_REQUESTS = 2_000, 20_000  # searches of a simulation, at least and at most
-_STEPS = 4_000_000  # searches times shards, between the two
-_TRIES = 3  # numbers of copies that are simulated, of those that look best
+_REQUESTS = 2_000, 20_000  # searches of a simulation: least, most
+_STEPS = 4_000_000  # searches times shards of a simulation, between these limits
+_TRIES = 3  # numbers of copies that are simulated, the most promising ones
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What is asked for.
+    """The gallery and the load to plan for.
 
     Attributes:
-        subjects: enrolled.
-        fingers, faces: templates of each, and of each probe.
-        searches_per_second: 1:N, at the busiest time.
-        verifications_per_second: 1:1, likewise.
-        enrolments_per_second: likewise; each is a search, too, lest somebody enroll twice.
-        latency: seconds that a search may take.
-        percentile: of the searches, this share in percent must not take longer.
-        copies: at least so many of everything, on different machines.
+        subjects: number of enrolled subjects.
+        fingers, faces: templates of each subject, and of each probe.
+        searches_per_second: searches (1:N) a second at the busiest time.
+        verifications_per_second: verifications (1:1) a second at the busiest time.
+        enrolments_per_second: enrolments a second at the busiest time. Each includes a search for duplicates.
+        latency: longest time of a search, in seconds.
+        percentile: percentage of the searches that must not take longer.
+        copies: least number of copies of the gallery, on different machines.
 
     Raises:
-        ValueError: where one of them makes no sense; says which, and what was expected.
+        ValueError: a value is out of range. The message states the range.
     """
 
     subjects: int
@@ -80,17 +80,17 @@ class Demand:
 
     @property
     def all_searches_per_second(self) -> float:
-        """With those before enrolments."""
+        """Searches a second, including those before enrolments."""
         return self.searches_per_second + self.enrolments_per_second
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What machines are bought.
+    """The kind of machine to plan with.
 
     Attributes:
-        cores: of each; such as those measured.
-        memory_gb: of each, in 10⁹ bytes.
+        cores: cores of a machine, as fast as the measured ones.
+        memory_gb: memory of a machine, in 10⁹ bytes.
     """
 
     cores: int = 32
@@ -98,21 +98,23 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.cores < 2:
-            raise ValueError(f"cores is {self.cores}; expected two or more: one is for all but searching")
+            raise ValueError(
+                f"cores is {self.cores}; expected two or more, one of them for other work than searches"
+            )
         if not self.memory_gb > 0:
             raise ValueError(f"memory_gb is {self.memory_gb}; expected more than 0")
 
 
 @dataclass(frozen=True)
 class State:
-    """How it runs, with all machines or with one lost.
+    """The load of a layout, with all machines or with one lost.
 
     Attributes:
-        machines: that run.
-        busy: share of the time that a core that searches does; at 1 and above searches pile up without end.
-        latency_s: percentile -> seconds of a search, simulated; infinite where they pile up.
-        memory_bytes: of the gallery on each machine.
-        verification_s: percentile -> seconds of a verification, simulated; empty where none is asked for.
+        machines: number of running machines.
+        busy: share of the time that a searching core works. At 1 and above the queues grow without limit.
+        latency_s: simulated seconds of a search by percentile; infinite if the queues grow without limit.
+        memory_bytes: memory for the gallery on each machine.
+        verification_s: simulated seconds of a verification by percentile; empty if there are no verifications.
     """
 
     machines: int
@@ -124,12 +126,12 @@ class State:
 
 @dataclass(frozen=True)
 class Layout:
-    """So many machines, and what stands on them.
+    """A number of machines, and how the gallery is spread over them.
 
     Attributes:
-        demand, machine, measured: what is asked for, of what, by which constants.
-        machines: with the one that may be lost.
-        copies: of the gallery.
+        demand, machine, measured: the load, the kind of machine, and the measured constants.
+        machines: number of machines, including the one that may be lost.
+        copies: number of copies of the gallery.
     """
 
     demand: Demand
@@ -140,7 +142,7 @@ class Layout:
 
     @cached_property
     def other_cores(self) -> int:
-        """Of each machine, for verification, enrolment and the system."""
+        """Cores of each machine for verification, enrolment and the system."""
         d, m = self.demand, self.measured
         work = d.verifications_per_second * m.verify.mean
         work += d.enrolments_per_second * self.copies * m.enroll_s.of(d.fingers, d.faces)
@@ -149,28 +151,28 @@ class Layout:
 
     @property
     def search_cores(self) -> int:
-        """Of each machine: as many shards stand on it."""
+        """Cores of each machine that search, one shard each."""
         return self.machine.cores - self.other_cores
 
     @property
     def shards(self) -> int:
-        """Of each copy."""
+        """Shards of each copy."""
         return self.machines * self.search_cores // self.copies
 
     @property
     def subjects_per_shard(self) -> float:
-        """On average, which they are near: a hash says which shard a subject is in."""
+        """Mean number of subjects of a shard. All are near it, because a hash of the id determines the shard."""
         return self.demand.subjects / self.shards
 
     def memory_bytes(self, machines: int) -> float:
-        """Of the gallery, on each of so many machines."""
+        """Memory for the gallery on each machine, if this number of machines shares it."""
         d = self.demand
         return d.subjects * self.copies * self.measured.memory_bytes.of(d.fingers, d.faces) / machines
 
     def work(self, machines: int) -> Distribution:
-        """Seconds of a search on a shard, of different probes, where so many machines have all shards.
+        """Seconds of a search on a shard, over different probes, if this number of machines holds all shards.
 
-        Shards of a machine that is lost move to the others, and share their cores.
+        Shards of a lost machine move to the other machines and share their cores.
         """
         d, m = self.demand, self.measured
         seconds = m.search_s(self.subjects_per_shard, d.fingers, d.faces) * m.busy_slowdown
@@ -178,13 +180,13 @@ class Layout:
         return m.spread[m.kind(d.fingers, d.faces)].times(seconds * on_each / self.search_cores)
 
     def busy(self, machines: int, rate: float) -> float:
-        """Share of the time that a shard works, at so many searches a second."""
+        """Share of the time that a shard works, at a rate of searches a second."""
         return rate / self.copies * self.work(machines).mean * self._jitter.mean
 
     def latencies(self, machines: int, rate: float) -> FloatArray:
         """Simulated seconds of searches, (n,)."""
         requests = int(np.clip(_STEPS // self.shards, *_REQUESTS))
-        # so few that none waits for another, where no rate is given
+        # without a rate, so few that no search waits for another
         each = max(rate / self.copies, 1e-9)
         return fork_join(each, self.work(machines), self._jitter, shards=self.shards, requests=requests)
 
@@ -193,7 +195,7 @@ class Layout:
         return self.measured.jitter[self.measured.kind(self.demand.fingers, self.demand.faces)]
 
     def state(self, machines: int) -> State:
-        """How it runs on so many of the machines."""
+        """The load on this number of the machines."""
         d = self.demand
         rate = d.all_searches_per_second
         wanted = sorted({*PERCENTILES, d.percentile})
@@ -207,19 +209,19 @@ class Layout:
         return State(machines, busy, _percentiles(found, wanted), self.memory_bytes(machines), verifications)
 
     def has_room(self, machines: int) -> bool:
-        """Whether memory and cores are there, however long a search takes."""
+        """Whether memory and cores suffice, whatever the latency."""
         room = MEMORY * 1e9 * self.machine.memory_gb
         return self.search_cores > 0 and self.shards > 0 and self.memory_bytes(machines) <= room
 
     def shortest(self, machines: int | None = None) -> float:
-        """Seconds that searches take when there is no other, at the percentile asked for; a lower bound."""
+        """Seconds of a search without any other load, at the percentile asked for: a lower bound of the latency."""
         work = self.work(self.machines if machines is None else machines)
         return float(work.at(self.demand.percentile / 100))
 
     def guess(self) -> float:
-        """About how long searches take when one machine is lost, to tell layouts apart without simulation.
+        """Approximate seconds of a search with one machine lost, to order layouts without simulating them.
 
-        The mean wait of one shard's queue (Pollaczek and Khinchine), of which an exponential tail is taken.
+        The mean wait in one shard's queue (Pollaczek and Khinchine), with an exponential tail.
         """
         machines, rate = self.machines - 1, self.demand.all_searches_per_second
         work, busy = self.work(machines), self.busy(machines, rate)
@@ -228,19 +230,19 @@ class Layout:
         return self.shortest(machines) - wait / max(busy, 1e-9) * math.log(1 - self.demand.percentile / 100)
 
     def is_quick(self, machines: int) -> bool:
-        """Whether searches take no longer than they may."""
+        """Whether simulated searches keep the latency asked for."""
         found = self.latencies(machines, self.demand.all_searches_per_second)
         return float(np.percentile(found, self.demand.percentile)) <= self.demand.latency
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The fewest machines of which one may be lost.
+    """The layout with the fewest machines that still meets the demand with one of them lost.
 
     Attributes:
-        layout: the machines, and what stands on them.
-        whole: how it runs with all machines.
-        one_lost: how it runs with one lost, once the others have its shards.
+        layout: the machines and the shards on them.
+        whole: the load with all machines.
+        one_lost: the load with one machine lost, once the others hold its shards.
     """
 
     layout: Layout
@@ -249,46 +251,46 @@ class Plan:
 
     @property
     def store_bytes(self) -> float:
-        """On disk: templates, and all that is known of subjects."""
+        """Disk for the stores: templates and data about subjects."""
         return self._everywhere(self.layout.measured.store_bytes.of(*self._shown))
 
     @property
     def derived_bytes(self) -> float:
-        """On disk: snapshots of what is in memory."""
+        """Disk for the snapshots."""
         return self._everywhere(self.layout.measured.derived_bytes.of(*self._shown))
 
     @property
     def log_bytes_per_day(self) -> float:
-        """Of the audit log, were there as many requests all day long."""
+        """Growth of the audit log in a day, if the busiest rate lasted all day and every request were logged."""
         d = self.layout.demand
         rate = d.verifications_per_second + d.searches_per_second + d.enrolments_per_second
         return 86_400 * rate * self.layout.measured.log_bytes
 
     @property
     def recovery_s(self) -> float:
-        """Until the shards of a lost machine are in the memory of the others, by one process on each core."""
+        """Seconds until the other machines have loaded the shards of a lost one, by one process on each core."""
         return self._opening(self.layout.measured.open_s) * self.layout.machines / self.one_lost.machines
 
     @property
     def backlog_s(self) -> float:
-        """For so long after that, searches wait that came meanwhile."""
+        """Further seconds until the searches that waited meanwhile are done."""
         return self.recovery_s * self.one_lost.busy / max(1 - self.one_lost.busy, 1e-9)
 
     @property
     def build_s(self) -> float:
-        """Until all shards can search where all snapshots are lost, by one process on each core."""
+        """Seconds until all shards can search after the loss of all snapshots, by one process on each core."""
         return self._opening(self.layout.measured.build_s)
 
     @property
     def import_s(self) -> float:
-        """Until all subjects are imported, by one process that writes on each machine."""
+        """Seconds to import all subjects, by one writing process on each machine."""
         d, m = self.layout.demand, self.layout.measured
         like = m.enroll_s.of(*self._shown) / m.enroll_s.of(2, 1)
         return d.subjects * m.import_s * like / self.layout.machines
 
     @property
     def search_all_s(self) -> float:
-        """Until each subject was searched for among all, on cores that do nothing else: N:N the plain way."""
+        """Seconds to search for each subject among all others, on all cores: N:N without de-duplication's shortcuts."""
         layout = self.layout
         return layout.demand.subjects * layout.busy(layout.machines, 1.0)
 
@@ -308,10 +310,15 @@ class Plan:
 
 
 def plan(demand: Demand, machine: Machine | None = None, measured: Measurements | None = None) -> Plan:
-    """The fewest machines that do what is asked for with one of them lost.
+    """Find the fewest machines that meet a demand even with one of them lost.
+
+    Args:
+        demand: the gallery and the load.
+        machine: the kind of machine; 32 cores and 256 GB by default.
+        measured: measured constants; those that come with abis by default.
 
     Raises:
-        AbisError: where no number of them is enough; says why.
+        AbisError: no number of machines suffices. The message says why.
 
     >>> found = plan(Demand(subjects=1_000_000))
     >>> found.layout.machines
@@ -322,8 +329,8 @@ def plan(demand: Demand, machine: Machine | None = None, measured: Measurements 
     shortest = Layout(demand, machine, measured, MOST_MACHINES, 1).shortest()
     if shortest > demand.latency:
         raise AbisError(
-            f"{demand.latency:g} s for {demand.percentile:g} % of the searches is too little: they take "
-            f"{shortest:.3g} s on however many machines"
+            f"{demand.latency:g} s for {demand.percentile:g} % of the searches cannot be met: "
+            f"they take {shortest:.3g} s on any number of machines"
         )
 
     def will_do(machines: int) -> bool:
@@ -344,12 +351,12 @@ def plan(demand: Demand, machine: Machine | None = None, measured: Measurements 
 
 
 def _layouts(demand: Demand, machine: Machine, measured: Measurements, machines: int) -> Iterator[Layout]:
-    """With ever more copies: those whose memory and cores are enough when a machine is lost."""
+    """Layouts with an increasing number of copies whose memory and cores suffice with one machine lost."""
     copies = demand.copies
     while copies < machines:
         layout = Layout(demand, machine, measured, machines, copies)
         if not layout.has_room(machines - 1) or layout.shortest(machines - 1) > demand.latency:
-            return  # nor with more copies
+            return  # more copies do not help
         if layout.busy(machines - 1, demand.all_searches_per_second) <= BUSY:
             yield layout
         copies += max(1, copies // 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan in words and figures: what to buy, what comes of it, where that is from, and what nobody has measured."""
+"""Print a plan: machines, load and times, the runs that the constants come from, and the assumptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH = 26  # of the first column
 
 
 def written(plan: Plan) -> str:
-    """All of it, for a terminal."""
+    """The plan as text for a terminal."""
     layout, demand, machine = plan.layout, plan.layout.demand, plan.layout.machine
     latencies = {p: (plan.whole.latency_s[p], plan.one_lost.latency_s[p]) for p in plan.whole.latency_s}
     verifications = {
@@ -34,8 +34,7 @@ def written(plan: Plan) -> str:
         ),
         _row(
             "cores of each",
-            f"{layout.search_cores} that search, {layout.other_cores} for verification, "
-            "enrolment and the system",
+            f"{layout.search_cores} search, {layout.other_cores} for verification, enrolment and the system",
         ),
         _row("copies of the gallery", f"{layout.copies}"),
         _row("shards of a copy", f"{layout.shards:,}: {per_core}"),
@@ -50,11 +49,12 @@ def written(plan: Plan) -> str:
             f"{size(plan.derived_bytes)}",
         ),
         _row(
-            "audit log", f"{size(plan.log_bytes_per_day)} a day, were it always as busy and all of it logged"
+            "audit log",
+            f"{size(plan.log_bytes_per_day)} a day at the busiest rate, if every request is logged",
         ),
         "",
         _row("", f"{f'all {layout.machines:,} machines':>18}{'one lost':>18}"),
-        _row("cores that search: busy", _both(f"{100 * s.busy:.0f} %" for s in (plan.whole, plan.one_lost))),
+        _row("searching cores, busy", _both(f"{100 * s.busy:.0f} %" for s in (plan.whole, plan.one_lost))),
     ]
     for name, by_percentile in (("search", latencies), ("verification", verifications)):
         lines += [
@@ -63,27 +63,27 @@ def written(plan: Plan) -> str:
         ]
     lines += [
         "",
-        _row("a machine is lost", _loss(plan)),
+        _row("loss of a machine", _loss(plan)),
         _row(
-            "all snapshots are lost", f"{duration(plan.build_s)} until all is searched again, on all machines"
+            "loss of all snapshots",
+            f"{duration(plan.build_s)} until searches are complete again, on all machines",
         ),
+        _row("import of all subjects", f"{duration(plan.import_s)}, by one writing process on each machine"),
         _row(
-            "import of all subjects", f"{duration(plan.import_s)}, by one process that writes on each machine"
-        ),
-        _row(
-            "all searched for, once", f"{duration(plan.search_all_s)}, on all machines, which do nothing else"
+            "search for each subject",
+            f"{duration(plan.search_all_s)}, once, on all machines without other load",
         ),
         "",
         "Measured:",
         *(f"  {source}" for source in layout.measured.sources),
-        "Beyond what was measured:",
+        "Assumptions beyond the measurements:",
         *(f"  - {line}" for line in beyond(plan)),
     ]
     return "\n".join(lines)
 
 
 def figures(plan: Plan) -> dict[str, Any]:
-    """The same for programs: bytes, seconds, and words for what was not measured."""
+    """The plan for programs: bytes, seconds, and the assumptions as text."""
     layout = plan.layout
     return {
         **asdict(layout.demand),
@@ -112,42 +112,47 @@ def figures(plan: Plan) -> dict[str, Any]:
 
 
 def beyond(plan: Plan) -> list[str]:
-    """What the plan takes for granted though nobody has measured it here."""
+    """The assumptions of the plan that no benchmark measured."""
     layout, demand, measured = plan.layout, plan.layout.demand, plan.layout.measured
     smallest, largest = measured.subjects[0], measured.subjects[-1]
     each = layout.subjects_per_shard
     sizes = ", ".join(f"{n:,}" for n in measured.subjects)
     if each > largest:
         shard = (
-            f"a shard of {each:,.0f} subjects is larger than any measured ({sizes}): its time goes on along the "
-            "straight line of the last two"
+            f"a shard of {each:,.0f} subjects is larger than the measured ones ({sizes}): its time is "
+            "extrapolated on the line through the last two"
         )
     elif each < smallest:
-        shard = f"a shard of {each:,.0f} subjects is smaller than any measured ({sizes}): it is taken to be no quicker"
+        shard = (
+            f"a shard of {each:,.0f} subjects is smaller than the measured ones ({sizes}): its time is assumed to be "
+            "no shorter"
+        )
     else:
-        shard = f"none in the time of a shard: {each:,.0f} subjects lie between sizes measured ({sizes})"
+        shard = f"the time of a shard of {each:,.0f} subjects lies between those of measured sizes ({sizes})"
     found = [
         shard,
-        f"RAM and disk grow with the subjects as up to {largest:,}",
+        f"RAM and disk grow with the number of subjects as they do up to {largest:,}",
         (
-            f"{layout.search_cores} cores slow each other down no more than the {measured.busy_cores} measured did "
-            f"(times {measured.busy_slowdown:.2f}): many cores may run into the limit of their memory"
+            f"{layout.search_cores} searching cores slow each other down no more than {measured.busy_cores} did (by a "
+            f"factor of {measured.busy_slowdown:.2f}); the memory bandwidth may limit many cores"
         ),
         "the network between machines and the merging of results take no time",
-        "a lost machine is noticed at once, its stores are within reach of the others, and in their disk cache",
-        f"shards vary as one did at {largest:,}; slower answers than the slowest measured do not happen",
+        "a lost machine is noticed at once, and the others can reach its stores, in their disk cache",
+        f"the times of shards vary as those of one did at {largest:,}, and never exceed the slowest measured",
     ]
     if (demand.fingers, demand.faces) not in {(1, 0), (2, 0), (0, 1), (2, 1)}:
         found.append(
-            f"{_shown(plan)} were not measured: each further finger is taken to cost what the second of two did"
+            f"{_shown(plan)} were not measured: each further finger is assumed to cost as much as the second one"
         )
     if layout.machines > 1:
-        found.append("one process a machine imports as the one measured did, and so do all at once")
+        found.append(
+            "one process on each machine imports as fast as the measured one, also if all run at once"
+        )
     return found
 
 
 def size(bytes_: float) -> str:
-    """Bytes for people, in powers of ten."""
+    """Print bytes with a decimal unit."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if bytes_ >= factor:
             return (
@@ -159,9 +164,9 @@ def size(bytes_: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Print a duration with a suitable unit."""
     if math.isinf(seconds):
-        return "without end"
+        return "unlimited"
     for unit, factor in (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
         if seconds >= 2 * factor:
             return (
@@ -184,18 +189,18 @@ def _asked(plan: Plan) -> str:
     if demand.verifications_per_second:
         parts.append(f"{demand.verifications_per_second:g} verifications")
     if demand.enrolments_per_second:
-        parts.append(f"{demand.enrolments_per_second:g} enrolments that are searched for first")
+        parts.append(f"{demand.enrolments_per_second:g} enrolments, each with a search")
     return (
-        f"a second: {', '.join(parts)}; {demand.percentile:g} % of the searches within {demand.latency:g} s;\n"
-        f"memory at most {100 * MEMORY:.0f} % full, cores at most {100 * BUSY:.0f} % busy, even with one machine lost"
+        f"load a second: {', '.join(parts)}; {demand.percentile:g} % of the searches within {demand.latency:g} s\n"
+        f"limits: {100 * MEMORY:.0f} % of the memory, {100 * BUSY:.0f} % of the cores' time, also with one machine lost"
     )
 
 
 def _loss(plan: Plan) -> str:
-    back = f"its shards are back on the others in {duration(plan.recovery_s)}"
+    back = f"the other machines have loaded its shards after {duration(plan.recovery_s)}"
     if plan.layout.copies > 1:
-        return f"{back}; searches go to another copy meanwhile"
-    return f"{back}, and searches that waited are done {duration(plan.backlog_s)} later"
+        return f"{back}; until then searches use another copy"
+    return f"{back}, and waiting searches are done {duration(plan.backlog_s)} later"
 
 
 def _shown(plan: Plan) -> str:

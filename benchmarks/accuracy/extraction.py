@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From images to decisions: extraction held against templates made elsewhere, its time, and whether quality tells.
+"""How good are templates made from images, how long does an image take, and does quality predict errors?
 
-Error rates of three FVC sets from their images and from pyfing's own templates; accuracy on the first fold of LFW;
-CPU time an image, on one thread; error versus discard. Needs the extra ``abis[extraction]``.
+Error rates of three FVC sets from their images and from pyfing's own templates; accuracy on the first fold
+of LFW; CPU time an image on one thread; error versus discard. Needs the extra ``abis[extraction]``.
 
     python benchmarks/accuracy/extraction.py --json benchmarks/results/extraction.json
-    python benchmarks/accuracy/extraction.py --face-scores sface.csv   # and LFW's scores, to fit a calibration to
+    python benchmarks/accuracy/extraction.py --face-scores sface.csv   # also LFW's scores, to fit a calibration to
 """
 
 from __future__ import annotations

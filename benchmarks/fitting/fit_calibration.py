@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the calibrations that abis ships; one command after every change of the comparator's scores.
+"""Fit the calibrations that abis ships. Run it after every change of the comparator's scores.
 
-How well such fits do on data they have not seen, ``benchmarks/accuracy/calibration.py`` measures.
+``benchmarks/accuracy/calibration.py`` measures how well such fits do on data that they have not seen.
 """
 
 from __future__ import annotations

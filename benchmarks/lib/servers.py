@@ -8,9 +8,11 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,9 +39,10 @@ class Server:
         folder: of its socket.
     """
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, start: Callable[[], None]) -> None:
         self.programs = programs
         self.folder = folder
+        self._start = start
         self._numbers = itertools.count(1)
         self._engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
 
@@ -57,6 +60,14 @@ class Server:
         """Remove a database, whoever is connected."""
         with self._engine.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
+
+    def crash(self) -> None:
+        """Kill the server with all that it does, and start it again."""
+        lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), signal.SIGKILL)
+        while Path(f"/proc/{lines[0]}").exists():
+            time.sleep(0.01)
+        self._start()
 
     def close(self) -> None:
         self._engine.dispose()
@@ -92,9 +103,13 @@ def server(*, durable: bool = False) -> Iterator[Server]:
         options = (
             f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync={'on' if durable else 'off'}"
         )
-        run("pg_ctl", "start", "-w", "-s", "-D", data, "-o", options, "-l", str(folder / "log"))
+
+        def start() -> None:
+            run("pg_ctl", "start", "-w", "-s", "-D", data, "-o", options, "-l", str(folder / "log"))
+
+        start()
         try:
-            running = Server(binaries, folder)
+            running = Server(binaries, folder, start)
             try:
                 yield running
             finally:

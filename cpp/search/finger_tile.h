@@ -50,6 +50,9 @@ private:
     std::size_t minutiae_of(std::size_t finger) const { return begins_[finger + 1] - begins_[finger]; }
     const CodeTables& tables(unsigned threads, const std::function<void()>& poll) const;
     CodedView view(std::size_t finger) const;
+    void compare_portion(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
+                         const std::vector<std::size_t>& firsts, unsigned threads, const std::function<void()>& poll,
+                         float* scores) const;
     CodedProbe probe(std::size_t finger) const;  // in the order of the template, without voters
     void copy(std::size_t finger, std::vector<Minutia>& minutiae) const;
     void add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const;
@@ -59,7 +62,7 @@ private:
     std::vector<Angle> direction_;
     std::vector<Minutia> minutiae_;
     std::vector<std::int8_t> commonness_;
-    mutable std::timed_mutex making_;                   // guards the pointer
+    mutable std::mutex making_;                         // guards the pointer
     mutable std::unique_ptr<const CodeTables> tables_;  // null until `near` needs them; then they stay
 };
 
