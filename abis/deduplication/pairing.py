@@ -25,8 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison import balances, cosines_of_pairs
+from abis.comparison.iris import iris_scores_of_pairs
+from abis.comparison.modality import FACE, FINGER, IRIS, modality_at
 from abis.deduplication.sketches import near
 from abis.deduplication.tiles import Tile, TilePart, expanded
+from abis.index.iris_index import evidence_of_irises
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
@@ -194,7 +197,10 @@ def _first_look(
         limits = np.full(len(probe), len(reference), np.int64)
         if ordered:
             limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
-        if probe.kind.dimension:
+        modality = modality_at(probe.kind.position)
+        if modality is IRIS:
+            first, second = _near_irises(probe, reference, limits, criterion.face_least)
+        elif modality is FACE:
             sketches = probe.arrays["sketches"], reference.arrays["sketches"][: limits.max()]
             first, second = near(*sketches, criterion.face_least)
             below = second < limits[first]
@@ -210,6 +216,27 @@ def _first_look(
     pairs = np.sort(np.concatenate(found))
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return np.stack([pairs // max(1, size), pairs % max(1, size)], axis=1)
+
+
+def _near_irises(
+    probe: TilePart, reference: TilePart, limits: NDArray[np.int64], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs of irises that say ``least`` or more, natural log units: every pair is compared in full.
+
+    Args:
+        probe: of the first subjects.
+        reference: of the second ones.
+        limits: (len(probe),) how many of the references each probe is compared with.
+        least: natural log units.
+    """
+    found = [np.empty((2, 0), np.int64)]
+    for number, limit in enumerate(limits.tolist()):
+        rows = np.arange(limit, dtype=np.int64)
+        raw, _ = _raw_and_balance(probe, reference, np.full(limit, number, np.int64), rows)
+        second = np.flatnonzero(evidence_of_irises(raw) >= least)
+        found.append(np.stack([np.full(len(second), number, np.int64), second]))
+    first, second = np.concatenate(found, axis=1)
+    return first, second
 
 
 def _portions(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -235,7 +262,7 @@ def _second_look(
         best = np.full(len(pairs), -np.inf)
         for probe, reference in own:
             pair, first, second = expanded(probe, reference, pairs)
-            if probe.kind.dimension:
+            if modality_at(probe.kind.position) is not FINGER:
                 raw, _ = _raw_and_balance(probe, reference, first, second)
                 evidence = _LN_OF_10 * calibrations.for_kind(probe.kind.calibrated_as).llr(raw)
             else:
@@ -289,7 +316,12 @@ def _raw_and_balance(
     probe: TilePart, reference: TilePart, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """Raw scores and balances of pairs of templates."""
-    if probe.kind.dimension:
+    modality = modality_at(probe.kind.position)
+    if modality is IRIS:
+        codes = probe.arrays["codes"], reference.arrays["codes"]
+        shape = probe.kind.dimension >> 16, probe.kind.dimension & 0xFFFF
+        return iris_scores_of_pairs(*codes, first, second, shape=shape), None
+    if modality is FACE:
         vectors = probe.arrays["vectors"], reference.arrays["vectors"]
         return cosines_of_pairs(*vectors, first, second), None
     raw = reference.fingers.compare(probe.fingers, first, second)

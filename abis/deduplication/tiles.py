@@ -15,6 +15,7 @@ from abis.comparison.kind import Kind
 from abis.deduplication.finger_tile import FingerTile
 from abis.deduplication.sketches import sketch
 from abis.index.embedding_index import EmbeddingIndex
+from abis.index.iris_index import IrisIndex
 from abis.index.segments import Block, Segment
 
 __all__ = ["Tile", "TilePart", "expanded"]
@@ -30,7 +31,8 @@ class TilePart:
         kind: kind of all references.
         subjects: (n,) int64, ascending keys of subjects.
         encounters: (n,) int64, keys of encounters.
-        arrays: for fingers those of ``FingerIndex.arrays``; for embeddings (n, d) vectors and (n, b) sketches.
+        arrays: for fingers those of ``FingerIndex.arrays``; for embeddings (n, d) vectors and (n, b) sketches;
+            for irises (n, 2, b) codes.
     """
 
     kind: Kind
@@ -193,10 +195,14 @@ def _run(
 
 def _arrays_of(block: Block, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """The arrays of a part, of some slots of a block."""
-    if not isinstance(block.index, EmbeddingIndex):
-        return _taken(block.index.arrays(), slots)
-    vectors = block.index.vectors[slots]
-    return {"vectors": vectors, "sketches": sketch(vectors)}
+    match block.index:
+        case EmbeddingIndex():
+            vectors = block.index.vectors[slots]
+            return {"vectors": vectors, "sketches": sketch(vectors)}
+        case IrisIndex():
+            return {"codes": block.index.codes[slots]}
+        case _:
+            return _taken(block.index.arrays(), slots)
 
 
 def _taken(arrays: Mapping[str, NDArray[Any]], order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
-from abis.errors import StoreError
+from abis.errors import ArgumentError, StoreError
 from abis.results import Candidate, Identification, Verification
 from abis.scoring.fusion import Evidence
 
@@ -43,7 +43,7 @@ class AnswerPolicy:
             up to a day.
 
     Raises:
-        ValueError: a value is out of its range.
+        ArgumentError: a value is out of its range.
     """
 
     disclosure: Disclosure = Disclosure.FULL
@@ -54,11 +54,11 @@ class AnswerPolicy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "disclosure", Disclosure(self.disclosure))
         if not 1 <= self.max_candidates <= 1_000_000:
-            raise ValueError(f"max_candidates is {self.max_candidates}; expected 1 to 1,000,000")
+            raise ArgumentError(f"max_candidates is {self.max_candidates}; expected 1 to 1,000,000")
         if self.failures is not None and not 1 <= self.failures <= 1_000_000:
-            raise ValueError(f"failures is {self.failures}; expected 1 to 1,000,000, or None")
+            raise ArgumentError(f"failures is {self.failures}; expected 1 to 1,000,000, or None")
         if not 0 < self.pause_s <= 86_400:
-            raise ValueError(f"pause_s is {self.pause_s}; expected above 0, up to 86,400")
+            raise ArgumentError(f"pause_s is {self.pause_s}; expected above 0, up to 86,400")
 
     def to_json(self) -> str:
         """The policy as the gallery keeps it."""

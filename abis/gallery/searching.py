@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind, check_models
-from abis.errors import StoreError, TemplateError
+from abis.errors import ArgumentError, StoreError, TemplateError
 from abis.gallery.answers import Disclosure, disclosed_identification
 from abis.gallery.internals import Internals
 from abis.identification.screening import Screening, look_together
@@ -142,11 +142,11 @@ def _check_answers(internals: Internals, options: SearchOptions) -> None:
     """Refuse a search that the gallery's answer policy does not allow."""
     answers = internals.answers()
     if options.max_candidates > answers.max_candidates:
-        raise ValueError(
+        raise ArgumentError(
             f"max_candidates is {options.max_candidates}; this gallery returns at most {answers.max_candidates}"
         )
     if answers.disclosure is Disclosure.DECISION and options.fpir is None:
-        raise ValueError("this gallery discloses decisions only; give the fpir that candidates must reach")
+        raise ArgumentError("this gallery discloses decisions only; give the fpir that candidates must reach")
 
 
 def _identify(

@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.errors import ArgumentError
 from abis.identification.screening import Cuts, Screening
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
@@ -63,13 +64,13 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_candidates <= _MOST:
-            raise ValueError(f"max_candidates is {_short(self.max_candidates)}; expected 1 to {_MOST:,}")
+            raise ArgumentError(f"max_candidates is {_short(self.max_candidates)}; expected 1 to {_MOST:,}")
         if not 0 < self.share <= 1:
-            raise ValueError(f"share is {self.share}; expected a share above 0 and up to 1")
+            raise ArgumentError(f"share is {self.share}; expected a share above 0 and up to 1")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
         if self.gallery_size is not None and not 0 <= self.gallery_size <= _LARGEST:
-            raise ValueError(f"gallery_size is {_short(self.gallery_size)}; expected 0 to {_LARGEST:,}")
+            raise ArgumentError(f"gallery_size is {_short(self.gallery_size)}; expected 0 to {_LARGEST:,}")
 
 
 @dataclass(frozen=True)

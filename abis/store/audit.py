@@ -16,6 +16,7 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
+from abis.errors import ArgumentError
 from abis.text import printable
 
 __all__ = ["Actor", "AuditEntry", "acting", "actor", "chained"]
@@ -68,7 +69,7 @@ def acting(name: str, purpose: str) -> Iterator[None]:
     """Whatever is done inside, by this thread or task, is done by this actor for this purpose."""
     for what, value in (("actor", name), ("purpose", purpose)):
         if not 1 <= len(value) <= _MAX_NAME or printable(value) != value:
-            raise ValueError(
+            raise ArgumentError(
                 f"{what} is {value!r}; expected text of 1 to {_MAX_NAME} characters, none of them a control character"
             )
     token = _actor.set(Actor(name, purpose))

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from abis.errors import NotEnrolled, StoreError, TemplateError
+from abis.errors import ArgumentError, NotEnrolled, StoreError, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Position, Template
 from abis.text import has_control_characters, printable
 
 __all__ = [
@@ -327,13 +327,13 @@ class Written:
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
     """The templates as a tuple, refused where there is none or something else among them."""
-    if isinstance(templates, Minutiae | Embedding):
+    if isinstance(templates, Template):
         raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
     checked = tuple(templates)
     for number, template in enumerate(checked):
-        if not isinstance(template, Minutiae | Embedding):
+        if not isinstance(template, Template):
             raise TypeError(
-                f"template {number} is a {type(template).__name__}; expected Minutiae or Embedding"
+                f"template {number} is a {type(template).__name__}; expected Minutiae, Embedding or IrisCode"
             )
     if not checked:
         raise TemplateError("no templates; expected at least one")
@@ -357,7 +357,7 @@ def check_level(level: int) -> None:
     if not isinstance(level, int):
         raise TypeError(f"level is a {type(level).__name__}; expected an integer")
     if not 0 <= level <= _MAX_LEVEL:
-        raise ValueError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
+        raise ArgumentError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
 
 
 def check_id(name: str, value: str) -> None:
@@ -365,9 +365,9 @@ def check_id(name: str, value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
     if not 1 <= len(value) <= MAX_ID:
-        raise ValueError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
+        raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError(f"{name} {value!r} holds a character that is not text")
+        raise ArgumentError(f"{name} {value!r} holds a character that is not text")
 
 
 def check_new_id(name: str, value: str) -> None:
@@ -378,7 +378,7 @@ def check_new_id(name: str, value: str) -> None:
     """
     check_id(name, value)
     if has_control_characters(value):
-        raise ValueError(f"{name} {printable(value)!r} holds a control character")
+        raise ArgumentError(f"{name} {printable(value)!r} holds a control character")
 
 
 def check_room(subject_id: str, templates: int) -> None:

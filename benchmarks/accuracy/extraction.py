@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from abis.comparison import cosine
+from abis.comparison.modality import quality_of
 from abis.evaluation import Evaluation, error_versus_discard, evaluate_folder
-from abis.evaluation.discard import quality_of
 from abis.extraction.extracting import Extraction, Settings, extract_all
 from abis.template import Embedding, Position, Template
 from benchmarks.lib.common import optional, options, print_table, public_data, write
