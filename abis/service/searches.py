@@ -273,9 +273,9 @@ class Searches:
         """A candidate by some of its encounters alone; None where these do not suffice."""
         claim = Claim(candidate.subject_id, templates, encounters=encounters)
         (verified,) = self._gallery.verify_many([claim])
-        if not verified.evidence or (
-            candidate.threshold is not None and verified.score < candidate.threshold
-        ):
+        if not verified.evidence:  # there is none, or the gallery discloses none
+            return candidate if verified.match else None
+        if candidate.threshold is not None and verified.score < candidate.threshold:
             return None
         return replace(candidate, score=verified.score, evidence=verified.evidence)
 
