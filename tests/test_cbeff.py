@@ -55,7 +55,7 @@ def test_url_safe_and_unpadded_base64_is_read() -> None:
         (cbeff(INDEX, b"nonsense"), "block 1: byte 0: begins with b'nonsense'"),
         (cbeff(cbeff(INDEX)), "block 0: holds another CBEFF document"),
         (cbeff(INDEX, description="<Encryption>true</Encryption>"), "block 0: is encrypted"),
-        (cbeff(INDEX).replace(b"<BDB>", b"<BDB>*"), "block 0: is no base64"),
+        (cbeff(INDEX).replace(b"<BDB>", b"<BDB>*"), "block 0: is neither base64 nor hexadecimal"),
         (cbeff(), "no biometric data block"),
         (cbeff(INDEX)[:-3], "no well-formed XML"),
         (cbeff(INDEX).replace(b"ed-2", b"ed-9"), "expected BIR of namespace"),

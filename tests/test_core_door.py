@@ -266,12 +266,12 @@ def test_a_tally_that_cannot_be_made_room_for_stays_as_it_was() -> None:
     tally = _core.Tally()
     tally.begin(len(own))
     tally.next_position()
-    tally.screen_fingers(own._core, probe, subjects, True, None, 1)
+    _core.screen_fingers((tally,), own._core, (probe,), subjects, True, None, 1)
     best = tally.largest(1, None)
     tally.next_position()
     with pytest.raises((MemoryError, ValueError)):
         tally.begin(2**60)
-    tally.screen_fingers(own._core, probe, subjects, True, None, 1)
+    _core.screen_fingers((tally,), own._core, (probe,), subjects, True, None, 1)
     np.testing.assert_array_equal(tally.largest(1, None), best)
     np.testing.assert_array_equal(tally.largest(100, None), subjects)
 
@@ -283,5 +283,5 @@ def test_any_byte_but_0_marks_what_is_gone() -> None:
     for subjects, is_run in ((np.arange(5), True), (np.arange(5)[::-1].copy(), False)):
         tally.begin(5)
         tally.next_position()
-        tally.screen_fingers(own._core, ready(PROBE), subjects, is_run, gone, 1)
+        _core.screen_fingers((tally,), own._core, (ready(PROBE),), subjects, is_run, gone, 1)
         np.testing.assert_array_equal(tally.largest(5, None), np.sort(subjects[[1, 3]]))

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,9 @@ def test_the_face_is_aligned_whatever_the_image(portraits: Path, change: str) ->
             image = image.convert("L")
         case "close":
             image = image.crop((65, 60, 190, 190)).resize((2000, 2000), PIL.Image.Resampling.BICUBIC)
-    assert likeness(before, face(png(np.asarray(image)))) > 0.7
+    (after,) = extract_all(png(np.asarray(image)), Settings(Position.FACE)).templates
+    assert isinstance(after, Embedding)
+    assert likeness(before, after) > 0.7
 
 
 def test_of_several_faces_the_large_central_one_is_taken_and_that_is_said(portraits: Path) -> None:
@@ -163,6 +166,49 @@ def test_of_several_faces_the_large_central_one_is_taken_and_that_is_said(portra
         found = face(png(np.asarray(both)))
     assert likeness(found, face(png(np.asarray(large)))) > 0.9
     assert extract_all(png(np.asarray(both)), Settings(Position.FACE)).note.startswith("2 faces")
+
+
+@pytest.mark.parametrize(
+    ("turn", "said"),
+    [
+        (PIL.Image.Transpose.ROTATE_90, "turned by 270 degrees"),
+        (PIL.Image.Transpose.ROTATE_180, "turned by 180 degrees"),
+        (PIL.Image.Transpose.ROTATE_270, "turned by 90 degrees"),
+    ],
+)
+def test_a_turned_portrait_is_turned_back_and_that_is_said(
+    portraits: Path, turn: PIL.Image.Transpose, said: str
+) -> None:
+    for name in ("Abel_Pacheco_0001", "Akhmed_Zakayev_0001"):
+        image = PIL.Image.open(portraits / f"{name}.jpg")
+        (upright,) = extract_all(png(np.asarray(image)), Settings(Position.FACE)).templates
+        made = extract_all(png(np.asarray(image.transpose(turn))), Settings(Position.FACE))
+        assert made.note == f"the image was {said}"
+        assert made.templates == (upright,)
+
+
+def covered(image: PIL.Image.Image) -> PIL.Image.Image:
+    PIL.ImageDraw.Draw(image).rectangle((60, 95, 190, 130), fill=(90, 90, 90))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("degrade", "said"),
+    [
+        (lambda image: image.filter(PIL.ImageFilter.GaussianBlur(8)), "blurred: sharpness"),
+        (lambda image: image.point(lambda value: value // 10), "too dark or too pale: contrast"),
+        (covered, "covered: "),
+    ],
+)
+def test_a_poor_portrait_is_refused_unless_it_is_allowed(
+    portraits: Path, degrade: Callable[[PIL.Image.Image], PIL.Image.Image], said: str
+) -> None:
+    """The embeddings of strangers' poor portraits are alike; benchmarks/accuracy/degraded_faces.py measures how."""
+    poor = png(np.asarray(degrade(PIL.Image.open(portraits / "Abel_Pacheco_0001.jpg"))))
+    with pytest.raises(ExtractionError, match=f"quality too low: the portrait is {said}"):
+        face(poor)
+    with pytest.warns(ExtractionNote, match=f"quality too low: the portrait is {said}"):
+        assert isinstance(face(poor, allow_poor=True), Embedding)
 
 
 def test_no_face_is_an_outcome_with_a_reason() -> None:

@@ -53,7 +53,7 @@ def test_scores_are_those_of_the_definition(
     assert score == iris_scores(reference, packed([probe]))[0]
 
 
-@pytest.mark.parametrize("level", ["base", "avx2", "avx512"])
+@pytest.mark.parametrize("level", ["base", "avx2", "avx512bw", "avx512"])
 def test_scores_are_equal_on_every_cpu(level: str) -> None:
     program = (
         "from abis.comparison.iris import iris_scores, packed\n"

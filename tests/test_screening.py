@@ -12,7 +12,7 @@ from people import LEFT, RIGHT, face, finger
 
 from abis.comparison import FingerReferences, cosine, explain
 from abis.identification.nearest import nearest
-from abis.identification.screening import Cuts, shortlists
+from abis.identification.screening import Cuts, Screening, look_together
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.segments import Entry, Probe, Segment
 from abis.template import Position, Template
@@ -37,7 +37,7 @@ def picked(
 ) -> list[int]:
     """Who is to be compared in full when nobody is found beyond doubt: those of the last portion."""
     prepared = [Probe.of(template) for template in probe]
-    *_, last = shortlists(segments, prepared, Cuts(*passing), span=2_000, among=among)
+    *_, last = Screening(segments, prepared, Cuts(*passing), span=2_000, among=among).shortlists()
     found: list[int] = last.tolist()
     return found
 
@@ -166,7 +166,7 @@ def test_the_richest_finger_and_the_face_look_first() -> None:
 
     def portions(*probe: Template) -> list[list[int]]:
         prepared = [Probe.of(template) for template in probe]
-        return [p.tolist() for p in shortlists(segments, prepared, Cuts(3, 3, 1), span=2_000)]
+        return [p.tolist() for p in Screening(segments, prepared, Cuts(3, 3, 1), span=2_000).shortlists()]
 
     assert portions(poor, right) == [[7], [7]]  # of the first look by the poor one alone there is none
     assert portions(right, face(7, 1)) == portions(right) == portions(face(7, 1)) == [[7]]
@@ -259,3 +259,28 @@ def test_vectors_of_another_type_are_named_and_none_is_shown(references: Any, sa
     with pytest.raises((TypeError, ValueError), match=said) as caught:
         cosine(face(1), references)
     assert not leaks(caught.value)
+
+
+def test_probes_that_look_together_find_what_each_finds_alone() -> None:
+    """Of fingers and faces, one position twice or none comparable, over segments that have lost some references."""
+    segments = [s.without(np.arange(5, 60, 7)) for s in enrolled(PEOPLE, [50, 31])]
+    probes: list[list[Template]] = [
+        [finger(7, RIGHT, 1)],
+        [finger(8, LEFT, 1), face(8, 1)],
+        [finger(9, RIGHT, 1), finger(9, LEFT, 1), face(10, 1)],
+        [finger(11, RIGHT, 1), finger(12, RIGHT, 1)],
+        [finger(13, RIGHT, 1, stated=Position.UNKNOWN_FINGER)],
+        [finger(14, RIGHT, 1, stated=Position.LEFT_THUMB)],
+        [finger(15, RIGHT, 1), face(15, 1, model="another")],
+    ]
+    among = np.arange(1, 50)
+
+    def screening(probe: list[Template]) -> Screening:
+        prepared = [Probe.of(template) for template in probe]
+        return Screening(segments, prepared, Cuts(20, 9, 5), span=2_000, among=among)
+
+    alone = [[portion.tolist() for portion in screening(probe).shortlists()] for probe in probes]
+    for _ in range(2):  # with the tallies of other searches, too
+        begun = [screening(probe) for probe in probes]
+        look_together(begun)
+        assert [[portion.tolist() for portion in one.shortlists()] for one in begun] == alone

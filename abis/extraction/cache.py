@@ -20,7 +20,7 @@ from abis.formats import native
 
 __all__ = ["Cache"]
 
-_VERSION = 1  # of what the steps before and after the networks do; another one makes other keys
+_VERSION = 2  # of what the steps before and after the networks do; another one makes other keys
 
 
 class Cache:
@@ -33,7 +33,7 @@ class Cache:
         """Of an image's content, all that was said about it, and the networks."""
         position = None if settings.position is None else settings.position.name
         models = [finger_model_name(), face_model_name(settings.face_model)]
-        said = json.dumps([_VERSION, position, settings.dpi, models]).encode()
+        said = json.dumps([_VERSION, position, settings.dpi, models, settings.allow_poor]).encode()
         return hashlib.sha256(said + b"\0" + image).hexdigest()
 
     def get(self, key: str) -> Extraction | None:

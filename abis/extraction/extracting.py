@@ -29,6 +29,7 @@ class Settings:
         position: what it shows; None leaves that to records of ISO/IEC 19794, which state it.
         dpi: pixels an inch of finger images; None takes a record's own, else 500.
         face_model: ONNX file of another face network than SFace.
+        allow_poor: make templates of poor portraits too, with a note.
 
     Raises:
         TypeError: the position is not a :class:`abis.Position`.
@@ -37,6 +38,7 @@ class Settings:
     position: Position | None = None
     dpi: float | None = None
     face_model: Path | None = None
+    allow_poor: bool = False
 
     def __post_init__(self) -> None:
         if self.position is not None and not isinstance(self.position, Position):
@@ -70,6 +72,7 @@ def extract(
     position: Position | None = None,
     dpi: float | None = None,
     face_model: Path | None = None,
+    allow_poor: bool = False,
 ) -> Template:
     """The template of an image: minutiae of a finger, the embedding of a face.
 
@@ -83,6 +86,8 @@ def extract(
             something else needs it stated.
         face_model: an ONNX file that embeds aligned faces as ArcFace's networks of InsightFace do; by default
             SFace of OpenCV Zoo.
+        allow_poor: make a template of a poor portrait too, with a note. By default such a portrait is refused: the
+            embeddings of strangers' poor portraits are alike.
 
     Raises:
         ExtractionError: saying why no template could be made.
@@ -99,7 +104,7 @@ def extract(
         raise ExtractionError(
             f"the file holds {len(images)} images; expected one (extract_many takes several)"
         )
-    template, note = _extract_one(images[0], Settings(position, dpi, face_model))
+    template, note = _extract_one(images[0], Settings(position, dpi, face_model, allow_poor))
     if note:
         warnings.warn(note, ExtractionNote, stacklevel=2)
     return template
@@ -121,7 +126,7 @@ def _extract_one(image: Picture, settings: Settings) -> tuple[Template, str]:
     if position is None:
         raise ExtractionError("an image does not say what it shows; state its position")
     if position is Position.FACE:
-        return extract_embedding(image.colour(), model=settings.face_model)
+        return extract_embedding(image.colour(), model=settings.face_model, allow_poor=settings.allow_poor)
     dpi, note = image.finger_dpi() if settings.dpi is None else (settings.dpi, "")
     template = extract_minutiae(image.grey(), dpi=dpi, position=position)
     return template, "; ".join(filter(None, (note, several_fingers(template))))

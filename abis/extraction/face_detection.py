@@ -11,13 +11,18 @@ import PIL.Image
 
 from abis.extraction.models import face_detector
 
-__all__ = ["Face", "find_faces"]
+__all__ = ["Face", "UprightFaces", "find_faces", "find_upright_faces"]
 
 _SIDE = 640  # pixels: of the network's input
 _STRIDES = (8, 16, 32)  # pixels: its three grids
 _LEAST_SCORE = 0.6  # as in OpenCV Zoo's demonstration
-_MOST_OVERLAP = 0.3  # likewise: of two boxes, intersection over union
+_MOST_OVERLAP = 0.3  # as there: of two boxes, intersection over union
 _SMALL_SIDE = 256  # pixels: of the second look
+_QUARTERS = (90, 180, 270)  # degrees anticlockwise
+_TILTS = tuple(angle for angle in range(30, 360, 30) if angle % 90)
+_CLEARLY_SURER = 0.01  # of scores
+_SURELY_UPRIGHT = 0.91
+"""A score that no turned portrait of LFW, fold 1, reaches (of 1,614), and 95 % of the upright ones do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,13 @@ class Face:
         """Pixels."""
         return float(np.hypot(*(self.points[1] - self.points[0])))
 
+    @property
+    def aside(self) -> float:
+        """How far the nose lies beside the middle of the eyes, along their line, in eye distances; a sign of yaw."""
+        right, left, nose = self.points[:3]
+        axis = left - right
+        return float((nose - (right + left) / 2) @ axis / (axis @ axis)) if axis.any() else 0.0
+
 
 def find_faces(image: npt.NDArray[np.uint8]) -> list[Face]:
     """The faces of an (h, w, 3) image, red first; the surest first.
@@ -52,6 +64,53 @@ def find_faces(image: npt.NDArray[np.uint8]) -> list[Face]:
         if faces := _find(image, min(1.0, side / largest)):
             return faces
     return []
+
+
+@dataclass(frozen=True, eq=False)
+class UprightFaces:
+    """What was found in an image, and how it was turned to find it.
+
+    Attributes:
+        image: (h, w, 3), red first: the image that was given, turned.
+        faces: in its pixels, the surest first.
+        turned: degrees anticlockwise; 0 for an image as it was given.
+    """
+
+    image: npt.NDArray[np.uint8]
+    faces: list[Face]
+    turned: int
+
+    @property
+    def score(self) -> float:
+        """Of the surest face, 0 where there is none."""
+        return self.faces[0].score if self.faces else 0.0
+
+
+def find_upright_faces(image: npt.NDArray[np.uint8]) -> UprightFaces:
+    """The faces of an image that may lie on a side or upside down, or of a head that is tilted.
+
+    The network finds most turned faces too, with points that mislead the alignment: those of an upside-down face are
+    those of an upright one. But it is surer of the same face upright. So unless a face is surely upright, the image is
+    looked at in all four orientations, and where that leaves doubt, at every 30 degrees.
+    """
+    best = UprightFaces(image, find_faces(image), 0)
+    for angles in (_QUARTERS, _TILTS):
+        if best.score >= _SURELY_UPRIGHT:
+            break
+        for angle in angles:
+            turned = _turned(image, angle)
+            found = UprightFaces(turned, find_faces(turned), angle)
+            if found.score > best.score + _CLEARLY_SURER:
+                best = found
+    return best
+
+
+def _turned(image: npt.NDArray[np.uint8], angle: int) -> npt.NDArray[np.uint8]:
+    """The whole image turned anticlockwise by degrees; corners are black."""
+    if angle % 90 == 0:
+        return np.ascontiguousarray(np.rot90(image, angle // 90))
+    picture = PIL.Image.fromarray(image)
+    return np.asarray(picture.rotate(angle, PIL.Image.Resampling.BICUBIC, expand=True))
 
 
 def _find(image: npt.NDArray[np.uint8], scale: float) -> list[Face]:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import PIL.Image
 
 from abis.errors import ExtractionError
-from abis.extraction.face_detection import Face, find_faces
+from abis.extraction.face_detection import Face, find_upright_faces
 from abis.extraction.models import face_embedder, face_model_name
+from abis.extraction.portrait_quality import poor_by_aligned_face, poor_by_vector
 from abis.template import Embedding
 
 __all__ = ["extract_embedding"]
@@ -23,37 +24,54 @@ _POINTS = np.array(
 """Where eyes, nose and corners of the mouth lie in an aligned face: ArcFace (Deng et al., CVPR 2019), as SFace and
 most networks since have it."""
 _LEAST_EYE_DISTANCE = 10.0  # pixels, below which there is nothing to recognise
+_MOST_ASIDE = 0.5  # of LFW's first fold, 99 % are below 0.45
 
 
-def extract_embedding(image: npt.NDArray[np.uint8], *, model: Path | None = None) -> tuple[Embedding, str]:
-    """The embedding of the large central face, and what is to be noted about the choice.
+def extract_embedding(
+    image: npt.NDArray[np.uint8], *, model: Path | None = None, allow_poor: bool = False
+) -> tuple[Embedding, str]:
+    """The embedding of the large central face, and what should be known about it.
 
-    Some 50 ms on one core.
+    Some 50 ms on one core; one that is not clearly upright takes up to 0.4 s.
 
     Args:
-        image: (h, w, 3), red first.
+        image: (h, w, 3), red first; turned or tilted as it may be.
         model: an ONNX file that takes aligned faces as ArcFace's networks of InsightFace do, (n, 3, 112, 112) RGB
             scaled to -1 to 1; SFace by default.
+        allow_poor: make an embedding of a poor portrait too, and note what is poor about it.
 
     Returns:
-        The template, and a note or "". Its quality is the length of the vector as the network gives it: of all that
+        The template, and notes or "". Its quality is the length of the vector as the network gives it: of all that
         is known about a face, the best predictor of mated scores (benchmarks/accuracy/extraction.py).
 
     Raises:
-        ExtractionError: no face is to be seen, or only tiny ones.
+        ExtractionError: no face is to be seen, only tiny ones, or the portrait is too poor: see
+            :mod:`abis.extraction.portrait_quality`.
     """
-    faces = find_faces(image)
-    if not faces:
+    found = find_upright_faces(image)
+    if not found.faces:
         raise ExtractionError("no face found")
+    image, faces = found.image, found.faces
     face = max(faces, key=lambda face: _prominence(face, image.shape))
     if face.eye_distance < _LEAST_EYE_DISTANCE:
         raise ExtractionError(
             f"the face is too small: {face.eye_distance:.0f} pixels from eye to eye; "
             f"expected at least {_LEAST_EYE_DISTANCE:.0f}"
         )
-    vector = _embed(_aligned(image, face), model)
-    template = Embedding(vector=vector, model=face_model_name(model), quality=float(np.linalg.norm(vector)))
-    return template, "" if len(faces) == 1 else f"{len(faces)} faces; the large central one was taken"
+    aligned = _aligned(image, face)
+    vector = _embed(aligned, model)
+    length = float(np.linalg.norm(vector))
+    poor = poor_by_aligned_face(aligned, face.score) or (poor_by_vector(length) if model is None else "")
+    if poor and not allow_poor:
+        raise ExtractionError(f"quality too low: the portrait is {poor}")
+    template = Embedding(vector=vector, model=face_model_name(model), quality=length)
+    notes = (
+        f"the image was turned by {found.turned} degrees" if found.turned else "",
+        f"{len(faces)} faces; the large central one was taken" if len(faces) > 1 else "",
+        "the face looks aside" if abs(face.aside) > _MOST_ASIDE else "",
+        f"quality too low: the portrait is {poor}" if poor else "",
+    )
+    return template, "; ".join(filter(None, notes))
 
 
 def _prominence(face: Face, shape: tuple[int, ...]) -> float:

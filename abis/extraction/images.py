@@ -2,7 +2,7 @@
 """Image files, image records and transactions: bytes to pictures of one finger or face each.
 
 :mod:`abis.extraction.decoding` decodes files. Records of ISO/IEC 19794-4 and -5 are taken apart in
-:mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.formats.ansi_nist`.
+:mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.extraction.transactions`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy.typing as npt
 import PIL.Image
 
 from abis.errors import ExtractionError
-from abis.extraction import records
+from abis.extraction import records, transactions
 from abis.extraction.decoding import DecodedPage, decode_pages
+from abis.formats.ansi_nist import is_transaction
 from abis.template import Position
 
 __all__ = ["Picture", "as_png", "read_images"]
@@ -92,6 +93,8 @@ def read_images(data: bytes) -> tuple[Picture, ...]:
         ExtractionError: the bytes are no image that can be read.
         FormatError: an image record is not as its standard says.
     """
+    if is_transaction(data):
+        return tuple(_pictures_of_views(transactions.read(data)))
     if not data.startswith((records.FINGER, records.FACE)):
         return tuple(Picture(page.pixels, page.dpi) for page in decode_pages(data))
     return tuple(_pictures_of_views(records.read(data)))

@@ -35,6 +35,7 @@ def extract_many(
     position: Position | None = None,
     dpi: float | None = None,
     face_model: Path | None = None,
+    allow_poor: bool = False,
     workers: int = 0,
     cache: Path | None = None,
 ) -> Iterator[Extraction]:
@@ -47,10 +48,11 @@ def extract_many(
         position: what all of them show; None for records of ISO/IEC 19794, which state it.
         dpi: pixels an inch of all finger images; None takes a record's own, else 500.
         face_model: an ONNX file of another face network than SFace.
+        allow_poor: make templates of poor portraits too, with a note.
         workers: how many processes; 0 is one a core, 1 is none but this one.
         cache: a folder that keeps what was extracted, made where it is not; not encrypted.
     """
-    settings = Settings(position, dpi, face_model)
+    settings = Settings(position, dpi, face_model, allow_poor)
     with Extractors(workers=workers, cache=cache) as extractors:
         tasks: deque[Task] = deque()
         for image in images:

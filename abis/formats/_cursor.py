@@ -3,7 +3,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from abis.errors import FormatError
+
+__all__ = ["Cursor", "Repairs"]
+
+
+Repairs: TypeAlias = list[str] | None
+"""What a lenient reader did about the faults of a record, in words; None reads strictly."""
 
 
 class Cursor:
@@ -15,13 +23,16 @@ class Cursor:
     Attributes:
         data: all the bytes.
         offset: where the next field begins.
+        repairs: where reading is lenient, what was done about faults that lose nothing, in words; None where it is
+            strict.
     """
 
-    __slots__ = ("data", "offset")
+    __slots__ = ("data", "offset", "repairs")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, repairs: Repairs = None) -> None:
         self.data = data
         self.offset = 0
+        self.repairs = repairs
 
     def take(self, size: int, name: str) -> bytes:
         """The next ``size`` bytes, which hold the field called ``name``."""
@@ -52,11 +63,16 @@ class Cursor:
         """
         length = self.unsigned(size, "record length")
         if length > len(self.data):
+            if self.repairs is not None:  # the fields will show whether anything is missing
+                self.repairs.append(f"record length {length} taken as {len(self.data)}")
+                return
             raise self.fault(f"record length is {length}, but there are {len(self.data)} bytes", back=size)
 
     def end(self) -> None:
-        """Check that nothing follows the last field."""
-        if self.left:
+        """Check that nothing follows the last field; a lenient reader passes over it."""
+        if self.left and self.repairs is not None:
+            self.repairs.append(f"{self.left} bytes after the record dropped")
+        elif self.left:
             raise self.fault(f"{self.left} bytes follow where the record should end")
 
     @property

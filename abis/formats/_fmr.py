@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from abis.errors import FormatError, TemplateError
 from abis.formats._cursor import Cursor
-from abis.template import NO_QUALITY, Minutiae, Position
+from abis.template import NO_QUALITY, Minutiae, MinutiaKind, Position
 
 MAGIC = b"FMR\0"
 """The format identifier that begins the records of all these standards."""
@@ -33,6 +34,7 @@ MINUTIA = np.dtype([("kind_x", ">u2"), ("y", ">u2"), ("direction", "u1"), ("qual
 _MINUTIA_WITHOUT_QUALITY = np.dtype(MINUTIA.descr[:-1])
 _MINUTIA_OF_SIZE = {MINUTIA_SIZE: MINUTIA, MINUTIA_SIZE - 1: _MINUTIA_WITHOUT_QUALITY}
 
+_WHOLE_TURN, _BEST_QUALITY = 360, 100
 _NOT_REPORTED = 254  # a quality, since 2009, and 255 is one that could not be computed; before, 0 is both
 _EXTENDED_LENGTH_TOLERANCE = 2  # bytes; see skip_extended_data
 _MAX_VIEWS_OF_A_FINGER = 16  # the view number is a 4-bit field, or said to be 0 to 15
@@ -77,7 +79,10 @@ class Convention:
         stated = cursor.unsigned(1, "finger quality")
         if stated >= _NOT_REPORTED or (self.zero_is_unknown and stated == 0):
             return None
-        if stated > 100:
+        if stated > _BEST_QUALITY and cursor.repairs is not None:
+            cursor.repairs.append(f"finger quality {stated} taken as not reported")
+            return None
+        if stated > _BEST_QUALITY:
             expected = "expected 0 to 100, or 254 or 255 where it is not known"
             raise cursor.fault(f"finger quality is {stated}; {expected}", back=1)
         return stated
@@ -95,7 +100,7 @@ ANSI_2009 = Convention(degree_unit=2, zero_is_unknown=False)
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageGeometry:
     """Size in pixels, and resolution in pixels per centimetre, of the image the minutiae were found in."""
 
     width: int
@@ -103,13 +108,13 @@ class Image:
     resolution: tuple[int, int]
 
     @staticmethod
-    def read(cursor: Cursor) -> Image:
+    def read(cursor: Cursor) -> ImageGeometry:
         width, height = read_pair(cursor, "image width", "image height")
-        return Image(width, height, read_pair(cursor, "x resolution", "y resolution"))
+        return ImageGeometry(width, height, read_pair(cursor, "x resolution", "y resolution"))
 
     @staticmethod
-    def of(template: Minutiae) -> Image:
-        return Image(template.width, template.height, template.resolution)
+    def of(template: Minutiae) -> ImageGeometry:
+        return ImageGeometry(template.width, template.height, template.resolution)
 
     def size_bytes(self) -> bytes:
         return self.width.to_bytes(2, "big") + self.height.to_bytes(2, "big")
@@ -133,7 +138,7 @@ def read_position(cursor: Cursor) -> Position:
 def read_minutiae(
     cursor: Cursor,
     convention: Convention,
-    image: Image,
+    image: ImageGeometry,
     *,
     view: int,
     position: Position,
@@ -146,13 +151,20 @@ def read_minutiae(
     records = cursor.take(count * minutia_size, f"view {view}: its {count} minutiae")
     fields = np.frombuffer(records, _MINUTIA_OF_SIZE[minutia_size])
     has_quality = minutia_size == MINUTIA_SIZE
+    columns: dict[str, npt.NDArray[Any]] = {
+        "x": fields["kind_x"] & 0x3FFF,
+        "y": fields["y"],  # two reserved bits on top, zero in every file seen: set, y is beyond any height
+        "direction": convention.degrees(fields["direction"]),
+        "kind": fields["kind_x"] >> 14,
+        "quality": convention.known_qualities(fields["quality"])
+        if has_quality
+        else np.full(count, NO_QUALITY, np.uint8),
+    }
+    if cursor.repairs is not None:
+        columns = _repaired(columns, image, view, cursor.repairs)
     try:
         return Minutiae(
-            x=fields["kind_x"] & 0x3FFF,
-            y=fields["y"],  # two reserved bits on top, zero in every file seen: set, y is beyond any height
-            direction=convention.degrees(fields["direction"]),
-            kind=fields["kind_x"] >> 14,
-            quality=convention.known_qualities(fields["quality"]) if has_quality else None,
+            **columns,
             width=image.width,
             height=image.height,
             resolution=image.resolution,
@@ -161,6 +173,27 @@ def read_minutiae(
         )
     except TemplateError as error:
         raise FormatError(f"view {view}: {error}", offset=start) from None
+
+
+def _repaired(
+    columns: dict[str, npt.NDArray[Any]], image: ImageGeometry, view: int, repairs: list[str]
+) -> dict[str, npt.NDArray[Any]]:
+    """The minutiae that can be; qualities that cannot become ones that are not reported."""
+    possible = (
+        (columns["x"] < image.width)
+        & (columns["y"] < image.height)
+        & (columns["direction"] < _WHOLE_TURN)
+        & (columns["kind"] <= max(MinutiaKind))
+    )
+    if dropped := int((~possible).sum()):
+        repairs.append(
+            f"view {view}: {dropped} of {len(possible)} minutiae dropped: outside the image, or impossible"
+        )
+    quality = columns["quality"]
+    if unknown := int(((quality > _BEST_QUALITY) & (quality != NO_QUALITY) & possible).sum()):
+        repairs.append(f"view {view}: {unknown} impossible qualities taken as not reported")
+    columns["quality"] = np.where(quality > _BEST_QUALITY, np.uint8(NO_QUALITY), quality)
+    return {name: column[possible] for name, column in columns.items()}
 
 
 def minutiae_bytes(template: Minutiae, convention: Convention, minutia_size: int = MINUTIA_SIZE) -> bytes:
@@ -181,8 +214,17 @@ def skip_extended_data(cursor: Cursor, view: int, *, is_last: bool) -> None:
     its own four bytes, and no template depends on it. The extended data of a record's last view may be
     one or two bytes shorter or longer than stated, as in NIST's examples: too few to be another view.
     """
+    if is_last and cursor.left < len(NO_EXTENDED_DATA) and cursor.repairs is not None:
+        cursor.repairs.append(f"view {view}: the length of its extended data is missing, taken as none")
+        cursor.take(cursor.left, "extended data length")
+        return
     length = cursor.unsigned(2, "extended data length")
     if is_last and length and abs(length - cursor.left) <= _EXTENDED_LENGTH_TOLERANCE:
+        length = cursor.left
+    if is_last and length > cursor.left and cursor.repairs is not None:
+        cursor.repairs.append(
+            f"view {view}: extended data of {length} bytes, of which {cursor.left} are there"
+        )
         length = cursor.left
     cursor.take(length, f"view {view}: its extended data")
 

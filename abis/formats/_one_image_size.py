@@ -16,7 +16,7 @@ from abis.template import Minutiae
 
 def read_views(cursor: Cursor, convention: _fmr.Convention) -> tuple[Minutiae, ...]:
     """All the views, the cursor being at the image width in the header."""
-    image = _fmr.Image.read(cursor)
+    image = _fmr.ImageGeometry.read(cursor)
     count = cursor.unsigned(1, "number of finger views", low=1)
     cursor.take(1, "reserved byte")
     templates = tuple(
@@ -27,7 +27,7 @@ def read_views(cursor: Cursor, convention: _fmr.Convention) -> tuple[Minutiae, .
 
 
 def _read_view(
-    cursor: Cursor, convention: _fmr.Convention, image: _fmr.Image, view: int, *, is_last: bool
+    cursor: Cursor, convention: _fmr.Convention, image: _fmr.ImageGeometry, view: int, *, is_last: bool
 ) -> Minutiae:
     position = _fmr.read_position(cursor)
     cursor.take(1, "view number and impression type")
@@ -43,11 +43,11 @@ def _read_view(
 def views_bytes(templates: Sequence[Minutiae], convention: _fmr.Convention) -> bytes:
     """What :func:`read_views` reads."""
     views = [_view_bytes(template, number, convention) for number, template in _fmr.numbered(templates)]
-    image = _fmr.Image.of(templates[0])
+    image = _fmr.ImageGeometry.of(templates[0])
     for index, template in enumerate(templates):
-        if _fmr.Image.of(template) != image:
+        if _fmr.ImageGeometry.of(template) != image:
             raise FormatError(
-                f"template {index} is {_fmr.Image.of(template)}, but template 0 is {image}; "
+                f"template {index} is {_fmr.ImageGeometry.of(template)}, but template 0 is {image}; "
                 "the record has one size and resolution for all its views"
             )
     return image.size_bytes() + image.resolution_bytes() + bytes([len(views), 0]) + b"".join(views)

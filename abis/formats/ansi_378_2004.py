@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from abis.errors import FormatError
 from abis.formats import _fmr, _one_image_size
-from abis.formats._cursor import Cursor
+from abis.formats._cursor import Cursor, Repairs
 from abis.template import Minutiae
 
 __all__ = ["read", "write"]
@@ -20,7 +20,7 @@ _EXAMPLE = _fmr.ISO_2005  # the convention its directions follow
 _FIRST_IMPOSSIBLE = 180 * _EXAMPLE.degree_unit  # unit 180 does not exist where a unit is 2 degrees
 
 
-def read(data: bytes) -> tuple[Minutiae, ...]:
+def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views in a record.
 
     Quality 0, of a minutia or of a view, is taken as "not reported". Product identifier, capture
@@ -33,7 +33,7 @@ def read(data: bytes) -> tuple[Minutiae, ...]:
     Raises:
         FormatError: saying at which byte what was found and what was expected.
     """
-    cursor = Cursor(data)
+    cursor = Cursor(data, repairs)
     cursor.literal(_fmr.MAGIC, "format identifier")
     is_example = data[4:8] == _EXAMPLE_VERSION
     cursor.literal(_EXAMPLE_VERSION if is_example else _VERSION, "version")

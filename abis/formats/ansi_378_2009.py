@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from abis.formats import _fmr
-from abis.formats._cursor import Cursor
+from abis.formats._cursor import Cursor, Repairs
 from abis.template import Minutiae
 
 __all__ = ["read", "write"]
@@ -15,7 +15,7 @@ _VERSION = b"030\0"
 _HEADER_SIZE = 21
 
 
-def read(data: bytes) -> tuple[Minutiae, ...]:
+def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views in a record.
 
     Product identifier, capture equipment, view numbers, impression types, quality algorithms, the
@@ -26,7 +26,7 @@ def read(data: bytes) -> tuple[Minutiae, ...]:
     Raises:
         FormatError: saying at which byte what was found and what was expected.
     """
-    return read_version(data, _VERSION)
+    return read_version(data, _VERSION, repairs)
 
 
 def write(templates: Sequence[Minutiae]) -> bytes:
@@ -40,9 +40,9 @@ def write(templates: Sequence[Minutiae]) -> bytes:
     return write_version(templates, _VERSION)
 
 
-def read_version(data: bytes, version: bytes) -> tuple[Minutiae, ...]:
+def read_version(data: bytes, version: bytes, repairs: Repairs) -> tuple[Minutiae, ...]:
     """The record's templates; the amendment of 2009 differs only in its version."""
-    cursor = Cursor(data)
+    cursor = Cursor(data, repairs)
     cursor.literal(_fmr.MAGIC, "format identifier")
     cursor.literal(version, "version")
     cursor.record_length(4)
@@ -71,7 +71,7 @@ def _read_view(cursor: Cursor, view: int, *, is_last: bool) -> Minutiae:
     cursor.take(2, "view number and impression type")
     finger_quality = _fmr.ANSI_2009.read_view_quality(cursor)
     cursor.take(4, "quality algorithm")
-    image = _fmr.Image.read(cursor)
+    image = _fmr.ImageGeometry.read(cursor)
     count = cursor.unsigned(1, "number of minutiae")
     template = _fmr.read_minutiae(
         cursor,
@@ -87,7 +87,7 @@ def _read_view(cursor: Cursor, view: int, *, is_last: bool) -> Minutiae:
 
 
 def _view_bytes(template: Minutiae, number: int) -> bytes:
-    image = _fmr.Image.of(template)
+    image = _fmr.ImageGeometry.of(template)
     header = (
         bytes([template.position, number, 0])  # impression type 0: live-scan plain
         + _fmr.ANSI_2009.view_quality_byte(template)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from abis.formats import ansi_378_2009
+from abis.formats._cursor import Repairs
 from abis.template import Minutiae
 
 __all__ = ["read", "write"]
@@ -13,9 +14,9 @@ __all__ = ["read", "write"]
 _VERSION = b"035\0"
 
 
-def read(data: bytes) -> tuple[Minutiae, ...]:
+def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views in a record; see :func:`abis.formats.ansi_378_2009.read`."""
-    return ansi_378_2009.read_version(data, _VERSION)
+    return ansi_378_2009.read_version(data, _VERSION, repairs)
 
 
 def write(templates: Sequence[Minutiae]) -> bytes:

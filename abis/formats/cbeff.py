@@ -7,18 +7,23 @@ description. The blocks are records of the other formats, which :mod:`abis.forma
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 from collections.abc import Callable, Iterator
 from xml.etree import ElementTree
 
 from abis.errors import FormatError
+from abis.formats.inputs import decode_text
 from abis.template import Position, Template
 
 __all__ = ["is_cbeff", "read"]
 
-_NAMESPACE = "http://standards.iso.org/iso-iec/19785/-3/ed-2/"
+_NAMESPACES = (
+    "http://standards.iso.org/iso-iec/19785/-3/ed-2/",
+    "http://docs.oasis-open.org/bias/ns/biaspatronformat-1.0/",  # MOSIP's first releases, and OASIS BIAS
+    "",
+)
+"""Of a BIR: the second edition of ISO/IEC 19785-3, and older writers' that name the same elements."""
+
 _SAMPLES = {b"FIR\0": "a finger image", b"FAC\0": "a face image", b"IIR\0": "an iris image"}
 """What a block of ISO/IEC 19794-4, -5 and -6 begins with: samples, not templates."""
 
@@ -56,8 +61,11 @@ def read(data: bytes, read_block: Callable[[bytes], tuple[Template, ...]]) -> tu
         root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # also an unknown encoding
         raise FormatError(f"no well-formed XML: {error}") from None
-    if root.tag != f"{{{_NAMESPACE}}}BIR":
-        raise FormatError(f"root element is {root.tag!r}; expected BIR of namespace {_NAMESPACE}")
+    namespace = next((n for n in _NAMESPACES if root.tag == (f"{{{n}}}BIR" if n else "BIR")), None)
+    if namespace is None:
+        raise FormatError(f"root element is {root.tag!r}; expected BIR of namespace {_NAMESPACES[0]}")
+    for element in root.iter():  # so that elements have the same names whoever wrote them
+        element.tag = element.tag.rpartition("}")[2]
     templates: list[Template] = []
     for number, (bir, block) in enumerate(_blocks(root)):
         try:
@@ -71,8 +79,8 @@ def read(data: bytes, read_block: Callable[[bytes], tuple[Template, ...]]) -> tu
 
 def _blocks(bir: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:
     """Each BDB with its BIR, outer ones first."""
-    for record in bir.iter(f"{{{_NAMESPACE}}}BIR"):
-        block = record.find(f"{{{_NAMESPACE}}}BDB")
+    for record in bir.iter("BIR"):
+        block = record.find("BDB")
         if block is not None:
             yield record, block
 
@@ -84,7 +92,7 @@ def _of_block(
 ) -> Iterator[Template]:
     if _text(bir, "Encryption") in ("true", "1"):
         raise FormatError("is encrypted")
-    content = _decoded("".join((block.text or "").split()))
+    content = decode_text(block.text or "")
     if content[:4] in _SAMPLES:
         raise FormatError(f"holds {_SAMPLES[content[:4]]}, not a template: extract its features first")
     if is_cbeff(content):
@@ -97,15 +105,6 @@ def _of_block(
             yield dataclasses.replace(template, position=stated)
         else:
             raise FormatError(f"subtype states {stated.name}, but the record is of {template.position.name}")
-
-
-def _decoded(text: str) -> bytes:
-    """Base64 in either alphabet (RFC 4648, 4 and 5), padded or not: MOSIP writes all of these."""
-    try:
-        standard = text.translate({ord("-"): "+", ord("_"): "/"})
-        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise FormatError(f"is no base64: {error}") from None
 
 
 def _finger(kind: str, subtype: str) -> Position | None:
@@ -124,5 +123,5 @@ def _described(bir: ElementTree.Element) -> str:
 
 
 def _text(bir: ElementTree.Element, name: str) -> str:
-    found = bir.find(f"{{{_NAMESPACE}}}BDBInfo/{{{_NAMESPACE}}}{name}")
+    found = bir.find(f"BDBInfo/{name}")
     return "" if found is None else " ".join((found.text or "").split())

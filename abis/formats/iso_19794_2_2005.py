@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from abis.formats import _fmr, _one_image_size
-from abis.formats._cursor import Cursor
+from abis.formats._cursor import Cursor, Repairs
 from abis.template import Minutiae
 
 __all__ = ["read", "write"]
@@ -14,7 +14,7 @@ __all__ = ["read", "write"]
 _VERSION = b" 20\0"
 
 
-def read(data: bytes) -> tuple[Minutiae, ...]:
+def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views in a record.
 
     Quality 0, of a minutia or of a view, is taken as "not reported". Capture equipment, view numbers,
@@ -23,7 +23,7 @@ def read(data: bytes) -> tuple[Minutiae, ...]:
     Raises:
         FormatError: saying at which byte what was found and what was expected.
     """
-    cursor = Cursor(data)
+    cursor = Cursor(data, repairs)
     cursor.literal(_fmr.MAGIC, "format identifier")
     cursor.literal(_VERSION, "version")
     cursor.record_length(4)

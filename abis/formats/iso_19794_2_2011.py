@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from abis.formats import _fmr
-from abis.formats._cursor import Cursor
+from abis.formats._cursor import Cursor, Repairs
 from abis.template import NO_QUALITY, Minutiae
 
 __all__ = ["read", "write"]
@@ -18,7 +18,7 @@ _NO_DATE = b"\xff" * 9
 _NO_DEVICE = b"\0" * 5  # technology, vendor, type
 
 
-def read(data: bytes) -> tuple[Minutiae, ...]:
+def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views (the standard says representations) in a record.
 
     The view's quality is the first that its quality blocks report. Capture dates and devices,
@@ -27,7 +27,7 @@ def read(data: bytes) -> tuple[Minutiae, ...]:
     Raises:
         FormatError: saying at which byte what was found and what was expected.
     """
-    cursor = Cursor(data)
+    cursor = Cursor(data, repairs)
     cursor.literal(_fmr.MAGIC, "format identifier")
     cursor.literal(_VERSION, "version")
     cursor.record_length(4)
@@ -73,7 +73,7 @@ def _read_view(cursor: Cursor, view: int, is_certified: bool) -> Minutiae:
     template = _fmr.read_minutiae(
         cursor,
         _fmr.ISO_2011,
-        _fmr.Image(width, height, resolution),
+        _fmr.ImageGeometry(width, height, resolution),
         view=view,
         position=position,
         finger_quality=finger_quality,
@@ -82,7 +82,9 @@ def _read_view(cursor: Cursor, view: int, is_certified: bool) -> Minutiae:
     )
     _fmr.skip_extended_data(cursor, view, is_last=False)
     taken = cursor.offset - start
-    if taken != length:
+    if taken != length and cursor.repairs is not None:
+        cursor.repairs.append(f"view {view}: length {length} taken as {taken}")
+    elif taken != length:
         raise cursor.fault(f"view {view} states a length of {length} bytes, but holds {taken}", back=taken)
     return template
 
@@ -100,7 +102,7 @@ def _read_qualities(cursor: Cursor) -> int | None:
 def _view_bytes(template: Minutiae, number: int) -> bytes:
     has_quality = bool((template.quality != NO_QUALITY).any())
     minutia_size = _fmr.MINUTIA_SIZE if has_quality else _fmr.MINUTIA_SIZE - 1
-    image = _fmr.Image.of(template)
+    image = _fmr.ImageGeometry.of(template)
     body = (
         _NO_DATE
         + _NO_DEVICE

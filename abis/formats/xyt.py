@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abis.errors import FormatError, TemplateError
+from abis.formats._cursor import Repairs
 from abis.template import MAX_MINUTIAE, NO_QUALITY, Minutiae, Position
 
 __all__ = ["read", "write"]
@@ -22,6 +23,7 @@ __all__ = ["read", "write"]
 _COLUMNS = (("x", 16383), ("y", 16383), ("theta", 359), ("quality", 100))  # each with its largest value
 _MAX_DIGITS = 5  # of any number
 _HALF_TURN = 180
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read(
@@ -31,6 +33,7 @@ def read(
     height: int | None = None,
     resolution: tuple[int, int] = (197, 197),
     position: Position = Position.UNKNOWN_FINGER,
+    repairs: Repairs = None,
 ) -> tuple[Minutiae, ...]:
     """The one template in the text; no bytes at all are a template without minutiae.
 
@@ -43,22 +46,34 @@ def read(
             there, which shifts the whole template and changes no comparison.
         resolution: of the image, x and y in pixels per centimetre.
         position: the finger.
+        repairs: a list reads leniently: a byte order mark and blank lines are passed over, and of more than 255 lines
+            those of the best quality are kept; what was done is appended.
 
     Raises:
         FormatError: saying in which line what was found and what was expected.
     """
+    if data.startswith(_BYTE_ORDER_MARK) and repairs is not None:
+        data = data.removeprefix(_BYTE_ORDER_MARK)
+        repairs.append("byte order mark dropped")
     lines = data.split(b"\n")
     while lines and not lines[-1].strip():
         lines.pop()
-    if len(lines) > MAX_MINUTIAE:
+    if len(lines) > MAX_MINUTIAE and repairs is None:
         raise FormatError(
             f"{len(lines)} lines; a template holds at most {MAX_MINUTIAE} minutiae: keep the best", offset=0
         )
     rows: list[list[int]] = []
-    offset = 0
+    offset = blank = 0
     for number, line in enumerate(lines, start=1):
-        rows.append(_numbers(line, number, offset, columns=len(rows[0]) if rows else None))
+        if repairs is not None and not line.strip():
+            blank += 1
+        else:
+            rows.append(_numbers(line, number, offset, columns=len(rows[0]) if rows else None))
         offset += len(line) + 1
+    if repairs is not None:
+        if blank:
+            repairs.append(f"{blank} blank lines passed over")
+        rows = _best(rows, repairs)
     table = np.array(rows, np.int64).reshape(len(rows), len(rows[0]) if rows else 3)
     x, y, theta = table[:, 0], table[:, 1], table[:, 2]
     if width is None:
@@ -80,6 +95,15 @@ def read(
     except TemplateError as error:
         raise FormatError(f"{error} (minutia 0 is line 1)") from None
     return (template,)
+
+
+def _best(rows: list[list[int]], repairs: list[str]) -> list[list[int]]:
+    """As many rows as a template holds, those of the best quality, in their order; the first ones without qualities."""
+    if len(rows) <= MAX_MINUTIAE:
+        return rows
+    repairs.append(f"the best {MAX_MINUTIAE} of {len(rows)} minutiae kept")
+    order = sorted(range(len(rows)), key=lambda number: -rows[number][3] if len(rows[number]) > 3 else 0)
+    return [rows[number] for number in sorted(order[:MAX_MINUTIAE])]
 
 
 def write(templates: Sequence[Minutiae]) -> bytes:

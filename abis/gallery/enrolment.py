@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 
 from abis.deduplication import FoundPair, Newcomers
-from abis.errors import DuplicateFound
+from abis.errors import DuplicateFound, TemplateError
 from abis.gallery.internals import Internals
-from abis.gallery.searching import identify
+from abis.gallery.searching import identify_many
 from abis.identification.search import SearchOptions
-from abis.parallel import in_parallel
 from abis.results import Candidate
 from abis.store import FIRST_ENCOUNTER, Enrollment
 
@@ -41,8 +39,12 @@ class UniquenessCheck:
         )
         self._compare_within_batch()
         # All fingers: the first match of a further encounter is the subject itself.
-        search = partial(identify, internals, options=SearchOptions(fpir=fpir), all_fingers=True)
-        for enrollment, found in zip(batch, in_parallel(search, (e.templates for e in batch)), strict=True):
+        searches = identify_many(
+            internals, (e.templates for e in batch), options=SearchOptions(fpir=fpir), all_fingers=True
+        )
+        for enrollment, found in zip(batch, searches, strict=True):
+            if isinstance(found, TemplateError):
+                raise found
             _refuse(enrollment, found)
 
     def check_again(self) -> None:

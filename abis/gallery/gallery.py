@@ -28,7 +28,6 @@ from abis.gallery.subject_export import SubjectExport
 from abis.gallery.verifying import logged_verifications
 from abis.identification.search import SearchOptions
 from abis.index.references import Progress
-from abis.parallel import in_parallel
 from abis.results import GalleryInfo, Identification, Outcome, Verification
 from abis.scoring.calibration import Calibration
 from abis.store import (
@@ -391,8 +390,9 @@ class Gallery:
     ) -> Iterator[Identification | TemplateError]:
         """Search for many probes, several at a time on all cores; results come in the order of the probes.
 
-        Only some probes are in memory at any time. Each is searched as by :meth:`identify`, among the subjects
-        that are enrolled when its turn comes.
+        The result for a probe is the one of :meth:`identify`, to the bit, among the subjects that are enrolled when
+        its turn comes. Probes with fingers are searched in blocks of 16: a block reads the codes of the gallery from
+        memory once. The result of a probe comes once its block is read, so no more than 16 probes are in memory.
 
         Args:
             probes: the templates of each probe.
@@ -410,13 +410,7 @@ class Gallery:
         """
         options = SearchOptions(max_candidates, fpir, share, _tuple(labels), exact, gallery_size)
 
-        def search(probe: Sequence[Template]) -> Identification | TemplateError:
-            try:
-                return searching.identify(self.internals, probe, options=options)
-            except TemplateError as error:
-                return error
-
-        for done, result in enumerate(in_parallel(search, probes), 1):
+        for done, result in enumerate(searching.identify_many(self.internals, probes, options=options), 1):
             if progress is not None:
                 progress(done)
             yield result

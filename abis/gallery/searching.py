@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One search of a gallery: from templates to named candidates."""
+"""Searches of a gallery: from templates to named candidates, for one probe or for many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from abis.comparison.kind import check_models
-from abis.errors import StoreError
+from abis.errors import StoreError, TemplateError
 from abis.gallery.internals import Internals
-from abis.identification.search import Found, SearchOptions, search
+from abis.identification.screening import Screening, look_together
+from abis.identification.search import Found, SearchOptions, screening_of, search
+from abis.index.references import View
 from abis.index.segments import Probe, comparable_blocks
+from abis.parallel import in_parallel
 from abis.results import Candidate, Identification
 from abis.scoring import fusion
 from abis.scoring.fusion import Comparisons
@@ -19,7 +28,26 @@ from abis.store import checked_templates
 from abis.store.records import Named
 from abis.template import Embedding, Template
 
-__all__ = ["identify"]
+__all__ = ["identify", "identify_many"]
+
+_TOGETHER = 16  # probes in one pass over the codes of a gallery: more gain little ...
+_MOST_SUBJECTS = 2**28  # ... and each holds the evidence of every subject: 4 bytes, or 8 with a face
+
+
+class _Begun(NamedTuple):
+    """A search whose first look was taken together with those of other probes."""
+
+    view: View
+    among: NDArray[np.int64] | None
+    prepared: list[Probe]
+    screening: Screening
+
+
+class _Request(NamedTuple):
+    """A checked probe, and its search where one has begun."""
+
+    probe: tuple[Template, ...]
+    begun: _Begun | None
 
 
 def identify(
@@ -41,17 +69,92 @@ def identify(
         TemplateError: probe and gallery have embeddings of different models only.
         StoreError: the store does not hold what the references say.
     """
-    probe = checked_templates(templates)
+    return _identify(internals, options, all_fingers, _Request(checked_templates(templates), None))
+
+
+def identify_many(
+    internals: Internals,
+    probes: Iterable[Sequence[Template]],
+    *,
+    options: SearchOptions,
+    all_fingers: bool = False,
+) -> Iterator[Identification | TemplateError]:
+    """Search a gallery for the subjects of many probes: the results of :func:`identify`, in the order of the probes.
+
+    A block of probes takes the first look in one pass over the references; then several probes at a time are searched
+    to their end. No more than a block of probes is in memory at any time.
+
+    Args:
+        internals: of the gallery.
+        probes: the templates of each probe.
+        options: what to search for, and how thoroughly.
+        all_fingers: search with every finger, even if the first ones find a certain match.
+
+    Yields:
+        The result of each search, or the TemplateError that :func:`identify` would raise.
+    """
+    source = iter(probes)
+    while block := list(islice(source, _TOGETHER)):
+        checked = [_checked(templates) for templates in block]
+        requests = _begun(internals, [one for one in checked if not isinstance(one, TemplateError)], options)
+        with closing(in_parallel(partial(_outcome, internals, options, all_fingers), requests)) as results:
+            for one in checked:
+                yield one if isinstance(one, TemplateError) else next(results)
+
+
+def _checked(templates: Sequence[Template]) -> tuple[Template, ...] | TemplateError:
+    try:
+        return checked_templates(templates)
+    except TemplateError as error:
+        return error
+
+
+def _outcome(
+    internals: Internals, options: SearchOptions, all_fingers: bool, request: _Request
+) -> Identification | TemplateError:
+    try:
+        return _identify(internals, options, all_fingers, request)
+    except TemplateError as error:
+        return error
+
+
+def _begun(
+    internals: Internals, probes: Sequence[tuple[Template, ...]], options: SearchOptions
+) -> Iterator[_Request]:
+    """Begins the searches of probes with fingers together; all others begin when their turn comes."""
+    if options.exact or len(probes) < 2:
+        yield from (_Request(probe, None) for probe in probes)
+        return
+    left = deque(probes)
+    while left:
+        view, among = internals.view(options.labels)
+        size = max(1, _MOST_SUBJECTS // view.span)
+        together = [left.popleft() for _ in range(min(size, len(left)))]
+        prepared = [[Probe.of(template) for template in probe] for probe in together]
+        begun = [_Begun(view, among, own, screening_of(own, view, among, options)) for own in prepared]
+        look_together([one.screening for one in begun if one.screening.has_fingers])
+        for probe, one in zip(together, begun, strict=True):
+            yield _Request(probe, one if one.screening.has_fingers else None)
+
+
+def _identify(
+    internals: Internals, options: SearchOptions, all_fingers: bool, request: _Request
+) -> Identification:
+    probe, begun = request
     calibrations = internals.calibrations(probe)
-    prepared = [Probe.of(template) for template in probe]
+    prepared = [Probe.of(template) for template in probe] if begun is None else begun.prepared
     # A quick search takes the references in memory, and is told by the answer to its only question if others have
     # changed the gallery meanwhile. A long one asks first, so that it need not be repeated.
     is_quick = not options.exact and all(isinstance(template, Embedding) for template in probe)
     at_least = 0 if is_quick else None
     while True:
-        view, among = internals.view(options.labels, at_least)
+        view, among = internals.view(options.labels, at_least) if begun is None else begun[:2]
         check_models(probe, view.kinds)
-        found = search(prepared, view, among, calibrations, options, all_fingers=all_fingers)
+        screening = None if begun is None else begun.screening
+        begun = None  # a search that is repeated takes its own look
+        found = search(
+            prepared, view, among, calibrations, options, all_fingers=all_fingers, screening=screening
+        )
         comparisons = [c.where(np.isin(c.subject, found.subjects)) for c in found.comparisons]
         encounters = {encounter for c in comparisons for encounter in c.encounter.tolist()}
         named, change = internals.store.owners(encounters)

@@ -27,7 +27,7 @@ from abis.index.finger_index import FingerIndex
 from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
-__all__ = ["Cuts", "shortlists"]
+__all__ = ["Cuts", "Screening", "look_together"]
 
 # What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
 _LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galleries pass as a whole
@@ -79,19 +79,8 @@ class Cuts:
         return Cuts(max(second, self.first // 2), second, self.third)
 
 
-def shortlists(
-    segments: Sequence[Segment],
-    probe: Sequence[Probe],
-    cuts: Cuts,
-    *,
-    span: int,
-    among: NDArray[np.int64] | None = None,
-) -> Generator[NDArray[np.int64], None, None]:
-    """The subjects to compare in full: first those found by a part of the probe, then those found by all of it.
-
-    For the first portion, the first look takes the embeddings and the finger with the most minutiae; the second and
-    third look take all positions. If that portion contains a certain match, the caller stops. Otherwise the first look
-    takes the other fingers as well.
+class Screening:
+    """The screening of one probe.
 
     Args:
         segments: references of the gallery.
@@ -99,29 +88,82 @@ def shortlists(
         cuts: how many subjects pass each look; of equal evidence, the smaller keys pass.
         span: all keys of subjects are below it.
         among: sorted keys of the subjects to search; None searches all.
-
-    Yields:
-        Sorted keys of subjects, once or twice; the second portion contains subjects of the first again.
     """
-    positions = _by_position(segments, probe)
-    if len(positions) == 1 and _is_embedding(positions[0]):
-        yield _closer_looks(positions, nearest(_sides_of(positions[0]), cuts.first, among).subjects, cuts)
-        return
-    first, others = _apart(positions)
-    tally = _borrowed()
-    try:
-        tally.begin(span)
-        for part in filter(None, (first, others)):
-            for alternatives in part:
-                _first_look(tally, alternatives, cuts.first, among)
-            is_last = part is others or not others
-            passing = cuts if is_last else cuts.halved()
-            subjects = tally.largest(passing.first, among)
-            if len(subjects) < passing.first and not is_last:
-                continue  # all subjects pass: the first portion would save nothing
-            yield _closer_looks(positions, subjects, passing)
-    finally:
-        _idle.append(tally)
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        probe: Sequence[Probe],
+        cuts: Cuts,
+        *,
+        span: int,
+        among: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._positions = _by_position(segments, probe)
+        self._first, self._others = _apart(self._positions)
+        self._cuts = cuts
+        self._span = span
+        self._among = among
+        self._tally: _core.Tally | None = None  # holds the first look for the first portion
+
+    @property
+    def has_fingers(self) -> bool:
+        """True if a position of the probe is a finger."""
+        return any(not _is_embedding(alternatives) for alternatives in self._positions)
+
+    def shortlists(self) -> Generator[NDArray[np.int64], None, None]:
+        """The subjects to compare in full: first those found by a part of the probe, then those found by all of it.
+
+        For the first portion, the first look takes the embeddings and the finger with the most minutiae; the second
+        and third look take all positions. If that portion contains a certain match, the caller stops. Otherwise the
+        first look takes the other fingers as well.
+
+        Yields:
+            Sorted keys of subjects, once or twice; the second portion contains subjects of the first again.
+        """
+        if len(self._positions) == 1 and not self.has_fingers:
+            subjects = nearest(_sides_of(self._positions[0]), self._cuts.first, self._among).subjects
+            yield _closer_looks(self._positions, subjects, self._cuts)
+            return
+        if self._tally is None:
+            look_together([self])
+        tally, self._tally = self._tally, None
+        assert tally is not None
+        try:
+            for part in filter(None, (self._first, self._others)):
+                if part is self._others:
+                    for alternatives in part:
+                        _first_look([(tally, alternatives)])
+                is_last = part is self._others or not self._others
+                passing = self._cuts if is_last else self._cuts.halved()
+                subjects = tally.largest(passing.first, self._among)
+                if len(subjects) < passing.first and not is_last:
+                    continue  # all subjects pass: the first portion would save nothing
+                yield _closer_looks(self._positions, subjects, passing)
+        finally:
+            _idle.append(tally)
+
+    def _begin(self) -> tuple[_core.Tally, list[_Side]] | None:
+        """Look at the embeddings of the first portion; gives what the look at its finger needs, if there is one."""
+        tally = self._tally = _borrowed()
+        tally.begin(self._span)
+        finger = None
+        for alternatives in self._first:
+            if _is_embedding(alternatives):
+                tally.next_position()
+                _look_at_embeddings(tally, alternatives, self._cuts.first, self._among)
+            else:
+                finger = alternatives  # the last position
+        return None if finger is None else (tally, finger)
+
+
+def look_together(screenings: Sequence[Screening]) -> None:
+    """Take the first look for the first portion of several screenings, which need not be of the same view.
+
+    Fingers of several probes are looked for in one pass over the references of a segment.
+    """
+    begun = [screening._begin() for screening in screenings]
+    _first_look([one for one in begun if one is not None])
 
 
 def _borrowed() -> _core.Tally:
@@ -147,18 +189,22 @@ def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe, Seque
     return [(side.probe.prepared, side.blocks) for side in alternatives]
 
 
-def _first_look(
-    tally: _core.Tally, alternatives: Sequence[_Side], count: int, among: NDArray[np.int64] | None
-) -> None:
-    """Add up the evidence of one position of the probe for all subjects."""
-    tally.next_position()
-    if _is_embedding(alternatives):
-        _look_at_embeddings(tally, alternatives, count, among)
-        return
-    for (_, prepared), blocks in alternatives:
-        for block in blocks:
+def _first_look(looks: Sequence[tuple[_core.Tally, Sequence[_Side]]]) -> None:
+    """Add up the evidence of one finger position for all subjects, for each tally and the templates of the position."""
+    for tally, _ in looks:
+        tally.next_position()
+    most = max((len(alternatives) for _, alternatives in looks), default=0)
+    for number in range(most):  # a tally takes one template at a time
+        blocks: dict[int, tuple[Block, list[_core.Tally], list[Any]]] = {}
+        for tally, alternatives in looks:
+            for (_, prepared), own in alternatives[number : number + 1]:
+                for block in own:
+                    _, tallies, probes = blocks.setdefault(id(block), (block, [], []))
+                    tallies.append(tally)
+                    probes.append(prepared)
+        for block, tallies, probes in blocks.values():
             assert isinstance(block.index, FingerIndex)
-            block.index.tally(tally, prepared, block.subjects, is_run=block.is_run, gone=block.gone)
+            block.index.tally(tallies, probes, block.subjects, is_run=block.is_run, gone=block.gone)
 
 
 def _look_at_embeddings(

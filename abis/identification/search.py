@@ -15,7 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.identification.screening import Cuts, shortlists
+from abis.identification.screening import Cuts, Screening
 from abis.index.references import View
 from abis.index.segments import Probe, comparable_blocks
 from abis.scoring import fusion
@@ -24,7 +24,7 @@ from abis.scoring.fusion import Comparisons
 from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
 from abis.template import Position
 
-__all__ = ["Found", "SearchOptions", "search"]
+__all__ = ["Found", "SearchOptions", "screening_of", "search"]
 
 _BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
 
@@ -88,6 +88,7 @@ def search(
     options: SearchOptions,
     *,
     all_fingers: bool = False,
+    screening: Screening | None = None,
 ) -> Found:
     """Who of all references it may be.
 
@@ -98,17 +99,18 @@ def search(
         calibrations: in force for the probe.
         options: what to return, and how thorough to be; the labels are in ``among`` already.
         all_fingers: search with every finger, even if the first ones find a certain match.
+        screening: of :func:`screening_of`, with a first look taken together with other probes; None begins one.
     """
     size = max(1, view.subjects if options.gallery_size is None else options.gallery_size)
     if options.exact:
         subjects, comparisons = among, [c for p in probe for c in _compare(p, view, among, calibrations)]
     else:
-        templates = [one.template for one in probe]
-        cuts = Cuts.at(options.share, probe=templates, subjects=view.subjects, wanted=options.max_candidates)
-        portions = shortlists(view.segments, probe, cuts, span=view.span, among=among)
+        screening = screening or screening_of(probe, view, among, options)
         rate = _BEYOND_DOUBT if options.fpir is None else min(options.fpir, _BEYOND_DOUBT)
         is_enough = None if all_fingers else partial(_is_beyond_doubt, fpir=rate, size=size)
-        subjects, comparisons = _compared_in_full(portions, probe, view, calibrations, is_enough)
+        subjects, comparisons = _compared_in_full(
+            screening.shortlists(), probe, view, calibrations, is_enough
+        )
     scores = _fused(comparisons, view.span, subjects)
     thresholds = None
     if options.fpir is not None:
@@ -121,6 +123,15 @@ def search(
         None if thresholds is None else thresholds[best],
         comparisons,
     )
+
+
+def screening_of(
+    probe: Sequence[Probe], view: View, among: NDArray[np.int64] | None, options: SearchOptions
+) -> Screening:
+    """The screening of a search that is not exact; the arguments are those of :func:`search`."""
+    templates = [one.template for one in probe]
+    cuts = Cuts.at(options.share, probe=templates, subjects=view.subjects, wanted=options.max_candidates)
+    return Screening(view.segments, probe, cuts, span=view.span, among=among)
 
 
 def _compared_in_full(

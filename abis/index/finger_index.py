@@ -127,15 +127,25 @@ class FingerIndex:
 
     def tally(
         self,
-        tally: _core.Tally,
-        probe: FingerProbe,
+        tallies: Sequence[_core.Tally],
+        probes: Sequence[FingerProbe],
         subjects: NDArray[Any],
         *,
         is_run: bool,
         gone: NDArray[np.bool_] | None,
     ) -> None:
-        """Adds up what :meth:`screen` gives, by subject: see :class:`abis.index.segments.Index`."""
-        tally.screen_fingers(self._core, probe, subjects, is_run, gone, 0)
+        """Add the evidence of :meth:`screen` up by subject, for several probes in one pass over the references.
+
+        One pass reads the codes from memory once, so several probes take less time than one after the other.
+
+        Args:
+            tallies: a tally for each probe, each of which is open for a position.
+            probes: one finger view each, prepared by :func:`ready`.
+            subjects: (n,) uint32 or int64, key of the subject of each slot.
+            is_run: True if the keys of subjects are a run.
+            gone: (n,) bool, True where a reference has been removed; None where none has.
+        """
+        _core.screen_fingers(tuple(tallies), self._core, tuple(probes), subjects, is_run, gone, 0)
 
     def sift(
         self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0

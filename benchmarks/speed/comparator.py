@@ -27,7 +27,7 @@ from benchmarks.lib.common import optional, options, print_table, public_data, w
 
 SETS = {"40 minutiae": ("leader", "fvc2002_db1_b"), "92 minutiae": ("fingerjetfx", "fvc2004_db3_b")}
 CUTOFFS = {"no cutoff": -np.inf, "cutoff 4": 4.0, "cutoff 6": 6.0}
-LEVELS = ("avx512", "avx2", "base")
+LEVELS = ("avx512", "avx512bw", "avx2", "base")
 REPETITIONS = 11
 INTERVAL = (1, -2)  # the second lowest and the second highest: 1 - 2 (1 + 11) / 2**11 = 98.8 %
 LEAST_COMPARISONS = 20_000  # a repetition

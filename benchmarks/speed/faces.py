@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from abis.comparison.kind import Kind
-from abis.identification.screening import Cuts, shortlists
+from abis.identification.screening import Cuts, Screening
 from abis.index.embedding_index import EmbeddingIndex
 from abis.index.segments import SPAN, Block, Probe, Segment
 from abis.synthetic import Population
@@ -186,7 +186,7 @@ def ours(gallery: NDArray[np.float16]) -> Searches:
             template = Embedding(vector=probe, model=MODEL)
             cuts = Cuts.at(share, probe=[template], subjects=len(gallery), wanted=1)
             own = Probe.of(template)
-            few = next(shortlists(segments, [own], cuts, span=len(gallery) + 1))
+            few = next(Screening(segments, [own], cuts, span=len(gallery) + 1).shortlists())
             scores = np.concatenate(
                 [b.index.compare(own.prepared, b.slots_of(few)) for s in segments for b in s.blocks]
             )

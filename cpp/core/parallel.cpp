@@ -67,6 +67,7 @@ public:
 private:
     void announce(Loop& loop, unsigned helpers) {
         const std::lock_guard lock(mutex_);
+        ++callers_;
         loop.wanted = helpers;
         loop.next = first_;
         first_ = &loop;
@@ -82,6 +83,8 @@ private:
         while (*link != nullptr && *link != &loop) link = &(*link)->next;
         if (*link != nullptr) *link = loop.next;
         done_.wait(lock, [&] { return loop.at_work == 0; });
+        --callers_;
+        if (first_ != nullptr) work_.notify_one();
     }
 
     // Whether there is one thread more; none if the system or the memory gives none.
@@ -102,14 +105,17 @@ private:
     void help() {
         std::unique_lock lock(mutex_);
         for (;;) {
-            work_.wait(lock, [&] { return first_ != nullptr; });
+            // Callers work, too: several at once need no more threads than one.
+            work_.wait(lock, [&] { return first_ != nullptr && callers_ + at_work_ <= size_; });
             Loop& loop = *first_;
             ++loop.at_work;
+            ++at_work_;
             const unsigned worker = ++loop.joined;
             if (--loop.wanted == 0) first_ = loop.next;
             lock.unlock();
             loop.work(worker);
             lock.lock();
+            --at_work_;
             if (--loop.at_work == 0) done_.notify_all();  // the last that is seen of the loop here
         }
     }
@@ -117,7 +123,9 @@ private:
     std::mutex mutex_;
     std::condition_variable work_, done_;
     Loop* first_ = nullptr;  // loops that want helpers, the last that came first
-    unsigned size_ = 0;      // threads
+    unsigned size_ = 0;      // threads of the team
+    unsigned at_work_ = 0;   // of them
+    unsigned callers_ = 0;   // threads that work off loops of their own
 };
 
 // The team of this process. A child process that was forked has none of the threads, and may find the mutex locked: it

@@ -59,7 +59,8 @@ py::array_t<float> screen(const SharedFingerIndex& index, const FingerProbe& pro
     auto evidence = array_of<float>(index.size());
     float* out = evidence.mutable_data();
     const py::gil_scoped_release release;
-    index.screen(probe, threads, SignalPoll(), out);
+    const FingerIndex::Look look{&probe, out};
+    index.screen({&look, 1}, threads, SignalPoll());
     return evidence;
 }
 

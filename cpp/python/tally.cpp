@@ -2,6 +2,7 @@
 // The first stage of a search, added up by subject.
 #include "search/tally.h"
 
+#include <deque>
 #include <optional>
 
 #include "python/finger_index.h"
@@ -23,15 +24,25 @@ Owners<Key> owners_of(std::size_t references, const Array<Key>& subjects, bool i
     return {first, is_run ? nullptr : subjects.data(), references, static_cast<const std::uint8_t*>(bytes)};
 }
 
+// A look of several probes at once. Tuples, because these keep what they hold alive.
 template <class Key>
-void screen_fingers(SharedTally& tally, const SharedFingerIndex& index, const FingerProbe& probe,
+void screen_fingers(const py::tuple& tallies, const SharedFingerIndex& index, const py::tuple& probes,
                     const Array<Key>& subjects, bool is_run, const std::optional<Gone>& gone, unsigned threads) {
-    const Changing changing(tally);
+    check(tallies.size() == probes.size(), "expected a tally for each probe");
+    std::deque<Changing> changing;
+    std::vector<SharedTally*> own;
+    std::vector<FingerIndex::Look> looks;
+    for (std::size_t k = 0; k < tallies.size(); ++k) {
+        own.push_back(&tallies[k].cast<SharedTally&>());
+        looks.push_back({&probes[k].cast<const FingerProbe&>(), nullptr});
+        changing.emplace_back(*own[k]);
+    }
     const Reading reading(index);
     const Owners<Key> owners = owners_of(index.size(), subjects, is_run, gone);
     const py::gil_scoped_release release;
-    index.screen(probe, threads, SignalPoll(), tally.room(owners));
-    tally.add(owners);
+    for (std::size_t k = 0; k < own.size(); ++k) looks[k].evidence = own[k]->room(owners);
+    index.screen(looks, threads, SignalPoll());
+    for (SharedTally* tally : own) tally->add(owners);
 }
 
 template <class Key>
@@ -60,11 +71,10 @@ py::array_t<std::int64_t> largest(SharedTally& tally, std::size_t count, const s
 }
 
 template <class Key>
-void bind_keys(py::class_<SharedTally>& tally) {
-    tally
-        .def("screen_fingers", &screen_fingers<Key>, "index"_a, "probe"_a, "subjects"_a, "is_run"_a, "gone"_a,
-             "threads"_a)
-        .def("add_evidence", &add_evidence<Key>, "evidence"_a, "subjects"_a, "is_run"_a, "gone"_a);
+void bind_keys(py::module_& module, py::class_<SharedTally>& tally) {
+    tally.def("add_evidence", &add_evidence<Key>, "evidence"_a, "subjects"_a, "is_run"_a, "gone"_a);
+    module.def("screen_fingers", &screen_fingers<Key>, "tallies"_a, "index"_a, "probes"_a, "subjects"_a, "is_run"_a,
+               "gone"_a, "threads"_a);
 }
 
 }  // namespace
@@ -79,8 +89,8 @@ void bind_tally(py::module_& module) {
             "next_position", [](SharedTally& own) { return Changing(own), own.next_position(); },
             py::call_guard<py::gil_scoped_release>())
         .def("largest", &largest, "count"_a, "among"_a);
-    bind_keys<std::uint32_t>(tally);
-    bind_keys<std::int64_t>(tally);
+    bind_keys<std::uint32_t>(module, tally);
+    bind_keys<std::int64_t>(module, tally);
 }
 
 }  // namespace abis

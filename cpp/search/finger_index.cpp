@@ -314,17 +314,19 @@ void FingerIndex::write(const MutableIndexColumns& c) const {
     }
 }
 
-void FingerIndex::screen(const FingerProbe& probe, unsigned threads, const std::function<void()>& poll,
-                         float* evidence) const {
+void FingerIndex::screen(std::span<const Look> looks, unsigned threads, const std::function<void()>& poll) const {
     for_blocks_with<SlotVotes>(
         size_, kScreenBlock, threads,
         [&](std::size_t begin, std::size_t end, SlotVotes& votes) {
             for (; begin < end; begin += kChunkSlots) {
                 const Chunk& chunk = chunks_[begin / kChunkSlots];
-                evidence_of_upright_votes(probe.coded, chunk.first.view(), chunk.begins.data(), chunk.slots(), votes,
-                                          evidence + begin);
-                for (std::size_t s = 0; s < chunk.slots(); ++s) {
-                    if (chunk.removed[s] != 0) evidence[begin + s] = -std::numeric_limits<float>::infinity();
+                for (const Look& look : looks) {
+                    float* evidence = look.evidence + begin;
+                    evidence_of_upright_votes(look.probe->coded, chunk.first.view(), chunk.begins.data(), chunk.slots(),
+                                              votes, evidence);
+                    for (std::size_t s = 0; s < chunk.slots(); ++s) {
+                        if (chunk.removed[s] != 0) evidence[s] = -std::numeric_limits<float>::infinity();
+                    }
                 }
             }
         },

@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <memory_resource>
+#include <span>
 #include <vector>
 
 #include "core/large_pages.h"
@@ -63,8 +64,15 @@ public:
     std::size_t memory_bytes() const;
     void write(const MutableIndexColumns& columns) const;
 
-    // Of every slot: what it has of the first words of the probe's most telling minutiae, turned alike, and not far.
-    void screen(const FingerProbe& probe, unsigned threads, const std::function<void()>& poll, float* evidence) const;
+    // What a probe finds in a first look; there is room for the evidence of every slot.
+    struct Look {
+        const FingerProbe* probe;
+        float* evidence;
+    };
+    // Of every slot, for each of some probes: what it has of the first words of the probe's most telling minutiae,
+    // turned alike, and not far. Words are read from memory once for all probes, so many take less time than one by
+    // one.
+    void screen(std::span<const Look> looks, unsigned threads, const std::function<void()>& poll) const;
     // Of some slots: what they have of the second words, turned alike; about the time that three slots take to screen.
     void sift(const FingerProbe& probe, const std::int64_t* slots, std::size_t count, unsigned threads,
               const std::function<void()>& poll, float* evidence) const;

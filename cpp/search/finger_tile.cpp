@@ -9,6 +9,7 @@
 #include <numeric>
 #include <span>
 #include <stdexcept>
+#include <thread>
 
 #include "core/parallel.h"
 #include "fingerprint/comparer.h"
@@ -140,7 +141,10 @@ CodedProbe FingerTile::probe(std::size_t finger) const {
 
 const CodeTables& FingerTile::tables(unsigned threads, const std::function<void()>& poll) const {
     std::unique_lock lock(making_, std::defer_lock);
-    while (!lock.try_lock_for(std::chrono::milliseconds(50))) poll();
+    while (!lock.try_lock()) {  // Ctrl-C is heard while another thread makes the tables
+        poll();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     if (!tables_) {
         std::vector<CodedMinutia> telling;
         telling.reserve(minutiae_.size());

@@ -59,7 +59,7 @@ private:
     std::vector<Angle> direction_;
     std::vector<Minutia> minutiae_;
     std::vector<std::int8_t> commonness_;
-    mutable std::timed_mutex making_;                   // guards the pointer
+    mutable std::mutex making_;                         // guards the pointer
     mutable std::unique_ptr<const CodeTables> tables_;  // null until `near` needs them; then they stay
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "made_up.h"
 #include "search/finger_index.h"
 
 namespace abis::made_up {
@@ -34,5 +35,11 @@ struct OwnColumns {
     std::vector<std::int16_t> x, y;
     std::vector<std::uint8_t> direction, kind, reliability;
 };
+
+// The first look of one probe.
+inline void screen(const FingerIndex& index, const FingerProbe& probe, unsigned threads, float* evidence) {
+    const FingerIndex::Look look{&probe, evidence};
+    index.screen({&look, 1}, threads, no_poll);
+}
 
 }  // namespace abis::made_up

@@ -38,7 +38,7 @@ std::uint64_t digest(unsigned threads) {
             references.compare(templates[p], nullptr, n, cutoff, threads, no_poll, values.data());
             digest.add(values);
         }
-        index.screen(probe, threads, no_poll, values.data());
+        screen(index, probe, threads, values.data());
         digest.add(values);
         tally.begin(n);
         tally.next_position();

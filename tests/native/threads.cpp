@@ -72,7 +72,7 @@ int main() {
         const FingerProbe probe(templates[t]);
         std::vector<float> values(n);
         references.compare(templates[t], nullptr, n, 0, 2, no_poll, values.data());
-        index.screen(probe, 2, no_poll, values.data());
+        screen(index, probe, 2, values.data());
         index.sift(probe, slots.data(), slots.size(), 2, no_poll, values.data());
         index.refine(probe, slots.data(), slots.size(), 2, no_poll, values.data());
         index.compare(probe, slots.data(), slots.size(), 2, no_poll, values.data());
@@ -85,7 +85,7 @@ int main() {
         tally.begin(n);
         tally.next_position();
         const Owners<std::uint32_t> owners{0, nullptr, n, nullptr};
-        index.screen(probe, 2, no_poll, tally.room(owners));
+        screen(index, probe, 2, tally.room(owners));
         tally.add(owners);
         const auto best = tally.largest(1, nullptr, 0);
         faults += best.size() != 1 || best[0] / 5 != t / 5;

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled by iris_kernels.cpp for every instruction set. Bits are counted as integers, so scores are equal everywhere.
+#include "core/set_bits-inl.h"
+
+namespace abis::ABIS_TARGET {
+namespace {
+
+std::uint64_t iris_word(const std::uint8_t* at) {
+    std::uint64_t word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+float score(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, const std::uint8_t* reference,
+            std::size_t stride, std::size_t step, std::size_t rotations) {
+    double best = 0;
+    bool is_first = true;
+    for (std::size_t k = 0; k < rotations; ++k) {
+        const std::uint8_t* bits = probe_bits + k * step;
+        const std::uint8_t* mask = probe_mask + k * step;
+        std::uint64_t counting = 0, different = 0;
+        for (std::size_t at = 0; at < stride; at += 8) {
+            const std::uint64_t both = iris_word(mask + at) & iris_word(reference + stride + at);
+            counting += set_bits(both);
+            different += set_bits((iris_word(bits + at) ^ iris_word(reference + at)) & both);
+        }
+        if (counting == 0) continue;
+        const double difference = static_cast<double>(counting) - 2.0 * static_cast<double>(different);
+        const double own = difference / std::sqrt(static_cast<double>(counting));
+        if (is_first || own > best) best = own;
+        is_first = false;
+    }
+    return static_cast<float>(best);
+}
+
+constexpr IrisKernels kTable{score};
+
+}  // namespace
+}  // namespace abis::ABIS_TARGET
