@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from abis.service.draining import DrainingProtocol
 from abis.service.http import Application
 from abis.service.logs import configure
 from abis.service.settings import Settings
@@ -21,7 +22,6 @@ __all__ = ["application", "serve", "serving"]
 
 _SETTINGS = "ABIS_SERVICE_ALL_SETTINGS"  # from the first process to those that it starts
 _KEEP_ALIVE_S = 75
-_HEADER_BYTES = 64 * 1024
 _CONNECTIONS_PER_REQUEST = 4  # connections that are open, for each request that may be at work
 
 
@@ -76,6 +76,7 @@ def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
         factory=isinstance(app, str),
         host=settings.host,
         port=settings.port,
+        http=DrainingProtocol,
         workers=settings.processes,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
@@ -87,5 +88,4 @@ def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
         limit_concurrency=limits.requests * _CONNECTIONS_PER_REQUEST,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(limits.seconds),
-        h11_max_incomplete_event_size=_HEADER_BYTES,
     )
