@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import overload
 
+from abis.comparison.coverage import Coverage
 from abis.scoring.fusion import Evidence
 from abis.store import Status
 from abis.template import Position
@@ -54,6 +55,7 @@ class Identification(Sequence[Candidate]):
         comparable: how many times it could have been: the number that ``exact=True`` looks at.
         gallery_size: subjects in the gallery.
         fpir: false positive identification rate asked for, or None where the best are listed however low.
+        coverage: number of subjects that could be compared with the probe; of the others, the kinds of their templates.
     """
 
     candidates: tuple[Candidate, ...]
@@ -61,6 +63,7 @@ class Identification(Sequence[Candidate]):
     comparable: int
     gallery_size: int
     fpir: float | None
+    coverage: Coverage | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -83,6 +86,8 @@ class Identification(Sequence[Candidate]):
             f"{self.compared:,} of {self.comparable:,} comparable references compared in full; "
             f"{self.gallery_size:,} subjects"
         )
+        if self.coverage is not None and not self.coverage.is_full:
+            lines.append(str(self.coverage))
         return "\n".join(lines)
 
 

@@ -70,6 +70,7 @@ class Position(IntEnum):
     UNKNOWN_EYE = 64
     RIGHT_EYE = 65
     LEFT_EYE = 66
+    VOICE = 96
 
     @property
     def is_finger(self) -> bool:
@@ -474,11 +475,11 @@ def _unpacked(packed: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> npt
     return np.ascontiguousarray(bits.reshape(columns, rows, planes).transpose(1, 0, 2))
 
 
-Template: TypeAlias = Minutiae | Embedding
+Template: TypeAlias = Minutiae | Embedding | IrisCode
 """Anything that can be enrolled or presented as a probe."""
 
 
-_T = TypeVar("_T", Minutiae, Embedding)
+_T = TypeVar("_T", Minutiae, Embedding, IrisCode)
 
 
 def several_fingers(template: Template) -> str:

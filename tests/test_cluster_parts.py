@@ -322,8 +322,12 @@ def test_a_tile_does_not_print_templates(tmp_path: Path) -> None:
 
 
 ONLY_A_GALLERY = {
-    "enroll": {"unique", "fpir"},  # no search of all and enrolment in one are in one transaction
-    "enroll_many": {"unique", "fpir"},
+    "enroll": {
+        "unique",
+        "fpir",
+        "min_coverage",
+    },  # no search of all and enrolment in one are in one transaction
+    "enroll_many": {"unique", "fpir", "min_coverage"},
     "identify": {"gallery_size"},  # which is how a shard is asked
     "identify_many": {"gallery_size"},
 }

@@ -6,20 +6,26 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from people import LEFT, RIGHT, finger, processes
 from shell import run
 
 from abis.comparison import explain
 from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
+from abis.deduplication.decisions import DecidedPair, Decision, Decisions, merges
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import write_duplicates
+from abis.errors import AbisError
 from abis.gallery import Gallery
 from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
@@ -160,6 +166,7 @@ def test_the_command_speaks_json(gallery: Path, tmp_path: Path) -> None:
         "subjects": 12,
         "searched": 12,
         "change": found(gallery).change,
+        "not_compared": 0,
         "output": str(output),
     }
 
@@ -291,7 +298,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag != "meta":
+        if tag not in ("meta", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -302,7 +309,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
+        if self.open[-1:] not in (["style"], ["script"]):
             self.text.append(data)
 
 
@@ -316,7 +323,8 @@ def page(gallery: Path, tmp_path: Path) -> str:
 def test_the_page_stands_alone_and_is_well_formed(page: str) -> None:
     read = Page(page)
     assert read.open == []
-    assert not {"script", "link", "img", "iframe", "image", "use", "object"} & set(read.tags)
+    assert read.tags.count("script") == 1
+    assert not {"link", "img", "iframe", "image", "use", "object"} & set(read.tags)
     names = {name for name, _ in read.attributes}
     assert not {"src", "href", "xlink:href", "action"} & names
     assert not {name for name in names if name.startswith("on")}
@@ -329,7 +337,118 @@ def test_names_are_shown_as_they_are_and_mean_nothing(page: str) -> None:
     for person in NAMES:
         assert name(person) in text
         assert f"*{name(person)}" in text
-    assert "<script" not in page
+    assert page.count("<script") == 1  # the page's own
+
+
+def decide(page: str, decisions: Callable[[str, str], str | None], path: Path) -> Path:
+    """Save what the page's script saves when these choices are clicked."""
+    articles = [dict(own) for tag, own in zip_tags(page) if tag == "article"]
+    choices = [dict(own)["value"] for tag, own in zip_tags(page) if tag == "input"]
+    assert choices == ["one person", "two people", "cannot say"] * len(articles)
+    pairs = [
+        {"subject_id": own["data-subject"], "other_id": own["data-other"], "decision": decision}
+        for own in articles
+        if (decision := decisions(str(own["data-subject"]), str(own["data-other"]))) is not None
+    ]
+    (change,) = re.findall(r"change: (\d+), pairs: decided\(\)", page)
+    path.write_text(json.dumps({"abis_decisions": 1, "change": int(change), "pairs": pairs}))
+    return path
+
+
+def zip_tags(page: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    found: list[tuple[str, list[tuple[str, str | None]]]] = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append((tag, attrs))
+
+    Tags().feed(page)
+    return found
+
+
+def test_each_pair_has_choices_of_its_own(page: str) -> None:
+    names = [dict(own)["name"] for tag, own in zip_tags(page) if tag == "input"]
+    assert len(set(names)) == page.count("<article")
+    assert all(names.count(name) == 3 for name in names)
+
+
+def test_decisions_are_merged_and_not_listed_again(gallery: Path, page: str, tmp_path: Path) -> None:
+    apart = name(4)
+    saved = decide(
+        page, lambda one, _: "two people" if one == apart else "one person", tmp_path / "decisions.json"
+    )
+    for _ in range(2):  # the second finds nothing left to do
+        result = run("merge", gallery, "--from", saved)
+        assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count("merged already") == 2
+    with Gallery.open(gallery) as opened:
+        assert set(opened) == {name(n) for n in range(9)} | {f"*{apart}"}
+        assert len(opened.subject(name(1)).encounters) == 2
+    output = tmp_path / "again.json"
+    assert run(*command(gallery, output)).exit_code == 0
+    assert [(row["subject_id"], row["other_id"]) for row in read_json(output)] == [(apart, f"*{apart}")]
+    assert run(*command(gallery, output, "--decided", saved)).exit_code == 0
+    assert read_json(output) == []
+
+
+def test_decisions_that_contradict_each_other_merge_nothing(gallery: Path, tmp_path: Path) -> None:
+    one, two = Decision.ONE_PERSON, Decision.TWO_PEOPLE
+    pairs = [DecidedPair("p0", "p2", one), DecidedPair("p3", "p2", one), DecidedPair("p0", "p3", two)]
+    path = tmp_path / "decisions.json"
+    path.write_bytes(msgspec.json.encode(Decisions(1, 5, tuple(pairs))))
+    result = run("merge", gallery, "--from", path)
+    assert (result.exit_code, "'p0' and 'p3' were decided to be two people" in result.stderr) == (2, True)
+    with Gallery.open(gallery) as opened:
+        assert len(opened) == 12
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.sampled_from(Decision)), max_size=20))
+def test_merges_make_one_subject_of_each_person(drawn: list[tuple[int, int, Decision]]) -> None:
+    pairs = [DecidedPair(str(a), str(b), decision) for a, b, decision in drawn if a != b]
+    links = [{p.subject_id, p.other_id} for p in pairs if p.decision == Decision.ONE_PERSON]
+    people: list[set[str]] = []
+    for link in links:
+        joined = [person for person in people if person & link]
+        people = [person for person in people if not person & link] + [link.union(*joined)]
+    apart = [p for p in pairs if p.decision == Decision.TWO_PEOPLE]
+    if any({p.subject_id, p.other_id} <= person for p in apart for person in people):
+        with pytest.raises(AbisError, match="change a decision"):
+            merges(pairs)
+        return
+    found = merges(pairs)
+    assert len(found) == sum(len(person) - 1 for person in people)
+    for person in people:
+        targets = {target for source, target in found if source in person}
+        assert len(targets) == 1
+        assert targets | {source for source, _ in found if source in person} == person
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b'{"abis_decisions":2,"change":1,"pairs":[]}',
+        b'{"abis_decisions":1,"change":1,"pairs":[{"subject_id":"a","other_id":"b","decision":"maybe"}]}',
+        b'{"abis_decisions":1,"change":1,"pairs":[{"subject_id":"a","other_id":"","decision":"one person"}]}',
+        b'{"abis_decisions":1,"change":1,"pairs":[],"more":1}',
+    ],
+)
+def test_what_is_no_file_of_decisions_is_refused(gallery: Path, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "decisions.json"
+    path.write_bytes(content)
+    for arguments in (
+        ("merge", gallery, "--from", path),
+        (*command(gallery, tmp_path / "a.csv"), "--decided", path),
+    ):
+        result = run(*arguments)
+        assert (result.exit_code, "not a file of decisions" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("a",), ("a", "b", "--from", "decisions.json")])
+def test_merge_takes_two_subjects_or_a_file(gallery: Path, arguments: tuple[str, ...]) -> None:
+    result = run("merge", gallery, *arguments)
+    assert (result.exit_code, "--from FILE" in result.stderr) == (2, True)
 
 
 def drawn(pair: DuplicatePair, gallery: Gallery) -> Iterator[str]:
@@ -366,7 +485,7 @@ def test_the_page_says_what_it_leaves_out_and_what_is_weak(gallery: Path) -> Non
     assert (whole.count("<article"), cut.count("<article")) == (7, 2)
     assert "5 further pairs are not on this page" in cut
     assert "further pairs" not in whole
-    assert whole.count("weak: links two groups") == 1
+    assert whole.count("weak: connects two groups") == 1
     assert "<title>&lt;&amp;&gt;</title>" in whole
     assert "<svg" not in whole  # who is gone by now is not drawn
 

@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, finger, processes
 from people import face as small_face
 
-from abis.deduplication import Criterion, Tile, find_pairs, job
+from abis.deduplication import Criterion, FoundPair, Tile, find_pairs, job
+from abis.deduplication.checkpoint import AsOf, Checkpoint, Question
 from abis.deduplication.clusters import Link, grouped
 from abis.errors import DuplicateFound, StoreError
 from abis.gallery import Gallery
 from abis.identification import screening
 from abis.index.segments import Entry, Segment
 from abis.scoring.calibration import Calibrations
+from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template
@@ -221,12 +223,42 @@ def test_a_job_that_was_stopped_goes_on_as_of_its_beginning(gallery: Gallery, tm
 
 
 def test_what_is_no_checkpoint_is_refused(gallery: Gallery, tmp_path: Path) -> None:
-    for content in (b"something else\n", b'{"abis_deduplication":1}\n', b"[1]\n"):
+    for content in (
+        b"something else\n",
+        b'{"abis_deduplication":1}\n',
+        b"[1]\n",
+        HEAD.replace(b":1,", b":2,"),
+        HEAD.replace(b'"exact":false', b'"exact":0'),
+        HEAD.replace(b'"change":9', b'"change":-9'),
+        HEAD + b'[0,[[5,3,"1.5",1.0,[]]]]\n',
+        HEAD + b'[0,[[5,3,1.5,1.0,[[99,1.5,40.0,"3",1]]]]]\n',
+    ):
         path = tmp_path / "checkpoint"
         path.write_bytes(content)
-        with pytest.raises(StoreError, match="is not the checkpoint"):
+        with pytest.raises(StoreError, match="not the checkpoint"):
             gallery.deduplicate(checkpoint=path)
         assert path.read_bytes() == content
+
+
+def test_a_checkpoint_of_an_earlier_abis_is_continued(tmp_path: Path) -> None:
+    """As version 0.1 wrote it, by json.dumps."""
+    path = tmp_path / "checkpoint"
+    path.write_bytes(HEAD + b'[7,[[5,3,6.25,5.0,[[7,6.25,40.5,"3",7]]]]]\n')
+    now = AsOf(20, 30, 40, 50)
+    with Checkpoint(path, Question(1e-4, None, False, None), now) as checkpoint:
+        assert checkpoint.as_of == AsOf(change=9, subjects=5, last_subject=5, last_encounter=6)
+        (pair,) = checkpoint[7]
+        evidence = Evidence(Position.LEFT_INDEX, 6.25, 40.5, "3", Position.LEFT_INDEX)
+        assert pair == FoundPair(5, 3, 6.25, 5.0, (evidence,))
+        checkpoint.add(8, [pair])
+    with Checkpoint(path, Question(1e-4, None, False, None), now) as checkpoint:
+        assert checkpoint[8] == checkpoint[7] == [pair]
+
+
+HEAD = (
+    b'{"abis_deduplication":1,"asked":{"fpir":0.0001,"threshold":null,"exact":false,"since":null},'
+    b'"as_of":{"change":9,"subjects":5,"last_subject":5,"last_encounter":6}}\n'
+)
 
 
 # ------------------------------------------------------------------------------------------ clusters

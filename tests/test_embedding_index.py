@@ -149,7 +149,9 @@ def test_a_mate_is_among_the_first_by_its_code(data: Path) -> None:
     found = 0
     for n in probes:
         probe = EmbeddingProbe.of(Embedding(vector=vectors[n], model="mobile"))
-        found += int(index.compare(probe).argmax()) in index.nearest(probe, 300)[1]  # a search takes 600
+        found += (
+            int(index.compare(probe).argmax()) in index.nearest(probe, 300)[1]
+        )  # a search takes more than 500
     assert found == len(probes) > 250
 
 

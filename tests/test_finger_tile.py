@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingers held against each other, many with many: the looks and scores of the index, and what `near` promises."""
+"""Fingers compared many with many: the looks and scores of the index, and what `near` promises."""
 
 from collections.abc import Sequence
 
@@ -149,3 +149,17 @@ def test_a_tile_takes_no_more_memory_than_it_needs() -> None:
     templates = fingers(count=40)
     minutiae = sum(map(len, templates))
     assert tile_of(templates).memory_bytes < 27 * minutiae + 4 * len(templates) + 500
+
+
+def test_scores_of_many_pairs_are_those_of_each_alone() -> None:
+    """In any order, some of them twice, of more probes than are prepared together."""
+    templates = fingers(impressions=50)
+    tile = tile_of(templates)
+    rng = np.random.default_rng(3)
+    probe, reference = rng.integers(0, len(tile), (2, 700))
+    probe[:300] = np.arange(300) % len(tile)  # a run of each
+    found = tile.compare(tile, probe, reference, threads=2)
+    index = index_of(templates)
+    for p in np.unique(probe):
+        chosen = probe == p
+        np.testing.assert_array_equal(found[chosen], index.compare(templates[p], reference[chosen]))

@@ -17,7 +17,7 @@ from abis.errors import FormatError
 from abis.formats import native, xyt
 from abis.formats._native_many import read_many
 from abis.formats._stored_many import stored_forms
-from abis.template import Minutiae, Template
+from abis.template import Embedding, Minutiae, Template
 
 RECORDS = records()
 READERS = [formats.read, native.read, xyt.read, *(module.read for module in RECORD_FORMATS)]
@@ -45,7 +45,10 @@ def read_or_refuse(data: bytes) -> tuple[Template, ...] | None:
 
 
 def sizes(templates: tuple[Template, ...]) -> list[int]:
-    return [len(t) if isinstance(t, Minutiae) else len(t.vector) for t in templates]
+    return [
+        len(t) if isinstance(t, Minutiae) else len(t.vector) if isinstance(t, Embedding) else t.bits.size
+        for t in templates
+    ]
 
 
 @pytest.mark.parametrize(("name", "record"), RECORDS)

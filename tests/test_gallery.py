@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger, processes
 
 from abis.comparison import balance
+from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
@@ -305,6 +306,36 @@ def test_subjects_are_listed_by_what_they_were_compared_by(gallery: Gallery) -> 
         "finger": threshold_for_fpir(1e-3, 2, [[FINGER]]),
         "everything": threshold_for_fpir(1e-3, 2, [[FINGER], [FINGER], [FACE]]),
     }
+
+
+def test_a_changed_face_model_shows_in_the_coverage(gallery: Gallery) -> None:
+    """Nothing is silent: searches, enrolments and de-duplication state how many subjects they could not compare."""
+    gallery.enroll_many(Enrollment(f"old{n}", [face(n, model="old")]) for n in range(5))
+    gallery.enroll_many(Enrollment(f"new{n}", [face(n, model="new")]) for n in range(50, 52))
+    gallery.enroll("both", [face(60, model="new"), finger(60)], labels=["x"])
+    found = gallery.identify([face(99, model="new")])
+    assert found.coverage == Coverage(8, 3, {"FACE by 'old' (32-d)": 5})
+    assert "5 of 8 subjects could not be compared: 5 have FACE by 'old' (32-d)" in str(found)
+    assert gallery.identify([face(99, model="new"), face(98, model="old")]).coverage == Coverage(8, 8)
+    labelled = gallery.identify([finger(99)], labels=["x"])
+    assert (labelled.coverage, "could not" in str(labelled)) == (Coverage(1, 1), False)
+    with pytest.raises(TemplateError, match="'late': 5 of 8 subjects could not be compared"):
+        gallery.enroll("late", [face(70, model="new")], unique=True)
+    assert "late" not in gallery
+    gallery.enroll("late", [face(70, model="new")], unique=True, min_coverage=0.3)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        gallery.enroll("later", [face(71, model="new")], unique=True, min_coverage=2)
+    duplicates = gallery.deduplicate(threshold=3.0)
+    assert duplicates.coverage == Coverage(
+        9, 0, {"FACE by 'new' (32-d)": 4, "FACE by 'old' (32-d)": 5, "RIGHT_INDEX": 1}
+    )
+    assert "9 of 9 subjects could not be compared" in duplicates.summary()
+    gallery.replace("old1", [face(1, model="new"), face(1, model="old")])
+    for name in ("old0", "old2", "old3", "old4"):
+        gallery.remove(name)
+    after = gallery.deduplicate(threshold=3.0)
+    assert after.coverage == Coverage(5, 5)
+    assert "could not" not in after.summary()
 
 
 def test_a_search_by_a_face_asks_the_store_once(gallery: Gallery, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is prepared is kept in files; whatever happens to these costs time, and never an answer."""
 
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from people import everything, face, processes
 from abis.gallery import Gallery
 from abis.index import references, segments, snapshots
 from abis.index.references import References
-from abis.index.snapshots import Snapshots
+from abis.index.snapshots import SnapshotManifest, Snapshots
 from abis.store import Enrollment
 from abis.store.encryption import MasterKey
 from abis.template import Template
@@ -211,7 +213,9 @@ def test_files_of_another_state_of_the_store_are_not_used(folder: Path) -> None:
         assert gallery.identify(everything(25, 1))[0].score > 3
         assert gallery.identify(everything(15, 1))[0].score < 3
     assert len(lines) == 1
-    assert lines[0].endswith("manifest.json is made anew: it belongs to another state of the store")
+    assert lines[0].endswith(
+        "manifest.json is rebuilt from the store: it belongs to another state of the store"
+    )
 
 
 def test_a_backup_taken_after_the_files_were_written_may_use_them(
@@ -224,16 +228,33 @@ def test_a_backup_taken_after_the_files_were_written_may_use_them(
     assert counts == []
 
 
-@pytest.mark.parametrize("change", ["version", "recipe", "format"])
-def test_files_of_another_abis_are_not_used(folder: Path, change: str) -> None:
+@pytest.mark.parametrize(("change", "other"), [("version", 99), ("recipe", "99"), ("format", "another")])
+def test_files_of_another_abis_are_not_used(folder: Path, change: str, other: object) -> None:
     path = folder / "derived" / "manifest.json"
-    content = json.loads(path.read_text())
-    content[change] = 99
-    del content["digest"]
-    path.write_text(json.dumps(content | {"digest": snapshots._digest_of(content)}))
+    manifest = SnapshotManifest.from_json(path.read_bytes())
+    path.write_bytes(msgspec.structs.replace(manifest, **{change: other}).to_json())
     with _log_lines() as lines, Gallery.open(folder) as gallery:
         assert gallery.identify(everything(3, 1))[0].subject_id == "s0003"
     assert [line.split(": it ")[1] for line in lines] == ["is of another version of abis"]
+
+
+def test_a_manifest_of_an_earlier_abis_is_read() -> None:
+    """As version 0.1 wrote it, by json.dumps."""
+    file = {"name": "000000000000-000000000012-0a1b2c3d.segment", "after": 0, "last": 12, "present": 11}
+    content = {
+        "format": "abis snapshot",
+        "version": 1,
+        "recipe": snapshots.recipe(),
+        "snapshot_id": "5f" * 16,
+        "change": 14,
+        "sealed_by": 0,
+        "files": [file | {"digest": "ab" * 32}],
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(content | {"digest": digest}, indent=1)
+    manifest = SnapshotManifest.from_json(text.encode())
+    assert (manifest.change, manifest.last, manifest.files[0].present) == (14, 12, 11)
+    assert json.loads(manifest.to_json()) == json.loads(text)
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(

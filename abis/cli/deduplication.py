@@ -15,6 +15,7 @@ import typer
 from abis.cli.arguments import AsJson, GalleryPath, parse_rate
 from abis.cli.console import TERMINATED, print_json, progress_bar, say
 from abis.cli.opening import is_cluster, open_any
+from abis.deduplication.decisions import read_decisions
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import check_ending, write_duplicates
 from abis.errors import AbisError
@@ -63,7 +64,19 @@ def deduplicate(
     exact: Annotated[bool, typer.Option("--exact", help="Compare all pairs in full.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write a page for adjudication, with the minutiae drawn."),
+        typer.Option(
+            metavar="FILE",
+            help="Also write a page for adjudication, with the minutiae drawn. The page saves decisions as a file for "
+            "--decided and for `abis merge --from`.",
+        ),
+    ] = None,
+    decided: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Leave out pairs that were decided to be two people: a file that the page of --html saved. "
+            "May be given several times.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,6 +88,7 @@ def deduplicate(
     if fpir is not None and threshold is not None:
         raise typer.BadParameter("give --fpir or --threshold, not both")
     check_ending(output)
+    two_people = {pair for file in decided or () for pair in read_decisions(file).two_people}
     checkpoint = None if is_cluster(gallery) else output.with_name(f"{output.name}.checkpoint")
     if checkpoint is None:
         _check_for_cluster(gallery, since, html)
@@ -95,6 +109,7 @@ def deduplicate(
                 checkpoint=checkpoint,
                 progress=progress,
             )
+            found = found.without(two_people)
             write_duplicates(found, output)
             if html is not None and isinstance(opened, Gallery):
                 title = f"Duplicates in {Path(gallery).name}"
@@ -115,6 +130,9 @@ def deduplicate(
                 "subjects": found.gallery_size,
                 "searched": found.searched,
                 "change": found.change,
+                "not_compared": 0
+                if found.coverage is None
+                else found.coverage.subjects - found.coverage.compared,
                 "output": str(output),
             }
         )

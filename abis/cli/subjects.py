@@ -16,6 +16,7 @@ from abis.cli.arguments import AsJson, GalleryPath, SubjectId
 from abis.cli.audit import entry_as_json
 from abis.cli.console import Faults, print_json
 from abis.cli.opening import open_existing
+from abis.deduplication.decisions import merges, read_decisions
 from abis.errors import NotEnrolled
 from abis.formats import native
 from abis.gallery import SubjectExport
@@ -121,14 +122,38 @@ def label(
 @commands.command()
 def merge(
     gallery: GalleryPath,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Subject that is removed.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Subject that gets all encounters.")],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE", help="Subject that is removed.", show_default=False)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="TARGET]", help="Subject that gets all encounters.", show_default=False),
+    ] = None,
+    *,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Merge all pairs that were decided to be one person: a file that the page of "
+            "`abis deduplicate --html` saved.",
+        ),
+    ] = None,
 ) -> None:
-    """Merge two subjects that are one person."""
+    """Merge two subjects that are one person, or all subjects that were decided to be one person."""
+    if (decisions is None) == (source is None) or (source is None) != (target is None):
+        raise typer.BadParameter("give SOURCE and TARGET, or --from FILE")
+    wanted = [(source, target)] if decisions is None else merges(read_decisions(decisions).pairs)
     with open_existing(gallery) as opened:
-        renamed = opened.merge(source, target)
-    for before, now in renamed.items():
-        typer.echo(f"encounter {before} of {source} is encounter {now} of {target}.")
+        for one, other in wanted:
+            assert one is not None
+            assert other is not None
+            if decisions is not None and one not in opened and other in opened:
+                typer.echo(f"{one} is not enrolled any more: merged already.")  # by a run that was stopped
+                continue
+            renamed = opened.merge(one, other)
+            for before, now in renamed.items():
+                typer.echo(f"encounter {before} of {one} is encounter {now} of {other}.")
 
 
 @commands.command()

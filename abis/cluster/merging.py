@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from abis.cluster.messages import Answers
+from abis.comparison.coverage import Coverage
 from abis.errors import StoreError, TemplateError
 from abis.identification.search import SearchOptions
 from abis.results import Identification
@@ -74,6 +75,8 @@ def _merged(
     unlike = [result for result in results if isinstance(result, str)]
     if unlike and not any(result.comparable for result in found):
         return TemplateError(unlike[0])
+    coverage = sum((result.coverage for result in found if result.coverage), Coverage(0, 0))
+    coverage += Coverage(max(0, size - coverage.subjects), 0)  # of shards where nothing is comparable
     rows = sorted((c for result in found for c in result), key=lambda c: (-c.score, c.subject_id))
     return ClusterIdentification(
         tuple(replace(c, rank=rank) for rank, c in enumerate(rows[: options.max_candidates], 1)),
@@ -81,6 +84,7 @@ def _merged(
         comparable=sum(result.comparable for result in found),
         gallery_size=size,
         fpir=options.fpir,
+        coverage=coverage,
         answered=answered,
         missing=dict(missing),
     )

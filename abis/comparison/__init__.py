@@ -4,15 +4,14 @@
 from abis.comparison.minutiae import (
     Explanation,
     FingerReferences,
-    balance,
     balances,
     contents,
     cosine,
     cosines_of_pairs,
     explain,
-    raw_scores,
     simd_level,
 )
+from abis.comparison.modality import balance, raw_scores
 
 __all__ = [
     "Explanation",

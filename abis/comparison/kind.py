@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from abis.comparison.modality import IRIS, modality_at, modality_of
 from abis.errors import TemplateError
-from abis.template import Embedding, Position, Template
+from abis.template import Position, Template
 
 __all__ = ["Kind", "check_models", "nothing_comparable"]
 
@@ -17,8 +18,8 @@ class Kind(NamedTuple):
 
     Attributes:
         position: of the template; an unknown finger is comparable with every finger.
-        model: of an embedding; "" for a finger.
-        dimension: of an embedding; 0 for a finger.
+        model: of an embedding or an iris code; "" for a finger.
+        dimension: of an embedding; of an iris code 65,536 times its columns and the bits of one; 0 for a finger.
     """
 
     position: Position
@@ -28,22 +29,25 @@ class Kind(NamedTuple):
     @classmethod
     def of(cls, template: Template) -> Kind:
         """The kind of a template."""
-        if isinstance(template, Embedding):
-            return cls(template.position, template.model, len(template.vector))
-        return cls(template.position, "", 0)
+        return cls(template.position, *modality_of(template).model(template))
 
     @property
     def calibrated_as(self) -> str:
         """What :func:`abis.scoring.calibration.kind_of` says of such templates."""
-        return f"embedding-{self.model}" if self.dimension else "minutiae"
+        name = modality_at(self.position).calibration
+        return f"{name}-{self.model}" if self.dimension else name
 
     def is_comparable(self, other: Kind) -> bool:
         """True where templates of the two kinds may be compared."""
         return self[1:] == other[1:] and self.position.is_comparable(other.position)
 
     def __str__(self) -> str:
-        model = f" by {self.model!r} ({self.dimension}-d)" if self.dimension else ""
-        return f"{self.position.name}{model}"
+        if not self.dimension:
+            return self.position.name
+        shape = f"{self.dimension}-d"
+        if modality_at(self.position) is IRIS:
+            shape = f"{self.dimension >> 16} columns of {self.dimension & 0xFFFF} bits"
+        return f"{self.position.name} by {self.model!r} ({shape})"
 
 
 def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:

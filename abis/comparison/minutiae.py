@@ -19,18 +19,16 @@ import numpy.typing as npt
 
 from abis import _core
 from abis.errors import TemplateError
-from abis.template import Embedding, Minutiae, Template
+from abis.template import Embedding, Minutiae
 
 __all__ = [
     "Explanation",
     "FingerReferences",
-    "balance",
     "balances",
     "contents",
     "cosine",
     "cosines_of_pairs",
     "explain",
-    "raw_scores",
     "simd_level",
 ]
 
@@ -196,47 +194,6 @@ def cosines_of_pairs(
     return _core.dot_products_of_pairs(*vectors, probe, reference, checked_threads(threads))
 
 
-def raw_scores(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float32]:
-    """Raw scores of one probe against references of the same kind.
-
-    Args:
-        probe: minutiae or an embedding.
-        references: templates that may be compared with the probe: fingers of the same or an unknown position,
-            embeddings of the same position and model.
-
-    Returns:
-        (len(references),) float32.
-
-    Raises:
-        TemplateError: naming the first reference that may not be compared with the probe.
-    """
-    for index, reference in enumerate(references):
-        _check_comparable(probe, reference, index)
-    if isinstance(probe, Minutiae):
-        packed = FingerReferences()
-        packed.extend([r for r in references if isinstance(r, Minutiae)])
-        return packed.compare(probe)
-    vectors = [r.vector for r in references if isinstance(r, Embedding)]
-    return cosine(probe, np.array(vectors, np.float16).reshape(len(vectors), len(probe.vector)))
-
-
-def balance(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64] | None:
-    """How alike a probe and its references are in content: what a low score of theirs says depends on it.
-
-    Where one print shows little of what the other shows, mated ones score low too.
-
-    Args:
-        probe: minutiae or an embedding.
-        references: templates that it was compared with.
-
-    Returns:
-        (len(references),) float64 as :func:`balances` gives; None for embeddings, which have none.
-    """
-    if not isinstance(probe, Minutiae):
-        return None
-    return balances(contents([probe]), contents([r for r in references if isinstance(r, Minutiae)]))
-
-
 def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
     """(n,) how much each has to compare: its minutiae's reliabilities, per cent of a good one each, added up.
 
@@ -275,7 +232,11 @@ def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
     Raises:
         TemplateError: where their positions may not be compared.
     """
-    _check_comparable(probe, reference, 0)
+    if not probe.position.is_comparable(reference.position):
+        raise TemplateError(
+            f"reference 0 is of {reference.position.name}; the probe, of {probe.position.name}, "
+            "is compared with its own position only"
+        )
     found = _core.compare_in_detail(*columns(probe), *columns(reference))
     return Explanation(score=found["score"], pairs=found["pairs"], terms=found["terms"])
 
@@ -351,20 +312,3 @@ def checked_threads(threads: int) -> int:
     if not 0 <= operator.index(threads) <= _MOST_THREADS:
         raise ValueError(f"threads is {threads}; expected 0 (one a core) to {_MOST_THREADS}")
     return operator.index(threads)
-
-
-def _check_comparable(probe: Template, reference: Template, index: int) -> None:
-    if not probe.position.is_comparable(reference.position):
-        raise TemplateError(
-            f"reference {index} is of {reference.position.name}; the probe, of {probe.position.name}, "
-            "is compared with its own position only"
-        )
-    if isinstance(probe, Embedding) and isinstance(reference, Embedding):
-        if probe.model != reference.model:
-            raise TemplateError(
-                f"reference {index} is of model {reference.model!r}, the probe of {probe.model!r}"
-            )
-        if len(probe.vector) != len(reference.vector):
-            raise TemplateError(
-                f"reference {index} has {len(reference.vector)} dimensions, the probe {len(probe.vector)}"
-            )

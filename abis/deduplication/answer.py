@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a gallery's references to named pairs and clusters."""
+"""De-duplication of a gallery: from its references to named pairs and clusters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from abis.deduplication.checkpoint import Checkpoint
+from abis.comparison.coverage import Coverage
+from abis.deduplication.checkpoint import AsOf, Checkpoint, Question
 from abis.deduplication.clusters import Link, grouped
-from abis.deduplication.job import Job, Population
+from abis.deduplication.job import Job, Scope
 from abis.deduplication.pairing import Criterion, FoundPair
-from abis.deduplication.results import Cluster, DuplicatePair, Duplicates
-from abis.index.references import View
+from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
+from abis.index.references import ReferenceView
 from abis.scoring.calibration import Calibrations
 from abis.store import Store
 
@@ -22,7 +23,7 @@ __all__ = ["clustered", "deduplicate", "named"]
 
 def deduplicate(
     store: Store,
-    view: View,
+    view: ReferenceView,
     calibrations: Calibrations,
     *,
     fpir: float | None,
@@ -32,36 +33,72 @@ def deduplicate(
     checkpoint: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> Duplicates:
-    """:meth:`abis.Gallery.deduplicate`, of all references as of now.
+    """What :meth:`abis.Gallery.deduplicate` does, for references as of one change.
 
-    The checkpoint, if there is one, is left where it is: whoever has written the result removes it.
+    An existing checkpoint is not removed: the caller removes it once the result is stored.
+
+    Args:
+        store: of the gallery.
+        view: all references.
+        calibrations: of the kinds of the references.
+        fpir: false positive identification rate; None if there is a threshold.
+        threshold: least score of a pair; None if there is a rate.
+        exact: compare all pairs in full.
+        since: number of a change: compare only subjects enrolled after it with all; None compares all.
+        checkpoint: file that keeps finished portions; None keeps none.
+        progress: called with the pairs done and the pairs in all.
     """
-    asked = {"fpir": fpir, "threshold": threshold, "exact": exact, "since": since}
-    as_of = {
-        "change": view.mark.change,
-        "subjects": view.subjects,
-        "last_subject": view.span - 1,
-        "last_encounter": view.last_encounter,
-    }
-    with Checkpoint(checkpoint, asked, as_of) as done:
+    now = AsOf(view.mark.change, view.subjects, view.span - 1, view.last_encounter)
+    with Checkpoint(checkpoint, Question(fpir, threshold, exact, since), now) as done:
         as_of = done.as_of
-        criterion = Criterion(as_of["subjects"], fpir, threshold, exact)
+        criterion = Criterion(as_of.subjects, fpir, threshold, exact)
         new = None
         if since is not None:
-            new = np.array(sorted(store.subjects_enrolled_between(since, as_of["change"])), np.int64)
-        population = Population(view.segments, as_of["last_subject"], as_of["last_encounter"], new)
-        pairs = Job(population, criterion, calibrations).run(done, progress)
+            new = np.array(sorted(store.subjects_enrolled_between(since, as_of.change)), np.int64)
+        scope = Scope(view.segments, as_of.last_subject, as_of.last_encounter, new)
+        coverage = _coverage(scope)
+        pairs = Job(scope, criterion, calibrations).run(done, progress)
     return Duplicates(
         named(store, pairs),
-        gallery_size=as_of["subjects"],
-        searched=as_of["subjects"] if new is None else len(new),
+        gallery_size=as_of.subjects,
+        searched=as_of.subjects if new is None else len(new),
         fpir=fpir,
-        change=as_of["change"],
+        change=as_of.change,
+        coverage=coverage,
     )
 
 
-def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[Cluster, ...]:
-    """Clusters by the names of subjects and encounters; pairs of those that the store has no more are left out."""
+def _coverage(scope: Scope) -> Coverage:
+    """How many subjects are comparable with all others.
+
+    Subjects are grouped by the kinds of their templates; there are few such groups.
+    """
+    blocks = [block for segment in scope.segments for block in segment.blocks if block.present]
+    kinds = sorted({block.kind for block in blocks})
+    if not blocks:
+        return Coverage(0, 0)
+    has = np.zeros((scope.last_subject + 1, len(kinds)), np.bool_)
+    for block in blocks:
+        slots = block.present_slots()
+        subjects = block.subjects[slots]
+        chosen = (subjects <= scope.last_subject) & (block.encounters[slots] <= scope.last_encounter)
+        has[subjects[chosen], kinds.index(block.kind)] = True
+    groups, counts = np.unique(has, axis=0, return_counts=True)
+    comparable = np.array([[a.is_comparable(b) for b in kinds] for a in kinds], np.bool_)
+    with_each = (groups.astype(np.int64) @ comparable.astype(np.int64) @ groups.T.astype(np.int64)) > 0
+    enrolled = groups.any(axis=1)
+    is_full = (with_each | ~enrolled).all(axis=1) & enrolled
+    partly = enrolled & ~is_full
+    found = {
+        str(kind): int(counts[partly & groups[:, number]].sum())
+        for number, kind in enumerate(kinds)
+        if (partly & groups[:, number]).any()
+    }
+    return Coverage(int(counts[enrolled].sum()), int(counts[is_full].sum()), found)
+
+
+def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[DuplicateCluster, ...]:
+    """Clusters of named pairs. Pairs of subjects or encounters that are no longer in the store are left out."""
     subjects = {key for pair in pairs for key in (pair.probe, pair.reference)}
     names, _, encounters = store.named(subjects, {key for pair in pairs for key in pair.encounters})
     known = [
@@ -72,11 +109,11 @@ def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[Cluster, ...]:
     return clustered(known, names)
 
 
-def clustered(known: Sequence[FoundPair], names: Mapping[int, str]) -> tuple[Cluster, ...]:
-    """Clusters of pairs whose encounters are named already.
+def clustered(known: Sequence[FoundPair], names: Mapping[int, str]) -> tuple[DuplicateCluster, ...]:
+    """Clusters of pairs whose encounters have names already.
 
     Args:
-        known: the pairs, subjects by any numbers; of equal scores the smaller come first.
+        known: pairs of subjects, which have any numbers; of equal scores, smaller numbers come first.
         names: subject_ids by these numbers.
     """
     groups = grouped([Link(pair.reference, pair.probe, pair.score) for pair in known])
@@ -84,7 +121,7 @@ def clustered(known: Sequence[FoundPair], names: Mapping[int, str]) -> tuple[Clu
     for number, group in enumerate(groups, 1):
         own = tuple(_pair(known[n], number, n in group.weak, names) for n in group.links)
         families = tuple(tuple(names[key] for key in family) for family in group.families)
-        clusters.append(Cluster(number, families, own))
+        clusters.append(DuplicateCluster(number, families, own))
     return tuple(clusters)
 
 

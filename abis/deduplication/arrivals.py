@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One person, one identity, for those who come in by the thousand: what ``abis import --unique`` asks.
+"""Uniqueness of subjects that arrive in batches, for ``abis import --unique``.
 
-The gallery is held against each batch in tiles that are kept from batch to batch. The tables are the batch's: it is
-small, so they are made anew for each, and those enrolled look themselves up in them.
+A batch is compared with the gallery tile by tile; tiles are kept from batch to batch. Tables for the first look are
+made of the batch, which is small, and the gallery's references are looked up in them.
 """
 
 from __future__ import annotations
@@ -15,31 +15,30 @@ import numpy as np
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.tiles import Tile
 from abis.deduplication.uniqueness import Newcomers
-from abis.index.references import View
+from abis.index.references import ReferenceView
 from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment, Store
 from abis.template import Template
 
-__all__ = ["Look", "Uniqueness"]
+__all__ = ["ArrivalsCheck", "CheckedArrivals"]
 
 _TILE = 8_192  # keys of subjects whose references are packed together
 
 
-class Uniqueness:
-    """Tells which arrivals are in the gallery under another subject_id, or came twice.
+class ArrivalsCheck:
+    """Finds arrivals that are enrolled under another subject_id, or that arrive twice.
 
     Args:
-        store: of the gallery, for names.
-        view: gives all references as of now.
-        calibrations: in force for some templates.
-        fpir: false positive identification rate of the search that each arrival is: of so many strangers, on
-            average so many are taken for somebody.
+        store: of the gallery.
+        view: returns all references as of now.
+        calibrations: returns the calibrations of some templates.
+        fpir: false positive identification rate of each arrival's search, above 0, at most 1.
     """
 
     def __init__(
         self,
         store: Store,
-        view: Callable[[], View],
+        view: Callable[[], ReferenceView],
         calibrations: Callable[[Iterable[Template]], Calibrations],
         *,
         fpir: float,
@@ -53,21 +52,25 @@ class Uniqueness:
 
     @property
     def rule(self) -> str:
-        """What is asked, in words: where it is another, so are the answers."""
+        """The question in words, noted with an import: another question would get other answers."""
         return f"unique, fpir {self.fpir!r}"
 
-    def look(self, arrivals: Sequence[Enrollment]) -> Look:
-        """Hold some arrivals against all who are enrolled as of now, and against each other."""
+    def look(self, arrivals: Sequence[Enrollment]) -> CheckedArrivals:
+        """Compare some arrivals with all enrolled subjects as of now, and with each other."""
         view = self._view()
         calibrations = self._calibrations(t for arrival in arrivals for t in arrival.templates)
         newcomers = Newcomers(arrivals, fpir=self.fpir, calibrations=calibrations)
         size = view.subjects + len(arrivals)
         found = [] if not arrivals else newcomers.among_enrolled(self._enrolled(view), size)
         among = list(newcomers.among_themselves(size))
-        return Look(self._duplicates(arrivals, found, among), lambda: self._since(view, newcomers, arrivals))
+        return CheckedArrivals(
+            self._duplicates(arrivals, found, among), lambda: self._since(view, newcomers, arrivals)
+        )
 
-    def _since(self, view: View, newcomers: Newcomers, arrivals: Sequence[Enrollment]) -> Mapping[int, str]:
-        """Of whom others have been enrolled since."""
+    def _since(
+        self, view: ReferenceView, newcomers: Newcomers, arrivals: Sequence[Enrollment]
+    ) -> Mapping[int, str]:
+        """The arrivals that match a subject enrolled since ``view``."""
         now = self._view()
         if now.mark.change == view.mark.change:
             return {}
@@ -77,14 +80,16 @@ class Uniqueness:
     def _duplicates(
         self, arrivals: Sequence[Enrollment], enrolled: Sequence[FoundPair], among: Sequence[FoundPair]
     ) -> dict[int, str]:
-        """By its number from 0, whom each duplicate is likeliest to be.
+        """The likeliest match of each duplicate in words, by the arrival's number from 0.
 
         Args:
-            arrivals: all of them.
-            enrolled: pairs of an arrival (probe, its number from 1) and who is enrolled.
+            arrivals: the batch.
+            enrolled: pairs of an arrival (the probe; its number from 1) and an enrolled subject.
             among: pairs of two arrivals, the earlier one the reference.
         """
-        names = self._store.names({pair.reference for pair in enrolled})  # those removed meanwhile have none
+        names = self._store.names(
+            {pair.reference for pair in enrolled}
+        )  # subjects removed meanwhile have none
         candidates: dict[int, list[tuple[FoundPair, str]]] = {}
         for pair in enrolled:
             name = names.get(pair.reference)
@@ -97,7 +102,9 @@ class Uniqueness:
         for number in sorted(candidates.keys() | earlier.keys()):
             own = candidates.get(number, [])
             for pair in earlier.get(number, ()):
-                if pair.reference - 1 not in duplicates:  # that one is not going to be enrolled
+                if (
+                    pair.reference - 1 not in duplicates
+                ):  # else the earlier arrival will not be enrolled itself
                     own.append((pair, arrivals[pair.reference - 1].subject_id))
             if own:
                 pair, name = min(own, key=lambda one: (-one[0].score, one[1]))
@@ -105,8 +112,8 @@ class Uniqueness:
                 duplicates[number - 1] = f"subject {name!r}, {score}"
         return duplicates
 
-    def _enrolled(self, view: View) -> Iterator[Tile]:
-        """All references; what has not changed since the last batch as it was packed then."""
+    def _enrolled(self, view: ReferenceView) -> Iterator[Tile]:
+        """All references; tiles that have not changed since the last batch are used again."""
         counts = _counts(view)
         self._tiles = {number: kept for number, kept in self._tiles.items() if number in counts}
         for number, count in counts.items():
@@ -118,21 +125,21 @@ class Uniqueness:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What became of a batch of arrivals.
+class CheckedArrivals:
+    """What was found about a batch of arrivals.
 
     Attributes:
-        duplicates: by number from 0, of whom those are that shall not be enrolled, in words.
-        again: the same of those alone who have been enrolled by others since: asked where nobody else can
-            enroll any more.
+        duplicates: the match of each arrival that must not be enrolled, in words, by the arrival's number from 0.
+        again: returns the same for subjects that others have enrolled since. It is called inside the transaction that
+            enrolls the batch, when no other process can enroll.
     """
 
     duplicates: Mapping[int, str]
     again: Callable[[], Mapping[int, str]]
 
 
-def _counts(view: View) -> dict[int, tuple[int, int]]:
-    """Of each range of subjects how many references there are, and the sum of their encounters' keys."""
+def _counts(view: ReferenceView) -> dict[int, tuple[int, int]]:
+    """Number of references and sum of their encounters' keys, by range of subjects: another sum means a change."""
     counts: dict[int, tuple[int, int]] = {}
     for segment in view.segments:
         for block in segment.blocks:

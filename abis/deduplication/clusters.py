@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs become people: who hangs together, and which link of a chain should not be trusted.
+"""Group pairs into people, and mark the pairs that should not be trusted.
 
-A *cluster* is all subjects that pairs connect. One false pair is enough to connect two people of several
-subjects each; so a cluster is also divided into *families*. Pairs are taken one after the other, first those whose
-subjects have most others in common, of these the highest score first; two families become one only where at least
-half of the pairs there could be between them have been found. A pair whose subjects end up in different families is
-*weak*: either it is false, or most others are missing.
+A *cluster* is a set of subjects connected by pairs. One false pair connects two people who have several subjects
+each, so a cluster is also divided into *families*. Pairs are taken one by one, first the pairs whose subjects have
+the most others in common, then by score. Two families are joined only if at least half of the possible pairs between
+them were found. A pair whose subjects end in different families is *weak*: either the pair is false, or most pairs
+are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Group", "Link", "grouped"]
 
 
 class Link(NamedTuple):
-    """A pair, its subjects by any number."""
+    """A pair of subjects, which have any numbers, and its score."""
 
     first: int
     second: int
@@ -30,7 +30,7 @@ class Group(NamedTuple):
 
     Attributes:
         links: numbers of its links, the highest score first.
-        families: its subjects, family by family, the largest first; in a family in their order.
+        families: subjects of each family, ascending; the largest family first.
         weak: numbers of the links between families.
     """
 
@@ -40,12 +40,11 @@ class Group(NamedTuple):
 
 
 def grouped(links: Sequence[Link]) -> list[Group]:
-    """Clusters in the order in which to look at them: by the highest score of a pair in them.
+    """Group links into clusters, ordered by their highest score.
 
-    What comes out depends on the links alone, not on their order: of equal scores the one of the smaller
-    subjects comes first.
+    The result does not depend on the order of the links: of equal scores, the smaller subjects come first.
 
-    >>> grouped([Link(1, 2, 9.0), Link(4, 3, 8.0), Link(2, 3, 7.0)])  # two pairs, and what welds them
+    >>> grouped([Link(1, 2, 9.0), Link(4, 3, 8.0), Link(2, 3, 7.0)])  # two pairs, and a weak one between them
     [Group(links=(0, 1, 2), families=((1, 2), (3, 4)), weak=frozenset({2}))]
     """
     order = sorted(range(len(links)), key=lambda n: (-links[n].score, sorted(links[n][:2])))
@@ -79,20 +78,20 @@ def grouped(links: Sequence[Link]) -> list[Group]:
 
 
 class _Families:
-    """Sets of subjects that become fewer and larger, and how many links there are between them.
+    """Sets of subjects that are joined step by step, and the number of links between them.
 
     Attributes:
-        head: of each subject, the number of its set.
-        members: of each set.
+        head: number of the set of each subject.
+        members: subjects of each set.
     """
 
     def __init__(self) -> None:
         self.head: dict[int, int] = {}
         self.members: dict[int, list[int]] = {}
-        self._links: dict[int, Counter[int]] = {}  # of each set, to each other one
+        self._links: dict[int, Counter[int]] = {}  # number of links from each set to each other
 
     def connect(self, first: int, second: int) -> None:
-        """There is a link between two subjects; both are still alone."""
+        """Note a link between two subjects, before any sets are joined."""
         for subject in (first, second):
             if subject not in self.head:
                 self.head[subject] = subject
@@ -102,19 +101,19 @@ class _Families:
         self._links[second][first] += 1
 
     def in_common(self, first: int, second: int) -> int:
-        """How many are linked to both of two subjects; all are still alone."""
+        """Number of subjects linked to both of two subjects, before any sets are joined."""
         return len(self._links[first].keys() & self._links[second].keys())
 
     def found(self, first: int, second: int) -> int:
-        """How many links there are between the sets of two subjects."""
+        """Number of links between the sets of two subjects."""
         return self._links[self.head[first]][self.head[second]]
 
     def possible(self, first: int, second: int) -> int:
-        """How many there could be."""
+        """Number of possible links between the sets of two subjects."""
         return len(self.members[self.head[first]]) * len(self.members[self.head[second]])
 
     def join(self, first: int, second: int) -> None:
-        """Make one set of the sets of two subjects."""
+        """Join the sets of two subjects."""
         small, large = sorted((self.head[first], self.head[second]), key=lambda head: len(self.members[head]))
         if small == large:
             return

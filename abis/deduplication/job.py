@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole population against itself, in portions that can be stopped after each.
+"""All pairs of a gallery, in portions; a job can be stopped after each.
 
-Portions are ranges of subjects' keys: they do not depend on how the gallery's references happen to be cut into
-segments, nor on when the job runs. What has been found so far stands in a checkpoint (:mod:`.checkpoint`).
+Portions are ranges of subjects' keys. They do not depend on the segments of the gallery's references or on when the job
+runs. The pairs found so far are kept by :mod:`abis.deduplication.checkpoint`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from abis.deduplication.tiles import Tile
 from abis.index.segments import Segment
 from abis.scoring.calibration import Calibrations
 
-__all__ = ["Job", "Population"]
+__all__ = ["Job", "Scope"]
 
-_TILE = 32_768  # keys of subjects whose tables are in memory at once: some 400 MB a finger and subject
-_BATCH = 2_048  # keys of subjects of a portion: some seconds
+_TILE = (
+    32_768  # keys of subjects whose tables are in memory at once: about 400 MB for a finger of each subject
+)
+_BATCH = 2_048  # keys of subjects in a portion: some seconds of work
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
-    """Who is held against whom, as of one change of the gallery.
+class Scope:
+    """The subjects that a job compares, as of one change of the gallery.
 
     Attributes:
-        segments: of the gallery, as of this change or a later one.
-        last_subject: keys of subjects are up to it.
-        last_encounter: encounters with a key above it came later, and are left out.
-        new: sorted keys of the subjects that are held against all; None where everyone is.
+        segments: references of the gallery, as of this change or a later one.
+        last_subject: largest key of a subject.
+        last_encounter: largest key of an encounter; references of later encounters are left out.
+        new: sorted keys of the subjects that are compared with all others; None compares all with all.
     """
 
     segments: Sequence[Segment]
@@ -44,7 +46,7 @@ class Population:
 
 @dataclass(frozen=True)
 class _Portion:
-    """Subjects ``first`` to ``last`` against those of a tile, all keys."""
+    """Subjects ``first`` to ``last`` as probes against the subjects of a tile; all are keys."""
 
     number: int
     first: int
@@ -53,28 +55,28 @@ class _Portion:
 
 
 class Job:
-    """All pairs of a population, each once.
+    """All pairs of a scope, each once.
 
     Args:
-        population: who is held against whom.
-        criterion: from when on a pair is listed.
-        calibrations: in force.
+        scope: the subjects to compare.
+        criterion: decides which pairs are listed.
+        calibrations: of the kinds of the references.
     """
 
-    def __init__(self, population: Population, criterion: Criterion, calibrations: Calibrations) -> None:
-        self._population = population
+    def __init__(self, scope: Scope, criterion: Criterion, calibrations: Calibrations) -> None:
+        self._scope = scope
         self._criterion = criterion
         self._calibrations = calibrations
-        self._portions = list(_portions(population.last_subject))
+        self._portions = list(_portions(scope.last_subject))
 
     def run(
         self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None
     ) -> list[FoundPair]:
-        """Work off what the checkpoint has not; returns all pairs, in the order of portions.
+        """Work through the portions that the checkpoint does not have; returns all pairs, in the order of portions.
 
         Args:
-            checkpoint: gets the pairs of every portion as soon as it is done.
-            progress: called with the pairs of keys worked off and those in all.
+            checkpoint: receives the pairs of each portion when it is finished.
+            progress: called with the pairs of keys done and the pairs in all.
         """
         weights = [self._weight(portion) for portion in self._portions]
         total, done = sum(weights), 0
@@ -82,11 +84,11 @@ class Job:
         for portion, weight in zip(self._portions, weights, strict=True):
             if portion.number not in checkpoint:
                 if references is None or references.first != portion.tile:
-                    references = _Subjects(self._population, portion.tile)
+                    references = _Subjects(self._scope, portion.tile)
                 if probes is None or portion.first not in probes:
                     start = portion.first - (portion.first - 1) % _TILE
                     is_same = start == references.first
-                    probes = references if is_same else _Subjects(self._population, start)
+                    probes = references if is_same else _Subjects(self._scope, start)
                 checkpoint.add(portion.number, self._found(portion, probes, references))
             done += weight
             if progress is not None:
@@ -94,7 +96,7 @@ class Job:
         return [pair for portion in self._portions for pair in checkpoint[portion.number]]
 
     def _found(self, portion: _Portion, probes: _Subjects, references: _Subjects) -> list[FoundPair]:
-        """The new against all before them, and the others against the new before them."""
+        """New subjects against all before them, and the others against the new ones before them."""
         found = []
         for mine, theirs in ((probes.new, references.all), (probes.others, references.new)):
             own = mine.between(portion.first, portion.last)
@@ -115,27 +117,25 @@ class _Subjects:
 
     Attributes:
         first: the tile's first key.
-        all: references of all of them.
-        new: of those that are held against all; the same where everyone is.
-        others: of the rest.
+        all: references of all subjects.
+        new: references of the subjects that are compared with all; the same as ``all`` if all are.
+        others: references of the rest.
     """
 
-    def __init__(self, population: Population, first: int) -> None:
+    def __init__(self, scope: Scope, first: int) -> None:
         self.first = first
-        self.all = Tile.of(
-            population.segments, first, first + _TILE - 1, last_encounter=population.last_encounter
-        )
+        self.all = Tile.of(scope.segments, first, first + _TILE - 1, last_encounter=scope.last_encounter)
         self.new, self.others = self.all, Tile(())
-        if population.new is not None:
-            self.new = self.all.among(population.new)
-            self.others = self.all.among(np.setdiff1d(self.all.subjects, population.new))
+        if scope.new is not None:
+            self.new = self.all.among(scope.new)
+            self.others = self.all.among(np.setdiff1d(self.all.subjects, scope.new))
 
     def __contains__(self, subject: int) -> bool:
         return self.first <= subject < self.first + _TILE
 
 
 def _portions(last_subject: int) -> Iterator[_Portion]:
-    """Each tile with itself and all that comes after it."""
+    """Each tile with itself and with all subjects after it."""
     number = 0
     for tile in range(1, last_subject + 1, _TILE):
         for first in range(tile, last_subject + 1, _BATCH):

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some subjects against some others: who may be whom. It knows no gallery, and works as well between machines.
+"""Compare some subjects with some others, within a gallery or between machines: pairs that may be one person.
 
-All pairs get a first look, some a second, few are compared in full:
+All pairs get a first look, some a second look, and few are compared in full:
 
-1. *First look.* Fingers that have minutiae in common, by hashing of their codes; faces whose sketches are near.
-   Each position alone can make a pair a candidate: who has come back with another face, or without one, is
+1. *First look.* Finds fingers that have minutiae in common, by hashing of their codes, and faces with near sketches.
+   One position is enough to make a pair a candidate, so a person who returns with another face, or without one, is
    found by a finger.
-2. *Second look.* Evidence of all positions of the candidates is added: the pose that fingers agree on, the
-   faces' likelihood ratios.
-3. *Full comparison*, calibration and fusion: those of a search, to the bit.
+2. *Second look.* Adds up the evidence of all positions of a candidate: the pose on which fingers agree, and the
+   likelihood ratios of faces.
+3. *Full comparison*, calibration and fusion, bit-identical to those of a search.
 
-Whether a pair is found depends on its two subjects and the criterion alone, not on who else there is: so it
-does not matter in what portions, in what order or on which machine a population is worked off.
+Whether a pair is found depends on its two subjects and the criterion only, not on other subjects. So the result does
+not depend on the portions, their order or the machine.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison import balances, cosines_of_pairs
+from abis.comparison.iris import iris_scores_of_pairs
+from abis.comparison.modality import FACE, FINGER, IRIS, modality_at
 from abis.deduplication.sketches import near
-from abis.deduplication.tiles import Part, Tile, expanded
+from abis.deduplication.tiles import Tile, TilePart, expanded
+from abis.index.iris_index import evidence_of_irises
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
@@ -34,25 +37,27 @@ from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
 
 __all__ = ["Criterion", "FoundPair", "find_pairs"]
 
-# What passes, and what that loses: benchmarks/scale/deduplication.py, docs/deduplication.md. Natural log units.
-_FINGER_LESS, _FACE_LESS = 4.0, 12.5  # a first look has to say log(subjects) less this
-_ALL_PASS = 2_000  # subjects: up to here every pair gets a second look
-_OF_SCORE = 0.45  # a second look has to say so much of what the full comparison has to
-_OF_FINGERS = 0.6  # the evidence of poses overstates
+# What passes, and what is lost by it: benchmarks/scale/deduplication.py, docs/deduplication.md. Natural log units.
+_FINGER_LESS, _FACE_LESS = 4.0, 12.5  # the first look must reach log(subjects) less this
+_ALL_PASS = 2_000  # subjects: up to here all pairs get a second look
+_OF_SCORE = 0.45  # the part of the threshold that the second look must reach
+_OF_FINGERS = 0.6  # evidence of poses is too high by this factor
 _LN_OF_10 = math.log(10)
-_AT_ONCE = 2_000_000  # pairs of templates given a second look, or compared in full, at a time: some 200 MB
+_AT_ONCE = 2_000_000  # pairs of templates looked at or compared at a time: about 200 MB
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """From when on a pair is listed.
+    """Decides which pairs are listed.
 
     Attributes:
-        gallery_size: subjects of the whole population.
-        fpir: false positive identification rate of each subject's search among all: at most so many strangers
-            are listed with it on average. None where there is a threshold.
-        threshold: least score, whatever was compared; None where there is a rate.
-        exact: compare everyone with everyone in full.
+        gallery_size: number of subjects in all.
+        fpir: false positive identification rate of each subject's search among all. None if there is a threshold.
+        threshold: least score of a pair, whatever was compared. None if there is a rate.
+        exact: compare all pairs in full.
+
+    Raises:
+        ValueError: there is neither a rate nor a threshold, or both, or one is out of its range.
     """
 
     gallery_size: int
@@ -69,7 +74,7 @@ class Criterion:
             raise ValueError(f"threshold is {self.threshold}; expected a finite log10 likelihood ratio")
 
     def threshold_of(self, compared: Compared) -> float:
-        """The least score of a pair that was compared so."""
+        """The least score of a pair that was compared by these calibrations."""
         if self.threshold is not None:
             return self.threshold
         assert self.fpir is not None
@@ -77,22 +82,22 @@ class Criterion:
 
     @property
     def passes_all(self) -> bool:
-        """Whether there is no first look."""
+        """True if all pairs pass the first look."""
         return self.exact or self.gallery_size <= _ALL_PASS
 
     @property
     def finger_least(self) -> float:
-        """What like minutiae of one finger have to say."""
+        """Least evidence of one finger at the first look, natural log units."""
         return math.log(self.gallery_size) - _FINGER_LESS
 
     @property
     def face_least(self) -> float:
-        """What a face's sketch has to say."""
+        """Least evidence of a face's sketch at the first look, natural log units."""
         return math.log(self.gallery_size) - _FACE_LESS
 
     @property
     def second_least(self) -> float:
-        """What a second look at all positions has to say."""
+        """Least evidence of all positions at the second look, natural log units."""
         if self.threshold is not None:
             return _OF_SCORE * self.threshold * _LN_OF_10
         assert self.fpir is not None
@@ -101,14 +106,14 @@ class Criterion:
 
 @dataclass(frozen=True)
 class FoundPair:
-    """Two subjects that may be one.
+    """Two subjects that may be one person.
 
     Attributes:
-        probe: key of the one whose templates stood for the probe.
-        reference: key of the other.
-        score: log10 likelihood ratio: that of a search for the probe among the references.
-        threshold: which it reaches.
-        evidence: what each position says; ``encounter_id`` is the encounter's key in digits.
+        probe: key of the subject whose templates were the probe.
+        reference: key of the other subject.
+        score: log10 likelihood ratio of a search for the probe among the references.
+        threshold: the threshold that the score reaches.
+        evidence: the part of each position; ``encounter_id`` is the encounter's key in digits.
     """
 
     probe: int
@@ -119,11 +124,11 @@ class FoundPair:
 
     @property
     def encounters(self) -> set[int]:
-        """Keys of the encounters that the evidence is of."""
+        """Keys of the encounters in the evidence."""
         return {int(one.encounter_id) for one in self.evidence}
 
     def with_names(self, encounters: Mapping[int, str]) -> FoundPair:
-        """The same, with encounters in the evidence by name; ``encounters`` has all their keys."""
+        """The same with names of encounters in the evidence; ``encounters`` contains all their keys."""
         named = (replace(one, encounter_id=encounters[int(one.encounter_id)]) for one in self.evidence)
         return replace(self, evidence=tuple(named))
 
@@ -137,23 +142,26 @@ def find_pairs(
     ordered: bool,
     tables_of_probes: bool = False,
 ) -> list[FoundPair]:
-    """The pairs of a probe and a reference that reach the threshold.
+    """Find the pairs of a probe and a reference whose scores reach the threshold.
 
-    Takes memory for the references' tables, some 300 bytes a minutia, and for the candidates: 2,000 probes
-    at a time against 30,000 references are a good measure.
+    The references' tables take about 300 bytes a minutia, and candidates take memory too. Use about 2,000 probes with
+    30,000 references at a time.
 
     Args:
-        probes: subjects, say a batch of those of another shard.
-        references: others, or the same.
-        criterion: from when on a pair is listed.
-        calibrations: in force for the templates of both.
-        ordered: both are of one gallery: only pairs whose reference has the smaller key, each pair of the
-            gallery once. Else every probe is held against every reference.
-        tables_of_probes: the first look makes its tables of the probes: for few against many. That changes some
-            in a thousand of the pairs that pass this look, and no score. Not where ordered.
+        probes: subjects, for example a batch of another shard.
+        references: other subjects, or the same.
+        criterion: decides which pairs are listed.
+        calibrations: of the kinds of both.
+        ordered: True if both are of one gallery: finds each pair once, with the smaller key as reference. False
+            compares each probe with each reference.
+        tables_of_probes: make the tables of the first look from the probes, for few probes against many references. A
+            few in a thousand of the pairs that pass the first look differ; scores do not. Not with ``ordered``.
 
     Returns:
-        In the order of probes and references.
+        Pairs in the order of probes and references.
+
+    Raises:
+        ValueError: ``ordered`` and ``tables_of_probes`` are both True.
     """
     if ordered and tables_of_probes:
         raise ValueError("tables of probes and ordered; expected one of them")
@@ -182,14 +190,17 @@ def _all_pairs(probes: Tile, references: Tile, ordered: bool) -> NDArray[np.int6
 def _first_look(
     probes: Tile, references: Tile, criterion: Criterion, ordered: bool, tables_of_probes: bool
 ) -> NDArray[np.int64]:
-    """(p, 2) places of subjects in the tiles: of pairs of which some position says something, each once, in order."""
+    """(p, 2) places of subjects in the tiles, in order: the pairs that pass by at least one position."""
     found = [np.empty(0, np.int64)]
     size = len(references.subjects)
     for probe, reference in probes.comparable(references):
         limits = np.full(len(probe), len(reference), np.int64)
         if ordered:
             limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
-        if probe.kind.dimension:
+        modality = modality_at(probe.kind.position)
+        if modality is IRIS:
+            first, second = _near_irises(probe, reference, limits, criterion.face_least)
+        elif modality is FACE:
             sketches = probe.arrays["sketches"], reference.arrays["sketches"][: limits.max()]
             first, second = near(*sketches, criterion.face_least)
             below = second < limits[first]
@@ -207,8 +218,29 @@ def _first_look(
     return np.stack([pairs // max(1, size), pairs % max(1, size)], axis=1)
 
 
+def _near_irises(
+    probe: TilePart, reference: TilePart, limits: NDArray[np.int64], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs of irises that say ``least`` or more, natural log units: every pair is compared in full.
+
+    Args:
+        probe: of the first subjects.
+        reference: of the second ones.
+        limits: (len(probe),) how many of the references each probe is compared with.
+        least: natural log units.
+    """
+    found = [np.empty((2, 0), np.int64)]
+    for number, limit in enumerate(limits.tolist()):
+        rows = np.arange(limit, dtype=np.int64)
+        raw, _ = _raw_and_balance(probe, reference, np.full(limit, number, np.int64), rows)
+        second = np.flatnonzero(evidence_of_irises(raw) >= least)
+        found.append(np.stack([np.full(len(second), number, np.int64), second]))
+    first, second = np.concatenate(found, axis=1)
+    return first, second
+
+
 def _portions(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of pairs that weigh about _AT_ONCE together, or are one."""
+    """Ranges of pairs with about _AT_ONCE pairs of templates each, or of one pair."""
     ends = np.cumsum(weights)
     start = done = 0
     while start < len(weights):
@@ -220,9 +252,9 @@ def _portions(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 def _second_look(
     probes: Tile, references: Tile, pairs: NDArray[np.int64], calibrations: Calibrations
 ) -> NDArray[np.float64]:
-    """(p,) evidence, natural log units, as in :mod:`abis.identification.screening`.
+    """(p,) evidence in natural log units, as in :mod:`abis.identification.screening`.
 
-    The best of the alternatives of a position counts; that of the probe's positions is summed.
+    Of several references for a position the best counts; the evidence of positions is summed.
     """
     total = np.zeros(len(pairs))
     comparable = sorted(probes.comparable(references), key=lambda parts: parts[0].kind.position)
@@ -230,7 +262,7 @@ def _second_look(
         best = np.full(len(pairs), -np.inf)
         for probe, reference in own:
             pair, first, second = expanded(probe, reference, pairs)
-            if probe.kind.dimension:
+            if modality_at(probe.kind.position) is not FINGER:
                 raw, _ = _raw_and_balance(probe, reference, first, second)
                 evidence = _LN_OF_10 * calibrations.for_kind(probe.kind.calibrated_as).llr(raw)
             else:
@@ -248,7 +280,7 @@ def _compared(
     criterion: Criterion,
     calibrations: Calibrations,
 ) -> list[FoundPair]:
-    """Those of the pairs that reach the threshold."""
+    """The pairs whose scores reach the threshold."""
     comparisons = []
     for probe, reference in probes.comparable(references):
         pair, first, second = expanded(probe, reference, pairs)
@@ -281,10 +313,15 @@ def _compared(
 
 
 def _raw_and_balance(
-    probe: Part, reference: Part, first: NDArray[np.int64], second: NDArray[np.int64]
+    probe: TilePart, reference: TilePart, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
-    """What a calibration takes, of pairs of templates."""
-    if probe.kind.dimension:
+    """Raw scores and balances of pairs of templates."""
+    modality = modality_at(probe.kind.position)
+    if modality is IRIS:
+        codes = probe.arrays["codes"], reference.arrays["codes"]
+        shape = probe.kind.dimension >> 16, probe.kind.dimension & 0xFFFF
+        return iris_scores_of_pairs(*codes, first, second, shape=shape), None
+    if modality is FACE:
         vectors = probe.arrays["vectors"], reference.arrays["vectors"]
         return cosines_of_pairs(*vectors, first, second), None
     raw = reference.fingers.compare(probe.fingers, first, second)
@@ -292,7 +329,7 @@ def _raw_and_balance(
 
 
 class _Digits(dict[int, str]):
-    """Every key's digits in place of its name, which whoever has the store looks up."""
+    """The digits of each key as its name; the caller, who has the store, looks the names up."""
 
     def __missing__(self, key: int) -> str:
         return str(key)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What de-duplication answers: pairs and clusters, small frozen records that print well."""
+"""The results of de-duplication: pairs and clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import overload
 
+from abis.comparison.coverage import Coverage
+from abis.deduplication.clusters import Link, grouped
 from abis.scoring.fusion import Evidence
 
-__all__ = ["Cluster", "DuplicatePair", "Duplicates"]
+__all__ = ["DuplicateCluster", "DuplicatePair", "Duplicates"]
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,13 @@ class DuplicatePair:
     """Two subjects that may be one person.
 
     Attributes:
-        subject_id: who was enrolled first ...
-        other_id: ... and who after; a score is that of a search for the second among all.
+        subject_id: the subject that was enrolled first.
+        other_id: the subject that was enrolled later. The score is that of a search for this one among all.
         score: log10 likelihood ratio, the sum over ``evidence``.
-        threshold: which it reaches.
-        evidence: what each position says; ``encounter_id`` is one of the first subject's.
-        cluster: number of its cluster, from 1.
-        is_weak: it links two families of its cluster; see :mod:`abis.deduplication.clusters`.
+        threshold: the threshold that the score reaches.
+        evidence: the part of each position; ``encounter_id`` belongs to the first subject.
+        cluster: number of the pair's cluster, from 1.
+        is_weak: True if the pair links two families of its cluster; see :mod:`abis.deduplication.clusters`.
     """
 
     subject_id: str
@@ -43,13 +45,13 @@ class DuplicatePair:
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Subjects that pairs connect, directly or over others.
+class DuplicateCluster:
+    """Subjects that are connected by pairs, directly or through others.
 
     Attributes:
-        number: from 1, in the order in which to look at them.
-        families: its subject_ids, divided where only weak links hold it together, the largest first.
-        pairs: the highest score first.
+        number: from 1, in the order to look at clusters.
+        families: subject_ids of the cluster, divided where only weak pairs connect them; the largest family first.
+        pairs: pairs of the cluster, the highest score first.
     """
 
     number: int
@@ -58,7 +60,7 @@ class Cluster:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """All of its subject_ids."""
+        """All subject_ids of the cluster."""
         return tuple(subject for family in self.families for subject in family)
 
 
@@ -67,23 +69,45 @@ class Duplicates(Sequence[DuplicatePair]):
     """The result of :meth:`Gallery.deduplicate`: a sequence of pairs, cluster by cluster, surest first.
 
     Attributes:
-        clusters: by the highest score of a pair in them, equal ones in the order of enrolment.
-        gallery_size: subjects in the gallery.
-        searched: subjects that were held against all others: all, or the new ones.
-        fpir: false positive identification rate asked for; None where a threshold was.
-        change: number of the last change of the gallery that was taken in: the next ``since``.
+        clusters: ordered by their highest score; of equal scores, in the order of enrolment.
+        gallery_size: number of subjects in the gallery.
+        searched: number of subjects that were compared with all others: all subjects, or the new ones.
+        fpir: false positive identification rate asked for; None if a threshold was.
+        change: number of the gallery's last change that was considered: ``since`` of the next run.
+        coverage: number of subjects that could be compared with all others; None in a cluster, where it is not counted.
     """
 
-    clusters: tuple[Cluster, ...]
+    clusters: tuple[DuplicateCluster, ...]
     gallery_size: int
     searched: int
     fpir: float | None
     change: int
+    coverage: Coverage | None = None
 
     @property
     def pairs(self) -> tuple[DuplicatePair, ...]:
-        """All pairs, in the order in which to look at them."""
+        """All pairs, in the order to look at them."""
         return tuple(pair for cluster in self.clusters for pair in cluster.pairs)
+
+    def without(self, pairs: Collection[frozenset[str]]) -> Duplicates:
+        """The result without some pairs, clustered again: pairs that were decided to be two people, for example.
+
+        Args:
+            pairs: sets of two subject_ids; see :attr:`abis.deduplication.decisions.Decisions.two_people`.
+        """
+        left = [pair for pair in self.pairs if frozenset((pair.subject_id, pair.other_id)) not in pairs]
+        ids = list(dict.fromkeys(own for pair in left for own in (pair.subject_id, pair.other_id)))
+        number = {subject_id: n for n, subject_id in enumerate(ids)}
+        groups = grouped([Link(number[p.subject_id], number[p.other_id], p.score) for p in left])
+        clusters = (
+            DuplicateCluster(
+                cluster,
+                tuple(tuple(ids[n] for n in family) for family in group.families),
+                tuple(replace(left[n], cluster=cluster, is_weak=n in group.weak) for n in group.links),
+            )
+            for cluster, group in enumerate(groups, 1)
+        )
+        return replace(self, clusters=tuple(clusters))
 
     def __len__(self) -> int:
         return sum(len(cluster.pairs) for cluster in self.clusters)
@@ -101,10 +125,12 @@ class Duplicates(Sequence[DuplicatePair]):
         return "\n".join([*(lines if len(lines) > 1 else []), self.summary()])
 
     def summary(self) -> str:
-        """One line: how much was found, among whom."""
+        """One line: number of pairs and clusters, and what was compared."""
+        gap = "" if self.coverage is None or self.coverage.is_full else f"; {self.coverage}"
         return (
             f"{_counted(len(self), 'pair')} in {_counted(len(self.clusters), 'cluster')}; "
-            f"{self.searched:,} of {self.gallery_size:,} subjects held against all others, as of change {self.change:,}"
+            f"{self.searched:,} of {self.gallery_size:,} subjects compared with all others, "
+            f"as of change {self.change:,}{gap}"
         )
 
 

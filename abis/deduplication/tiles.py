@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A part of a population, ready to be held against another: plain arrays that may travel to another machine."""
+"""References of some subjects as plain arrays, ready to be compared with others, here or on another machine."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from abis.comparison.kind import Kind
 from abis.deduplication.finger_tile import FingerTile
 from abis.deduplication.sketches import sketch
 from abis.index.embedding_index import EmbeddingIndex
+from abis.index.iris_index import IrisIndex
 from abis.index.segments import Block, Segment
 
-__all__ = ["Part", "Tile", "expanded"]
+__all__ = ["Tile", "TilePart", "expanded"]
 
 _OF_FINGERS = ("sizes", "removed")  # columns with a row a finger; the others have one a minutia
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # nothing of a template is printed
-class Part:
+class TilePart:
     """The references of one kind, in the order of their subjects.
 
     Attributes:
-        kind: of all of them.
-        subjects: (n,) int64, ascending, key of each one's subject.
-        encounters: (n,) int64, likewise.
-        arrays: of fingers those of ``FingerIndex.arrays``; of embeddings (n, d) vectors and (n, b) sketches.
+        kind: kind of all references.
+        subjects: (n,) int64, ascending keys of subjects.
+        encounters: (n,) int64, keys of encounters.
+        arrays: for fingers those of ``FingerIndex.arrays``; for embeddings (n, d) vectors and (n, b) sketches;
+            for irises (n, 2, b) codes.
     """
 
     kind: Kind
@@ -42,27 +44,27 @@ class Part:
         return len(self.subjects)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Part, (self.kind, self.subjects, self.encounters, dict(self.arrays))
+        return TilePart, (self.kind, self.subjects, self.encounters, dict(self.arrays))
 
     @cached_property
     def fingers(self) -> FingerTile:
-        """The same for comparison; of a part that holds fingers."""
+        """The references prepared for comparison, if they are fingers."""
         return FingerTile(self.arrays)
 
     @cached_property
     def contents(self) -> NDArray[np.int64]:
-        """(n,) :func:`abis.comparison.contents` of fingers."""
+        """(n,) int64, :func:`abis.comparison.contents` of fingers."""
         sums = np.concatenate([[0], np.cumsum(self.arrays["reliability"], dtype=np.int64)])
         ends = np.cumsum(self.arrays["sizes"], dtype=np.int64)
         return np.asarray(np.diff(sums[ends], prepend=0))
 
-    def where(self, chosen: NDArray[np.bool_]) -> Part:
-        """The chosen ones; ``chosen`` is (n,)."""
+    def where(self, chosen: NDArray[np.bool_]) -> TilePart:
+        """The references for which ``chosen``, (n,), is True."""
         return self._taken(np.flatnonzero(chosen))
 
     @classmethod
-    def of(cls, kind: Kind, blocks: Sequence[tuple[Block, NDArray[np.int64]]]) -> Part:
-        """Some slots of blocks of the kind."""
+    def of(cls, kind: Kind, blocks: Sequence[tuple[Block, NDArray[np.int64]]]) -> TilePart:
+        """The references of some slots of blocks of the kind."""
         parts = [
             cls(
                 kind,
@@ -83,7 +85,7 @@ class Part:
             return joined
         return joined._taken(np.argsort(joined.subjects, kind="stable"))
 
-    def _taken(self, order: NDArray[np.int64]) -> Part:
+    def _taken(self, order: NDArray[np.int64]) -> TilePart:
         return replace(
             self,
             subjects=self.subjects[order],
@@ -94,12 +96,12 @@ class Part:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tile:
-    """All references of some subjects: of :class:`Part` each kind once. Made of segments of any gallery.
+    """All references of some subjects, one :class:`TilePart` for each kind.
 
-    It can be pickled, and is biometric data as much as the templates are.
+    A tile can be pickled. It is biometric data, as templates are.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[TilePart, ...]
 
     @classmethod
     def of(
@@ -111,14 +113,14 @@ class Tile:
         after_encounter: int = 0,
         last_encounter: int = 2**62,
     ) -> Tile:
-        """What segments hold of the subjects with keys from ``first`` to ``last``.
+        """The references in segments of the subjects with keys from ``first`` to ``last``.
 
         Args:
-            segments: of a gallery.
-            first: key of a subject.
-            last: likewise.
-            after_encounter: only of encounters with a key above it ...
-            last_encounter: ... and not above this one.
+            segments: references of a gallery.
+            first: smallest key of a subject.
+            last: largest key of a subject.
+            after_encounter: leave out encounters with this key or a smaller one.
+            last_encounter: leave out encounters with a larger key.
         """
         found: dict[Kind, list[tuple[Block, NDArray[np.int64]]]] = {}
         for segment in segments:
@@ -129,14 +131,14 @@ class Tile:
                     wanted &= ~block.gone
                 if wanted.any():
                     found.setdefault(block.kind, []).append((block, np.flatnonzero(wanted)))
-        return cls(tuple(Part.of(kind, own) for kind, own in sorted(found.items())))
+        return cls(tuple(TilePart.of(kind, own) for kind, own in sorted(found.items())))
 
     def between(self, first: int, last: int) -> Tile:
-        """Of the subjects with keys from ``first`` to ``last``."""
+        """The references of the subjects with keys from ``first`` to ``last``."""
         return self._where(lambda subjects: (subjects >= first) & (subjects <= last))
 
     def among(self, subjects: NDArray[np.int64]) -> Tile:
-        """Of the subjects with these keys."""
+        """The references of the subjects with these keys."""
         return self._where(lambda own: np.isin(own, subjects))
 
     def _where(self, chosen: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> Tile:
@@ -150,12 +152,12 @@ class Tile:
 
     @cached_property
     def templates(self) -> NDArray[np.int64]:
-        """How many each of the subjects has."""
+        """(s,) int64, number of references of each subject."""
         places = [np.searchsorted(self.subjects, part.subjects) for part in self.parts]
         return np.bincount(np.concatenate([*places, np.empty(0, np.int64)]), minlength=len(self.subjects))
 
-    def comparable(self, other: Tile) -> Iterator[tuple[Part, Part]]:
-        """Parts of this tile, and each one of the other that may be compared with it."""
+    def comparable(self, other: Tile) -> Iterator[tuple[TilePart, TilePart]]:
+        """The pairs of a part of this tile and a part of the other that may be compared."""
         for part in self.parts:
             for their in other.parts:
                 if part.kind.is_comparable(their.kind):
@@ -163,17 +165,17 @@ class Tile:
 
 
 def expanded(
-    probe: Part, reference: Part, pairs: NDArray[np.int64]
+    probe: TilePart, reference: TilePart, pairs: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """All templates of pairs of subjects that these parts hold, each with each.
+    """All pairs of templates, one of each part, that belong to some pairs of subjects.
 
     Args:
-        probe: of the first subjects.
-        reference: of the second ones.
+        probe: part with templates of the first subjects.
+        reference: part with templates of the second subjects.
         pairs: (p, 2) int64, keys of subjects.
 
     Returns:
-        (c,) which pair, (c,) which template of the probe's part, (c,) which of the reference's; in order.
+        Three (c,) int64 arrays, in order: number of the pair, of the template in ``probe``, and in ``reference``.
     """
     first, count = _run(probe.subjects, pairs[:, 0])
     second, times = _run(reference.subjects, pairs[:, 1])
@@ -186,21 +188,25 @@ def expanded(
 def _run(
     subjects: NDArray[np.int64], wanted: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each of the wanted begins among ascending subjects, and how many there are of it."""
+    """Where each wanted key begins among ascending subjects, and how often it occurs."""
     begin = np.searchsorted(subjects, wanted, "left")
     return begin, np.searchsorted(subjects, wanted, "right") - begin
 
 
 def _arrays_of(block: Block, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Some slots, as a part has them."""
-    if not isinstance(block.index, EmbeddingIndex):
-        return _taken(block.index.arrays(), slots)
-    vectors = block.index.vectors[slots]
-    return {"vectors": vectors, "sketches": sketch(vectors)}
+    """The arrays of a part, of some slots of a block."""
+    match block.index:
+        case EmbeddingIndex():
+            vectors = block.index.vectors[slots]
+            return {"vectors": vectors, "sketches": sketch(vectors)}
+        case IrisIndex():
+            return {"codes": block.index.codes[slots]}
+        case _:
+            return _taken(block.index.arrays(), slots)
 
 
 def _taken(arrays: Mapping[str, NDArray[Any]], order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The given templates, in the given order."""
+    """The arrays of the given templates, in the given order."""
     if "sizes" not in arrays:
         return {name: column[order] for name, column in arrays.items()}
     sizes = arrays["sizes"].astype(np.int64)

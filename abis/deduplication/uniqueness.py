@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One person, one identity, at enrolment: those to be enrolled against each other and against newcomers."""
+"""Uniqueness at enrolment: compares subjects that are about to be enrolled with each other and with new references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.tiles import Tile
-from abis.index.references import View
+from abis.index.references import ReferenceView
 from abis.index.segments import Entry, Segment
 from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment
@@ -16,12 +16,12 @@ __all__ = ["Newcomers"]
 
 
 class Newcomers:
-    """People who are about to be enrolled.
+    """Subjects that are about to be enrolled.
 
     Args:
-        enrollments: of them; pairs have their numbers from 1 as keys of probes.
+        enrollments: of these subjects; pairs have their numbers, from 1, as keys of probes.
         fpir: false positive identification rate of a search for one of them.
-        calibrations: in force for their templates.
+        calibrations: of the kinds of their templates.
     """
 
     def __init__(self, enrollments: Sequence[Enrollment], *, fpir: float, calibrations: Calibrations) -> None:
@@ -33,7 +33,7 @@ class Newcomers:
         self._tile = Tile.of([Segment.of(0, 0, entries)])
 
     def among_themselves(self, gallery_size: int) -> Iterator[FoundPair]:
-        """Pairs of two subjects, in a gallery that is to hold so many; both keys are numbers of enrollments."""
+        """Pairs of two of the enrollments; both keys are their numbers. ``gallery_size`` sets the threshold."""
         if len(self._enrollments) < 2:
             return
         criterion = Criterion(gallery_size, self._fpir)
@@ -43,7 +43,7 @@ class Newcomers:
                 yield pair
 
     def among_enrolled(self, tiles: Iterable[Tile], gallery_size: int) -> list[FoundPair]:
-        """Pairs with those of some tiles, in a gallery that is to hold so many. Tables are made of newcomers only."""
+        """Pairs with the subjects of some tiles; tables are made of newcomers. ``gallery_size`` sets the threshold."""
         criterion = Criterion(gallery_size, self._fpir)
         found: list[FoundPair] = []
         for tile in tiles:
@@ -52,8 +52,8 @@ class Newcomers:
             )
         return found
 
-    def among(self, view: View, *, after_encounter: int) -> list[FoundPair]:
-        """Pairs with those of whom something was enrolled after an encounter: compared in full, for they are few."""
+    def among(self, view: ReferenceView, *, after_encounter: int) -> list[FoundPair]:
+        """Pairs with the references of later encounters, which are few and compared in full."""
         references = Tile.of(view.segments, after_encounter=after_encounter)
         criterion = Criterion(max(view.subjects, 1), self._fpir, exact=True)
         return find_pairs(self._tile, references, criterion, self._calibrations, ordered=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs as a file: Parquet, CSV or JSON by its name. It appears when it is whole, and two runs write the same."""
+"""Write pairs to a Parquet, CSV or JSON file, chosen by the name's ending. Equal results give equal files."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _COLUMNS = ("cluster", "family", "other_family", "subject_id", "other_id", "scor
 
 
 def write_duplicates(duplicates: Duplicates, path: Path) -> None:
-    """Write one row a pair, in the order in which to look at them.
+    """Write one row for each pair, in the order to look at them.
 
     Args:
-        duplicates: what was found.
+        duplicates: result of a de-duplication.
         path: ``NAME.parquet``, ``NAME.csv`` or ``NAME.json``.
 
     Raises:
-        AbisError: where the name ends otherwise, or pyarrow is missing.
-        OSError: where it cannot be written.
+        AbisError: the name has another ending, or pyarrow is missing.
+        OSError: the file cannot be written.
     """
     check_ending(path)
     write_whole(path, ENDINGS[path.suffix.lower()](duplicates))
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a name that says no format, or one that cannot be written here."""
+    """Refuse a name whose ending is no known format, or one whose library is missing."""
     if path.suffix.lower() not in ENDINGS:
         raise AbisError(f"{path}: expected a name that ends in {', '.join(ENDINGS)}")
     if path.suffix.lower() == ".parquet":
@@ -83,7 +83,7 @@ def _json(duplicates: Duplicates) -> bytes:
 
 
 def _csv(duplicates: Duplicates) -> bytes:
-    """A column for each position that anybody was compared by; empty where a pair was not."""
+    """A column for each position that was compared; empty for pairs that lack it."""
     rows = _rows(duplicates)
     positions = [p.name for p in sorted({Position(e.position) for pair, _ in rows for e in pair.evidence})]
     stream = StringIO(newline="")
@@ -128,4 +128,4 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 ENDINGS: dict[str, Callable[[Duplicates], bytes]] = {".parquet": _parquet, ".csv": _csv, ".json": _json}
-"""What a file's name may end in, and what writes such a file."""
+"""The endings of file names, and the function that makes the content of each."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from abis.comparison.modality import quality_of
 from abis.evaluation.scores import FAILED, check_scores
-from abis.template import Embedding, Minutiae, Template
+from abis.template import Template
 
-__all__ = ["ErrorVersusDiscard", "discard_of", "error_versus_discard", "quality_of"]
+__all__ = ["ErrorVersusDiscard", "discard_of", "error_versus_discard"]
 
 _AT_FIRST = 0.1  # FNMR with nothing discarded: errors enough for a curve, however good the templates
 _LEAST_MATED = 50  # of which five are errors at first
@@ -85,17 +86,6 @@ def error_versus_discard(
         quality=kept_quality[first],
         threshold=threshold,
     )
-
-
-def quality_of(template: Template) -> float | None:
-    """The quality that a template states, larger is better: of the finger as a whole, or of the embedding."""
-    match template:
-        case Minutiae(finger_quality=int() as quality):
-            return float(quality)
-        case Embedding(quality=quality):
-            return quality
-        case _:
-            return None
 
 
 def discard_of(

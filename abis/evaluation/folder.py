@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.comparison import FingerReferences, balances, contents, cosine
+from abis.comparison import balances, contents
+from abis.comparison.kind import Kind
+from abis.comparison.modality import modality_of
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, Protocol, pairs_of
@@ -22,7 +24,7 @@ from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.formats import read_file
 from abis.scoring.calibration import Calibrations
-from abis.template import Embedding, Minutiae, Template
+from abis.template import Minutiae, Template
 
 __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
 
@@ -239,25 +241,21 @@ def comparator(
     references: Sequence[Template | None], threads: int
 ) -> Callable[[Template, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
     """What compares a probe with the references of some slots; a slot is a place among those that are."""
-    fingers = [template for template in references if isinstance(template, Minutiae)]
-    faces = [template for template in references if isinstance(template, Embedding)]
-    if fingers and faces:
-        raise ValueError(f"{len(fingers)} minutiae templates mixed with {len(faces)} embeddings")
-    if faces:
-        vectors = np.stack([template.vector for template in faces])
+    present = [template for template in references if template is not None]
+    kinds = {Kind.of(template)[1:] for template in present}
+    modalities = {modality_of(template).name for template in present}
+    if len(modalities) > 1:
+        raise ValueError(f"templates of several modalities are mixed: {', '.join(sorted(modalities))}")
+    if len(kinds) > 1:
+        raise ValueError("templates of several models are mixed")
+    if not present:
+        return lambda probe, slots: np.empty(len(slots), np.float32)
+    modality = modality_of(present[0])
+    compared = modality.packed(present)
 
-        def compare_face(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-            if not isinstance(probe, Embedding) or probe.model != faces[0].model:
-                raise ValueError(f"{probe} cannot be compared with {faces[0]}")
-            return cosine(probe, vectors, slots, threads=threads)
+    def compare(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        if not isinstance(probe, modality.template) or Kind.of(probe)[1:] not in kinds:
+            raise ValueError(f"{probe} cannot be compared with {present[0]}")
+        return compared(probe, slots, threads)
 
-        return compare_face
-    packed = FingerReferences()
-    packed.extend(fingers)
-
-    def compare_finger(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        if not isinstance(probe, Minutiae):
-            raise ValueError(f"{probe} cannot be compared with minutiae")
-        return packed.compare(probe, slots, threads=threads)
-
-    return compare_finger
+    return compare

@@ -95,7 +95,7 @@ def read_images(data: bytes) -> tuple[Picture, ...]:
     """
     if is_transaction(data):
         return tuple(_pictures_of_views(transactions.read(data)))
-    if not data.startswith((records.FINGER, records.FACE)):
+    if not data.startswith((records.FINGER, records.FACE, records.IRIS)):
         return tuple(Picture(page.pixels, page.dpi) for page in decode_pages(data))
     return tuple(_pictures_of_views(records.read(data)))
 

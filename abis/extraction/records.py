@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image records: fingers of ISO/IEC 19794-4 and faces of ISO/IEC 19794-5, editions of 2005 and 2011."""
+"""Image records of ISO/IEC 19794-4 (fingers), -5 (faces) and -6 (irises), editions of 2005 and 2011."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from abis.errors import FormatError
 from abis.formats._cursor import Cursor
 from abis.template import MAX_SIDE, Position
 
-__all__ = ["FACE", "FINGER", "RecordView", "read"]
+__all__ = ["FACE", "FINGER", "IRIS", "RecordView", "read"]
 
-FINGER, FACE = b"FIR\0", b"FAC\0"
+FINGER, FACE, IRIS = b"FIR\0", b"FAC\0", b"IIR\0"
 """What the records begin with."""
 
 _INCH, _CENTIMETRE = 1, 2
 _CM_PER_INCH = 2.54
 _RAW, _PACKED = 0, 1  # compression algorithms (19794-4, 7.1.13); the others have files of their own format
 _LANDMARK = 8  # bytes
+_RAW_GREY = 2  # image format of an iris: a byte a pixel; others are files of their own format
+_EYES = (Position.UNKNOWN_EYE, Position.RIGHT_EYE, Position.LEFT_EYE)  # by the code of both editions
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ def read(data: bytes) -> tuple[RecordView, ...]:
             views = tuple(_faces_2005(cursor))
         case (b"FAC\0", b"030\0"):
             views = tuple(_faces_2011(cursor))
+        case (b"IIR\0", b"010\0"):
+            views = tuple(_irises_2005(cursor))
+        case (b"IIR\0", b"020\0"):
+            views = tuple(_irises_2011(cursor))
         case _:
             raise FormatError(
                 f"image record {kind!r} of version {version!r}, which is not read here", offset=4
@@ -161,6 +167,64 @@ def _faces_2011(cursor: Cursor) -> Iterator[RecordView]:
         stored = cursor.unsigned(4, "image length", low=1)
         yield RecordView(cursor.take(stored, "image"), Position.FACE)
         _skip_to(cursor, begin + length)
+
+
+def _irises_2005(cursor: Cursor) -> Iterator[RecordView]:
+    """ISO/IEC 19794-6:2005, clause 6.5: the record header, then headers of eyes and of images."""
+    cursor.record_length(4)
+    cursor.take(2, "capture device")
+    eyes = cursor.unsigned(1, "number of eyes")
+    cursor.unsigned(2, "record header length", low=45, high=45)
+    cursor.take(4, "image properties and iris diameter")
+    raw = cursor.unsigned(2, "image format") == _RAW_GREY
+    size = _size(cursor)
+    depth = cursor.unsigned(1, "intensity depth")
+    cursor.take(17, "image transformation and device")
+    for _ in range(eyes):
+        position = _eye(cursor)
+        for _ in range(cursor.unsigned(2, "number of images")):
+            cursor.take(7, "image number, quality and rotation")
+            length = cursor.unsigned(4, "image length", low=1)
+            yield _iris_view(cursor, length, position=position, depth=depth, raw=raw, size=size)
+
+
+def _irises_2011(cursor: Cursor) -> Iterator[RecordView]:
+    """ISO/IEC 19794-6:2011, clauses 7.3 (general header) and 7.4 (representation headers)."""
+    cursor.record_length(4)
+    representations = cursor.unsigned(2, "number of representations")
+    certified = cursor.unsigned(1, "certification flag", high=1)
+    cursor.take(1, "number of eyes")
+    for _ in range(representations):
+        begin = cursor.offset
+        length = cursor.unsigned(4, "representation length")
+        _skip_capture(cursor, certified=bool(certified))
+        cursor.take(2, "representation number")
+        position = _eye(cursor)
+        cursor.take(1, "image type")
+        raw = cursor.unsigned(1, "image format") == _RAW_GREY
+        cursor.take(1, "image properties")
+        size = _size(cursor)
+        depth = cursor.unsigned(1, "bit depth")
+        cursor.take(18, "range, roll angle, and places of the iris")
+        stored = cursor.unsigned(4, "image length", low=1)
+        yield _iris_view(cursor, stored, position=position, depth=depth, raw=raw, size=size)
+        _skip_to(cursor, begin + length)
+
+
+def _eye(cursor: Cursor) -> Position:
+    return _EYES[cursor.unsigned(1, "eye label", high=2)]
+
+
+def _iris_view(
+    cursor: Cursor, length: int, *, position: Position, depth: int, raw: bool, size: tuple[int, int]
+) -> RecordView:
+    if not raw:
+        return RecordView(cursor.take(length, "image"), position)
+    if depth != 8:
+        raise cursor.fault(f"pixels of {depth} bits without compression; expected 8")
+    if length != size[0] * size[1]:
+        raise cursor.fault(f"image of {length} bytes; expected {size[0]} x {size[1]}")
+    return RecordView(cursor.take(length, "image"), position, raw_size=size)
 
 
 def _skip_capture(cursor: Cursor, *, certified: bool) -> None:

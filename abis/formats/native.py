@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from abis.errors import FormatError, TemplateError
 from abis.formats._cursor import Cursor
-from abis.template import Embedding, Minutiae, Position, Template, of_checked_fields
+from abis.template import Embedding, IrisCode, Minutiae, Position, Template, of_checked_fields
 
 __all__ = ["MAGIC", "read", "write"]
 
@@ -32,6 +32,7 @@ class Content(IntEnum):
     MINUTIAE = 1  # directions in units of 1/32 degree
     MINUTIAE_WITH_FLOAT_DIRECTIONS = 2  # where a direction is no multiple of that
     EMBEDDING = 3
+    IRIS = 4
 
 
 _UNITS_PER_DEGREE = 32  # 1.40625, 2 and 1 degrees, the units of the interchange formats, are 45, 64 and 32
@@ -70,6 +71,7 @@ class MinutiaColumns(NamedTuple):
 
 
 MINUTIAE_HEADER = struct.Struct(">BHHHHBB")  # position, width, height, x and y resolution, quality, count
+IRIS_HEADER = struct.Struct(">BdHHH")  # position, quality, rows, columns, planes
 EMBEDDING_HEADER = struct.Struct(">BdH")  # position, quality, dimension
 
 
@@ -87,7 +89,13 @@ def read(data: bytes) -> Template:
         raise cursor.fault(message, back=1)
     content = Content(cursor.unsigned(1, "content", low=min(Content), high=max(Content)))
     try:
-        return _read_embedding(cursor) if content == Content.EMBEDDING else _read_minutiae(cursor, content)
+        match content:
+            case Content.EMBEDDING:
+                return _read_embedding(cursor)
+            case Content.IRIS:
+                return _read_iris(cursor)
+            case _:
+                return _read_minutiae(cursor, content)
     except TemplateError as error:
         raise FormatError(str(error), offset=HEADER_AT) from None
 
@@ -98,9 +106,13 @@ def write(template: Template) -> bytes:
     Minutiae of which a direction is no multiple of 1/32 degree take 9 bytes each, to lose nothing.
     """
     head = MAGIC + bytes([VERSION])
-    return head + (
-        _minutiae_bytes(template) if isinstance(template, Minutiae) else _embedding_bytes(template)
-    )
+    match template:
+        case Minutiae():
+            return head + _minutiae_bytes(template)
+        case Embedding():
+            return head + _embedding_bytes(template)
+        case IrisCode():
+            return head + _iris_bytes(template)
 
 
 def _read_minutiae(cursor: Cursor, content: Content) -> Minutiae:
@@ -149,16 +161,12 @@ def _exact_units(direction: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] |
 def _read_embedding(cursor: Cursor) -> Embedding:
     header = cursor.take(EMBEDDING_HEADER.size, "header of the embedding")
     position, quality, dimension = EMBEDDING_HEADER.unpack(header)
-    name = cursor.take(cursor.unsigned(1, "length of the model's name"), "model's name")
-    try:
-        model = name.decode()
-    except UnicodeDecodeError as error:
-        raise cursor.fault(f"model's name is no UTF-8: {error.reason}", back=len(name)) from None
+    model = _model_name(cursor)
     stored = np.frombuffer(cursor.take(dimension * 2, f"{dimension} elements"), ">f2").astype(np.float16)
     cursor.end()
     place = _position(position)
-    if place.is_finger:
-        raise TemplateError(f"position {place.name}: fingers are compared by their minutiae")
+    if place.is_finger or place.is_eye:
+        raise TemplateError(f"position {place.name} has no embeddings")
     if math.isinf(quality):
         raise TemplateError(f"quality is {quality}")
     if not np.isfinite(stored).all():
@@ -190,6 +198,49 @@ def _embedding_bytes(template: Embedding) -> bytes:
             bytes([len(name)]),
             name,
             template.vector.astype(">f2").tobytes(),
+        ]
+    )
+
+
+def _model_name(cursor: Cursor) -> str:
+    name = cursor.take(cursor.unsigned(1, "length of the model's name"), "model's name")
+    try:
+        return name.decode()
+    except UnicodeDecodeError as error:
+        raise cursor.fault(f"model's name is no UTF-8: {error.reason}", back=len(name)) from None
+
+
+def _read_iris(cursor: Cursor) -> IrisCode:
+    header = cursor.take(IRIS_HEADER.size, "header of the iris code")
+    position, quality, rows, columns, planes = IRIS_HEADER.unpack(header)
+    model = _model_name(cursor)
+    each = rows * planes // 8
+    bits, mask = (
+        np.frombuffer(cursor.take(columns * each, f"{columns * each} bytes of {what}"), np.uint8)
+        for what in ("bits", "mask")
+    )
+    cursor.end()
+    return IrisCode.of_packed(
+        bits=bits.reshape(columns, each),
+        mask=mask.reshape(columns, each),
+        shape=(rows, columns, planes),
+        model=model,
+        position=_position(position),
+        quality=None if math.isnan(quality) else quality,
+    )
+
+
+def _iris_bytes(template: IrisCode) -> bytes:
+    quality = math.nan if template.quality is None else template.quality
+    name = template.model.encode()
+    return b"".join(
+        [
+            bytes([Content.IRIS]),
+            IRIS_HEADER.pack(template.position, quality, *template.shape),
+            bytes([len(name)]),
+            name,
+            template.bits.tobytes(),
+            template.mask.tobytes(),
         ]
     )
 

@@ -12,7 +12,7 @@ from abis.errors import DuplicateFound, TemplateError
 from abis.gallery.internals import Internals
 from abis.gallery.searching import identify_many
 from abis.identification.search import SearchOptions
-from abis.results import Candidate
+from abis.results import Candidate, Identification
 from abis.store import FIRST_ENCOUNTER, Enrollment
 
 __all__ = ["UniquenessCheck"]
@@ -25,12 +25,18 @@ class UniquenessCheck:
         internals: of the gallery.
         batch: enrollments of one transaction.
         fpir: false positive identification rate of the search that each enrollment gets.
+        min_coverage: part of the subjects that an enrollment must be comparable with, 0 to 1.
 
     Raises:
         DuplicateFound: a subject is enrolled under another id, or twice in the batch.
+        TemplateError: an enrollment cannot be compared with enough subjects.
     """
 
-    def __init__(self, internals: Internals, batch: Sequence[Enrollment], *, fpir: float) -> None:
+    def __init__(
+        self, internals: Internals, batch: Sequence[Enrollment], *, fpir: float, min_coverage: float
+    ) -> None:
+        if not 0 <= min_coverage <= 1:
+            raise ValueError(f"min_coverage is {min_coverage}; expected a share from 0 to 1")
         self._internals = internals
         self._batch = batch
         self._before = internals.references.view()
@@ -46,6 +52,7 @@ class UniquenessCheck:
             if isinstance(found, TemplateError):
                 raise found
             _refuse(enrollment, found)
+            _refuse_below(min_coverage, enrollment, found)
 
     def check_again(self) -> None:
         """Compare with the subjects that others have enrolled since; called inside the enrolling transaction.
@@ -88,6 +95,16 @@ class UniquenessCheck:
             )
             for rank, pair in enumerate(ordered, 1)
         ]
+
+
+def _refuse_below(least: float, enrollment: Enrollment, found: Identification) -> None:
+    """Raise if too few subjects could be compared: a duplicate could be among the others."""
+    coverage = found.coverage
+    if coverage is not None and coverage.compared < least * coverage.subjects:
+        raise TemplateError(
+            f"{enrollment.subject_id!r}: {coverage}, so the subject may be enrolled under another id; "
+            "a smaller min_coverage enrolls it all the same"
+        )
 
 
 def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:

@@ -207,6 +207,7 @@ class Gallery:
         level: int | None = None,
         unique: bool = False,
         fpir: float = 1e-4,
+        min_coverage: float = 1.0,
     ) -> None:
         """Enroll a new subject, or a further encounter of one. An enrolment that returned survives any crash.
 
@@ -219,17 +220,25 @@ class Gallery:
             unique: refuse a subject who is enrolled under another id. The gallery is searched before the
                 enrolment, and what others enrolled meanwhile is searched inside the transaction.
             fpir: false positive identification rate of that search.
+            min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with the
+                templates, 0 to 1. Subjects whose only embeddings come from another model are not comparable.
 
         Raises:
             AlreadyEnrolled: the subject is enrolled and no encounter_id is given, or the subject has an
                 encounter of this name.
             DuplicateFound: ``unique`` is set and other subjects match; the error carries them.
+            TemplateError: ``unique`` is set and too few subjects are comparable.
         """
         enrollment = Enrollment(subject_id, templates, encounter_id, labels, level)
-        self.enroll_many([enrollment], unique=unique, fpir=fpir)
+        self.enroll_many([enrollment], unique=unique, fpir=fpir, min_coverage=min_coverage)
 
     def enroll_many(
-        self, enrollments: Iterable[Enrollment], *, unique: bool = False, fpir: float = 1e-4
+        self,
+        enrollments: Iterable[Enrollment],
+        *,
+        unique: bool = False,
+        fpir: float = 1e-4,
+        min_coverage: float = 1.0,
     ) -> int:
         """Enroll many subjects, a thousand a transaction: far faster than one by one.
 
@@ -241,6 +250,8 @@ class Gallery:
             unique: refuse a subject who is enrolled under another id, or who comes twice. Each enrollment takes
                 the time of a search.
             fpir: false positive identification rate of that search.
+            min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with each
+                enrollment, 0 to 1.
 
         Returns:
             The number of enrollments.
@@ -248,11 +259,16 @@ class Gallery:
         Raises:
             AlreadyEnrolled: as for :meth:`enroll`.
             DuplicateFound: as for :meth:`enroll`.
+            TemplateError: as for :meth:`enroll`.
         """
         count = 0
         source = iter(enrollments)
         while batch := list(islice(source, ENROLL_BATCH)):
-            check = UniquenessCheck(self.internals, batch, fpir=fpir) if unique else None
+            check = (
+                UniquenessCheck(self.internals, batch, fpir=fpir, min_coverage=min_coverage)
+                if unique
+                else None
+            )
             with self.internals.enrolling(batch):
                 if check is not None:
                     check.check_again()

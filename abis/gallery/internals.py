@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.deduplication import Uniqueness
-from abis.index.references import References, View
+from abis.deduplication import ArrivalsCheck
+from abis.index.references import References, ReferenceView
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
 from abis.store.stored_form import stored_enrollment
@@ -63,7 +63,7 @@ class Internals:
 
     def view(
         self, labels: Sequence[str] | None, at_least: int | None = None
-    ) -> tuple[View, NDArray[np.int64] | None]:
+    ) -> tuple[ReferenceView, NDArray[np.int64] | None]:
         """All references, and the sorted keys of the subjects with any of the labels, of one change of the store.
 
         Args:
@@ -78,7 +78,7 @@ class Internals:
             if change == view.mark.change:
                 return view, subjects
 
-    def view_with_calibrations(self) -> tuple[View, Calibrations]:
+    def view_with_calibrations(self) -> tuple[ReferenceView, Calibrations]:
         """All references and the calibrations of their kinds, for :func:`abis.deduplication.find_pairs`."""
         view = self.references.view()
         return view, self._calibrations_of_kinds(kind.calibrated_as for kind in view.kinds)
@@ -98,13 +98,13 @@ class Internals:
             yield transaction
         self.references.append(prepared, written)
 
-    def uniqueness(self, *, fpir: float) -> Uniqueness:
+    def uniqueness(self, *, fpir: float) -> ArrivalsCheck:
         """The check of imported records that no subject is enrolled under another id; needs the references.
 
         Args:
             fpir: false positive identification rate of the search that each record gets.
         """
-        return Uniqueness(self.store, self.references.view, self.calibrations, fpir=fpir)
+        return ArrivalsCheck(self.store, self.references.view, self.calibrations, fpir=fpir)
 
     def follow_store(self) -> None:
         """Bring the references up to date after a change, if they are loaded: the next search need not wait."""

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.comparison.kind import check_models
+from abis.comparison.kind import Kind, check_models
 from abis.errors import StoreError, TemplateError
 from abis.gallery.internals import Internals
 from abis.identification.screening import Screening, look_together
 from abis.identification.search import Found, SearchOptions, screening_of, search
-from abis.index.references import View
+from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
 from abis.parallel import in_parallel
 from abis.results import Candidate, Identification
@@ -37,7 +37,7 @@ _MOST_SUBJECTS = 2**28  # ... and each holds the evidence of every subject: 4 by
 class _Begun(NamedTuple):
     """A search whose first look was taken together with those of other probes."""
 
-    view: View
+    view: ReferenceView
     among: NDArray[np.int64] | None
     prepared: list[Probe]
     screening: Screening
@@ -171,6 +171,7 @@ def _identify(
                 comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
                 gallery_size=view.subjects,
                 fpir=options.fpir,
+                coverage=view.coverage([Kind.of(template) for template in probe], among),
             )
         if is_current and change == view.mark.change:  # else: a candidate was removed; search again
             raise StoreError(f"{internals.store.name}: subjects or encounters of its templates are missing")

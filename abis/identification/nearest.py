@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subjects whose embeddings are nearest to a probe, over all segments of a gallery.
+"""The subjects whose embeddings or iris codes are nearest to a probe, over all segments of a gallery.
 
 FAISS gives the nearest references of one segment. Here they are merged by subject, without those that are removed or
 not asked for, and a segment that may hold more of them is asked for more. So the result depends on the probe, on the
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
+from abis.index.iris_index import IrisIndex, IrisProbe
 from abis.index.segments import Block
 
 __all__ = ["Nearest", "largest", "nearest"]
@@ -27,7 +28,7 @@ class Nearest(NamedTuple):
 
     Attributes:
         subjects: (m,) int64, sorted keys.
-        cosines: (m,) float64, estimated cosine of the best reference of each.
+        cosines: (m,) float64, estimated cosine of the best reference of each; of irises, the raw score.
         is_all: True if no other subject has a comparable reference.
     """
 
@@ -37,7 +38,9 @@ class Nearest(NamedTuple):
 
 
 def nearest(
-    sides: Sequence[tuple[EmbeddingProbe, Sequence[Block]]], count: int, among: NDArray[np.int64] | None
+    sides: Sequence[tuple[EmbeddingProbe | IrisProbe, Sequence[Block]]],
+    count: int,
+    among: NDArray[np.int64] | None,
 ) -> Nearest:
     """The ``count`` nearest subjects; of several references of a subject the best counts.
 
@@ -53,17 +56,24 @@ def nearest(
         expected = count * look.usable / usable
         share = look.usable / len(look.block)
         look.fetch(math.ceil((expected + 4 * math.sqrt(expected) + 8) / share))  # seldom too few
-    while True:
+    # First as if each subject had one reference, which is quick to tell and never asks for too much.
+    while _fetch_more(looks, np.concatenate([np.empty(0), *(look.cosines for look in looks)]), count):
+        pass
+    subjects, cosines = _best_of_each(looks)
+    while _fetch_more(looks, cosines, count):
         subjects, cosines = _best_of_each(looks)
-        limit = np.partition(cosines, -count)[-count] if len(cosines) >= count else -np.inf
-        unfinished = [look for look in looks if not look.is_complete and look.least >= limit]
-        if not unfinished:
-            break
-        for look in unfinished:
-            look.fetch(2 * look.fetched)
     chosen = largest(cosines, count)
     is_all = len(chosen) == len(subjects) and all(look.is_complete for look in looks)
     return Nearest(subjects[chosen], cosines[chosen], is_all)
+
+
+def _fetch_more(looks: Sequence[_Look], cosines: NDArray[np.float64], count: int) -> bool:
+    """Fetch more from each look that may hold one of the ``count`` largest cosines; False if none may."""
+    limit = np.partition(cosines, -count)[-count] if len(cosines) >= count else -np.inf
+    unfinished = [look for look in looks if not look.is_complete and look.least >= limit]
+    for look in unfinished:
+        look.fetch(4 * look.fetched)
+    return bool(unfinished)
 
 
 def largest(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:
@@ -88,9 +98,11 @@ class _Look:
         subjects: (m,) their keys.
     """
 
-    def __init__(self, probe: EmbeddingProbe, block: Block, among: NDArray[np.int64] | None) -> None:
+    def __init__(
+        self, probe: EmbeddingProbe | IrisProbe, block: Block, among: NDArray[np.int64] | None
+    ) -> None:
         self.block = block
-        self._probe = probe
+        self._probe: Any = probe
         self._is_usable: NDArray[np.bool_] | None = None
         self.usable = len(block)
         if among is not None or block.gone is not None:
@@ -105,7 +117,7 @@ class _Look:
 
     def fetch(self, count: int) -> None:
         """Ask FAISS for some references in place of those before."""
-        assert isinstance(self.block.index, EmbeddingIndex)
+        assert isinstance(self.block.index, EmbeddingIndex | IrisIndex)
         self.cosines, slots = self.block.index.nearest(self._probe, count)
         self.fetched, self.least = len(slots), float(self.cosines[-1])
         if self._is_usable is not None:

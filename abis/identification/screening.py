@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from abis import _core
 from abis.identification.nearest import largest, nearest
-from abis.index.embedding_index import EmbeddingProbe, evidence_of_cosines
+from abis.index.embedding_index import EmbeddingProbe
 from abis.index.finger_index import FingerIndex
+from abis.index.iris_index import IrisProbe
 from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
@@ -34,14 +35,10 @@ _LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galle
 _OF_FIRST = (1.0, 0.1, 0.005)  # the same as a share of the subjects that pass the first look
 _POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
-_LEAST_NEAREST = 600  # subjects that pass the first look of embeddings, at least
-_OF_NEAREST = (
-    0.05  # of the share of one finger: codes of embeddings tell more than the first look at a finger
-)
+_LEAST_NEAREST = 500  # subjects that pass the first look of embeddings, at least
+_OF_NEAREST = 0.04  # of the share of one finger: codes of embeddings tell more than the first look at fingers
 
-_idle: list[
-    _core.Tally
-] = []  # tallies of no search at present: new memory for the evidence of a gallery is slow
+_idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the evidence of a gallery is slow
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Screening:
     @property
     def has_fingers(self) -> bool:
         """True if a position of the probe is a finger."""
-        return any(not _is_embedding(alternatives) for alternatives in self._positions)
+        return any(not _tells_nearest(alternatives) for alternatives in self._positions)
 
     def shortlists(self) -> Generator[NDArray[np.int64], None, None]:
         """The subjects to compare in full: first those found by a part of the probe, then those found by all of it.
@@ -149,9 +146,9 @@ class Screening:
         tally.begin(self._span)
         finger = None
         for alternatives in self._first:
-            if _is_embedding(alternatives):
+            if _tells_nearest(alternatives):
                 tally.next_position()
-                _look_at_embeddings(tally, alternatives, self._cuts.first, self._among)
+                _look_at_nearest(tally, alternatives, self._cuts.first, self._among)
             else:
                 finger = alternatives  # the last position
         return None if finger is None else (tally, finger)
@@ -181,11 +178,11 @@ class _Side(NamedTuple):
     blocks: Sequence[Block]
 
 
-def _is_embedding(alternatives: Sequence[_Side]) -> bool:
-    return isinstance(alternatives[0].probe.prepared, EmbeddingProbe)
+def _tells_nearest(alternatives: Sequence[_Side]) -> bool:
+    return isinstance(alternatives[0].probe.prepared, EmbeddingProbe | IrisProbe)
 
 
-def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe, Sequence[Block]]]:
+def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe | IrisProbe, Sequence[Block]]]:
     return [(side.probe.prepared, side.blocks) for side in alternatives]
 
 
@@ -207,14 +204,14 @@ def _first_look(looks: Sequence[tuple[_core.Tally, Sequence[_Side]]]) -> None:
             block.index.tally(tallies, probes, block.subjects, is_run=block.is_run, gone=block.gone)
 
 
-def _look_at_embeddings(
+def _look_at_nearest(
     tally: _core.Tally, alternatives: Sequence[_Side], count: int, among: NDArray[np.int64] | None
 ) -> None:
     """The evidence of the nearest subjects; for all others that of the last of these, which is an upper bound."""
     near = nearest(_sides_of(alternatives), count, among)
     if not len(near.subjects):
         return
-    evidence = evidence_of_cosines(near.cosines)
+    evidence: NDArray[np.float32] = alternatives[0].probe.prepared.evidence_of(near.cosines)
     if not near.is_all:
         for _, blocks in alternatives:
             for block in blocks:

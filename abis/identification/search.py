@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One probe against all references: whom to compare in full, until it is enough; their scores, and the best.
+"""One probe against all references: compare shortlists in full until a match is certain, then rank.
 
-What a search gives are keys, scores and what was compared; the gallery gives them names.
+A search returns keys, scores and comparisons. The gallery looks up the names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.identification.screening import Cuts, Screening
-from abis.index.references import View
+from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
@@ -26,7 +26,7 @@ from abis.template import Position
 
 __all__ = ["Found", "SearchOptions", "screening_of", "search"]
 
-_BEYOND_DOUBT = 1e-3  # false positive identification rate, or less: a search need not look any further
+_CERTAIN = 1e-3  # false positive identification rate at which a match is certain and a search ends
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Found:
-    """The best subjects, in the order of their keys, and all that equal the last of them.
+    """The subjects with the best scores, and all with the same score as the last of them, in the order of keys.
 
     Attributes:
-        subjects: (m,) keys.
-        scores: (m,) log10 likelihood ratios.
-        thresholds: (m,) which they reach; None where no rate was asked for.
-        comparisons: of everyone who was compared in full.
+        subjects: (m,) int64, keys.
+        scores: (m,) float64, log10 likelihood ratios.
+        thresholds: (m,) float64, the thresholds that the scores reach; None if no rate was asked for.
+        comparisons: all full comparisons.
     """
 
     subjects: NDArray[np.int64]
@@ -82,7 +82,7 @@ class Found:
 
 def search(
     probe: Sequence[Probe],
-    view: View,
+    view: ReferenceView,
     among: NDArray[np.int64] | None,
     calibrations: Calibrations,
     options: SearchOptions,
@@ -90,13 +90,13 @@ def search(
     all_fingers: bool = False,
     screening: Screening | None = None,
 ) -> Found:
-    """Who of all references it may be.
+    """Find the subjects that a probe may belong to.
 
     Args:
         probe: templates of any positions.
         view: all references.
-        among: sorted keys of the subjects that may be found; None for everyone.
-        calibrations: in force for the probe.
+        among: sorted keys of the subjects to search; None searches all.
+        calibrations: of the kinds of the probe's templates.
         options: what to return, and how thorough to be; the labels are in ``among`` already.
         all_fingers: search with every finger, even if the first ones find a certain match.
         screening: of :func:`screening_of`, with a first look taken together with other probes; None begins one.
@@ -106,8 +106,8 @@ def search(
         subjects, comparisons = among, [c for p in probe for c in _compare(p, view, among, calibrations)]
     else:
         screening = screening or screening_of(probe, view, among, options)
-        rate = _BEYOND_DOUBT if options.fpir is None else min(options.fpir, _BEYOND_DOUBT)
-        is_enough = None if all_fingers else partial(_is_beyond_doubt, fpir=rate, size=size)
+        rate = _CERTAIN if options.fpir is None else min(options.fpir, _CERTAIN)
+        is_enough = None if all_fingers else partial(_is_certain, fpir=rate, size=size)
         subjects, comparisons = _compared_in_full(
             screening.shortlists(), probe, view, calibrations, is_enough
         )
@@ -126,7 +126,7 @@ def search(
 
 
 def screening_of(
-    probe: Sequence[Probe], view: View, among: NDArray[np.int64] | None, options: SearchOptions
+    probe: Sequence[Probe], view: ReferenceView, among: NDArray[np.int64] | None, options: SearchOptions
 ) -> Screening:
     """The screening of a search that is not exact; the arguments are those of :func:`search`."""
     templates = [one.template for one in probe]
@@ -137,11 +137,11 @@ def screening_of(
 def _compared_in_full(
     portions: Generator[NDArray[np.int64], None, None],
     probe: Sequence[Probe],
-    view: View,
+    view: ReferenceView,
     calibrations: Calibrations,
     is_enough: Callable[[Sequence[Comparisons], NDArray[np.int64]], bool] | None,
 ) -> tuple[NDArray[np.int64], list[Comparisons]]:
-    """Compare in full with the subjects of one portion after the other, until that is enough; None for all of them."""
+    """Compare in full with one portion of subjects after the other, until ``is_enough``; None compares all portions."""
     subjects = np.empty(0, np.int64)
     comparisons: list[Comparisons] = []
     with closing(portions):
@@ -154,13 +154,13 @@ def _compared_in_full(
     return subjects, comparisons
 
 
-def _is_beyond_doubt(
+def _is_certain(
     comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fpir: float, size: int
 ) -> bool:
-    """Whether two fingers or more, each of them, speak for somebody, and together as a stranger's hardly would.
+    """True if a subject has evidence above 0 from each of two or more fingers, and their sum reaches the threshold.
 
-    What a face says does not count: it may be another person's, or that of a look-alike. A finger that speaks
-    against him may be that of somebody else, who is then still to be found.
+    Evidence of faces does not count, because a face may be that of another, similar person. If one finger has evidence
+    below 0, it may belong to another subject, who has to be searched for.
     """
     fingers: dict[Position, list[Comparisons]] = {}
     for c in comparisons:
@@ -177,9 +177,9 @@ def _is_beyond_doubt(
 
 
 def _compare(
-    probe: Probe, view: View, subjects: NDArray[np.int64] | None, calibrations: Calibrations
+    probe: Probe, view: ReferenceView, subjects: NDArray[np.int64] | None, calibrations: Calibrations
 ) -> Iterator[Comparisons]:
-    """Compare a probe template in full with everyone, or with some subjects, given in order."""
+    """Compare a template in full with all references, or with those of some subjects, given in order."""
     template, prepared = probe
     blocks = sorted(comparable_blocks(view.segments, template), key=lambda block: block.kind)
     for kind, own in groupby(blocks, key=lambda block: block.kind):
@@ -202,7 +202,7 @@ def _compare(
 
 
 def _joined(balances: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
-    """One array of several; None where there are none."""
+    """Several arrays as one; None if there are none."""
     known = [balance for balance in balances if balance is not None]
     return np.concatenate(known) if known else None
 
@@ -210,7 +210,7 @@ def _joined(balances: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float6
 def _fused(
     comparisons: Sequence[Comparisons], span: int, subjects: NDArray[np.int64] | None
 ) -> NDArray[np.float64]:
-    """The score of everyone by key below ``span``, or of the subjects given in order."""
+    """(span,) the score of each key, or (m,) of the subjects given in order."""
     if subjects is None:
         return fusion.fuse(comparisons, span)
     rows = (replace(c, subject=np.searchsorted(subjects, c.subject)) for c in comparisons)
@@ -223,7 +223,7 @@ def _thresholds(
     subjects: NDArray[np.int64] | None,
     threshold: Callable[[Compared], float],
 ) -> NDArray[np.float64]:
-    """Of each score, by what its subject was compared by; NaN where it was not."""
+    """The threshold for each score, which depends on what its subject was compared by; NaN if it was not compared."""
     compared = np.flatnonzero(~np.isnan(scores))
     ways, way = fusion.compared_by(comparisons, compared if subjects is None else subjects[compared])
     thresholds = np.full(len(scores), np.nan)
@@ -234,7 +234,7 @@ def _thresholds(
 def _best(
     scores: NDArray[np.float64], count: int, thresholds: NDArray[np.float64] | None
 ) -> NDArray[np.int64]:
-    """Where the ``count`` largest scores stand, and all that equal the last of them. NaN is none."""
+    """Where the ``count`` largest scores stand, and all scores equal to the last of them. NaN is no score."""
     found = np.flatnonzero(~np.isnan(scores) if thresholds is None else scores >= thresholds)
     if len(found) <= count:
         return found

@@ -64,6 +64,10 @@ class EmbeddingProbe(NamedTuple):
         one = largest / _MOST * _GROUP / (own.size * _LARGEST_OF_EIGHT * spread)
         return cls(template, steps, one)
 
+    def evidence_of(self, cosines: NDArray[Any]) -> NDArray[np.float32]:
+        """:func:`evidence_of_cosines`."""
+        return evidence_of_cosines(cosines)
+
 
 class EmbeddingIndex:
     """Embeddings of one model and dimension, slot by slot from 0. Immutable; safe to search from any number of threads.

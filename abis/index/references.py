@@ -1,51 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The references of a gallery in memory, which follow the store.
+"""The references of a gallery in memory, kept in step with the store.
 
-Searches read a :class:`View`, which never changes; whoever follows the store makes another one and puts it in
-its place. So searches and enrolments do not wait for each other. What takes longer, packing segments of which
-much has been removed and writing them to files, is done by one thread beside.
+A search reads a :class:`ReferenceView`, which never changes. Following the store makes a new view, which replaces the
+old one, so searches and enrolments do not wait for each other. A background thread does the longer work: it packs
+segments with many removed references, and writes segments to files.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import StoreError
 from abis.index.segments import SPAN, Entry, Segment, appended
 from abis.index.snapshots import Snapshots
 from abis.store import Enrollment, Mark, State, Store, Tail, Written
 
-__all__ = ["Progress", "References", "View"]
+__all__ = ["Progress", "ReferenceView", "References"]
 
 _log = logging.getLogger("abis")
 
 Progress = Callable[[int, int], None]
-"""Is called with the templates loaded so far and the templates in all."""
+"""Called with the number of templates loaded and the number in all."""
 
-_LOAD_BATCH = 10_000  # templates read at once: some 5 MB
-_WORTH_SAVING = 5_000  # templates, when the gallery is closed: they would take a second to prepare anew ...
-_WORTH_SAVING_BESIDE = SPAN // 4  # ... and at any time
-_MOST_GONE = 4  # a segment is packed anew when one in so many of its references is gone
+_LOAD_BATCH = 10_000  # templates read at once: about 5 MB
+_WORTH_SAVING = (
+    5_000  # templates: saved when the gallery is closed, because preparing them again takes a second ...
+)
+_WORTH_SAVING_BESIDE = SPAN // 4  # ... and in the background at any time
+_MOST_GONE = 4  # a segment is packed again when one in this many of its references is removed
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """All references as of one change of the store.
+class ReferenceView:
+    """All references as of one change of the store. Immutable.
 
     Attributes:
         segments: in the order of enrolment.
-        mark: how far they follow the store.
-        subjects: in the store.
-        span: every subject's key is below it.
+        mark: the store's change and last template that the references include.
+        subjects: number of subjects in the store.
+        span: all keys of subjects are below it.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -55,41 +60,91 @@ class View:
 
     @property
     def present(self) -> int:
-        """How many references there are."""
+        """Number of references that are not removed."""
         return sum(segment.present for segment in self.segments)
 
     @property
     def last_encounter(self) -> int:
-        """The largest key of an encounter, those gone included; 0 where there is none."""
+        """Largest key of an encounter, removed ones included; 0 if there is none."""
         blocks = (block for segment in self.segments for block in segment.blocks)
         return max((int(block.encounters.max(initial=0)) for block in blocks), default=0)
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of all references and of the record of whose they are."""
+        """RAM of all references and of their owners' keys, in bytes."""
         return sum(block.memory_bytes for segment in self.segments for block in segment.blocks)
 
     @property
     def kinds(self) -> set[Kind]:
-        """The kinds of which there are references."""
+        """The kinds of all references."""
         return {block.kind for segment in self.segments for block in segment.blocks if block.present}
 
-    def followed(self, tail: Tail) -> View:
-        """With the changes that came after its mark."""
+    def coverage(self, kinds: Iterable[Kind], among: NDArray[np.int64] | None = None) -> Coverage:
+        """How many subjects have a reference of a kind comparable with the given ones.
+
+        Args:
+            kinds: of a probe's templates.
+            among: sorted keys of the subjects to count; None counts all.
+        """
+        wanted = frozenset(kinds)
+        if among is not None:
+            return self._counted_coverage(wanted, among)
+        if wanted not in self._coverages:
+            self._coverages[wanted] = self._counted_coverage(wanted, None)
+        return self._coverages[wanted]
+
+    @cached_property
+    def _coverages(self) -> dict[frozenset[Kind], Coverage]:
+        """The coverages asked for so far, by the kinds of the probe."""
+        return {}
+
+    def _counted_coverage(self, wanted: frozenset[Kind], among: NDArray[np.int64] | None) -> Coverage:
+        others = {kind for kind in self.kinds if not any(kind.is_comparable(own) for own in wanted)}
+        if not others:
+            subjects = self.subjects if among is None else len(among)
+            return Coverage(subjects, subjects)
+        left = self._subjects_with(self.kinds) & ~self._subjects_with(self.kinds - others)
+        chosen = np.ones(self.span, np.bool_) if among is None else np.zeros(self.span, np.bool_)
+        if among is not None:
+            chosen[among[among < self.span]] = True
+        subjects = self.subjects if among is None else len(among)
+        kinds = {
+            str(kind): int(np.count_nonzero(left & chosen & self._subjects_with({kind}))) for kind in others
+        }
+        return Coverage(
+            subjects,
+            subjects - int(np.count_nonzero(left & chosen)),
+            {kind: count for kind, count in kinds.items() if count},
+        )
+
+    def _subjects_with(self, kinds: Set[Kind]) -> NDArray[np.bool_]:
+        """(span,) bool, True for the keys of subjects with a reference of one of the kinds."""
+        found = np.zeros(self.span, np.bool_)
+        for segment in self.segments:
+            for block in segment.blocks:
+                if block.kind in kinds and block.gone is None and block.is_run:
+                    first = int(block.subjects[0])
+                    found[first : first + len(block)] = True
+                elif block.kind in kinds:
+                    found[block.subjects[block.present_slots()]] = True
+        return found
+
+    def followed(self, tail: Tail) -> ReferenceView:
+        """A view with the changes that came after the mark."""
         segments = self._without(tail.removed)
         if tail.enrolled:
             entries = (Entry(t.subject, t.encounter, t.template) for t in tail.enrolled)
             new = Segment.of(_end(segments, self.mark), tail.mark.template, entries)
             segments = appended(segments, new)
-        return View(segments, tail.mark, tail.state.subjects, tail.state.last_subject + 1)
+        return ReferenceView(segments, tail.mark, tail.state.subjects, tail.state.last_subject + 1)
 
-    def with_appended(self, segment: Segment, mark: Mark, state: State) -> View:
-        """With what one transaction has enrolled, all of one span."""
+    def with_appended(self, segment: Segment, mark: Mark, state: State) -> ReferenceView:
+        """A view with the references that one transaction has enrolled, which are of one span."""
         new = replace(segment, after=_end(self.segments, self.mark), last=mark.template)
-        return View(appended(self.segments, new), mark, state.subjects, state.last_subject + 1)
+        return ReferenceView(appended(self.segments, new), mark, state.subjects, state.last_subject + 1)
 
-    def with_replaced(self, old: Segment, new: Segment) -> View:
-        """With a segment packed anew; what has been removed from it meanwhile is gone from the new one too."""
+    def with_replaced(self, old: Segment, new: Segment) -> ReferenceView:
+        """A view with a segment packed again. References removed from it meanwhile are removed from the new one too."""
         segments = []
         for segment in self.segments:
             if (segment.after, segment.last) == (old.after, old.last):
@@ -108,21 +163,21 @@ class View:
 
 
 class References:
-    """What a gallery searches, and how it comes to be.
+    """The references of an open gallery. Safe for threads.
 
     Args:
-        store: the truth.
-        folder: where segments are kept as files; None for nowhere.
+        store: of the gallery.
+        folder: for the segments' files; None keeps no files.
     """
 
     def __init__(self, store: Store, folder: Path | None) -> None:
         self._store = store
         self._snapshots = None if folder is None else Snapshots(folder, store)
-        self._following = threading.Lock()  # held by who is about to change the view
-        self._view: View | None = None
+        self._following = threading.Lock()  # held while the view is changed
+        self._view: ReferenceView | None = None
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="abis")
         self._kept: Future[None] | None = None
-        self._saved = View()  # as of the last snapshot
+        self._saved = ReferenceView()  # as of the last snapshot
 
     @property
     def is_loaded(self) -> bool:
@@ -138,7 +193,7 @@ class References:
         view = self._view
         return 0 if view is None else max(0, self._store.state().change - view.mark.change)
 
-    def view(self, at_least: int | None = None) -> View:
+    def view(self, at_least: int | None = None) -> ReferenceView:
         """All references, as of the present change of the store or a later one.
 
         Args:
@@ -153,7 +208,14 @@ class References:
             self.load()
 
     def load(self, progress: Progress | None = None) -> None:
-        """Follow the store to its present end."""
+        """Load all references, up to the store's present change.
+
+        Args:
+            progress: called while templates are loaded.
+
+        Raises:
+            StoreError: the store has not as many templates as it says.
+        """
         with self._following:
             view = self._opened(progress) if self._view is None else self._view
             complete = False
@@ -172,14 +234,19 @@ class References:
         self._keep()
 
     def prepare(self, enrollments: Sequence[Enrollment]) -> Segment | None:
-        """What is to be enrolled, made ready before it is; None where it is not needed."""
+        """Prepare references before they are enrolled; None if no references are loaded."""
         if self._view is None:
             return None
         entries = (Entry(row, row, t) for row, e in enumerate(enrollments) for t in e.templates)
         return Segment.of(0, 0, entries)
 
     def append(self, prepared: Segment | None, written: Written) -> None:
-        """Take in what has just been enrolled."""
+        """Add references that have just been enrolled.
+
+        Args:
+            prepared: what :meth:`prepare` gave.
+            written: the result of the enrolment.
+        """
         if prepared is None:
             return
         with self._following:
@@ -188,22 +255,26 @@ class References:
             if view is not None and view.mark == written.before and fits:
                 owned = prepared.owned_by(np.array(written.owners, np.int64))
                 self._view = view.with_appended(owned, written.after, written.state)
-        self.load()  # what others wrote before it, if anyone did
+        self.load()  # other processes may have written before
 
     def close(self, *, save: bool) -> None:
-        """End the work beside; ``save`` writes what is not in files yet."""
+        """Stop the background thread; ``save`` writes segments that have no file yet."""
         self._keeper.shutdown(wait=True, cancel_futures=True)
         if save:
             self.save()
         self._view = None
 
     def save(self) -> None:
-        """Write what is not in files yet, and is worth it."""
+        """Write segments that have no file yet, if there are enough of them."""
         if self._view is not None and self._snapshots is not None:
             self._logged(self._follow_and_save)
 
     def scrub(self) -> None:
-        """Leave nothing in files of what has been removed, and nothing sealed by an older key."""
+        """Delete removed references, and everything sealed by an older key, from the files.
+
+        Raises:
+            StoreError: a file cannot be written.
+        """
         if self._snapshots is not None and self._snapshots.exist:
             view = self.view()
             try:
@@ -216,11 +287,11 @@ class References:
 
     # ----------------------------------------------------------------------------------------- inside
 
-    def _opened(self, progress: Progress | None) -> View:
-        """What there is in files."""
+    def _opened(self, progress: Progress | None) -> ReferenceView:
+        """The view that the files contain."""
         manifest = None if self._snapshots is None else self._snapshots.manifest()
         if self._snapshots is None or manifest is None:
-            return View()
+            return ReferenceView()
         segments: list[Segment] = []
         total = self._store.state().templates
         for segment in self._snapshots.read(manifest, self._rebuilt):
@@ -228,12 +299,12 @@ class References:
                 segments.append(segment)
             if progress is not None:
                 progress(sum(s.present for s in segments), total)
-        view = View(tuple(segments), Mark(manifest.change, manifest.last))
+        view = ReferenceView(tuple(segments), Mark(manifest.change, manifest.last))
         self._saved = view
         return view
 
     def _rebuilt(self, after: int, last: int) -> Segment:
-        """A segment from the store, as it is now."""
+        """A segment read from the store, as it is now."""
         parts = []
         mark = Mark(template=after)
         while mark.template < last:
@@ -246,12 +317,12 @@ class References:
         return replace(Segment.joined(parts), after=after, last=last)
 
     def _keep(self) -> None:
-        """Have done beside what there is to do."""
+        """Start the background work that is due."""
         view = self._view
         if view is None or (self._kept is not None and not self._kept.done()):
             return
         if _worn(view) or self._unsaved(view) >= _WORTH_SAVING_BESIDE:
-            with suppress(RuntimeError):  # being closed
+            with suppress(RuntimeError):  # the gallery is being closed
                 self._kept = self._keeper.submit(self._logged, self._tidy)
 
     def _tidy(self) -> None:
@@ -265,11 +336,11 @@ class References:
         self._save(self._view or view, worth=_WORTH_SAVING_BESIDE, wait=False)
 
     def _follow_and_save(self) -> None:
-        for _ in range(2):  # again for what was removed while it was written
+        for _ in range(2):  # again for references removed during the first pass
             self._save(self.view(), worth=_WORTH_SAVING, wait=True)
 
-    def _save(self, view: View, *, worth: int, wait: bool) -> None:
-        """Write a snapshot if as many templates as ``worth`` are in none, or it is not as it should be."""
+    def _save(self, view: ReferenceView, *, worth: int, wait: bool) -> None:
+        """Write a snapshot if ``worth`` templates or more are in none, or if a file has to be written again."""
         if self._snapshots is None:
             return
         is_due = (
@@ -278,29 +349,29 @@ class References:
         if is_due and self._snapshots.save(view.segments, view.mark.change, wait=wait):
             self._saved = view
 
-    def _unsaved(self, view: View) -> int:
+    def _unsaved(self, view: ReferenceView) -> int:
         saved = self._saved.mark.template if self._snapshots is not None else view.mark.template
         return sum(segment.present for segment in view.segments if segment.last > saved)
 
-    def _has_removed(self, view: View) -> bool:
-        """Whether files hold what has been removed."""
+    def _has_removed(self, view: ReferenceView) -> bool:
+        """True if files contain removed references."""
         present = {(s.after, s.last): s.present for s in view.segments}
         return any(present.get((s.after, s.last)) != s.present for s in self._saved.segments)
 
     @staticmethod
     def _logged(work: Callable[[], None]) -> None:
-        """Work whose failure must not be lost, and must not stop anything."""
+        """Do work whose failure is logged and must not stop the gallery."""
         try:
             work()
         except Exception:
             _log.exception("the gallery's references could not be tidied or saved; they stay as they were")
 
 
-def _worn(view: View) -> list[Segment]:
+def _worn(view: ReferenceView) -> list[Segment]:
     return [s for s in view.segments if s.present and len(s) - s.present >= max(1, len(s) // _MOST_GONE)]
 
 
 def _end(segments: Sequence[Segment], mark: Mark) -> int:
-    """Where a new segment begins: behind the others, or at the beginning of its span."""
+    """Where a new segment begins: behind the others, or at the start of its span."""
     start = mark.template // SPAN * SPAN
     return max(segments[-1].last, start) if segments else start

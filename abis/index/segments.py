@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
+from abis.comparison.modality import FACE, FINGER, IRIS, Modality, modality_at, modality_of
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.finger_index import FingerIndex, ready
-from abis.template import Embedding, Template
+from abis.index.iris_index import IrisIndex, IrisProbe
+from abis.template import Template
 
 __all__ = [
     "SPAN",
@@ -36,7 +38,7 @@ SPAN = 196_608
 """Template keys that a sealed segment spans: with two fingers and a face each, 65,536 subjects."""
 
 
-Index = FingerIndex | EmbeddingIndex
+Index = FingerIndex | EmbeddingIndex | IrisIndex
 """References of one kind, slot by slot from 0. Both classes have the same methods for the second and third look
 (``sift`` and ``refine``, evidence in natural log units), for raw scores (``compare``, ``balance``) and for storage
 (``arrays``, ``from_arrays``). The first look differs: fingers tell the evidence of every reference, embeddings the
@@ -289,13 +291,21 @@ class Probe(NamedTuple):
     @classmethod
     def of(cls, template: Template) -> Self:
         """Prepare a template."""
-        return cls(
-            template, EmbeddingProbe.of(template) if isinstance(template, Embedding) else ready(template)
-        )
+        _, prepare = _INDEXES[modality_of(template)]
+        return cls(template, prepare(template))
 
 
 def _class_of(kind: Kind) -> Any:  # Any: a kind has templates of one class
-    return EmbeddingIndex if kind.dimension else FingerIndex
+    index, _ = _INDEXES[modality_at(kind.position)]
+    return index
+
+
+_INDEXES: dict[Modality, tuple[Any, Any]] = {
+    FINGER: (FingerIndex, ready),
+    FACE: (EmbeddingIndex, EmbeddingProbe.of),
+    IRIS: (IrisIndex, IrisProbe),
+}
+"""The index of each modality, and what prepares a probe for it."""
 
 
 def _keys(keys: Sequence[int] | NDArray[Any]) -> NDArray[Any]:

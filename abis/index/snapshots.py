@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segments as files, so that opening a gallery need not prepare every template anew.
+"""Segments as files, so that a gallery opens without preparing every template again.
 
-A folder holds a file for each segment and a manifest, ``manifest.json``, that names them and says how far
-they follow the store. All is written under a temporary name, synced, then renamed; the manifest last. What is
-missing, old, foreign or damaged is made anew from the store, and a line in the log says so: whatever happens
-to these files costs time and nothing else. docs/gallery.md describes the format.
+A folder holds one file for each segment and a manifest, ``manifest.json``, which names the files and the last change of
+the store that they contain. Every file is written whole (:mod:`abis.files`), the manifest last. A file that is missing,
+damaged, of another version or of another gallery is rebuilt from the store, with a line in the log. Losing these files
+costs time and nothing else. docs/gallery.md describes the format.
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
 from abis.errors import AbisError
 from abis.files import replacing, write_whole
 from abis.index.segments import Block, Entry, Segment, block_of_arrays
+from abis.store import Store
+from abis.store.encryption import Cipher
 from abis.template import Embedding, Minutiae, Position
 
-__all__ = ["Cipher", "Snapshots"]
+__all__ = ["SnapshotManifest", "Snapshots", "recipe"]
 
 _log = logging.getLogger("abis")
 
@@ -45,78 +48,116 @@ _PIECE = 1 << 22  # bytes written, and sealed, at once
 _DIGEST_BYTES = 32
 _OWNERS = ("subjects", "encounters")  # arrays of a block beside those of its index
 
-
-class Cipher(Protocol):
-    """What seals the files of an encrypted gallery: :class:`abis.store.encryption.Cipher`."""
-
-    @property
-    def current(self) -> int:
-        """Number of the key that seals."""
-
-    def seal(self, plain: bytes, context: bytes) -> bytes: ...
-    def open(self, sealed: bytes, context: bytes) -> bytes: ...
+_Number = Annotated[int, Meta(ge=0)]
+_Digest = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * _DIGEST_BYTES}}}$")]
 
 
-class _Store(Protocol):
-    """What is needed of the store: :class:`abis.store.Store`."""
-
-    @property
-    def cipher(self) -> Cipher | None: ...
-    def knows_snapshot(self, snapshot_id: str) -> bool: ...
-    def remember_snapshot(self, snapshot_id: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class _File:
-    """A line of the manifest."""
-
-    name: str
-    after: int
-    last: int
-    present: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Which files there are, and how far they follow the store.
+class SegmentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the manifest.
 
     Attributes:
-        snapshot_id: the store remembers it; so a store that was put back from a backup does not know it,
-            and the files that were written since are told from its own.
-        change: number of the last change in them.
-        sealed_by: number of the key that seals them; 0 where they are not sealed.
-        files: in the order of their templates.
+        name: of the file, in the folder of the manifest.
+        after: template key; the segment begins behind it.
+        last: largest template key that belongs to the segment.
+        present: number of references in the file.
+        digest: SHA-256 of the file's content before its last 32 bytes, in hexadecimal digits.
     """
 
+    name: Annotated[str, Meta(pattern=r"^[0-9a-f-]+\.segment$")]
+    after: _Number
+    last: _Number
+    present: _Number
+    digest: _Digest
+
+
+class SnapshotManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The files of a snapshot, and the change of the store that they contain.
+
+    Attributes:
+        format: what the file is.
+        version: of the format.
+        recipe: of this abis, see :func:`recipe`.
+        snapshot_id: noted in the store. A store that was restored from a backup does not know the snapshots that were
+            written after the backup, though its change numbers will be the same again.
+        change: number of the last change of the store in the files.
+        sealed_by: number of the key that seals the files; 0 if they are not sealed.
+        files: in the order of their templates.
+        digest: SHA-256 of the other fields as JSON with sorted keys, in hexadecimal digits.
+    """
+
+    format: str = "abis snapshot"
+    version: int = _VERSION
+    recipe: str
     snapshot_id: str
-    change: int
-    sealed_by: int
-    files: tuple[_File, ...]
+    change: _Number
+    sealed_by: _Number
+    files: tuple[SegmentFile, ...]
+    digest: str = ""
 
     @property
     def last(self) -> int:
         """Key of the last template in the files."""
         return self.files[-1].last if self.files else 0
 
-    def to_json(self) -> str:
-        content = _origin() | asdict(self)
-        return json.dumps(content | {"digest": _digest_of(content)}, indent=1)
+    def to_json(self) -> bytes:
+        """The content of the manifest's file; the digest is computed."""
+        whole = msgspec.structs.replace(self, digest=self._own_digest())
+        return msgspec.json.format(msgspec.json.encode(whole), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises :class:`_UnusableError` where it was not written by :meth:`to_json` of this version."""
+    def from_json(cls, content: bytes) -> Self:
+        """Read the content of a manifest's file.
+
+        Raises:
+            _UnusableError: the content is damaged, or was written by another version.
+        """
         try:
-            content = json.loads(text)
-            digest = content.pop("digest")
-            if digest != _digest_of(content):
-                raise _UnusableError("is damaged")
-            if {name: content[name] for name in _origin()} != _origin():
-                raise _UnusableError("is of another version of abis")
-            files = tuple(_File(**file) for file in content["files"])
-            return cls(content["snapshot_id"], content["change"], content["sealed_by"], files)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            manifest = msgspec.json.decode(content, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _UnusableError("is damaged") from error
+        if manifest.digest != manifest._own_digest():
+            raise _UnusableError("is damaged")
+        if (manifest.format, manifest.version, manifest.recipe) != ("abis snapshot", _VERSION, recipe()):
+            raise _UnusableError("is of another version of abis")
+        return manifest
+
+    def _own_digest(self) -> str:
+        content = msgspec.to_builtins(self)
+        del content["digest"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class _ArrayHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An array of a block.
+
+    Attributes:
+        name: of the array.
+        dtype: NumPy's name of a type of numbers, little-endian.
+        shape: of the array.
+    """
+
+    name: str
+    dtype: Literal["|b1", "|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8"]
+    shape: tuple[_Number, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.dtype(self.dtype).itemsize * math.prod(self.shape))
+
+
+class _BlockHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A block of a segment: its kind and its arrays."""
+
+    position: Position
+    model: str
+    dimension: _Number
+    arrays: tuple[_ArrayHeader, ...]
+
+
+class _SegmentHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first piece of a segment's file."""
+
+    blocks: tuple[_BlockHeader, ...]
 
 
 class _UnusableError(Exception):
@@ -124,23 +165,31 @@ class _UnusableError(Exception):
 
 
 class Snapshots:
-    """The files of one gallery. Several processes may share the folder; one at a time writes there."""
+    """The files of one gallery. Several processes may share the folder; one at a time writes to it.
 
-    def __init__(self, folder: Path, store: _Store) -> None:
+    Args:
+        folder: of the files; made when something is saved.
+        store: of the gallery.
+
+    Attributes:
+        is_faulty: True if a file was found that has to be written again.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
         self._folder = folder
         self._store = store
-        self.is_faulty = False  # whether something was met that has to be written anew
+        self.is_faulty = False
 
     @property
     def exist(self) -> bool:
-        """Whether there are any files; waits for who is writing some."""
+        """True if there are any files. Waits while another process writes."""
         if not self._folder.is_dir():
             return False
         with self._alone(wait=True):
             return self._has_leftovers()
 
-    def manifest(self) -> Manifest | None:
-        """What there is that can be used; None where there is nothing."""
+    def manifest(self) -> SnapshotManifest | None:
+        """The manifest; None if there is none that can be used."""
         try:
             with self._alone(wait=False) as is_alone:
                 manifest = self._manifest()
@@ -150,14 +199,19 @@ class Snapshots:
         except FileNotFoundError:
             self.is_faulty = (
                 self._folder.is_dir() and self._has_leftovers()
-            )  # of use to nobody: they have to go
+            )  # without a manifest they are useless
             return None
         except (OSError, _UnusableError) as error:
             self._report(self._folder / _MANIFEST, error)
             return None
 
-    def read(self, manifest: Manifest, rebuild: Callable[[int, int], Segment]) -> Iterator[Segment]:
-        """The segments of a manifest; those whose files cannot be used come from ``rebuild(after, last)``."""
+    def read(self, manifest: SnapshotManifest, rebuild: Callable[[int, int], Segment]) -> Iterator[Segment]:
+        """The segments of a manifest.
+
+        Args:
+            manifest: what :meth:`manifest` gave.
+            rebuild: called with ``after`` and ``last`` of a segment whose file cannot be used.
+        """
         for file in manifest.files:
             try:
                 try:
@@ -173,15 +227,15 @@ class Snapshots:
                 yield rebuild(file.after, file.last)
 
     def save(self, segments: Sequence[Segment], change: int, *, wait: bool) -> bool:
-        """Write what the folder has not, and remove from it what has been removed from the gallery.
+        """Write the segments that have no file yet, and delete files whose references have been removed.
 
         Args:
-            segments: as of a change of the store.
-            change: its number.
-            wait: for another process that is at it.
+            segments: all segments as of a change of the store.
+            change: number of that change.
+            wait: wait while another process writes, instead of leaving the work to it.
 
         Returns:
-            False where another process is at it.
+            False if another process is writing.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._alone(wait) as is_alone:
@@ -193,8 +247,8 @@ class Snapshots:
             if old is not None and old.change > change:
                 return True
             snapshot_id = secrets.token_hex(16)
-            self._store.remember_snapshot(snapshot_id)  # first: it takes in a new data key, or refuses
-            kept: dict[tuple[int, int], _File] = {}
+            self._store.remember_snapshot(snapshot_id)  # first: it may read a new data key, or refuse
+            kept: dict[tuple[int, int], SegmentFile] = {}
             if old is not None and old.sealed_by == self._key:
                 kept = {(file.after, file.last): file for file in old.files}
             files = []
@@ -203,8 +257,14 @@ class Snapshots:
                 if file is None or file.present != segment.present or not (self._folder / file.name).exists():
                     file = self._write(segment)
                 files.append(file)
-            manifest = Manifest(snapshot_id, change, self._key, tuple(files))
-            write_whole(self._folder / _MANIFEST, manifest.to_json().encode())
+            manifest = SnapshotManifest(
+                recipe=recipe(),
+                snapshot_id=snapshot_id,
+                change=change,
+                sealed_by=self._key,
+                files=tuple(files),
+            )
+            write_whole(self._folder / _MANIFEST, manifest.to_json())
             self._forget_all_but({file.name for file in files})
             self.is_faulty = False
             return True
@@ -213,23 +273,20 @@ class Snapshots:
 
     @property
     def _cipher(self) -> Cipher | None:
-        """That of the store as it is now: a gallery may be encrypted while it is open."""
+        """The store's cipher as it is now: a gallery may be encrypted while it is open."""
         return self._store.cipher
 
     @property
     def _key(self) -> int:
         return 0 if self._cipher is None else self._cipher.current
 
-    def _manifest(self) -> Manifest:
-        try:
-            manifest = Manifest.from_json((self._folder / _MANIFEST).read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise _UnusableError("is damaged") from error
+    def _manifest(self) -> SnapshotManifest:
+        manifest = SnapshotManifest.from_json((self._folder / _MANIFEST).read_bytes())
         if not self._store.knows_snapshot(manifest.snapshot_id):
             raise _UnusableError("belongs to another state of the store")
         return manifest
 
-    def _write(self, segment: Segment) -> _File:
+    def _write(self, segment: Segment) -> SegmentFile:
         if any(block.gone is not None for block in segment.blocks):
             segment = Segment.joined([segment])
         name = f"{segment.after:012d}-{segment.last:012d}-{secrets.token_hex(4)}.segment"
@@ -250,28 +307,27 @@ class Snapshots:
                 put(len(data).to_bytes(4, "little"))
                 put(data)
             stream.write(digest.digest())
-        return _File(name, segment.after, segment.last, segment.present, digest.hexdigest())
+        return SegmentFile(name, segment.after, segment.last, segment.present, digest.hexdigest())
 
-    def _read(self, file: _File) -> Segment:
+    def _read(self, file: SegmentFile) -> Segment:
         with (self._folder / file.name).open("rb") as stream:
             reader = _Reader(stream, file, self._cipher)
             try:
-                header = json.loads(reader.piece())
-                sizes = [_size(array) for block in header["blocks"] for array in block["arrays"]]
-                if sum(sizes) > reader.size:
+                header = msgspec.json.decode(reader.piece(), type=_SegmentHeader)
+                if sum(array.nbytes for block in header.blocks for array in block.arrays) > reader.size:
                     raise _UnusableError("is damaged")
                 blocks = [
-                    (block, {a["name"]: reader.array(a["dtype"], a["shape"]) for a in block["arrays"]})
-                    for block in header["blocks"]
+                    (block, {array.name: reader.array(array) for array in block.arrays})
+                    for block in header.blocks
                 ]
                 reader.finish()
                 return Segment(file.after, file.last, tuple(_block(*block) for block in blocks))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+            except (msgspec.DecodeError, ValueError, KeyError, MemoryError, RecursionError) as error:
                 raise _UnusableError("is damaged") from error
 
     @contextmanager
     def _alone(self, wait: bool) -> Iterator[bool]:
-        """Holds the folder's lock, unless another process does and is not waited for."""
+        """Hold the folder's lock; yields False if another process holds it and ``wait`` is False."""
         with (self._folder / ".lock").open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -282,13 +338,13 @@ class Snapshots:
 
     def _report(self, path: Path, error: Exception) -> None:
         self.is_faulty = True
-        _log.warning("%s is made anew: it %s", path, _reason(error))
+        _log.warning("%s is rebuilt from the store: it %s", path, _reason(error))
 
     def _has_leftovers(self) -> bool:
         return any(self._folder.glob("*.segment")) or any(self._folder.glob(".*.new"))
 
     def _forget_all_but(self, names: set[str]) -> None:
-        """Files of old snapshots, and what a killed process left; the folder's lock is held."""
+        """Delete the files of old snapshots and of killed processes. The folder's lock is held."""
         for path in self._folder.glob("*.segment"):
             if path.name not in names:
                 path.unlink(missing_ok=True)
@@ -299,7 +355,7 @@ class Snapshots:
 class _Reader:
     """A segment's file from its beginning to its end, piece by piece; its digest is checked last."""
 
-    def __init__(self, stream: BufferedReader, file: _File, cipher: Cipher | None) -> None:
+    def __init__(self, stream: BufferedReader, file: SegmentFile, cipher: Cipher | None) -> None:
         self._stream = stream
         self._file = file
         self._cipher = cipher
@@ -311,11 +367,13 @@ class _Reader:
             raise _UnusableError("is not a segment of this gallery and version")
 
     def piece(self) -> bytes:
+        """The next piece."""
         data = self._take(self._length())
         return self._opened(data)
 
-    def array(self, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
-        array = np.empty(shape, np.dtype(dtype))
+    def array(self, header: _ArrayHeader) -> NDArray[Any]:
+        """The next array."""
+        array = np.empty(header.shape, np.dtype(header.dtype))
         target = array.reshape(-1).view(np.uint8).data
         while target:
             length = self._length()
@@ -332,6 +390,7 @@ class _Reader:
         return array
 
     def finish(self) -> None:
+        """Check the digest; there must be nothing behind it."""
         expected = self._digest.digest()
         found = self._stream.read(_DIGEST_BYTES + 1)
         if found != expected or expected.hex() != self._file.digest:
@@ -357,14 +416,9 @@ class _Reader:
         return self._cipher.open(data, _context(self._file.name, self._number - 1))
 
 
-def _origin() -> dict[str, Any]:
-    """What a manifest must agree in, to be of use to this abis."""
-    return {"format": "abis snapshot", "version": _VERSION, "recipe": recipe()}
-
-
 @cache
 def recipe() -> str:
-    """What templates are made into, as a digest of an example: another one, and old files are of no use."""
+    """A digest of what example templates are prepared to. Files with another recipe are of no use."""
     n = np.arange(40)
     finger = Minutiae(x=n * 37 % 300, y=n * 91 % 400, direction=n * 53 % 360, width=300, height=400)
     face = Embedding(vector=n % 7 - 2.5, model="")
@@ -377,22 +431,18 @@ def recipe() -> str:
 
 
 def _described(segment: Segment) -> tuple[bytes, list[NDArray[Any]]]:
-    """A header that tells what the arrays are, and the arrays."""
-    header: dict[str, Any] = {"blocks": []}
+    """The header of a segment's file, and the arrays that follow it."""
+    blocks: list[_BlockHeader] = []
     arrays: list[NDArray[Any]] = []
     for block in segment.blocks:
         own = dict(zip(_OWNERS, (block.subjects, block.encounters), strict=True)) | block.index.arrays()
         own = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in own.items()}
-        header["blocks"].append(
-            {
-                "position": int(block.kind.position),
-                "model": block.kind.model,
-                "dimension": block.kind.dimension,
-                "arrays": [{"name": n, "dtype": a.dtype.str, "shape": a.shape} for n, a in own.items()],
-            }
+        headers = (_ArrayHeader(name, a.dtype.str, a.shape) for name, a in own.items())  # type: ignore[arg-type]
+        blocks.append(
+            _BlockHeader(block.kind.position, block.kind.model, block.kind.dimension, tuple(headers))
         )
         arrays += own.values()
-    return json.dumps(header).encode(), arrays
+    return msgspec.json.encode(_SegmentHeader(tuple(blocks))), arrays
 
 
 def _pieces(header: bytes, arrays: Sequence[NDArray[Any]]) -> Iterator[bytes | memoryview]:
@@ -403,23 +453,15 @@ def _pieces(header: bytes, arrays: Sequence[NDArray[Any]]) -> Iterator[bytes | m
             yield data[start : start + _PIECE]
 
 
-def _block(described: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> Block:
-    kind = Kind(Position(described["position"]), described["model"], described["dimension"])
+def _block(header: _BlockHeader, arrays: dict[str, NDArray[Any]]) -> Block:
+    kind = Kind(header.position, header.model, header.dimension)
     subjects, encounters = (arrays.pop(name) for name in _OWNERS)
     return block_of_arrays(kind, subjects, encounters, arrays)
 
 
-def _size(array: Mapping[str, Any]) -> int:
-    return int(np.dtype(array["dtype"]).itemsize * math.prod(array["shape"]))
-
-
 def _context(name: str, number: int) -> bytes:
-    """What a piece is authenticated with: where it stands."""
+    """The place of a piece, which is authenticated together with it."""
     return f"abis segment {name} piece {number}".encode()
-
-
-def _digest_of(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from abis.comparison import balance as balance_of
 from abis.comparison import raw_scores
+from abis.comparison.kind import Kind
 from abis.errors import FormatError
-from abis.template import Minutiae, Template
+from abis.template import Template
 
 __all__ = [
     "STEPS_A_DECADE",
@@ -284,12 +285,12 @@ class Calibrations:
 
     def for_kind(self, kind: str) -> Calibration:
         """The same by what :func:`kind_of` says of templates."""
-        return self.own.get(kind) or shipped(kind if kind in shipped_names() else "embedding")
+        return self.own.get(kind) or shipped(kind if kind in shipped_names() else kind.partition("-")[0])
 
 
 def kind_of(template: Template) -> str:
     """What a calibration is for: ``minutiae``, or ``embedding-`` and the name of a model."""
-    return "minutiae" if isinstance(template, Minutiae) else f"embedding-{template.model}"
+    return Kind.of(template).calibrated_as
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from abis.errors import NotEnrolled, StoreError, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Position, Template
 
 __all__ = [
     "FIRST_ENCOUNTER",
@@ -299,13 +299,13 @@ class Written:
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
     """The templates as a tuple, refused where there is none or something else among them."""
-    if isinstance(templates, Minutiae | Embedding):
+    if isinstance(templates, Template):
         raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
     checked = tuple(templates)
     for number, template in enumerate(checked):
-        if not isinstance(template, Minutiae | Embedding):
+        if not isinstance(template, Template):
             raise TypeError(
-                f"template {number} is a {type(template).__name__}; expected Minutiae or Embedding"
+                f"template {number} is a {type(template).__name__}; expected Minutiae, Embedding or IrisCode"
             )
     if not checked:
         raise TemplateError("no templates; expected at least one")

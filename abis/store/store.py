@@ -341,7 +341,9 @@ class Store:
                 some = {"wanted": wanted[start : start + IDS_PER_QUERY]}
                 for row in connection.execute(_OWNERS, some):
                     state = row[:counters]
-                    if row[counters] is not None:  # else: none of them is in the store
+                    if (
+                        row[counters + own] is not None
+                    ):  # else: the encounter or its subject is not in the store
                         encounter = row[counters : counters + own]
                         check_encounter(*encounter)
                         subject = SubjectRow.checked(row[counters + own :])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from abis import comparison
 from abis.comparison.kind import Kind, nothing_comparable
+from abis.comparison.modality import modality_of
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
@@ -24,7 +25,7 @@ from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Minutiae, Position, Template
 from abis.verification.policy import Policy
 
 __all__ = ["Claim", "verify", "verify_many", "verify_samples"]
@@ -156,14 +157,7 @@ class _Pairs:
             )
             raw = chunk.packed.compare_pairs(probes, references, threads=1)
             return raw, comparison.balances(chunk.contents[probes], chunk.contents[references])
-        rows = np.arange(len(self.probes))
-        vectors = _vectors(self.probes), _vectors(self.references)
-        return comparison.cosines_of_pairs(*vectors, rows, rows, threads=1), None
-
-
-def _vectors(embeddings: Sequence[Template]) -> NDArray[np.float16]:
-    """The vectors of n embeddings of one model, (n, d)."""
-    return np.array([e.vector for e in embeddings if isinstance(e, Embedding)], np.float16)
+        return modality_of(self.example).pairs(self.probes, self.references, 1)
 
 
 def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> list[Verification]:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do scores and thresholds keep what they promise on data they were not fitted on?
+"""Do scores and thresholds keep their promise on data that they were not fitted on?
 
-Fingers with one FVC set left out, faces with half of LFW's people left out: Cllr, and the FMR seen at the
-thresholds for some. Sums of two fingers of BSSR1: the FMR seen where two positions are taken as independent. And
-galleries of made-up fingers and faces, and of LFW: the FPIR seen beside the one predicted.
+Fingers with one FVC set left out, and faces with half of LFW's people left out: Cllr, and the FMR observed
+at the thresholds for given FMRs. Sums of two scores of BSSR1: the FMR observed if two positions are taken
+as independent. Galleries of synthetic fingers and faces, and of LFW: the FPIR observed and the FPIR
+predicted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from benchmarks.lib.svg import plot
 
 CLAIMED_FMRS = (1e-2, 1e-3, 1e-4, 1e-6)
 PREDICTED_FPIR = 0.05
-FIT_SEED, TEST_SEED = 101, 202  # of populations that have nobody in common
+FIT_SEED, TEST_SEED = 101, 202  # of populations without a common subject
 CUTOFF = 2.4  # raw scores of fingers below it are only bounded, which tails do not mind
 
 T = TypeVar("T", Minutiae, Embedding)

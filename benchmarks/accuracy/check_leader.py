@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Are the minutiae those that pyfing itself finds, on every image of the public data?
+"""Are extracted minutiae those that pyfing itself finds, on every image of the public data?
 
-Needs Keras with any backend but OpenVINO, and what pyfing imports, in an environment of their own beside
-``abis[extraction]``; takes a quarter of an hour with JAX on two cores:
+Needs Keras with any backend except OpenVINO, and what pyfing imports, in an environment of its own beside
+``abis[extraction]``. Takes a quarter of an hour with JAX on two cores:
 
     pip install keras jax pyfing opencv-python-headless matplotlib scipy
     KERAS_BACKEND=jax python benchmarks/accuracy/check_leader.py --pyfing leader.json
-    python benchmarks/accuracy/check_leader.py --pyfing leader.json    # the second time needs no Keras
+    python benchmarks/accuracy/check_leader.py --pyfing leader.json    # the second run needs no Keras
 """
 
 from __future__ import annotations

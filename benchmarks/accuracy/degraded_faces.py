@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Portraits degraded on purpose: how many strangers match, with and without the floor of quality at extraction.
 
-The images of the first fold of LFW, blurred, darkened, shrunk, compressed, covered and turned. For each kind of
-degradation: how often non-mated comparisons among such portraits reach the thresholds of SFace's calibration, by the
-rate that those promise, of all portraits (before) and of those that pass the floor (after); how many are refused; and
-the false non-match rate of mated comparisons with the originals. Needs the extra ``abis[extraction]``.
+The images of the first fold of LFW, blurred, darkened, shrunk, compressed, covered and turned. For each
+kind of degradation: how often non-mated comparisons among such portraits reach the thresholds of SFace's
+calibration, by the rate that those promise, of all portraits (before) and of those that pass the floor
+(after); how many are refused; and the false non-match rate of mated comparisons with the originals. Needs
+the extra ``abis[extraction]``.
 
     python -m benchmarks.accuracy.degraded_faces --json benchmarks/results/degraded_faces.json
 """

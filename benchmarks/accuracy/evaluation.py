@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error rates of a hundred million scores: time, memory, against scikit-learn; and whether intervals hold.
+"""What does an evaluation of a hundred million scores take, and do its intervals hold?
 
-Scores of all pairs of some samples, mated ones higher by a subject's own offset, so that scores of a subject
-hang together as real ones do. Intervals hold where about 95 % of them contain the truth, which is known here;
-beside ours stand those that take every comparison for independent.
+Artificial scores of all pairs of some samples. The mated scores of a subject share an offset, so that they
+depend on each other as real ones do. Measures time and memory, compares the rates with scikit-learn's, and
+counts how many of the 95 % intervals contain the true value, which is known here; also for intervals that
+treat comparisons as independent.
 """
 
 from __future__ import annotations

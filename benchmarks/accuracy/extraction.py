@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From images to decisions: extraction held against templates made elsewhere, its time, and whether quality tells.
+"""How good are templates made from images, how long does an image take, and does quality predict errors?
 
-Error rates of three FVC sets from their images and from pyfing's own templates; accuracy on the first fold of LFW;
-CPU time an image, on one thread; error versus discard. Needs the extra ``abis[extraction]``.
+Error rates of three FVC sets from their images and from pyfing's own templates; accuracy on the first fold
+of LFW; CPU time an image on one thread; error versus discard. Needs the extra ``abis[extraction]``.
 
     python benchmarks/accuracy/extraction.py --json benchmarks/results/extraction.json
-    python benchmarks/accuracy/extraction.py --face-scores sface.csv   # and LFW's scores, to fit a calibration to
+    python benchmarks/accuracy/extraction.py --face-scores sface.csv   # also LFW's scores, to fit a calibration to
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from abis.comparison import cosine
+from abis.comparison.modality import quality_of
 from abis.evaluation import Evaluation, error_versus_discard, evaluate_folder
-from abis.evaluation.discard import quality_of
 from abis.extraction.extracting import Extraction, Settings, extract_all
 from abis.template import Embedding, Position, Template
 from benchmarks.lib.common import optional, options, print_table, public_data, write

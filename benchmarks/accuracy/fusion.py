@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fusion of the four scores of NIST BSSR1 Set 1: learnt from one half of the people, tested on the other.
+"""How well are the four scores of NIST BSSR1 Set 1 fused?
 
-Twenty random halves. Which of our methods is used is chosen within the half that is learnt from, by
-cross-validation (*chosen*); the others stand beside it, and what is known: the min-max sum, logistic regression on
-plain scores, and each matcher alone.
+Learnt on one half of the people and tested on the other, in twenty random halves. *Chosen* is the method
+that cross-validation selects within the training half. Beside our methods stand the min-max sum, logistic
+regression on plain scores, and each matcher alone.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything on public data, in one table: how often comparison errs on all sets that are present.
+"""How often does comparison err on all public data sets that are present, in one table?
 
-Fingerprints of the FVC "B" sets by every extractor, under both protocols, set by set, on average and with one
-threshold for all sets; probe and reference by different extractors; LFW's ten folds and all its pairs; the single
-matchers of BSSR1; and whether the files of other people's software are read. What is missing is left out, and said
-so.
+Fingerprints of the FVC "B" sets by every extractor, with both protocols, set by set, on average, and with
+one threshold for all sets; probe and reference by different extractors; LFW's ten folds and all its pairs;
+the single matchers of BSSR1; and whether files written by other software are read. Data sets that are
+missing are named and left out.
 
-Finished parts are kept in a file in the system's temporary folder until the end, so a run that was stopped
-goes on where it was; with other code, data or seed it begins anew.
+Finished parts are kept in a file in the system's temporary folder until the end, so an interrupted run
+continues; with other code, data or seed it begins anew.
 """
 
 from __future__ import annotations

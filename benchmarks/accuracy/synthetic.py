@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far synthetic templates and their scores are from real ones, and how quickly they are made.
+"""How far are synthetic templates and their scores from real ones, and how fast are they made?
 
-Real prints: LEADER templates of the six FVC2002 and FVC2004 "B" sets taken with sensors (DB4 of either year
-was itself synthesised). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild.
-The constants of abis.synthetic were set by hand until these tables agreed.
+Real prints: LEADER templates of the six FVC2002 and FVC2004 "B" sets taken with sensors (DB4 of both years
+is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild. The constants of
+abis.synthetic were set by hand until these tables agreed.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def report_print_scores(real_sets: Sequence[RealSet], population: Population, fi
 
 
 def report_faces(data: Path, population: Population, figures: Figures) -> None:
-    """Cosines: of a few images each, so that nobody counts for much, of the people with two or more."""
+    """Cosines: of a few images each, so that no person dominates, of the people with two or more."""
     lfw = read_lfw(data)
     random = np.random.default_rng(population.seed)
     vectors = lfw.embedding.astype(np.float32)

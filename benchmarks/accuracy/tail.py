@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tail of the non-mated score distribution, where identification lives: FMR down to one in ten million.
+"""How high do non-mated scores reach, down to an FMR of one in ten million?
 
-Synthetic fingers of different subjects are compared in full numbers, with only scores above a cutoff worked
-out and the rest counted; beside them all real non-mated pairs of the FVC sets. A generalised Pareto
-distribution is fitted to the scores above a threshold (Pickands-Balkema-de Haan; maximum likelihood), and
-says what lies beyond the data. Intervals are by bootstrap over probe fingers: a finger's own scores are alike.
+Compares synthetic fingers of different subjects in full numbers, computes only scores above a cutoff and
+counts the others, and compares all real non-mated pairs of the FVC sets. A generalised Pareto distribution
+is fitted to the scores above a threshold (Pickands-Balkema-de Haan; maximum likelihood) and describes what
+lies beyond the data. Intervals come from a bootstrap over probe fingers, because scores of one finger are
+similar.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is found by a finger that is turned: real probes of the eight FVC sets, turned, among a synthetic crowd.
+"""Is a turned finger found? Real probes of the eight FVC sets, turned, among synthetic fingers.
 
-Impression 1 of each finger is enrolled, impression 2 is the probe, turned about the middle of its image. The
-first look goes some 50 degrees either way (docs/decisions/0015-first-look.md); ``share=1`` sends everyone to the
-second, which does not mind.
+Impression 1 of each finger is enrolled. Impression 2 is the probe, turned about the centre of its image.
+The first look covers about 50 degrees either way (docs/decisions/0015-first-look.md); ``share=1`` sends
+every subject to the second look, which covers every turn.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed without warning (SIGKILL), again and again, a gallery keeps every acknowledged change and no half one.
+"""Does a killed process lose data?
 
     python benchmarks/durability/crash.py --kills 500 --database both --json crash.json
 
-A process enrolls, removes, replaces, merges, erases, locks, compacts and takes new data keys at random, and says
-so after each. It is killed at a random moment; then the gallery is opened, checked from end to end, and compared
-with what should be in it. With ``--state FILE`` a run that was stopped goes on where it was.
+A process enrolls, removes, replaces, merges, erases, locks, compacts and changes data keys at random, and
+acknowledges each change. It is killed (SIGKILL) at a random moment. Then the gallery is opened, checked
+from end to end, and compared with the acknowledged changes. With ``--state FILE`` an interrupted run
+continues.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def kill_while_working(
 def kill(
     database: str, kills: range, *, seed: int, encrypted: bool, progress: bool = False
 ) -> Iterator[tuple[int, Step]]:
-    """Kill so many times; yields the number of each kill and the step it (most likely) hit.
+    """Kill the process at each number; yields the number of each kill and the step it (most likely) hit.
 
     Ends the process with a message where the gallery is not as it should be.
     """

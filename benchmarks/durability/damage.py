@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged files, wrong keys, full and read-only disks: each a clear error, or no effect on any answer.
+"""Can damaged files, wrong keys, or full and read-only disks cause a wrong answer?
 
     python benchmarks/durability/damage.py --cases 1000 --json damage.json
 
-Every case takes a copy of a small gallery, damages it, and asks it everything in a process of its own: who is
-enrolled, with what status and labels, who everyone is, whether everyone is who they are. What comes back is an
-error of ours, the right answers, or wrong ones; of the latter it is told whether ``abis check`` sees the damage.
+Each case damages a copy of a small gallery and asks it everything in a process of its own: the subjects
+with their status and labels, an identification and a verification of each. The result is an error of abis,
+the right answers, or wrong ones; for wrong ones, whether ``abis check`` finds the damage.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many read while one writes: 8 threads and 4 processes verify and identify while one enrolls and removes.
+"""Do readers see a consistent gallery while one process changes it?
 
     python benchmarks/durability/readers.py --seconds 300 --json readers.json
 
-The writer says what it has enrolled and removed. Whoever was removed before a reader began to ask must not be
-found; whoever was enrolled before, and is not about to be removed, must be. At the end the gallery must hold what
-was enrolled and not removed, and be sound.
+8 threads and 4 processes verify and identify while one process enrolls and removes. A subject that was
+removed before a reader began to ask must not be found. A subject that was enrolled before, and is not about
+to be removed, must be found. At the end the gallery must hold exactly the remaining subjects, and ``check``
+must find no fault.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class Progress:
     """How far the writer is; shared by all processes."""
 
     def __init__(self, manager: multiprocessing.managers.SyncManager) -> None:
-        self.enrolled: ValueProxy[int] = manager.Value("q", 0)  # so many, acknowledged
-        self.removing: ValueProxy[int] = manager.Value("q", 0)  # so many, begun
-        self.removed: ValueProxy[int] = manager.Value("q", 0)  # so many, acknowledged
+        self.enrolled: ValueProxy[int] = manager.Value("q", 0)  # number acknowledged
+        self.removing: ValueProxy[int] = manager.Value("q", 0)  # number begun
+        self.removed: ValueProxy[int] = manager.Value("q", 0)  # number acknowledged
         self.done: ValueProxy[int] = manager.Value("q", 0)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does a service lose or repeat what it has acknowledged, when it, the broker or the database is killed?
 
-Requests of all kinds are sent, half of them with a callback, while kill -9 meets the process in question again and
-again. A client asks again until it has an answer, as clients do. At the end:
+Requests of all kinds are sent, half of them with a callback, while kill -9 meets the process in question
+again and again. A client asks again until it has an answer, as clients do. At the end:
 
 - every person whose enrolment was acknowledged is there, once, with one encounter;
 - every task that was acknowledged has delivered its result, and no two results of a task differ;

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learns the codes of minutiae and what differing bits are worth, from synthetic fingers: cpp/search/code_projection.h.
+"""Learn the codes of minutiae, and what differing bits are worth, from synthetic fingers: cpp/search/code_projection.h.
 
-Mated pairs of minutiae are those that the comparator pairs in two impressions of one finger. A code bit is the
-side of a plane on which a cylinder lies; the planes are trained so that, by the bits, a minutia finds its mate
-among those of other fingers (the contrastive loss of van den Oord et al. 2018, "Representation learning with
-contrastive predictive coding", with tanh for the bits), for the first 64 bits alone and for all 128. No real
-finger is looked at, so figures on real ones are honest. What pairs are worth comes from subjects that the planes
-were not trained on. The codes of a gallery depend on the header: a new one calls for new indexes.
+Mated pairs of minutiae are those that the comparator pairs in two impressions of one finger. A bit of a
+code is the side of a plane on which a cylinder lies. The planes are trained so that, by the bits, a minutia
+finds its mate among those of other fingers (the contrastive loss of van den Oord et al. 2018,
+"Representation learning with contrastive predictive coding", with tanh for the bits), for the first 64 bits
+alone and for all 128. No real finger is used. The worth of pairs comes from subjects that the planes were
+not trained on. The codes of a gallery depend on the header: a new header needs new indexes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
     sample = rng.choice(words, SAMPLE, replace=False)
     arguments.output.write_text(header(weights, offsets, tables, sample))
     print_table(
-        f"Mated minutiae found, %, where so many of the non-mated are; {len(a):,} held-out pairs",
+        f"Mated minutiae found, %, at the share of non-mated found; {len(a):,} held-out pairs",
         ["bits", "0.1 %", "0.3 %", "1 %", "3 %"],
         [
             [
@@ -303,7 +303,7 @@ inline constexpr std::array<std::uint64_t, {len(sample)}> kCodeSample{{
 
 
 def lines(values: Iterable[object], a_line: int) -> str:
-    """Values between commas, so many a line."""
+    """Values separated by commas, the given number a line."""
     texts = [str(value) for value in values]
     return ",\n".join(",".join(texts[k : k + a_line]) for k in range(0, len(texts), a_line))
 

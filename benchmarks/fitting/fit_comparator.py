@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refits the weights of the fingerprint score, and shows each data set by weights that never saw it.
+"""Fit the weights of the fingerprint score, and test each data set with weights that were fitted without it.
 
-The terms come from the comparator itself, by way of ``abis.comparison.explain``; the score is the one written
-out in ``cpp/fingerprint/score.cpp``. Copy the weights printed last into ``cpp/fingerprint/parameters.h``, rebuild, and
-refit the calibration after it (``fit_calibration.py``).
+The terms come from the comparator itself, through ``abis.comparison.explain``. The score is that of
+``cpp/fingerprint/score.cpp``. Copy the weights printed last into ``cpp/fingerprint/parameters.h``, build,
+and fit the calibrations again (``fit_calibration.py``).
 """
 
 from __future__ import annotations

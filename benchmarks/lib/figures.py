@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fills the tables of the documentation with the figures that benchmarks wrote.
 
-A table is a Jinja template. The name of a results file, without its ending and with ``_`` for ``-``, is a mapping
-of its figures: ``{{ crash["kills"] | f(0) }}`` for the number ``kills`` of ``benchmarks/results/crash.json``. A figure
-that is missing is an error, so a table cannot keep a figure that the benchmark no longer writes.
+A table is a Jinja template. The name of a results file, without its ending and with ``_`` for ``-``, is a
+mapping of its figures: ``{{ crash["kills"] | f(0) }}`` for the number ``kills`` of
+``benchmarks/results/crash.json``. A figure that is missing is an error, so a table cannot keep a figure
+that the benchmark no longer writes.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster of Ray nodes on this machine against one gallery of the same people: answers, losses, cost.
+"""Does a Ray cluster answer as one gallery of the same subjects does, and what does it cost?
 
-The people are those of ``scale.py``: real ones hidden among synthetic ones. The gallery is made once; the cluster
-is made of a copy of it, which is divided anew from one shard into several. Then
+The subjects are those of ``scale.py``: real ones hidden among synthetic ones. The gallery is made once. The
+cluster is made from a copy of it, which is re-sharded from one shard into several. Then:
 
-- *exact*: candidates of both, compared by a checksum over every digit of them;
-- *screened*: whose mates does one find that the other does not;
-- *killed*: the same searches while a node is killed; every answer is held against what it was before;
-- *cost*: CPU time of all processes of the cluster, client and Ray included, against that of searching the shards'
-  galleries one after the other in one process: what is more is the overhead of scatter and gather, of one search
-  after the other by ``identify``, and of many at once by ``identify_many``.
+- *exact*: candidates of both, compared by a checksum over every digit;
+- *screened*: mates that one finds and the other does not;
+- *killed*: the same searches while a node is killed, each answer compared with the one before;
+- *cost*: CPU time of all processes of the cluster, client and Ray included, against that of searching the
+  shards' galleries one after the other in one process. The difference is the overhead of scatter and
+  gather: of one search after the other with ``identify``, and of many at once with ``identify_many``.
 
-What is done stays in the folder: run it again, and it goes on where it was stopped. Linux only.
+Finished steps stay in the folder, so an interrupted run continues. Linux only.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "abis-cluster")
     parser.add_argument("--exact", type=int, default=4, metavar="K", help="exact searches of each kind (4)")
     parser.add_argument("--searches", type=int, default=1_000, metavar="K", help="screened searches (1,000)")
-    parser.add_argument("--steps", type=int, default=99, metavar="K", help="stop after so many steps")
+    parser.add_argument("--steps", type=int, default=99, metavar="K", help="stop after K steps (99)")
     arguments = parser.parse_args()
     plan = Plan(arguments.seed, arguments.subjects)
     folder: Path = arguments.folder / plan.folder
@@ -199,7 +199,7 @@ def killed(folder: Path, plan: Plan, nodes: int, count: int) -> Figures:
 
 @contextlib.contextmanager
 def machines(nodes: int) -> Iterator[RayCluster]:
-    """A Ray cluster of a head and so many nodes, all on this machine."""
+    """A Ray cluster of a head and the given number of nodes, all on this machine."""
     common: dict[str, Any] = {"node_ip_address": LOOPBACK, "object_store_memory": 100 << 20}
     head = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False, "_system_config": HEALTH}
     running = RayCluster(initialize_head=True, head_node_args={**common, **head})
@@ -259,7 +259,7 @@ def digest_of(found: Any) -> str:
 
 
 def chosen(plan: Plan, how: str, count: int) -> list[tuple[str, str, str, Templates]]:
-    """So many probes in all, or of each kind where they are compared in full, evenly taken."""
+    """The given number of probes, evenly taken: in all, or of each kind for exact searches."""
     probes = list(probes_of(plan, 10**6, 0))
     if how == "screened":
         return spread(probes, count)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is in a population twice: planted duplicates, faces under two names, fingers of FVC sets; and kill -9.
+"""Are duplicates found? Planted duplicates, faces of LFW under two names, fingers of FVC sets; and kill -9.
 
-Each part is a question; ``--parts`` picks those that are asked now, and the figures of the others are those of the
-last time in this folder. Made-up people are enrolled from ``abis.synthetic``; one in a hundred comes a second time, as
-another subject, with the captures of another day. ``looks`` holds mates against each other at the cuts of galleries
-of several sizes: which of the pairs that full comparison lists do the first two looks let pass?
+Each part is a question; ``--parts`` selects those to ask now, and the figures of the others are those of
+the last run in this folder. Synthetic subjects come from ``abis.synthetic``; one in a hundred is enrolled a
+second time as another subject, with captures of another day. ``looks`` compares mates with each other at
+the cuts of galleries of several sizes: which of the pairs that a full comparison lists do the first two
+looks miss?
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ from benchmarks.lib.common import (
 )
 
 FPIR = 1e-4
-PLANTED = 100  # one in so many people comes a second time
+PLANTED = 100  # one in this many subjects is enrolled a second time
 LOOKED = (10_000, 100_000, 1_000_000)  # subjects of galleries at whose cuts mates are looked at
-MATES = 500  # made-up people of whom that is asked
+MATES = 500  # synthetic people for this question
 AGAIN = "again-"  # begins the subject_id of whoever does
 PARTS = ("synthetic", "lfw", "fvc", "looks", "kills")
 
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, nargs="+", default=[10_000, 100_000], metavar="N")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "abis-deduplication")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--kills", type=int, default=10, metavar="N", help="kill -9 so many times (10)")
+    parser.add_argument(
+        "--kills", type=int, default=10, metavar="N", help="number of kills with SIGKILL (10)"
+    )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     folder, seed = arguments.folder, arguments.seed

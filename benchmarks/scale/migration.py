@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A legacy system's records imported into an empty gallery: subjects a second, memory, and kill -9 on the way.
+"""How quickly is a legacy system imported, with how much memory, and what does kill -9 on the way do?
 
-The source is made first and kept in the folder, so that a further run, or one that was interrupted, begins
-with what is there: a Parquet manifest with two fingers in ISO/IEC 19794-2:2005 and a face of 512 dimensions a
-subject. Beyond ``--people`` the same templates come again under further names: an import looks at nobody else. What
-is timed is the command ``abis import`` in a process of its own, start and report included.
+The source is made first and kept in the folder, so that a further or interrupted run reuses it: a Parquet
+manifest with two fingers in ISO/IEC 19794-2:2005 and a face of 512 dimensions a subject. Beyond
+``--people`` the same templates are used again under other ids, which makes no difference to an import
+without --unique. The command ``abis import`` is timed in a process of its own, start and report included.
 """
 
 from __future__ import annotations

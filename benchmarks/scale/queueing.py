@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is the simulation of `abis size` right? Searches that arrive at random at real shards, against what it says.
+"""Is the simulation of `abis size` right? Searches that arrive at random at real shards, and simulated ones.
 
-Each core has a process with a gallery of `scale.py` as its shard, and takes the searches one after the other; a
-search is over when the last shard has it. First all probes are searched without any waiting, which gives the
-simulation the same two distributions that `abis size` has: of probes, and of one shard against another. Then
-they arrive as a Poisson process at some loads, and percentiles of the latency are compared.
+Each core has a process with a gallery of `scale.py` as its shard, which works on the searches one after the
+other; a search ends when the last shard has finished it. First all probes are searched without waiting,
+which gives the simulation the two distributions that `abis size` uses: over probes, and over shards. Then
+searches arrive as a Poisson process at several loads, and percentiles of the latency are compared.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Shards:
         pool.starmap(_prepare, [(core, folder, plan, probes, self._barrier) for core in cores], chunksize=1)
 
     def search(self, arrival: FloatArray, probe: npt.NDArray[np.int64]) -> Searches:
-        """Of these probes, which arrive so many seconds after the beginning."""
+        """Search for these probes, which arrive at the given seconds after the beginning."""
         start = time.monotonic() + 1
         rows = self._pool.starmap(
             _search, [(start, arrival, probe, self._barrier) for _ in self._cores], chunksize=1

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A gallery of a million in which real people are hidden: who is found, what it costs, how it grows.
+"""How soon, how surely and at what cost is a subject found among a million, and how does that grow?
 
-The crowd is synthetic, two index fingers and a face each. Among it stand people of real templates: impression
-1 of two fingers of an FVC set, joined, with a face of Labeled Faces in the Wild; their probes are impressions
-2 to 8 and further images. More faces of that set stand with synthetic fingers. A mate is *lost* where a
-comparison with everyone puts it at rank 1 and the search does not; only what the search does not find is
-compared with everyone, so that a search that beats it is not held against it. With --one-finger every subject
-has its right index alone.
+Most subjects are synthetic, with two index fingers and a face each. Hidden among them are people with real
+templates: impression 1 of two fingers of an FVC set, joined with a face of Labeled Faces in the Wild. Their
+probes are impressions 2 to 8 and further images. More faces of that set are enrolled with synthetic
+fingers. A mate is *lost* if an exhaustive search has it at rank 1 and the search does not find it. Only
+probes without their mate at rank 1 are compared with all subjects. With --one-finger every subject has its
+right index alone.
 
-Galleries, and the results of searches, stay in the folder given: run it again, and it goes on where it was
-stopped. Searches are made by one thread; comparisons with everyone by all.
+Galleries and the results of searches stay in the folder, so an interrupted run continues. Searches use one
+thread, exhaustive ones all.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def population(self) -> Population:
-        """Of whom the crowd is."""
+        """The population of the synthetic subjects."""
         if self.one_finger:
             return Population(seed=self.seed, fingers=(Position.RIGHT_INDEX,), face=False)
         return Population(seed=self.seed)
@@ -140,7 +140,9 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "abis-scale")
     parser.add_argument("--faces", type=int, default=1_000, metavar="N", help="probes by face (1,000)")
-    parser.add_argument("--non-mated", type=int, default=200, metavar="N", help="probes of nobody (200)")
+    parser.add_argument(
+        "--non-mated", type=int, default=200, metavar="N", help="number of non-mated probes (200)"
+    )
     parser.add_argument("--one-finger", action="store_true", help="every subject has its right index alone")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.03], metavar="SHARE")
     parser.add_argument(
@@ -153,7 +155,7 @@ def main() -> None:
         type=int,
         default=60,
         metavar="K",
-        help="compare so many of each kind, of those not found, with everyone, taken evenly from all (60)",
+        help="compare K probes of each kind that did not find their mate with all subjects, taken evenly (60)",
     )
     arguments = parser.parse_args()
     figures: Figures = {}
@@ -196,7 +198,7 @@ def measured(folder: Path, plan: Plan, arguments: Any) -> Figures:
 
 @cache
 def real_people(seed: int) -> list[Person]:
-    """First those with real fingers, set by set in turn; then those of whom only the face is real."""
+    """People with real fingers, set by set in turn; then people with only a real face."""
     faces = real_faces()
     population = Population(seed=seed)
     people = []
@@ -218,7 +220,7 @@ def real_people(seed: int) -> list[Person]:
             ]
             people.append(Person(f"{name}/{number}", captures[0], captures[1:]))
     for number, own in enumerate(faces):
-        fingers_only = population.templates(2**40 + number)[:2]  # of nobody in the crowd
+        fingers_only = population.templates(2**40 + number)[:2]  # not among the synthetic subjects
         people.append(Person(f"lfw/{number}", (*fingers_only, own[0]), [(face,) for face in own[1:]]))
     return people
 
@@ -325,7 +327,7 @@ def search(folder: Path, plan: Plan, share: float, faces: int, non_mated: int) -
 
 
 def probes_of(plan: Plan, faces: int, non_mated: int) -> Iterator[tuple[str, str, str, Templates]]:
-    """Kind, name, mate ("" for nobody) and templates of all probes."""
+    """Kind, name, mate ("" for a non-mated probe) and templates of all probes."""
     people = plan.people()
     fingers = [
         person
@@ -350,11 +352,11 @@ def probes_of(plan: Plan, faces: int, non_mated: int) -> Iterator[tuple[str, str
     strangers = Population(seed=plan.seed).encounters(range(2**41, 2**41 + non_mated), impression=1)
     for name, templates in strangers:
         for kind in plan.kinds:
-            yield kind, f"nobody/{name}", "", tuple(filter(KINDS[kind], templates))
+            yield kind, f"non-mated/{name}", "", tuple(filter(KINDS[kind], templates))
 
 
 def repeat(folder: Path, plan: Plan, share: float) -> list[dict[str, Any]]:
-    """Some probes of nobody, again and again: first one search at a time, then one on each core at once."""
+    """Search for some non-mated probes repeatedly: one search at a time, then one on each core at once."""
     path = folder / f"repeats-{share:g}.json"
     if path.exists():
         found: list[dict[str, Any]] = json.loads(path.read_text())
@@ -465,7 +467,7 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
     if not rows:
         return {}
     mated = [row for row in rows if row["mate"]]
-    nobody = [row for row in rows if not row["mate"]]
+    non_mated = [row for row in rows if not row["mate"]]
     milliseconds = [1e3 * row["seconds"] for row in rows]
     found = [row["found"] == row["mate"] for row in mated]
     in_full = {(r["kind"], r["probe"]): exact.get(f"{r['kind']}: {r['probe']}") for r in rows}
@@ -507,11 +509,11 @@ def summary(rows: Sequence[Mapping[str, Any]], exact: Mapping[str, Mapping[str, 
         strict = [ok for name in STRICT_SETS for ok in by_set[name]]
         figures |= {f"lost_{name}_percent": 100 * float(np.mean(v)) for name, v in by_set.items()}
         figures |= interval("lost_strict_sets", sum(strict), len(strict))
-    if nobody:
-        figures["non_mated_probes"] = len(nobody)
-        milliseconds = [1e3 * row["seconds"] for row in nobody]
+    if non_mated:
+        figures["non_mated_probes"] = len(non_mated)
+        milliseconds = [1e3 * row["seconds"] for row in non_mated]
         figures |= {f"non_mated_p{q}_ms": float(np.percentile(milliseconds, q)) for q in QUANTILES}
-        figures |= interval("false_positives", sum(bool(row["found"]) for row in nobody), len(nobody))
+        figures |= interval("false_positives", sum(bool(row["found"]) for row in non_mated), len(non_mated))
     return figures
 
 
@@ -611,7 +613,7 @@ def print_results(
                 "probe, subjects",
                 "share",
                 "p50 / p95 / p99 ms",
-                "p50 mated / nobody",
+                "p50 mated / non-mated",
                 "rank 1 %",
                 "lost % (95 %)",
             ),

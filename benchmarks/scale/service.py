@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service takes and gives: verifications and searches over HTTP beside the library's own, and hostile requests.
 
-A service of its own process answers clients on the same machine, over keep-alive connections, without tokens.
-Templates are synthetic: fingers of `abis.synthetic` for verification, random embeddings for searches, which take
-the same time as real ones. How a service stands being killed is measured by `benchmarks/durability/service.py`.
+A service of its own process answers clients on the same machine, over keep-alive connections, without
+tokens. Templates are synthetic: fingers of `abis.synthetic` for verification, random embeddings for
+searches, which take the same time as real ones. How a service stands being killed is measured by
+`benchmarks/durability/service.py`.
 """
 
 from __future__ import annotations

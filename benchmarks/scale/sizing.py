@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The constants of ``abis size``: made of what the benchmarks measured, or measured anew first.
+"""Compute the constants of ``abis size`` from the results of benchmarks, or measure them anew first.
 
-    python benchmarks/scale/sizing.py                              # of benchmarks/results
-    python benchmarks/scale/sizing.py --measure --folder /data     # hours: all of them again, then the same
+    python benchmarks/scale/sizing.py                              # from benchmarks/results
+    python benchmarks/scale/sizing.py --measure --folder /data     # hours: run the benchmarks again first
     python benchmarks/scale/sizing.py --results /data/mine --output mine.json  # then: abis size --measured
 
-Of ``scale.py``, ``verification.py`` and ``migration.py`` the objects that they wrote are read; nothing is typed in.
-``--measure`` goes on where it was stopped, as these scripts do. With ``--again`` the galleries of ``scale.py`` in the
-folder are kept, and searched anew: after a change of the search. For all anew take an empty folder.
+The constants come from the files that ``scale.py``, ``verification.py`` and ``migration.py`` wrote; nothing
+is typed in. ``--measure`` continues an interrupted run, as these scripts do. With ``--again`` the galleries
+of ``scale.py`` in the folder are kept and searched anew, for use after a change of the search. To measure
+everything anew, use an empty folder.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def constants(scale: Figures, verification: Figures, migration: Figures) -> dict
     def percentiles(kind: str, name: str, divisor: float) -> list[float]:
         return [searches(sizes[-1], kind, name.format(p)) / divisor for p in PERCENT]
 
-    # Of probes of nobody: most who come are new, and whoever is there is in one of many shards.
+    # Non-mated probes: most newcomers are not enrolled, and a mate is in one of many shards only.
     medians = {kind: [searches(n, kind, "non_mated_p50_ms") / 1e3 for n in sizes] for kind in KINDS}
     per_subject = {
         name: amounts(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the minutiae comparator is: one thread, prepared references in memory, by SIMD level.
+"""How many fingerprint comparisons are made in a second? One thread, prepared references, each SIMD level.
 
-Probes are compared with the non-mated references of their own data set, as in an identification, where nearly
-every comparison is one. With a cutoff, comparisons that cannot reach it end early; scores at or above it are
-what they would be without. Every figure is the median over repetitions of processor time, which a busy
-machine disturbs less than elapsed time; its interval lies between two of the repetitions' figures, which hold
-the median between them with a probability of 98.8 %, whatever the distribution.
+Probes are compared with the non-mated references of their own data set, as in an identification, where
+nearly all comparisons are non-mated. With a cutoff, comparisons that cannot reach it end early; scores at
+or above it are unchanged. Each figure is the median of processor time over repetitions, which a busy
+machine disturbs less than elapsed time. Its interval lies between two of the repetitions, which contain the
+median with a probability of 98.8 % whatever the distribution.
 """
 
 from __future__ import annotations

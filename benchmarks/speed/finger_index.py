@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom the search of compact fingers loses, against time: real fingers hidden among synthetic ones.
+"""What does the screening of fingers lose, against its time? Real fingers hidden among synthetic ones.
 
-Every impression of the FVC sets is both a reference and a probe; a virtual person has two fingers of one set. A
-mate is lost where an exhaustive comparison has it before everybody in the crowd and the search does not
-compare it at all. Rivals: one vector a finger (soft VLAD of the cylinders, after Jegou et al., CVPR 2010, and PCA,
-fitted on other synthetic fingers) scanned by FAISS. Shortlists are given for a gallery of a million: with a crowd
-of 100,000 a tenth of their length is taken. Times are those of one thread.
+Every impression of the FVC sets is both a reference and a probe; a virtual person has two fingers of one
+set. A mate is lost if an exhaustive comparison ranks it before all synthetic fingers and the search does
+not compare it. Rivals: one vector for a finger (soft VLAD of the cylinders, after Jegou et al., CVPR 2010,
+and PCA, fitted on other synthetic fingers), scanned by FAISS. Shortlists are stated for a gallery of a
+million: with 100,000 fingers a tenth of their length is used. Times are those of one thread.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def neighbours(owner: npt.NDArray[np.int64], data_set: npt.NDArray[np.int64]) ->
 
 
 def synthetic(seed: int, count: int, position: Position) -> Iterator[Minutiae]:
-    """One finger of so many subjects."""
+    """One finger of each of the given number of subjects."""
     population = Population(seed=seed, fingers=(position,), face=False)
     for _, (template,) in population.encounters(range(count)):
         assert isinstance(template, Minutiae)

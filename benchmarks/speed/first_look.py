@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the first look at a finger takes, at each SIMD level: for one probe, and for 16 probes in one pass.
 
-The index holds synthetic fingers, many times over under other directions. Each figure is the processor time of one
-thread for one probe and reference, the median over rounds; levels take turns within a round, so that
+The index holds synthetic fingers, many times over under other directions. Each figure is the processor time
+of one thread for one probe and reference, the median over rounds; levels take turns within a round, so that
 other load on the machine hits all alike.
 """
 

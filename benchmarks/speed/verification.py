@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""1:1 from the store by two fingers and a face: how many a second, how long one takes, how soon a process starts.
+"""How many claims are verified in a second, how long does one take, and how soon does a process start?
 
     python benchmarks/speed/verification.py --subjects 1000000 --folder /data --json verification.json
 
-Subjects are made up. Beyond ``--people`` the same templates are enrolled under further names: verification
-looks at nobody else. Every probe is another impression of the finger enrolled. With ``--folder`` the gallery is
-kept there and used again.
+Claims of two fingers and a face against a store on disk. Subjects are synthetic. Beyond ``--people`` the
+same templates are enrolled under other ids, which makes no difference, because a verification reads one
+subject. Every probe is another impression of the enrolled finger. With ``--folder`` the gallery is kept
+there and reused.
 """
 
 from __future__ import annotations

@@ -21,10 +21,11 @@ namespace {
 
 using namespace parameters;
 
-constexpr std::size_t kCodeBlock = 4096;   // minutiae a thread takes at a time: some milliseconds
-constexpr std::size_t kNearBlock = 128;    // fingers
-constexpr std::size_t kRefineBlock = 256;  // pairs
-constexpr std::size_t kCompareBlock = 16;
+constexpr std::size_t kCodeBlock = 4096;      // minutiae a thread takes at a time: some milliseconds
+constexpr std::size_t kNearBlock = 128;       // fingers
+constexpr std::size_t kRefineBlock = 256;     // pairs
+constexpr std::size_t kCompareBlock = 64;     // pairs
+constexpr std::size_t kProbesTogether = 256;  // some 600 kB, prepared
 
 // What votes for one finger say.
 float evidence_of(const CodeVote* begin, const CodeVote* end) {
@@ -65,13 +66,6 @@ void keep_promising(std::vector<CodeVote>& votes, std::vector<std::int32_t>& tot
                   [](const CodeVote& a, const CodeVote& b) { return a.finger < b.finger; });
     }
 }
-
-// What a thread needs to compare pairs.
-struct PairComparer {
-    std::vector<Minutia> own;  // of the probe
-    PreparedRoom probe;
-    Comparer comparer;
-};
 
 }  // namespace
 
@@ -211,16 +205,66 @@ void FingerTile::refine(const FingerTile& probes, const std::int64_t* probe, con
 
 void FingerTile::compare(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
                          std::size_t count, unsigned threads, const std::function<void()>& poll, float* scores) const {
-    for_blocks_with<PairComparer>(
-        count, kCompareBlock, threads,
-        [&](std::size_t begin, std::size_t end, PairComparer& w) {
+    for (std::size_t begin = 0, end = 0; begin < count; begin = end) {
+        std::vector<std::size_t> firsts;  // pairs: the first of each probe
+        for (end = begin; end < count; ++end) {
+            if (end > begin && probe[end] == probe[end - 1]) continue;
+            if (firsts.size() == kProbesTogether) break;
+            firsts.push_back(end);
+        }
+        firsts.push_back(end);
+        compare_portion(probes, probe, reference, firsts, threads, poll, scores);
+    }
+}
+
+// Each probe is prepared once, and each reference once for all probes: pairs are taken in the order of references.
+void FingerTile::compare_portion(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
+                                 const std::vector<std::size_t>& firsts, unsigned threads,
+                                 const std::function<void()>& poll, float* scores) const {
+    struct alignas(64) Line {
+        std::array<std::byte, 64> bytes;
+    };
+    const std::size_t runs = firsts.size() - 1;
+    const auto of_run = [&](std::size_t run) { return static_cast<std::size_t>(probe[firsts[run]]); };
+    std::vector<std::size_t> lines{0};
+    for (std::size_t run = 0; run < runs; ++run)
+        lines.push_back(lines.back() + PreparedView::bytes(probes.minutiae_of(of_run(run))) / sizeof(Line) + 1);
+    std::vector<Line> prepared(lines.back());
+    for_blocks_with<std::vector<Minutia>>(
+        runs, kCompareBlock, threads,
+        [&](std::size_t begin, std::size_t end, std::vector<Minutia>& own) {
+            for (std::size_t run = begin; run < end; ++run) {
+                probes.copy(of_run(run), own);
+                PreparedView::write(own, prepared[lines[run]].bytes.data());
+            }
+        },
+        poll);
+
+    struct Wanted {
+        std::size_t reference, run, number;
+    };
+    std::vector<Wanted> pairs;
+    pairs.reserve(firsts.back() - firsts.front());
+    for (std::size_t run = 0; run < runs; ++run) {
+        for (std::size_t k = firsts[run]; k < firsts[run + 1]; ++k)
+            pairs.push_back({static_cast<std::size_t>(reference[k]), run, k});
+    }
+    std::sort(pairs.begin(), pairs.end(), [](const Wanted& a, const Wanted& b) {
+        return a.reference != b.reference ? a.reference < b.reference : a.number < b.number;
+    });
+    for_blocks_with<Comparer>(
+        pairs.size(), kCompareBlock, threads,
+        [&](std::size_t begin, std::size_t end, Comparer& w) {
             for (std::size_t k = begin; k < end; ++k) {
-                if (k == begin || probe[k] != probe[k - 1]) {
-                    probes.copy(static_cast<std::size_t>(probe[k]), w.own);
-                    w.probe.prepare(w.own);
+                const auto& [other, run, number] = pairs[k];
+                if (k == begin || other != pairs[k - 1].reference) {
+                    copy(other, w.minutiae);
+                    w.reference.prepare(w.minutiae);
                 }
-                copy(static_cast<std::size_t>(reference[k]), w.comparer.minutiae);
-                scores[k] = w.comparer.score({w.probe.block.data(), w.own.size()});
+                const PreparedView own(prepared[lines[run]].bytes.data(), probes.minutiae_of(of_run(run)));
+                scores[number] = abis::compare(own, {w.reference.block.data(), w.minutiae.size()},
+                                               -std::numeric_limits<float>::infinity(), w.workspace)
+                                     .score;
             }
         },
         poll);

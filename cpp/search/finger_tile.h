@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Some ten thousand fingers to be held against each other, or against those of another tile: many with many.
+// Some ten thousand fingers that are compared with each other, or with those of another tile.
 #pragma once
 
 #include <cstddef>
@@ -50,6 +50,9 @@ private:
     std::size_t minutiae_of(std::size_t finger) const { return begins_[finger + 1] - begins_[finger]; }
     const CodeTables& tables(unsigned threads, const std::function<void()>& poll) const;
     CodedView view(std::size_t finger) const;
+    void compare_portion(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
+                         const std::vector<std::size_t>& firsts, unsigned threads, const std::function<void()>& poll,
+                         float* scores) const;
     CodedProbe probe(std::size_t finger) const;  // in the order of the template, without voters
     void copy(std::size_t finger, std::vector<Minutia>& minutiae) const;
     void add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const;

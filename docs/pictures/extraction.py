@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes extraction.svg and extraction-pair.svg, of ridges that are nobody's; needs ``abis[extraction]``.
+"""Makes extraction.svg and extraction-pair.svg, from artificial ridges; needs ``abis[extraction]``.
 
 PYTHONPATH=.:tests python docs/pictures/extraction.py
 """

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gallery does, with templates of each modality alone and of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eyes import code
+
+import abis
+from abis.comparison import raw_scores
+from abis.comparison.kind import Kind
+from abis.comparison.modality import MODALITIES, modality_at, modality_of
+from abis.formats import native
+from abis.formats._native_many import read_many
+from abis.scoring.calibration import Calibrations
+from abis.synthetic import Population
+from abis.template import Embedding, Position, Template
+
+Make = Callable[[int, int], list[Template]]
+"""The templates of a person, of a capture."""
+
+PEOPLE = Population(seed=1, fingers=(Position.RIGHT_INDEX,))
+
+
+def fingers_and_face(person: int, capture: int) -> list[Template]:
+    ((_, templates),) = PEOPLE.encounters([person], capture)
+    return list(templates)
+
+
+def finger(person: int, capture: int) -> list[Template]:
+    return [t for t in fingers_and_face(person, capture) if t.position.is_finger]
+
+
+def face(person: int, capture: int) -> list[Template]:
+    return [t for t in fingers_and_face(person, capture) if t.position == Position.FACE]
+
+
+def voice(person: int, capture: int) -> list[Template]:
+    vector = np.random.default_rng(person).standard_normal(128)
+    vector += 0.3 * np.random.default_rng([person, capture]).standard_normal(128)
+    return [Embedding(vector=vector, model="made-up-voice", position=Position.VOICE, quality=12.5)]
+
+
+def eyes(person: int, capture: int) -> list[Template]:
+    return [
+        code(2 * person, flips=0.15, capture=capture, shift=capture % 3, position=Position.LEFT_EYE),
+        code(2 * person + 1, flips=0.15, capture=capture, position=Position.RIGHT_EYE),
+    ]
+
+
+def unknown_eye(person: int, capture: int) -> list[Template]:
+    return [code(person, flips=0.15, capture=capture, position=Position.UNKNOWN_EYE)]
+
+
+def everything(person: int, capture: int) -> list[Template]:
+    return [*fingers_and_face(person, capture), *eyes(person, capture), *voice(person, capture)]
+
+
+EACH = pytest.mark.parametrize(
+    "make", [finger, face, voice, eyes, unknown_eye, everything], ids=lambda make: make.__name__
+)
+
+
+@EACH
+def test_a_template_is_kept_and_read_as_it_was(make: Make) -> None:
+    for template in make(1, 0):
+        stored = native.write(template)
+        assert native.read(stored) == template
+        assert read_many([stored, stored]) == [template, template]
+        modality = modality_of(template)
+        assert modality is modality_at(template.position)
+        assert modality in MODALITIES
+        for length in range(len(stored)):
+            with pytest.raises(abis.FormatError):
+                native.read(stored[:length])
+
+
+@EACH
+def test_the_order_of_two_templates_does_not_matter(make: Make) -> None:
+    for one, other in zip(make(1, 0), make(1, 1), strict=True):
+        assert raw_scores(one, [other]) == raw_scores(other, [one])
+        assert Kind.of(one).is_comparable(Kind.of(other))
+        assert len(raw_scores(one, [])) == 0
+
+
+@EACH
+def test_a_gallery_enrolls_finds_verifies_and_removes(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "gallery"
+    with abis.Gallery.open(path) as gallery:
+        for person in range(30):
+            gallery.enroll(f"person {person}", make(person, 0))
+        before = [gallery.identify(make(person, 1), max_candidates=3) for person in range(5)]
+        for person, found in enumerate(before):
+            assert found[0].subject_id == f"person {person}"
+            exact = gallery.identify(make(person, 1), max_candidates=3, exact=True)
+            assert [(c.subject_id, c.score) for c in exact] == [(c.subject_id, c.score) for c in found]
+            own = gallery.verify(make(person, 1), f"person {person}", fmr=0.5)
+            assert own.score == found[0].score
+            assert gallery.verify(make(person, 1), f"person {(person + 1) % 30}", fmr=0.5).score < own.score
+        gallery.remove("person 0")
+        assert gallery.identify(make(0, 1), max_candidates=1)[0].subject_id != "person 0"
+        gallery.enroll("person 0", make(0, 0))
+    with abis.Gallery.open(path) as gallery:
+        again = gallery.identify(make(3, 1), max_candidates=1)
+        assert (again[0].subject_id, again[0].score) == (before[3][0].subject_id, before[3][0].score)
+
+
+@EACH
+def test_evidence_is_of_each_position_and_adds_up(make: Make, tmp_path: Path) -> None:
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.enroll("a", make(1, 0))
+        found = gallery.verify(make(1, 1), "a", fmr=0.5)
+    assert sorted(e.position for e in found.evidence) == sorted(t.position for t in make(1, 1))
+
+
+def test_an_unknown_eye_is_found_among_left_and_right_ones(tmp_path: Path) -> None:
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        for person in range(20):
+            gallery.enroll(f"person {person}", eyes(person, 0))
+        probe = code(2 * 7 + 1, flips=0.15, capture=5, position=Position.UNKNOWN_EYE)
+        assert gallery.identify([probe])[0].subject_id == "person 7"
+
+
+def test_codes_of_another_model_or_shape_are_never_compared() -> None:
+    own = code(1)
+    for other in (code(1, model="other"), code(1, shape=(8, 64, 4))):
+        assert not Kind.of(own).is_comparable(Kind.of(other))
+        with pytest.raises(abis.TemplateError, match=r"model|shape"):
+            raw_scores(own, [other])
+
+
+def test_calibrations_are_named_after_the_modality() -> None:
+    names = {Kind.of(t).calibrated_as for t in everything(1, 0)}
+    assert names == {"minutiae", "embedding-synthetic", "embedding-made-up-voice", "iris-made-up"}
+    assert Calibrations.of().for_kind("iris-made-up").kind == "iris"
