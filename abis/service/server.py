@@ -22,6 +22,7 @@ __all__ = ["application", "serve", "serving"]
 
 _SETTINGS = "ABIS_SERVICE_ALL_SETTINGS"  # from the first process to those that it starts
 _KEEP_ALIVE_S = 75
+_START_S = 60  # for a process to start, or to answer its parent, on a busy machine
 _CONNECTIONS_PER_REQUEST = 4  # connections that are open, for each request that may be at work
 
 
@@ -86,6 +87,7 @@ def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
         proxy_headers=False,
         lifespan="on",
         limit_concurrency=limits.requests * _CONNECTIONS_PER_REQUEST,
+        timeout_worker_healthcheck=_START_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(limits.seconds),
     )
