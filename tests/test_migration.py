@@ -359,7 +359,7 @@ def test_bad_records_are_kept_and_the_others_go_on(store: Store) -> None:
         (record("P2", end=9), "record ending at 9: no templates"),
         (Record("P2", None, (Sample("s", b"\0"),), 10), "s: byte 0: begins with b'\\x00'"),
         (Record("P2", None, (Sample("s", None),), 11), "s: no template"),
-        (Record("P2", None, (Sample("s", "!"),), 12), "s: the template is no base64"),
+        (Record("P2", None, (Sample("s", "!"),), 12), "s: the template is neither base64 nor hexadecimal"),
         (
             Record("P2", None, (Sample("s", native.write(face(2)), 7),), 13),
             "LEFT_INDEX, but the record is of",
