@@ -206,6 +206,10 @@ class Minutiae:
         object.__setattr__(self, "finger_quality", None if finger_quality is None else int(finger_quality))
         object.__setattr__(self, "extractor", extractor)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Check what was pickled as what is given: its arrays were writable, and may come from anywhere."""
+        self.__init__(**state)  # type: ignore[misc]
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -303,6 +307,10 @@ class Embedding:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "position", position)
         object.__setattr__(self, "quality", None if quality is None else float(quality))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Check what was pickled as what is given: its array was writable, and may come from anywhere."""
+        self.__init__(**state)  # type: ignore[misc]
 
     def __repr__(self) -> str:  # never the content: templates stay out of logs
         return f"Embedding(d={len(self.vector)}, model={self.model!r}, {self.position.name})"

@@ -16,6 +16,7 @@ from abis.comparison import balance as balance_of
 from abis.comparison import explain as explain_comparison
 from abis.comparison.drawing import draw_pair
 from abis.errors import FormatError
+from abis.files import write_whole
 from abis.scoring.calibration import Calibrations
 from abis.template import Minutiae
 
@@ -59,7 +60,7 @@ def explain(
             title=f"{probe.name} and {reference.name}: score {score:.1f}",
             pictures=(picture(probe), picture(reference)),
         )
-        output.write_text(svg, encoding="utf-8")
+        write_whole(output, svg.encode())
         say(f"drawn in {output}")
     if as_json:
         print_json(
