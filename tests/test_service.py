@@ -120,17 +120,26 @@ def test_encounters_of_the_library_are_encounters_of_the_service(tmp_path: Path)
         assert client.get("/v1/galleries").json() == ["A", "B", "C"]
 
 
-@pytest.mark.parametrize("name", ["ISO_19794_2", "ISO_19794_2_2011", "ANSI_378", "ANSI_378_2009", "ABIS"])
+WRITTEN = {
+    "ISO_19794_2": Format.ISO_19794_2_2005,
+    "ISO_19794_2_2011": Format.ISO_19794_2_2011,
+    "ISO_19794_2_NS": Format.ISO_19794_2_CARD_NORMAL,
+    "ISO_19794_2_CS": Format.ISO_19794_2_CARD_COMPACT,
+    "ANSI_378": Format.ANSI_378_2004,
+    "ANSI_378_2009": Format.ANSI_378_2009,
+    "ABIS": Format.NATIVE,
+}
+
+
+@pytest.mark.parametrize("name", [*WRITTEN])
 def test_a_finger_is_enrolled_in_each_format_and_read_back_in_it(client: httpx.Client, name: str) -> None:
-    written = {
-        "ISO_19794_2": Format.ISO_19794_2_2005,
-        "ISO_19794_2_2011": Format.ISO_19794_2_2011,
-        "ANSI_378": Format.ANSI_378_2004,
-        "ANSI_378_2009": Format.ANSI_378_2009,
-        "ABIS": Format.NATIVE,
-    }[name]
-    record = base64.b64encode(formats.write([finger(1)], written)).decode()
-    datum = {"biometricType": "FINGER", "template": record, "templateFormat": name}
+    record = base64.b64encode(formats.write([finger(1)], WRITTEN[name])).decode()
+    datum = {
+        "biometricType": "FINGER",
+        "biometricSubType": "RIGHT_INDEX",
+        "template": record,
+        "templateFormat": name,
+    }
     put(client, "p", "e", {**encounter_of([]), "biometricData": [datum]})
     path = "/v1/persons/p/encounters/e/templates"
     (read,) = client.get(path, params={"transactionId": "t", "templateFormat": name}).json()
@@ -178,6 +187,22 @@ def test_the_sub_type_places_a_template_that_does_not_say_its_finger(client: htt
     message = message_of(client.post("/v1/verify/ALL/p", json={"biometricData": [wrong]}), 400)
     assert "RIGHT_INDEX" in message
     assert "LEFT_RING" in message
+
+
+def test_an_eye_is_enrolled_and_verified_by_its_iris_code(client: httpx.Client) -> None:
+    dice = np.random.default_rng(1)
+    bits = dice.random((16, 64, 2)) < 0.5
+    noisy = bits ^ (dice.random(bits.shape) < 0.1)
+    code, again, other = (
+        abis.IrisCode(bits=each, model="test") for each in (bits, noisy, dice.random(bits.shape) < 0.5)
+    )
+    datum = {**data_of([code])[0], "biometricSubType": "EYE_LEFT"}
+    put(client, "p", "e", {**encounter_of([]), "biometricData": [datum]})
+    (read,) = client.get("/v1/persons/p/encounters/e/templates").json()
+    assert (read["biometricType"], read["biometricSubType"]) == ("IRIS", "EYE_LEFT")
+    for probe, decision in ((again, True), (other, False)):
+        answer = client.post("/v1/verify/ALL/p", json={"biometricData": data_of([probe])}).json()
+        assert answer["decision"] is decision
 
 
 # ------------------------------------------------------------------------------- encounters of one person
