@@ -15,7 +15,7 @@ from people import everything, face, finger
 from typer.testing import CliRunner
 
 from abis.cli import app
-from abis.cluster.manifest import Manifest, Shard
+from abis.cluster.manifest import ClusterManifest, Shard
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.index import references
@@ -72,7 +72,7 @@ def test_no_other_user_can_read_what_abis_writes(tmp_path: Path) -> None:
     run("subject", gallery_folder, "again", "--output", out / "subject.json")
     run("explain", tmp_path / "in" / "s1_0.abis", tmp_path / "in" / "s2_0.abis", "-o", out / "pair.svg")
     MasterKey.generate(out / "key")
-    Manifest("id", 0, (Shard("postgresql://user:password@host/db"),), (), 0).write(out)
+    ClusterManifest("id", 0, (Shard("postgresql://user:password@host/db"),), (), 0).write(out)
     assert readable_by_others(gallery_folder) == []
     assert readable_by_others(out) == []
     assert readable_by_others(cache) == ["cache"], "the files are private, and the folder is as it was"

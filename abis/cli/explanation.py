@@ -51,7 +51,7 @@ def explain(
         first, second = _read_finger(files, probe), _read_finger(files, reference)
     found = explain_comparison(first, second)
     balance = balance_of(first, [second])
-    score = float(Calibrations.of().for_template(first).llr([found.score], balance)[0])
+    score = float(Calibrations.of().for_templates([first, second]).llr([found.score], balance)[0])
     if output is not None:
         svg = draw_pair(
             first,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from abis.deduplication import ArrivalsCheck
 from abis.gallery.answers import AnswerPolicy
 from abis.index.references import References, ReferenceView
-from abis.scoring.calibration import Calibration, Calibrations, kind_of
+from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
 from abis.store.stored_form import stored_enrollments
 from abis.store.transaction import Transaction
@@ -58,7 +58,7 @@ class Internals:
         return self._calibrations_of_kinds(kind_of(template) for template in templates)
 
     def _calibrations_of_kinds(self, kinds: Iterable[str]) -> Calibrations:
-        for kind in set(kinds):
+        for kind in {MINUTIAE, *kinds}:
             if kind not in self._own_calibrations:
                 text = self.store.calibration(kind)
                 self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)

@@ -200,7 +200,7 @@ def _compare(
         if found:
             yield Comparisons.of(
                 template,
-                kind.position,
+                kind,
                 subject=np.concatenate([block.subjects[slots] for block, slots in found]).astype(np.int64),
                 encounter=np.concatenate([block.encounters[slots] for block, slots in found]).astype(
                     np.int64

@@ -41,6 +41,19 @@ _POSITIONS: dict[str, Position] = {
     },
 }
 _FACES = ("UNKNOWN", "PORTRAIT")
+_EYES = {
+    "UNKNOWN": Position.UNKNOWN_EYE,
+    "EYE_UNDEF": Position.UNKNOWN_EYE,
+    "EYE_RIGHT": Position.RIGHT_EYE,
+    "EYE_LEFT": Position.LEFT_EYE,
+}
+_SUBTYPES: dict[Position, BiometricSubType] = {
+    Position.UNKNOWN_FINGER: "UNKNOWN",
+    Position.FACE: "PORTRAIT",
+    Position.UNKNOWN_EYE: "EYE_UNDEF",
+    Position.RIGHT_EYE: "EYE_RIGHT",
+    Position.LEFT_EYE: "EYE_LEFT",
+}
 _FORMATS = {
     "ISO_19794_2": Format.ISO_19794_2_2005,
     "ISO_19794_2_2011": Format.ISO_19794_2_2011,
@@ -163,24 +176,27 @@ def position_of(data: BiometricData) -> Position | None:
             return _POSITIONS[subtype]
         case "FACE" if subtype is None or subtype in _FACES:
             return Position.FACE
+        case "IRIS" if subtype is None:
+            return None
+        case "IRIS" if subtype in _EYES:
+            return _EYES[subtype]
     described = data.biometric_type if subtype is None else f"{data.biometric_type} {subtype}"
     raise Refusal(
-        400, f"biometricType: {described} is not supported by this engine; expected one finger or a face"
+        400,
+        f"biometricType: {described} is not supported by this engine; expected one finger, a face or one eye",
     )
 
 
 def type_of(position: Position) -> BiometricType:
     """OSIA's biometric type of a position."""
-    return "FINGER" if position.is_finger else "FACE"
+    if position.is_finger:
+        return "FINGER"
+    return "IRIS" if position.is_eye else "FACE"
 
 
 def subtype_of(position: Position) -> BiometricSubType:
     """OSIA's biometric sub type of a position."""
-    if position is Position.UNKNOWN_FINGER:
-        return "UNKNOWN"
-    if position is Position.FACE:
-        return "PORTRAIT"
-    return position.name  # type: ignore[return-value] # the names of ISO's fingers are OSIA's
+    return _SUBTYPES.get(position) or position.name  # type: ignore[return-value] # the names of ISO's fingers are OSIA's
 
 
 def computed(template: Template, wanted: str | None) -> BiometricComputedData:
@@ -202,7 +218,7 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
         template_format=name,
         quality=UNSET if quality is None else quality,
         quality_format=UNSET if quality is None else "ISO_19794",
-        algorithm=template.model if isinstance(template, Embedding) else UNSET,
+        algorithm=UNSET if isinstance(template, Minutiae) else template.model,
     )
 
 
@@ -226,11 +242,9 @@ def placed(template: Template, position: Position | None) -> Template:
     """The template at the position stated, where its record leaves that open."""
     if position is None or template.position == position:
         return template
-    if isinstance(template, Minutiae) and position.is_finger:
-        if template.position is Position.UNKNOWN_FINGER:
-            return dataclasses.replace(template, position=position)
-        if position is Position.UNKNOWN_FINGER:
-            return template
+    if template.position.is_comparable(position):  # one of them leaves the finger or the eye open
+        is_open = template.position in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE)
+        return dataclasses.replace(template, position=position) if is_open else template
     raise FormatError(f"the template is of {template.position.name}, but {position.name} is stated")
 
 

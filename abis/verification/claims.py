@@ -171,11 +171,11 @@ class _Chunk:
 
 
 class _Pairs:
-    """Pairs of a probe of one kind and a reference of one position."""
+    """Pairs of a probe of one kind and a reference of one kind."""
 
-    def __init__(self, probe: Template, position: Position) -> None:
+    def __init__(self, probe: Template, reference: Kind) -> None:
         self.example = probe
-        self.position = position
+        self.reference = reference
         self.claim: list[int] = []
         self.encounter: list[int] = []
         self.probes: list[Template] = []
@@ -186,7 +186,7 @@ class _Pairs:
         raw, balance = self._raw_and_balance(chunk)
         return Comparisons.of(
             self.example,
-            self.position,
+            self.reference,
             subject=np.array(self.claim, np.int64),
             encounter=np.array(self.encounter, np.int64),
             raw=raw,
@@ -320,8 +320,8 @@ def _decision(
 
 
 def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
-    """All comparisons of some of the claims, grouped by probe kind and reference position."""
-    alike: dict[tuple[Kind, Position], _Pairs] = {}
+    """All comparisons of some of the claims, grouped by probe kind and reference kind."""
+    alike: dict[tuple[Kind, Kind], _Pairs] = {}
     comparable: dict[tuple[Kind, Kind], bool] = {}
     for number in numbers:
         claim = chunk.claims[number]
@@ -338,9 +338,9 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
                     fits = comparable[kind, other] = other.is_comparable(kind)
                 if not fits:
                     continue
-                pairs = alike.get((kind, other.position))
+                pairs = alike.get((kind, other))
                 if pairs is None:
-                    pairs = alike[kind, other.position] = _Pairs(probe, other.position)
+                    pairs = alike[kind, other] = _Pairs(probe, other)
                 pairs.claim.append(number)
                 pairs.encounter.append(reference.encounter)
                 pairs.probes.append(probe)
