@@ -28,13 +28,9 @@ _MULTIPLE = 32  # pixels: width and height that the network takes
 _CONFIDENCE = 0.1  # from which a minutia is kept; pyfing keeps those from 0.6 on (decision 22)
 _ENDING = 0.5  # confidence from which a minutia is an ending, as pyfing has it
 _FEWEST_MINUTIAE = 4  # of fewer, no comparison says anything
-<<<<<<< HEAD
-_MUCH_EVIDENCE = 25.0  # minutiae that are quite sure, of which the quality is 63
-_MOST_PIXELS = 2**22  # at 500 dpi: more than ten centimetres a side
-=======
 _LEAST_CONFIDENCE = 2.4  # sum over the minutiae: what four of a confidence of 0.6 have
 _MUCH_EVIDENCE = 25.0  # minutiae of confidence 1, of which the quality is 63
->>>>>>> main
+_MOST_PIXELS = 2**22  # at 500 dpi: some ten centimetres a side
 _SIDES = (32, 2500)  # pixels at 500 dpi: 1.6 mm, below which nothing is seen, and 127 mm
 _DPI_RANGE = (100.0, 5000.0)
 _UNITS_PER_DEGREE = 32  # directions are rounded so that the stored form takes 7 bytes a minutia
