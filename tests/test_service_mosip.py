@@ -136,18 +136,6 @@ def _cases(interop: Path) -> dict[str, Any]:
     return {case["testId"]: case for case in json.loads(file.read_text(encoding="utf-8"))}
 
 
-def _reads_irises() -> bool:
-    from abis.extraction import images  # noqa: PLC0415 - an extra
-
-    try:
-        images.read_images(b"IIR\0020\0")
-    except abis.FormatError:  # it was taken for a record, which is too short
-        return True
-    except abis.AbisError:
-        return False
-    return True
-
-
 def _changed(request: dict[str, Any], change: str | None) -> dict[str, Any]:
     """A request as the kit changes it."""
     url = request.get("referenceURL", "")
@@ -173,8 +161,6 @@ def test_a_case_of_the_compliance_kit(place: Place, interop: Path, data_set: str
     if inserts and not folder.is_dir():
         pytest.skip(f"no data of {data_set} for this case")
     pytest.importorskip("abis.extraction")
-    if data_set == "IRIS" and not _reads_irises():
-        pytest.skip("this extraction does not read ISO/IEC 19794-6")
     change, expected = given.get("invalidRequestAttribute"), given.get("expectedFailureReason")
     methods = case["methodName"]
     schemas = {

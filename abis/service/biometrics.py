@@ -14,10 +14,18 @@ from msgspec import UNSET
 
 from abis import formats
 from abis.errors import FormatError
-from abis.formats import Format, ansi_378_2004, ansi_378_2009, iso_19794_2_2005, iso_19794_2_2011, native
+from abis.formats import (
+    Format,
+    ansi_378_2004,
+    ansi_378_2009,
+    iso_19794_2_2005,
+    iso_19794_2_2011,
+    iso_19794_2_cards,
+    native,
+)
 from abis.service.messages import BiometricComputedData, BiometricData, BiometricSubType, BiometricType
 from abis.service.refusals import Refusal
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 
 __all__ = [
     "Sample",
@@ -57,6 +65,8 @@ _SUBTYPES: dict[Position, BiometricSubType] = {
 _FORMATS = {
     "ISO_19794_2": Format.ISO_19794_2_2005,
     "ISO_19794_2_2011": Format.ISO_19794_2_2011,
+    "ISO_19794_2_NS": Format.ISO_19794_2_CARD_NORMAL,
+    "ISO_19794_2_CS": Format.ISO_19794_2_CARD_COMPACT,
     "ANSI_378": Format.ANSI_378_2004,
     "ANSI_378_2009": Format.ANSI_378_2009,
     "ABIS": Format.NATIVE,
@@ -64,6 +74,8 @@ _FORMATS = {
 _READERS: dict[str, Callable[[bytes], tuple[Template, ...]]] = {
     "ISO_19794_2": iso_19794_2_2005.read,
     "ISO_19794_2_2011": iso_19794_2_2011.read,
+    "ISO_19794_2_NS": iso_19794_2_cards.read_normal,
+    "ISO_19794_2_CS": iso_19794_2_cards.read_compact,
     "ANSI_378": ansi_378_2004.read,
     "ANSI_378_2009": ansi_378_2009.read,
     "ABIS": lambda content: (native.read(content),),
@@ -243,8 +255,19 @@ def placed(template: Template, position: Position | None) -> Template:
     if position is None or template.position == position:
         return template
     if template.position.is_comparable(position):  # one of them leaves the finger or the eye open
-        is_open = template.position in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE)
-        return dataclasses.replace(template, position=position) if is_open else template
+        if template.position not in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE):
+            return template
+        if isinstance(template, IrisCode):
+            shape = template.rows, len(template.bits), template.planes
+            return IrisCode.of_packed(
+                bits=template.bits,
+                mask=template.mask,
+                shape=shape,
+                model=template.model,
+                position=position,
+                quality=template.quality,
+            )
+        return dataclasses.replace(template, position=position)
     raise FormatError(f"the template is of {template.position.name}, but {position.name} is stated")
 
 
