@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abis.errors import (
         AbisError,
         AlreadyEnrolled,
+        ArgumentError,
         DuplicateFound,
         FormatError,
         NotEnrolled,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AbisError",
     "AlreadyEnrolled",
+    "ArgumentError",
     "Candidate",
     "Claim",
     "DuplicateFound",
@@ -73,6 +75,7 @@ _MODULES = {
     "abis.errors": (
         "AbisError",
         "AlreadyEnrolled",
+        "ArgumentError",
         "DuplicateFound",
         "FormatError",
         "NotEnrolled",
