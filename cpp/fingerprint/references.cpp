@@ -84,8 +84,8 @@ std::size_t References::append(const std::vector<RawTemplate>& templates, unsign
 
 void References::remove(std::size_t slot) {
     if (blocks_[slot] == nullptr) return;
+    spare_[padded(sizes_[slot]) / kLanes].push_back(blocks_[slot]);  // first: it may throw
     std::memset(blocks_[slot], 0, block_bytes(sizes_[slot]));
-    spare_[padded(sizes_[slot]) / kLanes].push_back(blocks_[slot]);
     blocks_[slot] = nullptr;
 }
 
