@@ -160,10 +160,7 @@ def test_a_case_of_the_compliance_kit(place: Place, interop: Path, data_set: str
     inserts = int(given.get("insertCount", "0"))
     if inserts and not folder.is_dir():
         pytest.skip(f"no data of {data_set} for this case")
-    if data_set == "IRIS" and not any("IRIS" in position.name for position in abis.Position):
-        pytest.skip("the engine has no irises yet")
-    if data_set != "IRIS":
-        pytest.importorskip("abis.extraction")
+    pytest.importorskip("abis.extraction")
     change, expected = given.get("invalidRequestAttribute"), given.get("expectedFailureReason")
     methods = case["methodName"]
     schemas = {

@@ -17,7 +17,7 @@ from abis.errors import FormatError
 from abis.formats import Format, ansi_378_2004, ansi_378_2009, iso_19794_2_2005, iso_19794_2_2011, native
 from abis.service.messages import BiometricComputedData, BiometricData, BiometricSubType, BiometricType
 from abis.service.refusals import Refusal
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 
 __all__ = [
     "Sample",
@@ -41,6 +41,18 @@ _POSITIONS: dict[str, Position] = {
     },
 }
 _FACES = ("UNKNOWN", "PORTRAIT")
+_EYES: dict[str | None, Position] = {
+    None: Position.UNKNOWN_EYE,
+    "UNKNOWN": Position.UNKNOWN_EYE,
+    "EYE_UNDEF": Position.UNKNOWN_EYE,
+    "EYE_RIGHT": Position.RIGHT_EYE,
+    "EYE_LEFT": Position.LEFT_EYE,
+}
+_SUBTYPE_OF_EYE: dict[Position, BiometricSubType] = {
+    Position.UNKNOWN_EYE: "EYE_UNDEF",
+    Position.RIGHT_EYE: "EYE_RIGHT",
+    Position.LEFT_EYE: "EYE_LEFT",
+}
 _FORMATS = {
     "ISO_19794_2": Format.ISO_19794_2_2005,
     "ISO_19794_2_2011": Format.ISO_19794_2_2011,
@@ -163,15 +175,22 @@ def position_of(data: BiometricData) -> Position | None:
             return _POSITIONS[subtype]
         case "FACE" if subtype is None or subtype in _FACES:
             return Position.FACE
+        case "IRIS" if subtype in _EYES:
+            return _EYES[subtype]
     described = data.biometric_type if subtype is None else f"{data.biometric_type} {subtype}"
     raise Refusal(
-        400, f"biometricType: {described} is not supported by this engine; expected one finger or a face"
+        400,
+        f"biometricType: {described} is not supported by this engine; expected one finger, a face or one eye",
     )
 
 
 def type_of(position: Position) -> BiometricType:
     """OSIA's biometric type of a position."""
-    return "FINGER" if position.is_finger else "FACE"
+    if position.is_finger:
+        return "FINGER"
+    if position.is_eye:
+        return "IRIS"
+    return "FACE" if position is Position.FACE else "UNKNOWN"
 
 
 def subtype_of(position: Position) -> BiometricSubType:
@@ -180,6 +199,10 @@ def subtype_of(position: Position) -> BiometricSubType:
         return "UNKNOWN"
     if position is Position.FACE:
         return "PORTRAIT"
+    if position.is_eye:
+        return _SUBTYPE_OF_EYE[position]
+    if not position.is_finger:
+        return "UNKNOWN"
     return position.name  # type: ignore[return-value] # the names of ISO's fingers are OSIA's
 
 
@@ -202,7 +225,7 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
         template_format=name,
         quality=UNSET if quality is None else quality,
         quality_format=UNSET if quality is None else "ISO_19794",
-        algorithm=template.model if isinstance(template, Embedding) else UNSET,
+        algorithm=UNSET if isinstance(template, Minutiae) else template.model,
     )
 
 
@@ -231,6 +254,16 @@ def placed(template: Template, position: Position | None) -> Template:
             return dataclasses.replace(template, position=position)
         if position is Position.UNKNOWN_FINGER:
             return template
+    if isinstance(template, IrisCode) and position.is_comparable(template.position):
+        known = template.position if position is Position.UNKNOWN_EYE else position
+        return IrisCode.of_packed(
+            bits=template.bits,
+            mask=template.mask,
+            shape=template.shape,
+            model=template.model,
+            position=known,
+            quality=template.quality,
+        )
     raise FormatError(f"the template is of {template.position.name}, but {position.name} is stated")
 
 

@@ -232,7 +232,8 @@ class Member:
     def _candidate(self, reference_id: str, score: float, evidence: tuple[Evidence, ...]) -> dict[str, Any]:
         modalities: dict[str, float] = defaultdict(float)
         for each in evidence:
-            modalities["FIR" if each.position.is_finger else "FID"] += each.score
+            kind = "FIR" if each.position.is_finger else "IIR" if each.position.is_eye else "FID"
+            modalities[kind] += each.score
         return {
             "referenceId": reference_id,
             "analytics": self._analytics(score),
