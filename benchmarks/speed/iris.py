@@ -50,7 +50,8 @@ def main() -> None:
         rows.append(
             [name, f"{arguments.codes / np.median(whole):,.0f}/s", f"{1e3 * np.median(search):.1f} ms"]
         )
-    print_table(["code", "comparisons, one core", f"search among {arguments.codes:,}"], rows)
+    columns = ["code", "comparisons, one core", f"search among {arguments.codes:,}"]
+    print_table("Iris codes", columns, rows)
     write(arguments.json, figures, seed=arguments.seed)
 
 
