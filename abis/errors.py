@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "AbisError",
     "AlreadyEnrolled",
+    "ArgumentError",
     "DuplicateFound",
     "ExtractionError",
     "FormatError",
@@ -21,6 +22,10 @@ __all__ = [
 
 class AbisError(Exception):
     """Base of every error that abis raises on purpose."""
+
+
+class ArgumentError(AbisError, ValueError):
+    """An argument has a value that cannot be, such as an empty id or a rate above 1."""
 
 
 class TemplateError(AbisError, ValueError):

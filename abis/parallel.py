@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A function over many things on all cores, in order, a few ahead; and processes that leave Ctrl-C to their parent."""
+"""Threads over many items in order, the number of available cores, and processes that leave Ctrl-C to their parent."""
 
 from __future__ import annotations
 
@@ -25,22 +25,25 @@ _Made = TypeVar("_Made")
 def in_parallel(
     function: Callable[[_Given], _Made], things: Iterable[_Given], *, threads: int = 0
 ) -> Generator[_Made, None, None]:
-    """Results in the order of the things, which are taken no further ahead than two a thread.
+    """Call a function for each item in several threads, and yield the results in the order of the items.
 
-    Where the iteration ends early, by an error, Ctrl-C or because nobody asks for more, what has begun is
-    waited for and the rest is not begun.
+    No more than two items a thread are taken ahead. If the iteration ends early, by an error, by Ctrl-C or because it
+    is closed, calls under way are waited for and no others are begun.
 
     Args:
-        function: called in several threads at once; what it raises is raised where its result was due.
-        things: taken in the thread that iterates.
-        threads: how many; 0 is one a core.
+        function: called in several threads at once. An exception is raised where the result was due.
+        things: the items, taken in the thread that iterates.
+        threads: number of threads; 0 uses one for each available core.
+
+    Yields:
+        The result for each item.
 
     >>> list(in_parallel(str.upper, ["a", "b", "c"]))
     ['A', 'B', 'C']
     """
     source = iter(things)
     first = list(islice(source, 2))
-    if len(first) < 2:  # making a thread may take longer than the thing: FAISS gives each its own team
+    if len(first) < 2:  # a new thread may cost more than one item: FAISS makes a team for each thread
         yield from map(function, first)
         return
     threads = threads or available_cores()
@@ -48,7 +51,8 @@ def in_parallel(
     waiting: deque[Future[_Made]] = deque()
     try:
         for thing in chain(first, source):
-            waiting.append(pool.submit(copy_context().run, function, thing))  # as who iterates: audit.acting
+            # With the context of the iteration: audit.acting counts there.
+            waiting.append(pool.submit(copy_context().run, function, thing))
             if len(waiting) >= 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -59,10 +63,11 @@ def in_parallel(
 
 @contextmanager
 def processes_without_ctrl_c() -> Iterator[None]:
-    """Ctrl-C is held back from processes started meanwhile, which call :func:`leave_ctrl_c_to_parent` before all else.
+    """Keep Ctrl-C from processes that start in the ``with`` block.
 
-    A terminal sends it to all of them, and a process that is just starting would answer with a traceback. Here it
-    counts when they are started. Does nothing in other threads than the main one, which have no say in it.
+    A terminal sends SIGINT to all processes, and a process that is just starting would answer with a traceback. The
+    processes call :func:`leave_ctrl_c_to_parent` first. If SIGINT comes during the block, it takes effect at its end.
+    Outside of the main thread the block has no effect.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
@@ -81,7 +86,7 @@ def processes_without_ctrl_c() -> Iterator[None]:
 
 
 def leave_ctrl_c_to_parent() -> None:
-    """Be deaf to it from now on."""
+    """Ignore SIGINT in this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import overload
+from typing import Any, overload
 
+from abis.answers import Answer
 from abis.comparison.coverage import Coverage
 from abis.scoring.fusion import Evidence
 from abis.store import Status
@@ -17,7 +18,7 @@ __all__ = ["Candidate", "GalleryInfo", "Identification", "Outcome", "Verificatio
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Answer):
     """A row of the result of :meth:`Gallery.identify`.
 
     Attributes:
@@ -45,8 +46,8 @@ class Candidate:
         )
 
 
-@dataclass(frozen=True)
-class Identification(Sequence[Candidate]):
+@dataclass(frozen=True, repr=False)
+class Identification(Answer, Sequence[Candidate]):
     """Candidates, best first, equal scores in the order of subject_id; a sequence of them.
 
     Attributes:
@@ -74,6 +75,10 @@ class Identification(Sequence[Candidate]):
     def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
     def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
         return self.candidates[index]
+
+    def __repr__(self) -> str:
+        best = f", best {self[0].subject_id!r} at {self[0].score:.1f}" if self.candidates else ""
+        return f"Identification({len(self)} candidates{best}; {self.gallery_size:,} subjects)"
 
     def __str__(self) -> str:
         limit = "" if self.fpir is None else "  threshold"
@@ -108,8 +113,8 @@ class Outcome(StrEnum):
     """There is no such subject; of :meth:`Gallery.verify_many` only."""
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Answer):
     """The result of :meth:`Gallery.verify`; true where it is a match.
 
     Attributes:
@@ -136,6 +141,16 @@ class Verification:
     def __bool__(self) -> bool:
         return self.match
 
+    def __repr__(self) -> str:
+        return (
+            f"Verification({self.subject_id!r}: {self.outcome}, score {self.score:.1f}, "
+            f"threshold {self.threshold:.1f})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as dictionaries, lists, texts, numbers and None; ``match`` is among them."""
+        return {"subject_id": self.subject_id, "match": self.match} | super().to_dict()
+
     def __str__(self) -> str:
         if self.outcome in (Outcome.MATCH, Outcome.NON_MATCH):
             why = f"score {self.score:.1f}, threshold {self.threshold:.1f} ({_listed(self.evidence)})"
@@ -147,7 +162,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class GalleryInfo:
+class GalleryInfo(Answer):
     """What a gallery holds and takes.
 
     Attributes:

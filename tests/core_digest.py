@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the SIMD level in use and digests of what the core computes at it, one a line, for each number of threads."""
+"""Print the SIMD level in use, and digests of the core's results for each number of threads, one a line."""
 
 import hashlib
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imported first by tests that need the extra ``abis[extraction]``: without it, their whole file is skipped."""
+"""Tests that need the extra ``abis[extraction]`` import this module first, and are skipped without the extra."""
 
 from importlib.util import find_spec
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up fingers for the tests of the comparison: scattered minutiae, and impressions of the same ones."""
+"""Synthetic fingers for the tests of the comparison: scattered minutiae, and several impressions of the same ones."""
 
 from dataclasses import dataclass
 

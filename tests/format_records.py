@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates, and records of them, that the tests of the formats and their fuzzing begin from."""
+"""Templates, and records of them, from which the tests and the fuzzing of the formats start."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A few made-up people for the tests: what matters is who is who, not how real they look."""
+"""A few synthetic people for the tests, which need to be different, not realistic."""
 
 import multiprocessing
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of ridges made from nothing: no print of a person, but minutiae where they are wanted."""
+"""Artificial images of ridges with minutiae at chosen places."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark without its data leaves out that part, writes its figures, and ends well."""
+"""A benchmark without its data leaves out that part, writes its figures, and exits with 0."""
 
 from __future__ import annotations
 

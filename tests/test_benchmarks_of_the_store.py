@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Short runs of what is measured at length elsewhere: damage, and readers beside a writer."""
+"""Short runs of two benchmarks of the store: damaged files, and readers beside a writer."""
 
 from collections import Counter
 from pathlib import Path

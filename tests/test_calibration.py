@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration: what a likelihood ratio promises, its files, its fit."""
+"""Calibration: the meaning of likelihood ratios, the files of calibrations, and their fit."""
 
 import json
 import math
@@ -166,7 +166,7 @@ def test_own_calibrations_come_before_shipped_ones() -> None:
     assert calibrations.for_template(dots(5, 0)) is mine
     assert calibrations.for_template(face("w600k_mbf")) is shipped("embedding-w600k_mbf")
     assert calibrations.for_template(face("nobody's")) is shipped("embedding")
-    assert shipped("embedding").non_mated is None  # nothing was counted for a model nobody measured
+    assert shipped("embedding").non_mated is None  # nothing was counted for an unmeasured model
 
 
 def test_a_low_score_says_less_the_less_of_one_print_the_other_shows() -> None:
@@ -212,7 +212,7 @@ def test_fit_finds_the_true_likelihood_ratio(distance: float) -> None:
     calibration = fitted(training)
     raw = np.linspace(-1, 1, 9)
     np.testing.assert_allclose(calibration.llr(raw), raw * distance / math.log(10), atol=0.06)
-    # And keeps its promise on other data: at the threshold for an FMR, so many non-mated scores.
+    # And keeps its promise on other data: at the threshold for an FMR, that share of non-mated scores.
     fresh = normal_scores(distance, 20_000, seed=1)
     for fmr in (0.3, 0.1, 0.01):
         threshold = threshold_for_fmr(fmr, [[calibration]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CBEFF XML: what is in its blocks, and what is refused."""
+"""CBEFF XML: the templates in its blocks, and the documents that are refused."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line, as a user meets it: what it prints, and its exit codes."""
+"""The command line as a user sees it: its output and its exit codes."""
 
 from __future__ import annotations
 

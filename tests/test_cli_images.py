@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line with images where templates are."""
+"""The command line with images in place of templates."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of those who run a gallery."""
+"""The commands for operators of a gallery."""
 
 import base64
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster of several Ray nodes on this machine answers as one gallery does, also while it loses some."""
+"""A cluster of several Ray nodes on this machine gives the answers of one gallery, also while nodes are lost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cluster is made of: where subjects belong, parts of a whole, requests that count once. No Ray runs."""
+"""The parts of a cluster without Ray: placement of subjects, partial galleries, requests that take effect once."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_shard_serves_what_it_is_and_nothing_else(tmp_path: Path) -> None:
     assert own.subjects(ASKED) == 0
     assert "expected shard 1 of" in str(refused(worker(tmp_path, number=1).subjects(ASKED)))
     assert "open it again" in str(refused(own.subjects(ASKED._replace(version=2))))
-    assert "open it again" in str(refused(own.take(ASKED, [])))  # nobody is moving
+    assert "open it again" in str(refused(own.take(ASKED, [])))  # no re-sharding is under way
     with Gallery.open(tmp_path) as gallery:
         parts.set_part(gallery.internals.store, Part("whole", 0, 2, 1, moving=True))
     enrollment = plain_enrollment(Enrollment("p", [face(1)]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a comparison promises, whatever its constants; through abis.comparison."""
+"""Properties of the comparison that hold whatever its constants, through abis.comparison."""
 
 import subprocess
 import sys

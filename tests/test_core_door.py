@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The border between Python and the core: what it refuses, and what several threads may do at once."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -285,3 +288,33 @@ def test_any_byte_but_0_marks_what_is_gone() -> None:
         tally.next_position()
         _core.screen_fingers((tally,), own._core, (ready(PROBE),), subjects, is_run, gone, 1)
         np.testing.assert_array_equal(tally.largest(5, None), np.sort(subjects[[1, 3]]))
+
+
+FORKED = """
+import os, signal, sys
+import numpy as np
+from abis import _core
+
+def column(dtype, n):
+    return np.arange(n).astype(dtype)
+
+n = 30
+own = _core.References()
+columns = (column(np.uint16, n), column(np.uint16, n), column(np.float32, n), np.ones(n, np.uint8), column(np.uint8, n))
+counts, resolutions = np.full(1000, 30), np.full((1000, 2), 197, np.int32)
+own.append(*(np.tile(c, 1000) for c in columns), counts, resolutions, 3)
+expected = own.compare(*columns, 197, 197, None, -np.inf, 3)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # ends the child if it waits for threads that it does not have
+    os._exit(not (own.compare(*columns, 197, 197, None, -np.inf, 3) == expected).all())
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed without warning, again and again: a short run of benchmarks/durability/crash.py."""
+"""A short run of benchmarks/durability/crash.py: a process is killed again and again."""
 
 import os
 from pathlib import Path

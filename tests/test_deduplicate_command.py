@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis deduplicate``: its files, its exit codes, being stopped and run again, and the page to decide by."""
+"""``abis deduplicate``: its files, its exit codes, interruption and resumption, and the page for adjudication."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def name(person: int) -> str:
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Path:
-    """Nine people, three of whom come again, the last one with one finger only."""
+    """Nine people; three are enrolled again, the last one with one finger only."""
     path = tmp_path / "gallery"
     with Gallery.open(path) as opened:
         opened.enroll_many(Enrollment(name(n), both(n), "<first>") for n in range(9))
@@ -236,7 +236,7 @@ def test_a_job_that_is_stopped_goes_on_with_the_same_command(
 
 
 def stop_after(portions: int, number: int, replace: Callable[[object, str, object], None]) -> None:
-    """Have the process send itself a signal once so many portions are done."""
+    """Have the process send itself a signal once the given number of portions is done."""
 
     def then_stop(*args: Any, **options: Any) -> list[FoundPair]:
         nonlocal portions

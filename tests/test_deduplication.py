@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is enrolled twice: pairs, clusters, portions and what is remembered of them."""
+"""De-duplication: pairs, clusters, portions, and checkpoints."""
 
 import pickle
 import threading
@@ -51,7 +51,7 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def some_people(gallery: Gallery, count: int = 20) -> None:
-    """Of whom 0, 5, 10 and 15 come a second time: whole, with another face, without one, by the face alone."""
+    """Subjects; 0, 5, 10 and 15 are enrolled again: whole, with another face, without a face, by the face alone."""
     gallery.enroll_many(Enrollment(f"p{n}", everything(n)) for n in range(count))
     gallery.enroll("again0", everything(0, 1))
     gallery.enroll("again5", [*everything(5, 1)[:2], face(500)])

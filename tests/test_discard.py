@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error versus discard, held against counting."""
+"""Error versus discard, compared with plain counting."""
 
 from __future__ import annotations
 

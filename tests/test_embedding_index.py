@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embeddings packed for search: exact scores, and codes that find the nearest."""
+"""The index of embeddings: exact scores, and codes that find the nearest."""
 
 import json
 import os
@@ -151,7 +151,7 @@ def test_a_mate_is_among_the_first_by_its_code(data: Path) -> None:
         probe = EmbeddingProbe.of(Embedding(vector=vectors[n], model="mobile"))
         found += (
             int(index.compare(probe).argmax()) in index.nearest(probe, 300)[1]
-        )  # a search takes more than 500
+        )  # a search takes more than 700
     assert found == len(probes) > 250
 
 

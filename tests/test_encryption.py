@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates sealed in the store: by which key, in which place, and that nobody else can read them."""
+"""Encryption in the store: keys, the binding of a template to its place, and the protection of its content."""
 
 import os
 import stat
@@ -188,7 +188,7 @@ def keep_asking(database: str, pipe: Connection) -> None:
 
 
 def keep_enrolling(database: str, pipe: Connection) -> None:
-    """A writer: enrolls one each time that it is told to, without an answer, and says at the end whom."""
+    """A writer: enrolls one each time that it is told to, without an answer, and says at the end which ones."""
     with Gallery.open(database, key=KEY, load=False) as gallery:
         pipe.send(None)
         enrolled: list[int] = []
@@ -286,7 +286,7 @@ def test_what_is_not_encrypted_has_no_keys_to_rotate(database: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "whom", "message"),
+    ("statement", "subject_id", "message"),
     [
         (
             "UPDATE templates SET data = (SELECT data FROM templates WHERE key = 4) WHERE key = 1",
@@ -303,7 +303,7 @@ def test_what_is_not_encrypted_has_no_keys_to_rotate(database: str) -> None:
     ],
 )
 def test_sealed_templates_cannot_change_places(
-    database: str, statement: str, whom: str, message: str
+    database: str, statement: str, subject_id: str, message: str
 ) -> None:
     """Whoever can write to the database can remove templates, but not make one person of another."""
     with Gallery.open(database, key=KEY, load=False) as gallery:
@@ -314,7 +314,7 @@ def test_sealed_templates_cannot_change_places(
             connection.exec_driver_sql(statement)
         engine.dispose()
         with pytest.raises(StoreError, match=message):
-            gallery.verify(everything(1), whom)
+            gallery.verify(everything(1), subject_id)
         assert any(message in fault.what for fault in gallery.check())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error rates, intervals, protocols, data sets: against arithmetic by hand, scikit-learn and logic."""
+"""Error rates, intervals, protocols and data sets, compared with arithmetic by hand and with scikit-learn."""
 
 import csv
 import math

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images to templates: the networks, what comes before and after them, and what is said where they find nothing."""
+"""Templates from images: the networks, the steps before and after them, and images without a template."""
 
 from __future__ import annotations
 

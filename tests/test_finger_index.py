@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The index of compact fingers: against its NumPy twin, and what it promises."""
+"""The index of compact fingers: its properties, and its NumPy twin."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingers held against each other, many with many: the looks and scores of the index, and what `near` promises."""
+"""Fingers compared many with many: the looks and scores of the index, and what `near` promises."""
 
 from collections.abc import Sequence
 

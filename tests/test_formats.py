@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formats against records by other people's software, and the errors that faulty ones get."""
+"""The formats: records written by other software, and the errors for faulty records."""
 
 from __future__ import annotations
 

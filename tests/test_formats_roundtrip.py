@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written comes back: equal where the format can hold it, nearest where it says it rounds."""
+"""Templates that are written and read again are equal, or rounded as the format documents."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alternatives average, independent evidence adds, and nothing else has a say."""
+"""Fusion: alternatives are averaged, independent evidence adds, and nothing else affects the score."""
 
 import os
 import subprocess

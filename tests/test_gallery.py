@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gallery: who is who, found at once and by everyone, with one score everywhere."""
+"""The gallery: subjects are found at once, by every process, with one score on every path."""
 
 import os
 import sqlite3
@@ -339,7 +339,7 @@ def test_a_changed_face_model_shows_in_the_coverage(gallery: Gallery) -> None:
 
 
 def test_a_search_by_a_face_asks_the_store_once(gallery: Gallery, tmp_path: Path) -> None:
-    """Also where it finds nobody, and without missing what others have changed meanwhile."""
+    """Also if it finds no subject, and without missing what others have changed meanwhile."""
     gallery.enroll_many(Enrollment(f"s{n}", [face(n)]) for n in range(20))
     gallery.identify([face(1)])  # the first reads the calibrations
     asked: list[str] = []
@@ -412,7 +412,7 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
     mated = gallery.identify(everything(7, 1), max_candidates=3)
     assert mated[0].subject_id == "s0007"
     assert mated.compared == 3 * 30
-    # Nobody is beyond doubt who does not reach what was asked for.
+    # A subject below the threshold asked for is not beyond doubt.
     assert not gallery.identify(everything(7, 1), max_candidates=3, fpir=1e-60)
     two_people: list[Template] = [finger(7, RIGHT, 1), finger(8, LEFT, 1), face(7, 1)]
     for doubtful, fpir in ((two_people, None), (everything(5_000), None), (everything(7, 1), 1e-60)):
@@ -424,7 +424,7 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
 def test_screening_and_exact_search_agree_above_the_threshold(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for poor probes, of which little but noise is left; those find nobody either way."""
+    """Also for poor probes, of which little but noise is left; those find no subject either way."""
     short(monkeypatch, 40, 10)
     population = Population(seed=5)
     count = 400

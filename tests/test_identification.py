@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""1:N error rates: against arithmetic by hand, and a naive twin."""
+"""Error rates of 1:N searches, compared with arithmetic by hand and with a simple twin."""
 
 from pathlib import Path
 

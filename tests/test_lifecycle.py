@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a subject: locked, terminated, labelled, merged, moved, enrolled anew."""
+"""The life of a subject: status, labels, merging, moving and re-enrolment."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Care of the data: what is wrong is said, copies are galleries, and nothing is lost on the way."""
+"""Maintenance: checks report faults, backups are galleries, and nothing is lost."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports and exports: whatever the source, each record is enrolled, already there, or in quarantine."""
+"""Imports and exports: each record of a source is enrolled, already there, or in quarantine."""
 
 from __future__ import annotations
 
@@ -359,7 +359,7 @@ def test_bad_records_are_kept_and_the_others_go_on(store: Store) -> None:
         (record("P2", end=9), "record ending at 9: no templates"),
         (Record("P2", None, (Sample("s", b"\0"),), 10), "s: byte 0: begins with b'\\x00'"),
         (Record("P2", None, (Sample("s", None),), 11), "s: no template"),
-        (Record("P2", None, (Sample("s", "!"),), 12), "s: the template is no base64"),
+        (Record("P2", None, (Sample("s", "!"),), 12), "s: the template is neither base64 nor hexadecimal"),
         (
             Record("P2", None, (Sample("s", native.write(face(2)), 7),), 13),
             "LEFT_INDEX, but the record is of",
@@ -515,7 +515,7 @@ def test_somebody_enrolled_meanwhile_is_a_conflict(store: Store) -> None:
     assert counts(import_records(Slow(*records), store)) == (3, 1, 1, 1)
 
 
-# --- nobody twice -------------------------------------------------------------------------------------
+# --- refusing duplicates -------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``abis import``, ``abis export`` and ``abis quarantine``, as a user meets them."""
+"""``abis import``, ``abis export`` and ``abis quarantine`` as a user sees them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """Three people, and two records that nobody can enroll."""
+    """Three people, and two records that cannot be enrolled."""
     return save_csv(tmp_path / "legacy.csv", PEOPLE, ["Võ", "", "nose", "AAAA"], ["", "", "", "Zm9v"])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports killed without warning, again and again: nothing is lost, half done, or there twice."""
+"""Killed imports: after resumption no record is lost, half done, or enrolled twice."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_killed_at_random_moments_an_import_loses_and_doubles_nothing(tmp_path: 
 
 
 def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: int) -> None:
-    """Import nobody twice, saying so after each batch, in a process that will hardly live to the end."""
+    """Import with --unique and report each batch, in a process that is killed."""
     importing._BATCH = BATCH
     done = 0
 
@@ -104,7 +104,7 @@ def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: i
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_an_import_of_nobody_twice_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """The same people, the same report, and the same of each who is held back: his bytes, whom he is, how likely."""
+    """The same subjects and report, and for each record held back the same bytes, subject and score."""
     context = processes()
     dice = random.Random(10)
     # Somebody's second name follows his first one at once, or in a later batch.
@@ -127,7 +127,7 @@ def test_killed_an_import_of_nobody_twice_ends_as_if_it_had_not_been(tmp_path: P
             )
 
     def run(folder: Path, batches: int, stop_after: int) -> None:
-        """Kill it some moments after so many batches; it ends by itself where it comes to an end before."""
+        """Kill it shortly after the given number of batches; it may end by itself before."""
         here, there = context.Pipe(duplex=False)
         process = context.Process(target=work_uniquely, args=(source, folder, there, stop_after))
         process.start()

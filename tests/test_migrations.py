@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Galleries that earlier releases wrote open, hold what they held, and look as those made today."""
+"""Galleries of earlier releases open, hold what they held, and have the schema of new ones."""
 
 import sqlite3
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many things on all cores: in order, a few ahead, and over when it is over."""
+"""Work on all cores: results in order, a few items ahead, and a clean end."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No template leaves by accident: not by files, free pages, logs, reprs or tracebacks; and who did what is told."""
+"""Templates do not leak through files, free pages, logs, reprs or tracebacks, and the audit log is complete."""
 
 import base64
 import logging
@@ -174,7 +174,7 @@ def test_the_log_says_who_did_what_to_whom(gallery: Gallery) -> None:
         gallery.verify(everything(1, 1), "a")
         gallery.identify(everything(2, 1))
         list(gallery.verify_many([Claim("a", everything(3)), Claim("b", everything(3))]))
-    gallery.verify(everything(1, 1), "a")  # nobody is said to act
+    gallery.verify(everything(1, 1), "a")  # no actor is named
     gallery.set_status("a", Status.LOCKED, reason="lost")
     gallery.remove("a")
     told = [(e.actor, e.purpose, e.operation, e.subject_id, e.outcome) for e in gallery.audit_log()]
@@ -349,7 +349,7 @@ def test_a_bad_template_is_refused_without_being_shown(
 def test_files_of_jobs_beside_an_encrypted_gallery_hold_no_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The checkpoint of a de-duplication, what it writes, and what an import of nobody twice holds back."""
+    """The checkpoint of a de-duplication, what it writes, and what an import with --unique holds back."""
     monkeypatch.setattr("abis.index.references._WORTH_SAVING", 1)
     people = {f"s{n}": everything(n // 2, n % 2) for n in range(30)}
     wanted = set().union(*(runs(t) for templates in people.values() for t in templates))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: a page that holds together, and whose every number is one that the library gives."""
+"""The report: a valid page whose every number comes from the library."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score files in three formats, and embeddings: read alike, and refused with what is wrong and where."""
+"""Score files in three formats, and embeddings: the same content is read, and errors say what is wrong and where."""
 
 import csv
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fusion learnt from scores: missing is not low, more likeness is never evidence against, nothing is lost in a file."""
+"""Learnt fusion: missing scores are no evidence, higher scores never count against, and files lose nothing."""
 
 import json
 from pathlib import Path

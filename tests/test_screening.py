@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who passes the three looks: evidence adds before the cut, and no order, size or thread changes anything."""
+"""Screening: evidence is added before the cut, and neither order, size nor threads change the result."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def picked(
     *passing: int,
     among: NDArray[np.int64] | None = None,
 ) -> list[int]:
-    """Who is to be compared in full when nobody is found beyond doubt: those of the last portion."""
+    """The subjects to compare in full if none is found beyond doubt: those of the last portion."""
     prepared = [Probe.of(template) for template in probe]
     *_, last = Screening(segments, prepared, Cuts(*passing), span=2_000, among=among).shortlists()
     found: list[int] = last.tolist()
@@ -189,7 +189,7 @@ def test_a_poor_probe_looks_at_more() -> None:
     assert Cuts(300, 200, 150).halved() == Cuts(150, 150, 150)
     assert both == with_face == Cuts(15_000, 1_500, 100)  # each of two positions
     assert poor_one == Cuts(240_000, 24_000, 1_200)
-    assert only_face == Cuts(1_700, 1_700, 1_700)
+    assert only_face == Cuts(1_900, 1_900, 1_900)
     assert Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1) == Cuts(60_000, 6_000, 300)
     for probe in probes:
         assert Cuts.at(1.0, probe=probe, subjects=50_000, wanted=1).first >= 50_000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Immutable pieces of a gallery: what is enrolled and not removed is there, however they were joined."""
+"""Immutable segments: they hold what was enrolled and not removed, however they were joined."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a gallery takes: the constants, what follows from them, and the command."""
+"""Sizing: the constants, the plans that follow from them, and the command."""
 
 from __future__ import annotations
 

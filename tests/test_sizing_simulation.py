@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The queueing simulation against closed forms."""
+"""The queue simulation against closed forms."""
 
 from __future__ import annotations
 

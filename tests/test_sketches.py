@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sketches of faces: bits that tell the angle, by which FAISS finds the near ones of very many pairs."""
+"""Sketches of faces: their bits estimate the angle, and FAISS finds the near ones among many pairs."""
 
 import numpy as np
 import pytest

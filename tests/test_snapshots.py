@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is prepared is kept in files; whatever happens to these costs time, and never an answer."""
+"""Snapshots: damage to their files costs time, and never a wrong answer."""
 
 import hashlib
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The store: all or nothing, followed exactly, and clear about what is wrong with it."""
+"""The store: transactions, the log of changes, and clear errors."""
 
 import multiprocessing
 import os
@@ -445,7 +445,7 @@ def test_a_gallery_that_was_migrated_meanwhile_is_opened_again(database: str) ->
 
 @pytest.mark.parametrize("seed", range(3))
 def test_subjects_form_a_chain_whatever_their_order(database: str, seed: int) -> None:
-    """Enrolled and removed in any order, everybody is found and nobody else; the index alone is not believed."""
+    """Enrolled and removed in any order, exactly the enrolled subjects are found; the index alone is not believed."""
     dice = random.Random(seed)
     names = [dice.choice(["", "é", "e\u0301", "Z", "a", "\U0001d518"]) + str(n) for n in range(60)]
     dice.shuffle(names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic populations: the same for ever, valid, and like real ones where a matcher would notice."""
+"""Synthetic populations: reproducible, valid, and similar to real ones in what a matcher sees."""
 
 import subprocess
 import sys

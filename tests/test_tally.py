@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a first look says of everyone, added up by the core: against plain NumPy, whoever the references belong to."""
+"""Evidence of a first look, added up by subject: equal to plain NumPy for any owners of the references."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds: no more non-mated scores reach them than was asked for, whatever was compared."""
+"""Thresholds: no more non-mated scores reach them than the rate asked for, whatever was compared."""
 
 import hashlib
 import math

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces of templates in files: any 16 bytes in a row of one."""
+"""Search files for traces of templates: any 16 consecutive bytes of one."""
 
 import shutil
 from pathlib import Path

@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -44,6 +45,9 @@ __all__ = [
 
 NON_MATCH, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 """Exit codes. A wrong command line gives FAILED, too. `abis verify` has further codes."""
+
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+"""ClickException, which typer takes from click or brings along."""
 
 out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -91,6 +95,11 @@ class LazyGroup(typer.core.TyperGroup):
             raise  # the reader of a pipe has left: typer ends quietly
         except (AbisError, OSError) as error:
             say(f"error: {describe(error)}")
+            raise typer.Exit(FAILED) from None
+        except (typer.Exit, typer.Abort, _CommandLineError):
+            raise
+        except Exception:  # a fault of abis: exit code 1, Python's own, would say non-match
+            say(traceback.format_exc())
             raise typer.Exit(FAILED) from None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from abis.cli.arguments import files_in, group_by_subject, moved
 from abis.cli.console import Faults, say
 from abis.errors import AbisError, ExtractionError
-from abis.formats import is_image, read_file
+from abis.formats import ansi_nist, is_image, read_file
 from abis.template import Position, Template
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ class Reader:
     def read(self, file: Path) -> tuple[Template, ...]:
         """The templates of one file; raises as :meth:`read_all` does."""
         if not _holds_image(file):
-            return tuple(moved(t, self._options.position, file) for t in read_file(file))
+            found = read_file(file)
+            for note in found.notes:
+                say(f"{file}: {note}")
+            return tuple(self._positioned(template, file) for template in found)
         extractors = self._started()
         self._submit_ahead(extractors)
         task = self._tasks.pop(file, None) or self._submit(extractors, file)
@@ -107,6 +110,14 @@ class Reader:
         if extraction.note:
             say(f"{file}: {extraction.note}")
         return extraction.templates
+
+    def _positioned(self, template: Template, file: Path) -> Template:
+        """The template at the position stated by the command or, if it states none itself, by the file's name."""
+        position = self._options.position
+        if position is None and template.position is Position.UNKNOWN_FINGER:
+            named = position_in(file.stem)
+            position = named if named is not None and named.is_finger else None
+        return moved(template, position, file)
 
     def _started(self) -> Extractors:
         if self._extractors is None:
@@ -176,6 +187,9 @@ def _holds_image(file: Path) -> bool:
     """Whether a file is an image. A file that cannot be opened raises when it is read."""
     try:
         with file.open("rb") as opened:
-            return is_image(opened.read(16))
+            beginning = opened.read(16)
+            if ansi_nist.is_transaction(beginning):  # minutiae are read; without any, images are extracted
+                return not ansi_nist.holds_minutiae(beginning + opened.read())
+            return is_image(beginning)
     except OSError:
         return False

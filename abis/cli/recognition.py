@@ -27,8 +27,7 @@ from abis.cli.console import NON_MATCH, Faults, print_json, progress_bar
 from abis.cli.images import ImageOptions, Reader, files_by_subject, read_all, reader
 from abis.cli.opening import open_any
 from abis.errors import ExtractionError, FormatError, TemplateError
-from abis.results import Identification, Outcome
-from abis.scoring.fusion import Evidence
+from abis.results import Outcome
 from abis.template import Template
 from abis.verification.policy import Policy
 
@@ -138,7 +137,7 @@ def identify(
             if isinstance(result, TemplateError):
                 faults.add(f"{name}: {result}")
             elif as_json:
-                print_json({"probe": name} | _identification(result))
+                print_json({"probe": name} | result.to_dict())
             else:
                 if not is_first:
                     typer.echo()
@@ -197,50 +196,7 @@ def verify(
     with open_any(gallery) as opened:
         result = opened.verify(templates, subject, policy=policy, liveness=verdict)
     if as_json:
-        print_json(
-            {
-                "subject_id": subject,
-                "match": result.match,
-                "outcome": str(result.outcome),
-                "reason": result.reason,
-                "score": result.score,
-                "threshold": result.threshold,
-                "evidence": _evidence(result.evidence),
-            }
-        )
+        print_json(result.to_dict())
     else:
         typer.echo(result)
     raise typer.Exit(_EXIT_CODES[result.outcome])
-
-
-def _identification(result: Identification) -> dict[str, object]:
-    return {
-        "gallery_size": result.gallery_size,
-        "compared": result.compared,
-        "comparable": result.comparable,
-        "fpir": result.fpir,
-        "candidates": [
-            {
-                "rank": candidate.rank,
-                "subject_id": candidate.subject_id,
-                "score": candidate.score,
-                "status": str(candidate.status),
-                "threshold": candidate.threshold,
-                "evidence": _evidence(candidate.evidence),
-            }
-            for candidate in result
-        ],
-    }
-
-
-def _evidence(evidence: Sequence[Evidence]) -> list[dict[str, object]]:
-    return [
-        {
-            "position": e.position.name,
-            "score": e.score,
-            "raw": e.raw,
-            "encounter_id": e.encounter_id,
-            "reference_position": e.reference_position.name,
-        }
-        for e in evidence
-    ]

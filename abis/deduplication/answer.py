@@ -14,6 +14,7 @@ from abis.deduplication.clusters import Link, grouped
 from abis.deduplication.job import Job, Scope
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
+from abis.errors import ArgumentError
 from abis.index.references import ReferenceView
 from abis.scoring.calibration import Calibrations
 from abis.store import Store
@@ -48,6 +49,8 @@ def deduplicate(
         checkpoint: file that keeps finished portions; None keeps none.
         progress: called with the pairs done and the pairs in all.
     """
+    if since is not None and since < 0:
+        raise ArgumentError(f"since is {since}; expected the number of a change, 0 or more")
     now = AsOf(view.mark.change, view.subjects, view.span - 1, view.last_encounter)
     with Checkpoint(checkpoint, Question(fpir, threshold, exact, since), now) as done:
         as_of = done.as_of

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some ten thousand fingers held against each other: the Python face of the core's tiles.
+"""Some ten thousand fingers that are compared with each other: the Python face of the core's tiles.
 
-What :class:`abis.index.finger_index.FingerIndex` does for one probe and many references, this does for many and many:
+:class:`abis.index.finger_index.FingerIndex` compares one probe with many references; a tile compares many with many:
 
-1. :meth:`FingerTile.near`, all pairs, some nanoseconds each, for only those are looked at that share a part of a
-   code: minutiae that look alike, found by hashing, vote on how the finger was turned.
-2. :meth:`FingerTile.refine`, some pairs, 2 microseconds each: the second look of a search.
-3. :meth:`FingerTile.compare`, few pairs, 60 microseconds each: the full comparison, to the bit.
+1. :meth:`FingerTile.near`, all pairs: hashing finds minutiae that share a part of their codes, and similar ones vote
+   on the rotation of the finger. Pairs without such minutiae cost nothing.
+2. :meth:`FingerTile.refine`, some pairs: the third look of a search.
+3. :meth:`FingerTile.compare`, few pairs: the full comparison.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ __all__ = ["FingerTile"]
 
 
 class FingerTile:
-    """Fingers numbered from 0; immutable, any number of threads may use it at once.
+    """Fingers, numbered from 0. A tile does not change; any number of threads may use it at once.
 
-    All results are the same to the bit on every CPU and for any number of threads, and those of a pair do not
-    depend on what other fingers there are.
+    All results are the same to the bit on every CPU and for any number of threads. The results of a pair do not depend
+    on the other fingers of the tile. Ctrl-C ends any call.
 
     Args:
-        arrays: what :meth:`abis.index.finger_index.FingerIndex.arrays` gives, with nothing removed.
-        threads: how many to use; 0 is one a core.
+        arrays: the :meth:`abis.index.finger_index.FingerIndex.arrays` of an index without removed slots.
+        threads: number of threads; 0 uses one for each available core.
+
+    Raises:
+        ValueError: a slot is removed, or a column has an invalid value.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], *, threads: int = 0) -> None:
@@ -46,7 +49,7 @@ class FingerTile:
 
     @property
     def memory_bytes(self) -> int:
-        """RAM held, in bytes: some 40 a minutia, and 280 more once :meth:`near` has been called."""
+        """RAM that the tile holds, in bytes: about 40 a minutia, and 280 more after the first call of :meth:`near`."""
         return self._core.memory_bytes
 
     def near(
@@ -58,17 +61,21 @@ class FingerTile:
         first: int = 0,
         threads: int = 0,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """The pairs whose like minutiae say ``least`` or more. Which pairs these are depends on themselves alone.
+        """The pairs of fingers whose similar minutiae give ``least`` evidence or more.
 
         Args:
             probes: another tile, or this one.
-            limits: (m,) int64; probe ``first + k`` is held against the fingers of this tile below ``limits[k]``.
-            least: natural log units.
+            limits: (m,) int64; probe ``first + k`` is compared with the fingers of this tile below ``limits[k]``.
+            least: evidence in natural log units.
             first: number of the first probe.
-            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+            threads: number of threads; 0 uses one for each available core.
 
         Returns:
-            (p,) probes, (p,) fingers of this tile, (p,) evidence in natural log units; in order of the two.
+            (p,) int64 probes, (p,) int64 fingers of this tile and (p,) float32 evidence in natural log units, sorted
+            by probe and finger.
+
+        Raises:
+            ValueError: there are fewer probes than limits, or a limit is above the number of fingers.
         """
         check_array("limits", limits, np.int64, dimensions=1)
         return self._core.near(probes._core, first, limits, least, checked_threads(threads))
@@ -81,19 +88,19 @@ class FingerTile:
         *,
         threads: int = 0,
     ) -> NDArray[np.float32]:
-        """Evidence of the third stage for some pairs, equal to the bit to that of ``FingerIndex.refine``.
+        """The evidence of a third look at some pairs, equal to the bit to that of ``FingerIndex.refine``.
 
         Args:
             probes: another tile, or this one.
             probe: (p,) int64, numbers of probes; quickest where equal ones follow each other.
             reference: (p,) int64, numbers of fingers of this tile.
-            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+            threads: number of threads; 0 uses one for each available core.
 
         Returns:
             (p,) float32, natural log units.
 
         Raises:
-            IndexError: where there is no such finger.
+            IndexError: a finger does not exist.
         """
         check_indices("probe", probe)
         check_indices("reference", reference)
@@ -107,16 +114,21 @@ class FingerTile:
         *,
         threads: int = 0,
     ) -> NDArray[np.float32]:
-        """Raw scores of some pairs: those of :func:`abis.comparison.raw_scores`, to the bit.
+        """Raw scores of some pairs, equal to the bit to those of :func:`abis.comparison.raw_scores`.
+
+        Each probe and each reference is prepared once for many of its pairs.
 
         Args:
-            probes: as for :meth:`refine`.
-            probe: likewise.
-            reference: likewise.
-            threads: likewise.
+            probes: another tile, or this one.
+            probe: (p,) int64, numbers of probes; quickest where equal ones follow each other.
+            reference: (p,) int64, numbers of fingers of this tile.
+            threads: number of threads; 0 uses one for each available core.
+
+        Returns:
+            (p,) float32.
 
         Raises:
-            IndexError: where there is no such finger.
+            IndexError: a finger does not exist.
         """
         check_indices("probe", probe)
         check_indices("reference", reference)

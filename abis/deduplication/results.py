@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
+from abis.answers import Answer
 from abis.comparison.coverage import Coverage
 from abis.deduplication.clusters import Link, grouped
 from abis.scoring.fusion import Evidence
@@ -15,7 +16,7 @@ __all__ = ["DuplicateCluster", "DuplicatePair", "Duplicates"]
 
 
 @dataclass(frozen=True)
-class DuplicatePair:
+class DuplicatePair(Answer):
     """Two subjects that may be one person.
 
     Attributes:
@@ -64,8 +65,8 @@ class DuplicateCluster:
         return tuple(subject for family in self.families for subject in family)
 
 
-@dataclass(frozen=True)
-class Duplicates(Sequence[DuplicatePair]):
+@dataclass(frozen=True, repr=False)
+class Duplicates(Answer, Sequence[DuplicatePair]):
     """The result of :meth:`Gallery.deduplicate`: a sequence of pairs, cluster by cluster, surest first.
 
     Attributes:
@@ -118,6 +119,9 @@ class Duplicates(Sequence[DuplicatePair]):
     def __getitem__(self, index: slice) -> tuple[DuplicatePair, ...]: ...
     def __getitem__(self, index: int | slice) -> DuplicatePair | tuple[DuplicatePair, ...]:
         return self.pairs[index]
+
+    def __repr__(self) -> str:
+        return f"Duplicates({self.summary()})"
 
     def __str__(self) -> str:
         lines = [f"{'cluster':>7}  {'subject':20}  {'other':20}  {'score':>6}  threshold  evidence"]

@@ -182,7 +182,7 @@ def _table(threshold: FloatArray) -> tuple[npt.NDArray[np.int64], tuple[float, f
     """For :func:`_place`: the place at the start of each of many equal cells, their start and density."""
     finite = threshold[np.isfinite(threshold)].astype(np.float64)
     if len(finite) == 0:  # every comparison failed
-        return np.zeros(1, np.int64), (0.0, 0.0)
+        return np.zeros(1, np.int64), (0.0, 1.0)  # a density of 0 would make a failed score, -inf, NaN
     edges = np.linspace(finite[0], finite[-1], _CELLS + 1)
     start = np.maximum(np.searchsorted(threshold, edges[:-1], side="right") - 1, 0)
     return start, (float(edges[0]), _CELLS / max(float(edges[-1] - edges[0]), 1e-300))

@@ -233,6 +233,8 @@ class _Builder:
         """All parts as one."""
         if self.rows == 0:
             raise FormatError(f"{self.path}: holds no comparison")
+        if all((part == FAILED).all() for part in self.parts["score"]):
+            raise FormatError(f"{self.path}: none of its {self.rows} comparisons has a score")
         columns = {name: self._joined(name) for name in tuple(self.parts)}
         probe, reference = columns.get("probe"), columns.get("reference")
         if "probe_subject" in columns:

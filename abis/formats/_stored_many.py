@@ -47,14 +47,17 @@ _NO_QUALITY = struct.pack(">d", float("nan"))
 _STORED_UNITS = 45  # 1/32 degrees in 360/256 degrees
 
 
-def stored_forms(records: Sequence[bytes]) -> list[StoredForms | FormatError]:
-    """Of each record its templates as :func:`native.write` gives them, or why :func:`abis.formats.read` does not."""
+def stored_forms(records: Sequence[bytes], notes: list[tuple[int, str]]) -> list[StoredForms | FormatError]:
+    """Of each record its templates as :func:`native.write` gives them, or why :func:`abis.formats.read` does not.
+
+    Records are read leniently; (number of the record, what was done) is appended to ``notes``.
+    """
     quick: dict[int, tuple[int, bytes]] = {}
     for belongs, convert in ((_is_stored, _of_stored), (_is_plain_iso_2005, _of_iso_2005)):
         numbers = [number for number, record in enumerate(records) if belongs(record)]
         converted = convert([records[number] for number in numbers]) if numbers else []
         quick.update((n, one) for n, one in zip(numbers, converted, strict=True) if one is not None)
-    return [[quick[n]] if n in quick else _of_any(record) for n, record in enumerate(records)]
+    return [[quick[n]] if n in quick else _of_any(n, record, notes) for n, record in enumerate(records)]
 
 
 def at_position(stored: bytes, position: Position) -> bytes:
@@ -62,11 +65,13 @@ def at_position(stored: bytes, position: Position) -> bytes:
     return stored[: native.HEADER_AT] + bytes([position]) + stored[native.HEADER_AT + 1 :]
 
 
-def _of_any(record: bytes) -> StoredForms | FormatError:
+def _of_any(number: int, record: bytes, notes: list[tuple[int, str]]) -> StoredForms | FormatError:
     try:
-        return [(int(template.position), native.write(template)) for template in read(record)]
+        found = read(record, lenient=True)
     except FormatError as error:
         return error
+    notes += [(number, note) for note in found.notes]
+    return [(int(template.position), native.write(template)) for template in found]
 
 
 def _is_stored(record: bytes) -> bool:

@@ -19,7 +19,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from abis.deduplication import Duplicates, deduplicate
-from abis.errors import StoreError, TemplateError
+from abis.errors import ArgumentError, StoreError, TemplateError
 from abis.formats import Format
 from abis.gallery import searching, subject_export
 from abis.gallery.enrolment import UniquenessCheck
@@ -796,7 +796,7 @@ def _policy(fmr: float | None, policy: Policy | None) -> Policy:
     if policy is None:
         return Policy() if fmr is None else Policy(fmr=fmr)
     if fmr is not None:
-        raise ValueError("both fmr and policy are given; expected one: a policy has its own fmr")
+        raise ArgumentError("both fmr and policy are given; expected one: a policy has its own fmr")
     return policy
 
 

@@ -35,7 +35,7 @@ _LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galle
 _OF_FIRST = (1.0, 0.1, 0.005)  # the same as a share of the subjects that pass the first look
 _POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
-_LEAST_NEAREST = 500  # subjects that pass the first look of embeddings, at least
+_LEAST_NEAREST = 700  # subjects that pass the first look of embeddings, at least
 _OF_NEAREST = 0.04  # of the share of one finger: codes of embeddings tell more than the first look at fingers
 
 _idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the evidence of a gallery is slow

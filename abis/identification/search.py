@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.errors import ArgumentError
 from abis.identification.screening import Cuts, Screening
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
@@ -54,13 +55,13 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if self.max_candidates < 1:
-            raise ValueError(f"max_candidates is {self.max_candidates}; expected 1 or more")
+            raise ArgumentError(f"max_candidates is {self.max_candidates}; expected 1 or more")
         if not 0 < self.share <= 1:
-            raise ValueError(f"share is {self.share}; expected a share above 0 and up to 1")
+            raise ArgumentError(f"share is {self.share}; expected a share above 0 and up to 1")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
         if self.gallery_size is not None and self.gallery_size < 0:
-            raise ValueError(f"gallery_size is {self.gallery_size}; expected 0 or more")
+            raise ArgumentError(f"gallery_size is {self.gallery_size}; expected 0 or more")
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Very many fingers in memory, and a quick look at all of them: the Python face of the core's index.
+"""Fingers in a compact form to be searched: the Python face of the core's index.
 
-A finger takes 23.25 bytes a minutia and some 9 more: 128 bits of code for what stands around each minutia, and the
-minutia itself as the comparator takes it. A search looks at all of them, ever more closely at ever fewer:
+A minutia takes 23.25 bytes: 128 bits of code for its neighbourhood, the sector it belongs to, and the minutia as the
+comparison takes it. A search takes four steps, each on fewer references and more closely:
 
-1. :meth:`FingerIndex.screen`, everyone, some 0.03 microseconds each: the probe's most telling minutiae against those
-   of a reference that have about their direction, by one half of the code; like ones vote on how the finger was turned.
-2. :meth:`FingerIndex.sift`, some, 0.2 microseconds each: more minutiae against all, by the other half.
-3. :meth:`FingerIndex.refine`, few, 2 microseconds each: all minutiae by the whole code; like ones must lie to each
-   other as their partners do.
-4. :meth:`FingerIndex.compare`, a shortlist, 60 microseconds each: the full comparison, prepared on the spot.
+1. :meth:`FingerIndex.screen`, all references: the most distinctive minutiae of the probe are compared with the
+   minutiae of a reference in about the same direction, by one half of the code. Similar ones vote on the rotation.
+2. :meth:`FingerIndex.sift`: more minutiae of the probe with all of the reference, by the other half.
+3. :meth:`FingerIndex.refine`: all minutiae by the whole code; similar pairs must agree on one pose of the finger.
+4. :meth:`FingerIndex.compare`: the full comparison. The reference is prepared each time.
 
-The evidence of the first three is a rough log likelihood ratio in natural log units: higher speaks for a mate,
-whatever the reference, and that of several fingers of a subject adds up.
+The evidence of the first three steps is a rough log likelihood ratio in natural log units: higher values speak for a
+mate, whatever the reference, and the evidence of several fingers of a subject adds up.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from abis.template import Minutiae
 __all__ = ["COLUMNS", "FingerIndex", "FingerProbe", "ready"]
 
 FingerProbe = _core.FingerProbe
-"""A probe made ready, for any number of indexes: see :func:`ready`."""
+"""A prepared probe, for any number of indexes: see :func:`ready`."""
 
 COLUMNS = {
     "sizes": np.uint8,
@@ -44,17 +43,17 @@ COLUMNS = {
     "kind": np.uint8,
     "reliability": np.uint8,
 }
-"""The columns of :meth:`FingerIndex.arrays`, in the order of the core, and their types."""
+"""The columns of :meth:`FingerIndex.arrays` in the order of the core, and their dtypes."""
 
 _OF_SLOTS = ("sizes", "removed")  # the other columns have a row for each minutia
 
 
 class FingerIndex:
-    """Minutiae references to be searched, in a compact form.
+    """Finger references in a compact form, to be searched.
 
     Slots are numbered from 0 in the order of :meth:`extend` and never used again. All results are the same to the
-    bit on every CPU and for any number of threads. Any number of threads may search at once; :meth:`extend` and
-    :meth:`remove` must have the object to themselves.
+    bit on every CPU and for any number of threads. Any number of threads may search at once. A search during
+    :meth:`extend` or :meth:`remove`, and either of these during a search, raises RuntimeError. Ctrl-C ends any call.
     """
 
     def __init__(self) -> None:
@@ -62,14 +61,18 @@ class FingerIndex:
 
     @classmethod
     def of(cls, templates: Sequence[Minutiae]) -> Self:
-        """An index of some templates, slot by slot in their order."""
+        """An index of templates, in their order."""
         index = cls()
         index.extend(templates)
         return index
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[FingerIndex, NDArray[np.int64]]]) -> Self:
-        """An index of the given slots of other indexes, in their order; ascending, none of them removed."""
+        """An index of some slots of other indexes, in their order.
+
+        Args:
+            parts: indexes, each with ascending slots that are not removed.
+        """
         columns: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
         for index, slots in parts:
             own = index.arrays()
@@ -86,15 +89,18 @@ class FingerIndex:
 
     @property
     def memory_bytes(self) -> int:
-        """RAM held, in bytes."""
+        """RAM that the index holds, in bytes."""
         return self._core.memory_bytes
 
     def extend(self, templates: Sequence[Minutiae], *, threads: int = 0) -> range:
-        """Takes templates in and returns their slots.
+        """Append templates.
 
         Args:
-            templates: what to append.
-            threads: how many to use; 0 is one a core.
+            templates: finger views of any positions.
+            threads: number of threads; 0 uses one for each available core.
+
+        Returns:
+            The slots of the templates.
         """
         if not templates:
             return range(len(self), len(self))
@@ -102,23 +108,23 @@ class FingerIndex:
         return range(first, first + len(templates))
 
     def remove(self, slots: NDArray[np.int64]) -> None:
-        """Wipes slots. Their memory is not used again: a new index of the others is what frees it.
+        """Wipe slots. Their memory is not used again; :meth:`joined` copies the other slots to a new index.
 
         Args:
             slots: (m,) int64.
 
         Raises:
-            IndexError: where there is no such slot.
+            IndexError: a slot does not exist.
         """
         check_indices("slots", slots)
         self._core.remove(slots)
 
     def screen(self, probe: Minutiae | FingerProbe, *, threads: int = 0) -> NDArray[np.float32]:
-        """Evidence of a first look at every slot.
+        """The evidence of a first look at every slot.
 
         Args:
-            probe: one finger view, as it is or made ready.
-            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+            probe: one finger view, as it is or prepared by :func:`ready`.
+            threads: number of threads; 0 uses one for each available core.
 
         Returns:
             (n,) float32, natural log units; -inf for a removed slot.
@@ -150,18 +156,18 @@ class FingerIndex:
     def sift(
         self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
     ) -> NDArray[np.float32]:
-        """Evidence of a second look at some slots.
+        """The evidence of a second look at some slots.
 
         Args:
-            probe: one finger view, as it is or made ready.
+            probe: one finger view, as it is or prepared by :func:`ready`.
             slots: (m,) int64.
-            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+            threads: number of threads; 0 uses one for each available core.
 
         Returns:
             (m,) float32, natural log units; -inf for a removed slot.
 
         Raises:
-            IndexError: where there is no such slot.
+            IndexError: a slot does not exist.
         """
         check_indices("slots", slots)
         return self._core.sift(_core_probe(probe), slots, checked_threads(threads))
@@ -169,18 +175,18 @@ class FingerIndex:
     def refine(
         self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
     ) -> NDArray[np.float32]:
-        """Evidence of a third look at some slots.
+        """The evidence of a third look at some slots.
 
         Args:
-            probe: one finger view, as it is or made ready.
+            probe: one finger view, as it is or prepared by :func:`ready`.
             slots: (m,) int64.
-            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+            threads: number of threads; 0 uses one for each available core.
 
         Returns:
             (m,) float32, natural log units; -inf for a removed slot.
 
         Raises:
-            IndexError: where there is no such slot.
+            IndexError: a slot does not exist.
         """
         check_indices("slots", slots)
         return self._core.refine(_core_probe(probe), slots, checked_threads(threads))
@@ -188,52 +194,52 @@ class FingerIndex:
     def compare(
         self, probe: Minutiae | FingerProbe, slots: NDArray[np.int64], *, threads: int = 0
     ) -> NDArray[np.float32]:
-        """Raw scores: those of :func:`abis.comparison.raw_scores`, to the bit.
+        """Raw scores of some slots, equal to the bit to those of :func:`abis.comparison.raw_scores`.
 
         Args:
-            probe: one finger view, as it is or made ready.
-            slots: (m,) int64, the references wanted.
-            threads: how many to use; 0 is one a core. Ctrl-C stops them all.
+            probe: one finger view, as it is or prepared by :func:`ready`.
+            slots: (m,) int64.
+            threads: number of threads; 0 uses one for each available core.
 
         Returns:
             (m,) float32; NaN for a removed slot.
 
         Raises:
-            IndexError: where there is no such slot.
+            IndexError: a slot does not exist.
         """
         check_indices("slots", slots)
         return self._core.compare(_core_probe(probe), slots, checked_threads(threads))
 
     def balance(self, probe: Minutiae, slots: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How alike probe and references are in content: :func:`abis.comparison.balance`, to the bit.
+        """How similar probe and references are in content, equal to the bit to :func:`abis.comparison.balance`.
 
         Args:
             probe: one finger view.
-            slots: (m,) int64, the references wanted.
+            slots: (m,) int64.
 
         Returns:
             (m,) float64, 0 to 1; 0 for a removed slot.
 
         Raises:
-            IndexError: where there is no such slot.
+            IndexError: a slot does not exist.
         """
         check_indices("slots", slots)
         return balances(contents([probe]), self._core.contents(slots))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All there is, to be kept: copies of the columns, each with a row a slot or a minutia.
+        """Copies of all columns, with a row for each slot or each minutia, to be stored.
 
-        They are biometric data as much as the templates are. Codes are comparable only where made by the same
+        The columns are biometric data, as templates are. Codes are comparable only if they were made by the same
         ``cpp/search/code_projection.h``.
         """
         return self._core.columns()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The index whose :meth:`arrays` these are.
+        """The index with the given :meth:`arrays`.
 
         Raises:
-            ValueError: where a column is missing or unknown, of another type or length, or holds what none may.
+            ValueError: a column is missing or unknown, has another dtype or length, or has an invalid value.
         """
         if arrays.keys() != COLUMNS.keys():
             raise ValueError(f"columns are {sorted(arrays)}; expected {sorted(COLUMNS)}")
@@ -248,7 +254,7 @@ class FingerIndex:
 
 
 def ready(probe: Minutiae) -> FingerProbe:
-    """What every method would make of the probe: where there are many indexes it is made once."""
+    """Prepare a probe once for many indexes and calls."""
     return FingerProbe(*columns(probe))
 
 

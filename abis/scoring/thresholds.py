@@ -27,6 +27,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.errors import ArgumentError
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
 from abis.scoring.exact import power_of_10
 
@@ -76,7 +77,7 @@ def threshold_for_fpir(fpir: float, gallery_size: int, compared: Compared) -> fl
     """
     check_rate("fpir", fpir)
     if gallery_size < 1:
-        raise ValueError(f"gallery_size is {gallery_size}; expected at least 1")
+        raise ArgumentError(f"gallery_size is {gallery_size}; expected at least 1")
     return threshold_for_fmr(fpir / gallery_size, compared)
 
 
@@ -206,6 +207,6 @@ _MARKOV = _markov()
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raise ValueError where a rate is not above 0 and up to 1; ``name`` is what the message calls it."""
+    """Raise ArgumentError where a rate is not above 0 and up to 1; ``name`` is what the message calls it."""
     if not 0 < rate <= 1:
-        raise ValueError(f"{name} is {rate}; expected a rate above 0 and up to 1")
+        raise ArgumentError(f"{name} is {rate}; expected a rate above 0 and up to 1")

@@ -16,6 +16,8 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
+from abis.errors import ArgumentError
+
 __all__ = ["Actor", "AuditEntry", "acting", "actor", "chained"]
 
 _MAX_NAME = 255
@@ -66,7 +68,7 @@ def acting(name: str, purpose: str) -> Iterator[None]:
     """Whatever is done inside, by this thread or task, is done by this actor for this purpose."""
     for what, value in (("actor", name), ("purpose", purpose)):
         if not 1 <= len(value) <= _MAX_NAME or any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-            raise ValueError(f"{what} is {value!r}; expected text of 1 to {_MAX_NAME} characters")
+            raise ArgumentError(f"{what} is {value!r}; expected text of 1 to {_MAX_NAME} characters")
     token = _actor.set(Actor(name, purpose))
     try:
         yield

@@ -13,7 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from abis.errors import AlreadyEnrolled
+from abis.errors import AlreadyEnrolled, ArgumentError
 from abis.formats import native
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
@@ -224,7 +224,7 @@ def replace(store: Store, enrollment: Enrollment) -> None:
 
 def _two(transaction: Transaction, source_id: str, target_id: str) -> tuple[int, int]:
     if source_id == target_id:
-        raise ValueError(f"source and target are both {source_id!r}; expected two subjects")
+        raise ArgumentError(f"source and target are both {source_id!r}; expected two subjects")
     return transaction.key_of(source_id), transaction.key_of(target_id)
 
 

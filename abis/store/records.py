@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from abis.errors import NotEnrolled, StoreError, TemplateError
+from abis.errors import ArgumentError, NotEnrolled, StoreError, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
 from abis.template import Position, Template
 
@@ -327,7 +327,7 @@ def check_level(level: int) -> None:
     if not isinstance(level, int):
         raise TypeError(f"level is a {type(level).__name__}; expected an integer")
     if not 0 <= level <= _MAX_LEVEL:
-        raise ValueError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
+        raise ArgumentError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
 
 
 def check_id(name: str, value: str) -> None:
@@ -335,9 +335,9 @@ def check_id(name: str, value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
     if not 1 <= len(value) <= MAX_ID:
-        raise ValueError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
+        raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError(f"{name} {value!r} holds a character that is not text")
+        raise ArgumentError(f"{name} {value!r} holds a character that is not text")
 
 
 def not_enrolled(subject_id: str) -> NotEnrolled:

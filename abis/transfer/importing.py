@@ -56,6 +56,7 @@ def import_records(
     begun = journal.resume_or_begin(source.name, _fingerprint(source, unique))
     resumed = sum(batch.read for batch in journal.batches(begun.key))
     number, read = begun.batches, 0
+    repairs: list[str] = []
     with collected_by_hand(), closing(prepare_all(_batches(source.records(begun.end)), workers)) as batches:
         for records, prepared in batches:
             gc.collect(0)
@@ -70,10 +71,13 @@ def import_records(
                 unique=unique,
             )
             read += len(records)
+            repairs += prepared.repairs
             if watch is not None:
                 watch(read, source.progress())
     journal.finish(begun.key)
-    return reconcile(store, journal, begun.key, resumed=resumed, ignored_columns=source.ignored)
+    return reconcile(
+        store, journal, begun.key, resumed=resumed, ignored_columns=source.ignored, repairs=repairs
+    )
 
 
 def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str | None:

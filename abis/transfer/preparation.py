@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -13,6 +11,7 @@ from typing import NamedTuple
 
 from abis.errors import FormatError
 from abis.formats._stored_many import StoredForms, at_position, stored_forms
+from abis.formats.inputs import decode_text
 from abis.store import StoredEnrollment, check_id
 from abis.store.import_records import Prepared, Record, Rejected, Sample, digest
 from abis.store.records import checked_labels
@@ -22,10 +21,17 @@ __all__ = ["PreparedBatch", "prepare", "prepare_batch"]
 
 
 class PreparedBatch(NamedTuple):
-    """Records of a batch as they can be enrolled, in their order, and a SHA-256 over what they were."""
+    """Records of a batch as they can be enrolled.
+
+    Attributes:
+        prepared: in the order of the records.
+        sha256: over what they were.
+        repairs: where faults of a record were passed over, and how.
+    """
 
     prepared: list[Prepared]
     sha256: bytes
+    repairs: list[str]
 
 
 def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
@@ -33,10 +39,10 @@ def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
     sha256 = hashlib.sha256()
     for record in records:
         sha256.update(digest(record))
-    forms = iter(_stored_forms([sample for record in records for sample in record.samples]))
-    return PreparedBatch(
-        [_prepared(record, list(islice(forms, len(record.samples)))) for record in records], sha256.digest()
-    )
+    repairs: list[str] = []
+    forms = iter(_stored_forms([sample for record in records for sample in record.samples], repairs))
+    prepared = [_prepared(record, list(islice(forms, len(record.samples)))) for record in records]
+    return PreparedBatch(prepared, sha256.digest(), repairs)
 
 
 def prepare(record: Record) -> Prepared:
@@ -45,15 +51,18 @@ def prepare(record: Record) -> Prepared:
     return prepared
 
 
-def _stored_forms(samples: Sequence[Sample]) -> list[StoredForms | FormatError]:
-    """Of each sample its templates, or what is wrong with it."""
+def _stored_forms(samples: Sequence[Sample], repairs: list[str]) -> list[StoredForms | FormatError]:
+    """Of each sample its templates, or what is wrong with it; what was passed over is appended to ``repairs``."""
     contents: list[bytes | FormatError] = []
     for sample in samples:
         try:
             contents.append(_bytes(sample))
         except FormatError as error:
             contents.append(error)
-    read = iter(stored_forms([content for content in contents if isinstance(content, bytes)]))
+    notes: list[tuple[int, str]] = []
+    places = [s.place for s, c in zip(samples, contents, strict=True) if isinstance(c, bytes)]
+    read = iter(stored_forms([content for content in contents if isinstance(content, bytes)], notes))
+    repairs += [f"{places[number]}: {note}" for number, note in sorted(notes)]
     return [next(read) if isinstance(content, bytes) else content for content in contents]
 
 
@@ -96,9 +105,9 @@ def _bytes(sample: Sample) -> bytes:
             return content
         case str() as text:
             try:
-                return base64.b64decode(text, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise FormatError(f"the template is no base64: {error}") from None
+                return decode_text(text)
+            except FormatError as error:
+                raise FormatError(f"the template {error}") from None
     raise FormatError("no template")
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from abis.store import Store
 from abis.store.import_journal import Journal
 
 __all__ = ["ImportReport", "reconcile"]
+
+_SHOWN = 3  # faults that the printed report names; the JSON names all
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class ImportReport:
         resumed: records that earlier runs of this import had read.
         ignored_columns: columns of the source that nothing was taken from.
         mismatches: what does not add up; empty where all is well.
+        repairs: faults of records that this run passed over, such as padding, and where; see :func:`abis.read`.
     """
 
     source: str
@@ -47,6 +51,7 @@ class ImportReport:
     resumed: int
     ignored_columns: tuple[str, ...]
     mismatches: tuple[str, ...]
+    repairs: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -65,6 +70,9 @@ class ImportReport:
             ("batches", f"{self.batches:,}"),
             ("checksum", f"sha256 {self.sha256}"),
         ]
+        if self.repairs:
+            first = "; ".join(self.repairs[:_SHOWN]) + (", ..." if len(self.repairs) > _SHOWN else "")
+            rows.append(("read leniently", f"{len(self.repairs):,} faults passed over: {first}"))
         if self.ignored_columns:
             rows.append(("not imported", f"columns {', '.join(self.ignored_columns)}"))
         if not self.complete:
@@ -74,7 +82,13 @@ class ImportReport:
 
 
 def reconcile(
-    store: Store, journal: Journal, import_key: int, *, resumed: int, ignored_columns: tuple[str, ...]
+    store: Store,
+    journal: Journal,
+    import_key: int,
+    *,
+    resumed: int,
+    ignored_columns: tuple[str, ...],
+    repairs: Sequence[str] = (),
 ) -> ImportReport:
     """Add up the journal of an import, and hold it against the gallery's log of changes and quarantine."""
     row = journal.import_row(import_key)
@@ -120,4 +134,5 @@ def reconcile(
         resumed=resumed,
         ignored_columns=ignored_columns,
         mismatches=tuple(mismatches),
+        repairs=tuple(repairs),
     )

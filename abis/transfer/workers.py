@@ -87,18 +87,19 @@ def _work(pipe: Connection) -> None:
     try:
         while True:
             gc.collect(0)
-            prepared, sha256 = prepare_batch([Record.of_plain(plain) for plain in pipe.recv()])
-            pipe.send(([(isinstance(one, Rejected), *one) for one in prepared], sha256))
+            batch = prepare_batch([Record.of_plain(plain) for plain in pipe.recv()])
+            plain = [(isinstance(one, Rejected), *one) for one in batch.prepared]
+            pipe.send((plain, batch.sha256, batch.repairs))
     except (EOFError, ConnectionError):  # the other process has ended, or wants no more
         return
 
 
 def _received(worker: Connection) -> PreparedBatch:
     try:
-        plain, sha256 = worker.recv()
+        plain, sha256, repairs = worker.recv()
     except (EOFError, ConnectionError):
-        raise AbisError("a worker process ended before its time; it may have said why above") from None
+        raise AbisError("a worker process exited unexpectedly; see its output above") from None
     prepared: list[Prepared] = [
         Rejected(*one) if is_rejected else StoredEnrollment(*one) for is_rejected, *one in plain
     ]
-    return PreparedBatch(prepared, sha256)
+    return PreparedBatch(prepared, sha256, repairs)

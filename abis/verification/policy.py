@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from abis.errors import ArgumentError
 from abis.scoring.fusion import Evidence
 from abis.scoring.thresholds import threshold_for_fmr
 from abis.template import Position
@@ -39,9 +40,9 @@ class Policy:
         if self.face_fmr is not None:
             threshold_for_fmr(self.face_fmr, [])
         if not 0 <= self.level <= 9:
-            raise ValueError(f"level is {self.level}; expected 0 to 9")
+            raise ArgumentError(f"level is {self.level}; expected 0 to 9")
         if not 0 <= self.fingers <= 10:
-            raise ValueError(f"fingers is {self.fingers}; expected 0 to 10")
+            raise ArgumentError(f"fingers is {self.fingers}; expected 0 to 10")
 
     def unmet_before(self, *, level: int, liveness: bool | None) -> str:
         """The first requirement that is not met before the comparison, in words; empty if all are met."""

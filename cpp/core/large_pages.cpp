@@ -22,7 +22,7 @@ class LargePages : public std::pmr::memory_resource {
         void* memory = std::aligned_alloc(kLargePage, whole);
         if (memory == nullptr) throw std::bad_alloc();
 #ifdef __linux__
-        madvise(memory, whole, MADV_HUGEPAGE);  // a wish: nothing is wrong where it is not granted
+        madvise(memory, whole, MADV_HUGEPAGE);  // advice, which the system may ignore
 #endif
         return memory;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory in large pages, where the system has them: who reads here and there in gigabytes waits less for addresses.
+// Memory in large pages, where the system has them: random reads over gigabytes then miss the TLB less often.
 #pragma once
 
 #include <memory_resource>

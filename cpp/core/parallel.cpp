@@ -75,7 +75,7 @@ private:
         for (unsigned k = 0; k < std::min(helpers, size_); ++k) work_.notify_one();
     }
 
-    // Nobody joins any more; waits for those who have.
+    // No helper joins the loop any more; waits for those at work.
     void dismiss(Loop& loop) {
         std::unique_lock lock(mutex_);
         loop.wanted = 0;

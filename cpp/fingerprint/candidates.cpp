@@ -13,7 +13,7 @@ namespace {
 
 using namespace parameters;
 
-// The least similarity that leaves at least `wanted` pairs, or 1 where there are not so many.
+// The least similarity that leaves at least `wanted` pairs, or 1 if there are fewer.
 int least_similarity(const Roles& roles, const std::uint8_t* similarity, std::size_t wanted) {
     // Four counts take turns: one alone would wait for its own last addition.
     std::array<std::array<std::uint32_t, 256>, 4> counts{};

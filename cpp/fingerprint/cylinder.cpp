@@ -115,7 +115,7 @@ const Tables& tables() {
     return instance;
 }
 
-// Sums stop growing here, above the threshold, every so many neighbours: before they could overflow.
+// Sums stop growing here, above the threshold, at regular numbers of neighbours, before they could overflow.
 constexpr std::uint32_t kMostSum = 1U << 25, kPeak = 1U << 26;
 constexpr std::size_t kAddedUnchecked = 63;
 static_assert(kPeak == kScale * kScale && kMostSum + std::uint64_t{kAddedUnchecked} * kPeak < std::uint64_t{1} << 32);

@@ -29,7 +29,7 @@ void pair_minutiae(const Roles& roles, const Alignment& alignment, Workspace& w,
             w.offers[found] = {closeness * (kPairingBaseMerit + similarity),
                                closeness,
                                {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(j)}};
-            found += (distance2 <= 1) & (turn * turn <= 1);  // no branch: nobody could foretell it
+            found += (distance2 <= 1) & (turn * turn <= 1);  // no branch: no CPU could predict it
         }
     }
     std::sort(w.offers.begin(), w.offers.begin() + static_cast<std::ptrdiff_t>(found),

@@ -70,10 +70,10 @@ inline constexpr float kBackgroundPrior = 0.2F;               // minutiae, where
 
 // --- Evidence [fit] --------------------------------------------------------------------------------------
 inline constexpr float kPositionSigma = 4.2F;                     // pixels, between paired minutiae
-inline constexpr float kDirectionSigma = degrees_to_units(10);    // 1/256 turn, likewise
+inline constexpr float kDirectionSigma = degrees_to_units(10);    // 1/256 turn
 inline constexpr float kFoundAgain = 0.75F;                       // share of minutiae found in both prints
 inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: where chance density is counted
-inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn, likewise
+inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn: the same
 inline constexpr float kSimilarityGain = 10;                      // natural log units per unit of similarity
 inline constexpr float kExpectedSimilarity = 0.45F;               // of a pair, at which it says nothing
 inline constexpr float kMostSupport = 6;            // natural log units: two lucky pairs shall not make a match
@@ -90,7 +90,7 @@ inline constexpr float kMostRotation = 0.25F;      // turns: from here on one ro
 inline constexpr float kMostAMinutia = 1.2F;                       // see bound_by_size
 inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_by_votes
 inline constexpr float kRelaxationBoundSlope = 8000;               // see bound_by_relaxation
-inline constexpr float kRelaxationPrior = 200;                     // pairs, likewise
+inline constexpr float kRelaxationPrior = 200;                     // pairs: added to the number of pairs
 
 // --- Codes: the search of an index [fit] -----------------------------------------------------------------
 // What codes are and what they are worth is learnt from synthetic fingers: code_projection.h.
@@ -107,7 +107,7 @@ inline constexpr std::size_t kPoseHits = 32;     // pairs that are held against 
 // --- Tables of codes: all fingers with all [fit] -----------------------------------------------------------
 inline constexpr std::size_t kTables = 32, kTableBits = 16;  // tables, and bits of a code that one looks at
 inline constexpr std::size_t kMostCodeBits = 34;             // of 128 that may differ: with more, few are found anyway
-inline constexpr std::size_t kMostCheckBits = 10;            // of 32, likewise
+inline constexpr std::size_t kMostCheckBits = 10;            // of 32 that may differ
 inline constexpr float kChanceInTables = 0.0025F;            // natural log units that chance adds a pair of minutiae
 
 }  // namespace abis::parameters

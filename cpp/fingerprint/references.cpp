@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kPrepareBlock = 16;   // templates a thread takes at a time: about a millisecond
-constexpr std::size_t kCompareBlock = 128;  // likewise where a cutoff ends most of them early
-constexpr std::size_t kPairBlock = 16;      // likewise without one
+constexpr std::size_t kCompareBlock = 128;  // comparisons a thread takes at a time, most of which a cutoff ends early
+constexpr std::size_t kPairBlock = 16;      // comparisons a thread takes at a time, without a cutoff
 
 // One for each thread, made when it first compares.
 class Workspaces {
@@ -84,8 +84,8 @@ std::size_t References::append(const std::vector<RawTemplate>& templates, unsign
 
 void References::remove(std::size_t slot) {
     if (blocks_[slot] == nullptr) return;
+    spare_[padded(sizes_[slot]) / kLanes].push_back(blocks_[slot]);  // first: it may throw
     std::memset(blocks_[slot], 0, block_bytes(sizes_[slot]));
-    spare_[padded(sizes_[slot]) / kLanes].push_back(blocks_[slot]);
     blocks_[slot] = nullptr;
 }
 

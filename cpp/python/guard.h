@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Objects that Python may use from several threads at once, whose core classes leave it to the caller to see that
-// nothing uses an object while it is changed.
+// Guards of objects that Python may use from several threads at once. The classes of the core leave it to the caller
+// that no thread uses an object while another changes it.
 #pragma once
 
 #include <atomic>

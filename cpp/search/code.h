@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands around a minutia in 128 bits, few of which differ between mated minutiae. What they mean and are worth
-// is learnt: code_projection.h, written by benchmarks/fit_codes.py.
+// The neighbourhood of a minutia as a code of 128 bits, few of which differ between mated minutiae. The projection that
+// makes the bits, and what equal bits are worth, are learnt: code_projection.h, written by
+// benchmarks/fitting/fit_codes.py.
 #pragma once
 
 #include <array>
@@ -14,14 +15,14 @@
 namespace abis {
 
 struct MinutiaCode {
-    std::uint64_t first;  // good for a first look by itself
+    std::uint64_t first;  // sufficient for the first look
     std::uint64_t second;
 };
 
-// Whether this is not the code of a minutia that nothing stands around.
+// False for the code of a minutia without neighbours.
 bool tells(const MinutiaCode& code);
 
-// A probe's minutiae that tell something. Votes of an index want those that tell most first; poses take any order.
+// The minutiae of a probe that have neighbours. Votes need the most distinctive minutiae first; poses take any order.
 struct CodedProbe {
     static constexpr std::size_t kRoom = parameters::kMaxMinutiae + 1;  // a whole number of groups
     static constexpr std::size_t kGroup = 8;                            // that the kernels take at a time
@@ -36,7 +37,8 @@ struct CodedProbe {
 
     void push(const Minutia& minutia, std::size_t its_place, const MinutiaCode& code, int how_common);
 
-    // Who of the first minutiae votes on references' minutiae of a sector, and for which bin of rotation.
+    // For each sector of references' minutiae: the first minutiae of the probe that vote on it, and for which bin of
+    // rotation.
     struct Voter {
         std::uint8_t minutia, bin;
     };
@@ -47,7 +49,7 @@ struct CodedProbe {
 // One code a minutia, of the cylinders that stand around it.
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes);
 
-// The probe in the order that votes want, and with voters.
+// The probe in the order of votes, and with voters.
 CodedProbe coded_probe(const std::vector<Minutia>& minutiae);
 
 }  // namespace abis

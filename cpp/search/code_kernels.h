@@ -36,7 +36,7 @@ using SlotVotes = std::array<std::array<std::int16_t, kSectorSlots>, parameters:
 
 struct CodeKernels {
     void (*encode)(const Cylinder* cylinders, std::size_t n, MinutiaCode* codes);
-    // How many of some words differ from one by so many bits at most.
+    // The number of words that differ from one by `most` bits or fewer.
     std::size_t (*near_words)(std::uint64_t own, std::uint64_t most, const std::uint64_t* words, std::size_t n);
     // The most that pairs of one rotation, give or take a bin, are worth, less the price of that rotation, in
     // 1 / (2 kWorthScale) natural log units: of each slot by first words, fingers hardly turned, ...

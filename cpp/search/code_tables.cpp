@@ -18,7 +18,7 @@ using namespace parameters;
 
 constexpr std::size_t kBuckets = std::size_t{1} << kTableBits;
 constexpr std::size_t kAhead = 8;     // probes' minutiae: what is fetched before it is needed
-constexpr std::size_t kPending = 32;  // pairs of minutiae, likewise
+constexpr std::size_t kPending = 32;  // pairs of minutiae that are fetched before they are needed
 
 // The same numbers everywhere [Steele, Lea and Flood 2014: SplitMix64].
 constexpr std::uint64_t next_random(std::uint64_t& state) {

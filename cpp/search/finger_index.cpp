@@ -37,7 +37,7 @@ void fetch_bytes(const void* from, std::size_t n) {
     constexpr std::size_t kLine = 64;
     const auto* bytes = static_cast<const std::byte*>(from);
     for (std::size_t at = 0; at < n + kLine - 1; at += kLine) __builtin_prefetch(bytes + at);
-    asm volatile("");  // or GCC takes whoever calls this for a function without effect, and leaves the call out
+    asm volatile("");  // else GCC takes a caller for a function without effect, and removes the call
 }
 
 template <class T>
@@ -241,7 +241,7 @@ std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsig
     return slot;
 }
 
-// One block for chunks of so many minutiae: of blocks that grow the last one is never full.
+// Memory for sealed chunks with a number of minutiae, in one block: of several blocks the last is never full.
 std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(std::size_t minutiae,
                                                                                 std::size_t slots) {
     constexpr std::size_t kOfMinutia = 2 * sizeof(std::uint64_t) + 2 * sizeof(std::int16_t) + sizeof(Angle) + 3;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Some ten thousand fingers to be held against each other, or against those of another tile: many with many.
+// Some ten thousand fingers that are compared with each other, or with those of another tile.
 #pragma once
 
 #include <cstddef>

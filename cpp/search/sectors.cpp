@@ -29,7 +29,7 @@ std::size_t Sectors::find(std::size_t slot, std::size_t sector) const {
     std::size_t first = std::max(begin + kNear, near) - kNear, last = std::min(near + kNear, end);
     if (first > begin && slots_[first - 1] >= slot) first = begin;
     if (last < end && slots_[last] < slot) last = end;
-    for (std::size_t left = last - first; left > 0;) {  // std::lower_bound without branches that nobody can foretell
+    for (std::size_t left = last - first; left > 0;) {  // std::lower_bound without unpredictable branches
         const std::size_t half = (left + 1) / 2;
         first += half * static_cast<std::size_t>(slots_[first + half - 1] < slot);
         left -= half;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// First words of the minutiae of some slots, those of one direction together: what a first look at everyone reads.
-// A finger is rarely turned, so a minutia of the probe is held against few of the sectors, and those are read in a row.
+// First words of the minutiae of some slots, ordered by sectors of direction, for the first look. A finger is rarely
+// turned much, so a minutia of the probe is compared with few sectors, and the words of a sector are contiguous.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ constexpr std::size_t sector_of(Angle direction) { return direction * std::size_
 
 struct SectorsView {
     const std::uint64_t* words;   // sector by sector; kSectorBlock - 1 beyond the last may be read
-    const std::uint8_t* slots;    // whose each is, ascending in each sector
+    const std::uint8_t* slots;    // the slot of each word, ascending in each sector
     const std::uint16_t* begins;  // where each sector begins, and the last one ends
 };
 

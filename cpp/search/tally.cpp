@@ -15,7 +15,7 @@ namespace abis {
 namespace {
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
-constexpr std::size_t kSampled = 64;  // one in so many values guesses a limit
+constexpr std::size_t kSampled = 64;  // one value in 64 is sampled to estimate a limit
 constexpr std::size_t kStretch = 64;  // values looked at as one: most have none that is large enough
 
 struct Found {

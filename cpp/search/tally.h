@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a first look says of every subject of a gallery, and who is worth a second.
+// The evidence of a first look for every subject of a gallery, and the subjects with the most evidence.
 #pragma once
 
 #include <cstddef>
@@ -22,10 +22,10 @@ struct Owners {
 // search.
 class Tally {
 public:
-    // Nothing is known of anybody; keys of subjects are below `span`.
+    // Begins a search without any evidence; keys of subjects are below `span`.
     // Where memory is not enough, std::bad_alloc or std::length_error, all stays as it was; so for the next two.
     void begin(std::size_t span);
-    // What follows is of the probe's next position, or its first: needed after `begin`, and after `largest`.
+    // Begins the next position of the probe: needed after `begin`, and after `largest`.
     void next_position();
     // Room for the evidence of some references; `add` takes it in. Both throw std::out_of_range where a subject's key
     // is not below the span; after `add` has, the evidence of the position is in part missing.

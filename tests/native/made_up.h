@@ -30,12 +30,13 @@ private:
 // Templates and the columns that they point into.
 class Fingers {
 public:
-    // Of each of `fingers` several impressions follow each other, each moved, with some minutiae lost and some strange.
-    Fingers(int fingers, int impressions, std::uint64_t seed) {
+    // Of each of `fingers`, of fewer than `most` minutiae, several impressions follow each other, each moved, with some
+    // minutiae lost and some strange.
+    Fingers(int fingers, int impressions, std::uint64_t seed, int most = 90) {
         Random random(seed);
         for (int f = 0; f < fingers; ++f) {
             std::vector<Row> own;
-            for (int k = random.below(90); k > 0; --k) own.push_back(row(random));
+            for (int k = random.below(most); k > 0; --k) own.push_back(row(random));
             for (int i = 0; i < impressions; ++i) {
                 const int dx = random.below(40), dy = random.below(40);
                 sizes_.push_back(0);

@@ -30,7 +30,7 @@ def sine(units: npt.ArrayLike) -> Floats:
 
 
 def cosine(units: npt.ArrayLike) -> Floats:
-    """Likewise."""
+    """Of an angle in units, rounded to float32 as the core's table is."""
     return sine(np.asarray(units) + 64)
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from abis.errors import FormatError
 from abis.store.import_records import Record, Sample
 from abis.transfer.sources.names import NamedSample, records_of
 from abis.transfer.sources.source import Progress, Source, of_file
@@ -28,7 +30,13 @@ class CsvSource(Source):
         self._file: IO[bytes] | None = None
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
         with path.open("rb") as file:
-            self._names = next(csv.reader(_Lines(file)), [])
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise FormatError(f"{path}: is in UTF-16; expected UTF-8: save it again as CSV UTF-8")
+            file.seek(0)
+            try:
+                self._names = next(csv.reader(_Lines(file)), [])
+            except csv.Error as error:
+                raise FormatError(f"{path}, line 1: {error}") from None
         self._columns = Columns.of(self.name, self._names, path.parent)
         self.ignored = self._columns.ignored(self._names)
 

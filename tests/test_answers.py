@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as dictionaries, JSON, rows and tables; and what is said where an argument or a file cannot be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from people import everything, face
+from typer.testing import CliRunner
+
+from abis import Claim, Enrollment, Gallery
+from abis.cli import app
+from abis.errors import AbisError, ArgumentError
+from abis.evaluation.score_files import read_scores
+from abis.evaluation.scores import FAILED
+from abis.formats import iso_19794_2_2005
+from abis.store import Status
+from abis.template import Minutiae
+from abis.verification.policy import Policy
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with Gallery.open(tmp_path / "g") as gallery:
+        gallery.enroll_many(Enrollment(f"<s{n}>", everything(n)) for n in range(4))
+        gallery.enroll("<s2> again", everything(2, 1))
+        yield gallery
+
+
+def test_results_are_dictionaries_rows_and_tables(gallery: Gallery) -> None:
+    gallery.set_status("<s2>", Status.LOCKED, reason="lost")
+    found = gallery.identify(everything(2, 1), max_candidates=3)
+    assert json.loads(found.to_json()) == found.to_dict()
+    first = found.to_dict()["candidates"][0]
+    assert first["rank"] == 1
+    assert {c["status"] for c in found.to_dict()["candidates"]} >= {"active", "locked"}
+    assert "RIGHT_INDEX" in {part["position"] for part in first["evidence"]}
+    rows = found.rows()
+    assert [row["subject_id"] for row in rows] == [c.subject_id for c in found]
+    assert len({tuple(row) for row in rows}) == 1
+    assert rows[0]["face"] in [e.score for e in found[0].evidence]
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + len(found)
+    assert "&lt;s2&gt;" in html
+    assert "<s2>" not in html
+    assert len(repr(found)) < 120
+
+
+def test_a_verification_names_its_claim(gallery: Gallery) -> None:
+    (result,) = gallery.verify_many([Claim("<s1>", everything(1, 1))])
+    assert result.to_dict()["subject_id"] == "<s1>"
+    assert result.to_dict()["match"] is True
+    assert result.to_dict()["outcome"] == "match"
+    assert repr(result).startswith("Verification('<s1>': match, score ")
+    assert len(result.rows()) == 1
+
+
+def test_duplicates_and_info_are_tables(gallery: Gallery) -> None:
+    found = gallery.deduplicate()
+    assert [row["other_id"] for row in found.rows()] == [pair.other_id for pair in found]
+    assert len(repr(found)) < 200
+    assert gallery.info().to_dict()["templates"]["FACE"] == 5
+    assert gallery.info().rows()[0]["templates_face"] == 5
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda g: g.enroll("", everything(9)),
+        lambda g: g.enroll("a" * 300, everything(9)),
+        lambda g: g.verify([face(1)], ""),
+        lambda g: g.verify([face(1)], "<s1>", fmr=0),
+        lambda g: g.identify([face(1)], fpir=2),
+        lambda g: g.identify([face(1)], max_candidates=0),
+        lambda g: g.deduplicate(since=-1),
+        lambda g: g.set_status("<s1>", Status.LOCKED, reason=""),
+        lambda g: g.merge("<s1>", "<s1>"),
+        lambda g: Policy(level=10),
+    ],
+)
+def test_arguments_that_cannot_be_are_errors_of_abis(
+    gallery: Gallery, act: Callable[[Gallery], object]
+) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        act(gallery)
+    assert isinstance(caught.value, AbisError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_commands_never_end_as_a_non_match_does_where_they_fail(gallery: Gallery, tmp_path: Path) -> None:
+    record = tmp_path / "a.fmr"
+    record.write_bytes(iso_19794_2_2005.write([t for t in everything(1)[:1] if isinstance(t, Minutiae)]))
+    place = str(tmp_path / "g")
+    for subject in ("", "a" * 300):
+        assert CliRunner().invoke(app, ["verify", place, subject, str(record)]).exit_code == 2
+
+
+def test_a_manifest_in_utf_16_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("subject_id,template\n", encoding="utf-16")
+    run = CliRunner().invoke(app, ["import", str(tmp_path / "a.csv"), str(tmp_path / "new")])
+    assert run.exit_code == 2
+    assert "is in UTF-16; expected UTF-8" in " ".join(run.output.split())
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_import_reads_leniently_and_says_so(cases: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    for name in ("template", "padded_zero", "padded_rubbish", "length_too_large"):
+        (folder / f"{name.replace('_', '-')}.iso").write_bytes((cases / f"{name}.iso").read_bytes())
+    for source, subjects in ((folder, 4), (cases / "encodings.csv", 6)):
+        place = str(tmp_path / f"g-{source.stem}")
+        run = CliRunner().invoke(app, ["import", str(source), place, "--workers", "0", "--json"])
+        assert run.exit_code == 0
+        report = json.loads(run.stdout)
+        assert report["enrolled"] == subjects
+        assert len(report["repairs"]) == (3 if source is folder else 0)
+
+
+@pytest.mark.parametrize("score", ["nan", "-inf", ""])
+def test_a_score_file_without_scores_is_refused(tmp_path: Path, score: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(f"score,mated\n{score},1\n{score},0\n{score},0\n")
+    with pytest.raises(AbisError, match="none of its 3 comparisons has a score"):
+        read_scores(path)
+
+
+def test_failed_comparisons_alone_have_a_place_in_the_bootstrap() -> None:
+    """The place of a failed score was looked up in a cell that is not a number, and the process died."""
+    from abis.evaluation.bootstrap import _place, _table  # noqa: PLC0415
+
+    failed = np.full(3, FAILED)
+    threshold = np.array([FAILED, np.inf])
+    bins = np.full(3, 9, np.uint16)
+    _place(bins, failed, threshold, *_table(threshold))
+    assert bins.tolist() == [0, 0, 0]
