@@ -18,6 +18,7 @@ from jwt.algorithms import ECAlgorithm
 
 from abis.formats import native
 from abis.service import Settings
+from abis.service.biometrics import type_of
 from abis.service.operations import OPERATIONS
 from abis.service.server import serving
 from abis.template import Template
@@ -55,7 +56,7 @@ def data_of(templates: Sequence[Template]) -> list[dict[str, Any]]:
     """OSIA's biometric data of templates, in the engine's own format."""
     return [
         {
-            "biometricType": "FINGER" if template.position.is_finger else "FACE",
+            "biometricType": type_of(template.position),
             "template": base64.b64encode(native.write(template)).decode(),
             "templateFormat": "ABIS",
         }

@@ -22,8 +22,8 @@ from people import everything, face
 from abis import AlreadyEnrolled, Enrollment, Gallery, NotEnrolled, Status, StoreError
 from abis.cluster import Cluster, pairs
 from abis.cluster.calls import ShardClient
-from abis.cluster.manifest import Manifest, Shard
-from abis.cluster.messages import Asked, Keys, Refused, ShardPopulation, plain_enrollment
+from abis.cluster.manifest import ClusterManifest, Shard
+from abis.cluster.messages import CallHeader, Keys, Refused, ShardPopulation, plain_enrollment
 from abis.cluster.placement import shard_of
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
@@ -32,7 +32,7 @@ from abis.store import Store, once, parts
 from abis.store.parts import Part
 
 PART = Part("whole", 0, 2, 1)
-ASKED = Asked(1, None, False)
+ASKED = CallHeader(1, None, False)
 
 
 @given(st.text(min_size=1, max_size=30), st.integers(1, 200))
@@ -69,19 +69,19 @@ def test_a_shard_is_told_by_its_place_and_perhaps_a_resource(text: str, shard: S
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
-    manifest = Manifest("id", 3, (Shard("a"), Shard("b", "disk")), (Shard("a"),), 12)
+    manifest = ClusterManifest("id", 3, (Shard("a"), Shard("b", "disk")), (Shard("a"),), 12)
     manifest.write(tmp_path)
-    assert Manifest.read(tmp_path) == manifest
+    assert ClusterManifest.read(tmp_path) == manifest
     file = tmp_path / "cluster.json"
     for content, fault in (
-        ("{", "cluster.json: Expecting"),
+        ("{", "cluster.json: not a cluster's manifest: Input data was truncated"),
         ("[]", "not a cluster's manifest"),
         (file.read_text().replace("blake2b", "md5"), "hash 'md5"),
         (file.read_text().replace('"version": 3', '"version": null'), "not a cluster's manifest"),
     ):
         file.write_text(content)
         with pytest.raises(StoreError, match=fault):
-            Manifest.read(tmp_path)
+            ClusterManifest.read(tmp_path)
 
 
 def test_old_requests_are_forgotten(database: str) -> None:
@@ -357,7 +357,7 @@ def test_a_cluster_is_asked_as_a_gallery_is(method: str) -> None:
 
 
 def test_a_cluster_says_why_it_refuses(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, Manifest("id", 1, ()), [], owns_ray=False)
+    cluster = Cluster(tmp_path, ClusterManifest("id", 1, ()), [], owns_ray=False)
     with pytest.raises(ValueError, match="counts its own changes"):
         cluster.deduplicate(since=3)
     with pytest.raises(ValueError, match="keys of one gallery"):

@@ -2,6 +2,7 @@
 """The gallery: subjects are found at once, by every process, with one score on every path."""
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from abis.gallery import Gallery
 from abis.identification import screening
 from abis.index import references
 from abis.index.references import References
+from abis.results import Outcome
 from abis.scoring.calibration import compare, shipped
 from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
 from abis.store import Enrollment
@@ -142,7 +144,8 @@ def test_nothing_in_common_is_no_evidence(gallery: Gallery) -> None:
     assert len(gallery.identify([finger(1, LEFT)])) == 0
     verification = gallery.verify([finger(1, LEFT), face(1)], "a", fmr=1.0)
     assert (verification.match, verification.score, verification.evidence) == (False, 0.0, ())
-    assert "no evidence" in str(verification)
+    assert verification.outcome == Outcome.NOTHING_COMPARABLE
+    assert "LEFT_INDEX, which cannot be compared with" in str(verification)
 
 
 def test_embeddings_of_other_models_are_never_compared(gallery: Gallery) -> None:
@@ -150,8 +153,9 @@ def test_embeddings_of_other_models_are_never_compared(gallery: Gallery) -> None
     message = r"probe has FACE by 'other' \(32-d\), which .* references' FACE by 'test' \(32-d\)"
     with pytest.raises(TemplateError, match=message):
         gallery.identify([face(1, model="other")])
-    with pytest.raises(TemplateError, match=message):
-        gallery.verify([face(1, model="other")], "a")
+    refused = gallery.verify([face(1, model="other")], "a")
+    assert refused.outcome == Outcome.NOTHING_COMPARABLE
+    assert re.search(message, refused.reason)
     gallery.enroll("b", [face(1, model="other"), finger(1)])
     assert [c.subject_id for c in gallery.identify([face(1, model="other")])] == ["b"]
     assert gallery.verify([face(1, model="other"), finger(1)], "b", fmr=0.9).evidence[0].position == RIGHT

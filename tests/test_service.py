@@ -17,6 +17,7 @@ from services import client_of, data_of, encounter_of, probe_of
 import abis
 from abis import formats
 from abis.formats import Format
+from abis.gallery.answers import AnswerPolicy, Disclosure
 from abis.service import Settings
 from abis.service.settings import Limits
 from abis.store import Status
@@ -120,17 +121,26 @@ def test_encounters_of_the_library_are_encounters_of_the_service(tmp_path: Path)
         assert client.get("/v1/galleries").json() == ["A", "B", "C"]
 
 
-@pytest.mark.parametrize("name", ["ISO_19794_2", "ISO_19794_2_2011", "ANSI_378", "ANSI_378_2009", "ABIS"])
+WRITTEN = {
+    "ISO_19794_2": Format.ISO_19794_2_2005,
+    "ISO_19794_2_2011": Format.ISO_19794_2_2011,
+    "ISO_19794_2_NS": Format.ISO_19794_2_CARD_NORMAL,
+    "ISO_19794_2_CS": Format.ISO_19794_2_CARD_COMPACT,
+    "ANSI_378": Format.ANSI_378_2004,
+    "ANSI_378_2009": Format.ANSI_378_2009,
+    "ABIS": Format.NATIVE,
+}
+
+
+@pytest.mark.parametrize("name", [*WRITTEN])
 def test_a_finger_is_enrolled_in_each_format_and_read_back_in_it(client: httpx.Client, name: str) -> None:
-    written = {
-        "ISO_19794_2": Format.ISO_19794_2_2005,
-        "ISO_19794_2_2011": Format.ISO_19794_2_2011,
-        "ANSI_378": Format.ANSI_378_2004,
-        "ANSI_378_2009": Format.ANSI_378_2009,
-        "ABIS": Format.NATIVE,
-    }[name]
-    record = base64.b64encode(formats.write([finger(1)], written)).decode()
-    datum = {"biometricType": "FINGER", "template": record, "templateFormat": name}
+    record = base64.b64encode(formats.write([finger(1)], WRITTEN[name])).decode()
+    datum = {
+        "biometricType": "FINGER",
+        "biometricSubType": "RIGHT_INDEX",
+        "template": record,
+        "templateFormat": name,
+    }
     put(client, "p", "e", {**encounter_of([]), "biometricData": [datum]})
     path = "/v1/persons/p/encounters/e/templates"
     (read,) = client.get(path, params={"transactionId": "t", "templateFormat": name}).json()
@@ -178,6 +188,22 @@ def test_the_sub_type_places_a_template_that_does_not_say_its_finger(client: htt
     message = message_of(client.post("/v1/verify/ALL/p", json={"biometricData": [wrong]}), 400)
     assert "RIGHT_INDEX" in message
     assert "LEFT_RING" in message
+
+
+def test_an_eye_is_enrolled_and_verified_by_its_iris_code(client: httpx.Client) -> None:
+    dice = np.random.default_rng(1)
+    bits = dice.random((16, 64, 2)) < 0.5
+    noisy = bits ^ (dice.random(bits.shape) < 0.1)
+    code, again, other = (
+        abis.IrisCode(bits=each, model="test") for each in (bits, noisy, dice.random(bits.shape) < 0.5)
+    )
+    datum = {**data_of([code])[0], "biometricSubType": "EYE_LEFT"}
+    put(client, "p", "e", {**encounter_of([]), "biometricData": [datum]})
+    (read,) = client.get("/v1/persons/p/encounters/e/templates").json()
+    assert (read["biometricType"], read["biometricSubType"]) == ("IRIS", "EYE_LEFT")
+    for probe, decision in ((again, True), (other, False)):
+        answer = client.post("/v1/verify/ALL/p", json={"biometricData": data_of([probe])}).json()
+        assert answer["decision"] is decision
 
 
 # ------------------------------------------------------------------------------- encounters of one person
@@ -365,6 +391,25 @@ def test_how_much_of_a_score_is_disclosed_is_a_setting(tmp_path: Path, disclosur
         assert all(float(score).is_integer() for score in scores) is (disclosure == "rounded")
 
 
+def test_the_gallerys_own_policy_limits_the_service(tmp_path: Path) -> None:
+    policy = AnswerPolicy(disclosure=Disclosure.DECISION, failures=2, pause_s=3600)
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.enroll("p", everything(1))
+        gallery.set_answer_policy(policy)
+    with client_of(settings(tmp_path, disclosure="full")) as client:
+        (candidate,) = client.post("/v1/identify/ALL", json=probe_of(everything(1, 1))).json()
+        assert (candidate["personId"], candidate["score"], candidate["scores"]) == ("p", 0.0, [])
+        mated, other = ({"biometricData": data_of(everything(person, 1))} for person in (1, 2))
+        query = {"transactionId": "t", "threshold": "3"}
+        assert "threshold" in message_of(client.post("/v1/verify/ALL/p", json=mated, params=query), 400)
+        assert client.post("/v1/verify/ALL/p", json=mated).json() == {"decision": True, "scores": []}
+        for _ in range(2):
+            assert client.post("/v1/verify/ALL/p", json=other).json()["decision"] is False
+        paused = client.post("/v1/verify/ALL/p", json=mated)
+        message_of(paused, 429)
+        assert int(paused.headers["Retry-After"]) > 0
+
+
 def test_galleries_are_listed_page_by_page_and_as_csv(client: httpx.Client) -> None:
     for number in range(5):
         put(client, f"p,{number}", "1", encounter_of([face(number)], "A", f"G{number}"))
@@ -413,7 +458,7 @@ def test_errors_name_the_field_that_is_wrong(client: httpx.Client) -> None:
         ({**good, "biometricData": []}, "biometricData"),
         ({**good, "biometricData": [datum, {**datum, "template": "!"}]}, "biometricData[1]: template"),
         ({**good, "biometricData": [{**datum, "templateFormat": "X"}]}, "biometricData[0]: templateFormat"),
-        ({**good, "biometricData": [{**datum, "biometricType": "IRIS"}]}, "UNKNOWN_EYE"),
+        ({**good, "biometricData": [{**datum, "biometricType": "SIGNATURE"}]}, "SIGNATURE"),
         ({**good, "biometricData": [{**datum, "template": None}]}, "template"),
         ({**good, "biometricData": [{"biometricType": "FACE"}]}, "expected one of them"),
         ({**good, "biometricData": [{**datum, "template": "AAAA"}]}, "biometricData[0]"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of shards over Ray, which outlive the worker they were made to: here, and only here, is Ray.
+"""Calls of shards over Ray. A call is repeated if the worker that had it dies. The only module that uses Ray.
 
-A shard is a named actor of Ray. Whoever opens the cluster first starts it, others find it. Ray starts it anew,
-on another machine if need be, where its process or its machine has died; who had asked it asks again.
+A shard is a named actor of Ray. The first client that opens the cluster starts the actor, other clients find it. If
+its process or machine dies, Ray restarts it, on another machine if needed, and the client repeats its calls.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from abis.cluster.manifest import Manifest
-from abis.cluster.messages import Asked, Refused
+from abis.cluster.manifest import ClusterManifest
+from abis.cluster.messages import CallHeader, Refused
 from abis.cluster.shard import ShardWorker
 from abis.errors import ShardUnavailable, StoreError
 from abis.store import audit
@@ -26,31 +26,34 @@ try:
 except ImportError as error:
     raise ImportError("a cluster needs the package ray: pip install 'abis[cluster]'") from error
 
-__all__ = ["PATIENCE_S", "Call", "ShardClient", "clients_of", "start_ray", "stop_ray"]
+__all__ = ["PATIENCE_S", "ShardCall", "ShardClient", "clients_of", "start_ray", "stop_ray"]
 
 PATIENCE_S = 60.0
-"""By default, for a shard without a sign of life."""
+"""Default time to wait for a shard that gives no sign of life, seconds."""
 
 _NAMESPACE = "abis"
-_AT_ONCE = 16  # calls a shard works on; further ones wait at its door
-_ATTEMPTS = 4  # a call is made at most so often: what kills every worker that it meets must end
-_LOOK_S = 5.0  # so often a shard that has not answered yet is asked whether it lives
+_AT_ONCE = 16  # calls a shard works on; further calls wait
+_ATTEMPTS = 4  # of one call: a call that kills its worker is not repeated forever
+_LOOK_S = 5.0  # between two checks that a shard which has not answered is alive
 _PAUSE_S = 0.1  # between two tries to reach a shard
-_OBJECT_STORE_BYTES = 256 << 20  # of a Ray of our own: what is on the way is small
+_OBJECT_STORE_BYTES = 256 << 20  # of a Ray that this process starts: messages are small
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 def start_ray(address: str | None) -> bool:
-    """Connect to Ray; start one on this machine, for this process alone, where no address is known.
+    """Connect to Ray, or start it on this machine for this process if no address is known.
+
+    Args:
+        address: of Ray; None takes ``RAY_ADDRESS``.
 
     Returns:
-        Whether it was started or connected here, so that :func:`stop_ray` should end that.
+        Whether this call connected or started Ray, so that :func:`stop_ray` has to end it.
     """
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage reports
     address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": False, "logging_level": "warning"}
     if address and address != "local":
@@ -66,21 +69,21 @@ def start_ray(address: str | None) -> bool:
 
 
 def stop_ray() -> None:
-    """Leave Ray; one that was started for this process ends."""
+    """Disconnect from Ray. A Ray that was started for this process ends."""
     ray.shutdown()
 
 
 class ShardClient:
-    """A shard as its clients see it. Safe for threads.
+    """The client's side of a shard. Safe for threads.
 
     Args:
-        number: which.
-        location: of its gallery.
-        resource: of Ray, that the machines have which may serve it.
+        number: of the shard.
+        location: folder or URL of its gallery.
+        resource: resource of Ray that a machine needs to serve the shard; empty: none.
         cluster: id of the cluster.
-        version: of the division that the client knows.
-        key: a key service that can be pickled; None for the key in each machine's environment.
-        keep: start it so that it outlives this process, if it has to be started.
+        version: number of the division that the client knows.
+        key: a key service that can be pickled; None takes the key in each machine's environment.
+        keep: if this client starts the actor, let the actor outlive this process.
         patience: seconds to wait for a shard that gives no sign of life.
     """
 
@@ -106,33 +109,36 @@ class ShardClient:
             "namespace": _NAMESPACE,
             "get_if_exists": True,
             "lifetime": "detached" if keep else None,
-            "num_cpus": 0,  # a shard takes the cores there are
+            "num_cpus": 0,  # a shard uses all cores of its machine
             "resources": {resource: 0.001} if resource else None,
             "scheduling_strategy": "SPREAD",
             "max_restarts": -1,
-            "max_task_retries": 0,  # who asked asks again
+            "max_task_retries": 0,  # the client repeats calls
             "max_concurrency": _AT_ONCE,
         }
 
     def ask(
         self,
-        method: Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused],
+        method: Callable[Concatenate[ShardWorker, CallHeader, _P], _T | Refused],
         *args: _P.args,
         **_: _P.kwargs,
-    ) -> Call[_T]:
+    ) -> ShardCall[_T]:
         """Begin a call."""
-        return Call(self, method.__name__, args)
+        return ShardCall(self, method.__name__, args)
 
     def began(self, method: str, args: tuple[object, ...], *, again: bool) -> Any:
-        """Send a call; returns what to wait for."""
-        asked = Asked(self.version, audit.actor(), again)
+        """Send a call; returns Ray's reference to the answer."""
+        asked = CallHeader(self.version, audit.actor(), again)
         return getattr(self._reached(), method).remote(asked, *args)
 
     def wait_alive(self, patience: float) -> tuple[str, tuple[int, int]]:
-        """Wait until it gives a sign of life; what :meth:`ShardWorker.ping` says.
+        """Wait for a sign of life; returns the answer of :meth:`ShardWorker.ping`.
+
+        Args:
+            patience: seconds to wait.
 
         Raises:
-            ShardUnavailable: where it does not in so many seconds.
+            ShardUnavailable: there is none in that time.
         """
         deadline = time.monotonic() + patience
         reason: object = "no sign of life"
@@ -154,11 +160,11 @@ class ShardClient:
         return ShardUnavailable(f"shard {self.number} ({self._arguments[0]}) does not answer {reason}")
 
     def forget(self) -> None:
-        """Look its actor up again before the next call."""
+        """Look the actor up again before the next call."""
         self._handle = None
 
     def stop(self) -> None:
-        """End its actor, if there is one."""
+        """End the actor, if there is one."""
         try:
             ray.kill(ray.get_actor(self._options["name"], namespace=_NAMESPACE), no_restart=True)
         except ValueError:
@@ -174,14 +180,14 @@ class ShardClient:
 
 
 def clients_of(
-    manifest: Manifest,
+    manifest: ClusterManifest,
     folder: Path,
     *,
     key: KeyService | None = None,
     keep: bool = False,
     patience: float = PATIENCE_S,
 ) -> list[ShardClient]:
-    """The shards of a cluster."""
+    """Clients of all shards of a cluster; arguments as for :class:`ShardClient`."""
     return [
         ShardClient(
             number,
@@ -197,8 +203,8 @@ def clients_of(
     ]
 
 
-class Call(Generic[_T]):
-    """A call under way."""
+class ShardCall(Generic[_T]):
+    """A call that was sent."""
 
     def __init__(self, shard: ShardClient, method: str, args: tuple[object, ...]) -> None:
         self.shard = shard
@@ -209,15 +215,15 @@ class Call(Generic[_T]):
         self._begin()
 
     def result(self, *, patience: float | None = None) -> _T:
-        """Wait for the answer; ask again where the worker died that was to give it.
+        """Wait for the answer; repeat the call if the worker that had it dies.
 
         Args:
-            patience: seconds to wait for a shard without a sign of life; None for the shard's own. One that is
-                alive and at work is waited for as long as it takes.
+            patience: seconds to wait for a shard that gives no sign of life; None takes the client's. A shard that
+                is alive and at work may take any time.
 
         Raises:
-            ShardUnavailable: where there is no answer.
-            AbisError, ValueError, TypeError: what the shard refuses.
+            ShardUnavailable: there is no answer.
+            AbisError, ValueError, TypeError: the shard refuses the call.
         """
         patience = self.shard.patience if patience is None else patience
         while True:
@@ -245,11 +251,11 @@ class Call(Generic[_T]):
 
     @property
     def is_done(self) -> bool:
-        """Whether there is an answer, or an error, to look at."""
+        """Whether the answer, or an error, has arrived."""
         return self._reference is None or bool(ray.wait([self._reference], timeout=0)[0])
 
     def cancel(self) -> None:
-        """Nobody waits for it any more: if it has not begun, it need not."""
+        """Cancel the call if the shard has not begun with it: the client does not wait for the answer."""
         if self._reference is not None:
             ray.cancel(self._reference)
 
@@ -262,5 +268,5 @@ class Call(Generic[_T]):
 
 
 def _words(reason: object) -> str:
-    """The first line: the others are for those who debug Ray."""
+    """The first line of a reason; Ray's further lines help only to debug Ray."""
     return str(reason).strip().partition("\n")[0]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A gallery over many machines: the same questions as to one gallery, asked of all shards, and one answer.
+"""A gallery spread over many machines, with the methods of one gallery.
 
-Who is in a shard is known from a subject's name (:mod:`abis.cluster.placement`), so whatever is about one subject
-goes to one shard. A search goes to all of them; each compares with its own subjects, and the best of all
-are the answer (:mod:`abis.cluster.merging`). The client holds no data but what is under way.
+The subject_id determines the shard (:mod:`abis.cluster.placement`), so a call about one subject goes to one shard. A
+search goes to all shards; each compares the probe with its own subjects, and the answers are merged
+(:mod:`abis.cluster.merging`). The client holds no data beyond the calls at work.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
-from abis.cluster.calls import PATIENCE_S, Call, ShardClient, clients_of, start_ray, stop_ray
-from abis.cluster.manifest import Manifest, Shard
+from abis.cluster.calls import PATIENCE_S, ShardCall, ShardClient, clients_of, start_ray, stop_ray
+from abis.cluster.manifest import ClusterManifest, Shard
 from abis.cluster.merging import ClusterIdentification, merged
 from abis.cluster.messages import (
     Answers,
-    Asked,
+    CallHeader,
     Plain,
     PlainClaim,
     Refused,
@@ -72,20 +72,20 @@ _Made = TypeVar("_Made")
 
 
 class Cluster:
-    """A set of enrolled subjects, spread by their names over shards that machines of a Ray cluster serve.
+    """A set of enrolled subjects, spread by subject_id over shards that machines of a Ray cluster serve.
 
-    Has the methods of :class:`abis.Gallery` for what is done to subjects, with the same results: scores are
-    the same to the bit, and with ``exact=True`` so are the candidates. Threads may call any method at any time,
+    A cluster has the methods of :class:`abis.Gallery` that concern subjects, with the same results: scores are
+    identical to the bit, and with ``exact=True`` so are the candidates. Any thread may call any method at any time,
     and any number of processes may have the cluster open.
 
-    Where a shard's process or machine dies, Ray starts it anew, it reads its store, and is asked again. Until
-    then calls that need it wait; they raise :class:`abis.errors.ShardUnavailable` when ``patience`` is at its end.
+    If a shard's process or machine dies, Ray restarts the shard, which reads its store, and the call is repeated. Calls
+    that need the shard wait; after ``patience`` they raise :class:`abis.errors.ShardUnavailable`.
 
-    Use :meth:`open`; :meth:`create` makes a new one.
+    Use :meth:`open` for a cluster that exists and :meth:`create` for a new one.
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, shards: Sequence[ShardClient], *, owns_ray: bool
+        self, folder: Path, manifest: ClusterManifest, shards: Sequence[ShardClient], *, owns_ray: bool
     ) -> None:
         self._folder = folder
         self._manifest = manifest
@@ -101,18 +101,18 @@ class Cluster:
         address: str | None = None,
         key: KeyService | None = None,
     ) -> Cluster:
-        """Make a cluster of shards that are empty or not there yet, and open it.
+        """Create a cluster of shards that are empty or do not exist yet, and open it.
 
-        A cluster of a single shard may be made of a gallery as it is; :meth:`reshard` then spreads it.
+        A single shard may also be a gallery with subjects; :meth:`reshard` then spreads them.
 
         Args:
-            folder: for the cluster's manifest, where all who open it can read it; made where absent.
-            shards: where each is kept.
-            address: of Ray, as for :meth:`open`.
+            folder: folder for the manifest, readable by all that open the cluster; created if it does not exist.
+            shards: location of each shard.
+            address: address of Ray, as for :meth:`open`.
             key: the master key, as for :meth:`open`.
 
         Raises:
-            StoreError: where there is a cluster already, or a shard cannot be made.
+            StoreError: the folder has a cluster already, or a shard cannot be created.
         """
         path = Path(folder)
         manifest = begun_anew(path, shards)
@@ -130,16 +130,16 @@ class Cluster:
         key: KeyService | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Spread a cluster over other shards, while nobody uses it: calls of others are refused meanwhile.
+        """Spread a cluster over other shards. Calls of other processes are refused until this ends.
 
-        Subjects are copied to where they belong, and removed where they were once the copy is on disk. Stopped at
-        any moment, the same call goes on; until it has, the cluster cannot be opened.
+        Subjects are copied to their new shard, and removed from the old one once the copy is on disk. If interrupted,
+        the same call goes on; until it ends, the cluster cannot be opened.
 
         Args:
-            folder: of the cluster.
-            shards: all that there shall be, those there are first, in their order; there may be fewer than before.
-                none, to go on with what was stopped.
-            address: of Ray, as for :meth:`open`.
+            folder: the cluster's folder.
+            shards: all shards after the call: the present ones first, in their order, or fewer of them. Empty: go
+                on with an interrupted call.
+            address: address of Ray, as for :meth:`open`.
             key: the master key, as for :meth:`open`.
             progress: called with the subjects looked at and the subjects in all.
         """
@@ -162,25 +162,25 @@ class Cluster:
         patience: float = PATIENCE_S,
         progress: Callable[[int, int], None] | None = None,
     ) -> Cluster:
-        """Open a cluster. Shards that nobody serves yet are started.
+        """Open a cluster. Shards that no process serves yet are started.
 
         Args:
-            folder: with the cluster's manifest.
-            load: have all references prepared for identification now.
-            address: of Ray; by default ``RAY_ADDRESS`` in the environment. Where neither is given, and this
-                process is not connected to Ray, a Ray on this machine is started, and ended by :meth:`close`.
-            key: a client of a key management service, which is pickled to the shards; by default the master key
-                in the environment of each shard's machine. A :class:`abis.MasterKey` is not pickled.
-            keep: shards started now go on to be served when this process ends, until :meth:`stop`.
-            patience: seconds to wait for a shard that gives no sign of life. One at work is waited for.
+            folder: folder with the cluster's manifest.
+            load: load all references for identification now.
+            address: address of Ray. The default is ``RAY_ADDRESS`` in the environment. Without both, and if this
+                process is not connected to Ray, Ray is started on this machine, and ended by :meth:`close`.
+            key: a client of a key management service, which is pickled to the shards. The default is the master key
+                in the environment of each shard's machine. A :class:`abis.MasterKey` cannot be pickled.
+            keep: shards that are started now outlive this process, until :meth:`stop`.
+            patience: seconds to wait for a shard that gives no sign of life. A shard at work may take any time.
             progress: called with the templates loaded and the templates in all.
 
         Raises:
-            StoreError: where there is no cluster, it is being divided anew, or a shard cannot be opened.
-            ShardUnavailable: where a shard gives no sign of life.
+            StoreError: there is no cluster, a resharding is under way, or a shard cannot be opened.
+            ShardUnavailable: a shard gives no sign of life.
         """
         path = Path(folder)
-        manifest = Manifest.read(path)
+        manifest = ClusterManifest.read(path)
         if manifest.becoming:
             raise StoreError(
                 f"{path}: its division into shards was stopped; `abis cluster reshard {path}` goes on"
@@ -194,14 +194,14 @@ class Cluster:
             return cluster
 
     def close(self) -> None:
-        """Leave the cluster. All that was enrolled is on disk; shards write what they have prepared."""
+        """Close the cluster. Enrolments are on disk already; the shards write their loaded references now."""
         try:
             self._save()
         finally:
             self._leave()
 
     def stop(self) -> None:
-        """Leave the cluster and end its shards' processes, whoever started them and uses them."""
+        """Close the cluster and end its shards' processes, also for other clients."""
         try:
             self._save()
             for shard in self._shards:
@@ -210,7 +210,7 @@ class Cluster:
             self._leave()
 
     def _save(self) -> None:
-        """Have snapshots written; they are derived, so a shard that does not answer is left alone."""
+        """Have snapshots written. They can be rebuilt, so a shard that does not answer is skipped."""
         for call in [shard.ask(ShardWorker.save) for shard in self._shards]:
             with suppress(StoreError):
                 call.result(patience=_PARTIAL_PATIENCE_S)
@@ -236,7 +236,7 @@ class Cluster:
         return f"Cluster({str(self._folder)!r}, {len(self._shards)} shards)"
 
     def __len__(self) -> int:
-        """Subjects enrolled."""
+        """Number of subjects enrolled."""
         return sum(self._of_all(ShardWorker.subjects))
 
     def __bool__(self) -> bool:
@@ -256,7 +256,7 @@ class Cluster:
                 last = page[-1][0]
 
     def info(self) -> GalleryInfo:
-        """What all shards hold and take together; changes of all are counted together."""
+        """The sums of all shards' sizes and numbers of changes."""
         found = self._of_all(ShardWorker.info)
         templates: dict[Position, int] = {}
         for one in found:
@@ -275,7 +275,7 @@ class Cluster:
         )
 
     def shards(self) -> list[ShardInfo]:
-        """Each shard as it is now; of one that does not answer, why."""
+        """The present state of each shard; for a shard that does not answer, the reason."""
         found = []
         calls = [shard.ask(ShardWorker.described) for shard in self._shards]
         for shard, call, kept in zip(self._shards, calls, self._manifest.shards, strict=True):
@@ -287,11 +287,11 @@ class Cluster:
         return found
 
     def shard_of(self, subject_id: str) -> int:
-        """The number of the shard that a subject is in, or would be."""
+        """The number of the shard that a subject_id belongs to, enrolled or not."""
         return self._shard_of(subject_id).number
 
     def load(self, *, progress: Callable[[int, int], None] | None = None) -> None:
-        """Have all shards prepare the references that are not yet."""
+        """Load the references of all shards that are not loaded yet."""
         calls = [shard.ask(ShardWorker.load) for shard in self._shards]
         while progress is not None and not all(call.is_done for call in calls):
             signs = [shard.wait_alive(shard.patience)[1] for shard in self._shards]
@@ -313,25 +313,25 @@ class Cluster:
     ) -> None:
         """Enroll a new subject, or a further encounter, as :meth:`abis.Gallery.enroll` does.
 
-        Once this has returned it survives any crash. Where a worker dies before it has answered it is asked again;
-        what it had enrolled is not enrolled twice, and is no :class:`abis.AlreadyEnrolled`.
+        An enrolment that has returned survives any crash. If a worker dies before it answers, the call is repeated;
+        the subject is neither enrolled twice nor refused as :class:`abis.AlreadyEnrolled`.
         """
         self.enroll_many([Enrollment(subject_id, templates, encounter_id, labels, level)])
 
     def enroll_many(self, enrollments: Iterable[Enrollment]) -> int:
-        """Enroll many: a thousand at a time, in one transaction of each shard.
+        """Enroll many, a thousand at a time, in one transaction of each shard.
 
-        Of each thousand, the part of each shard is enrolled as a whole or, where an error is raised, not at all;
-        parts of other shards, and those before it, stay.
+        If an error is raised, a shard has enrolled either all or none of its part of the present thousand; other
+        shards' parts, and earlier thousands, stay enrolled.
 
         Returns:
-            How many there were.
+            Number of enrollments.
 
         Raises:
             AlreadyEnrolled: as :meth:`abis.Gallery.enroll` does.
         """
         count = 0
-        under_way: list[Call[None]] = []
+        under_way: list[ShardCall[None]] = []
         source = iter(enrollments)
         try:
             while batch := list(islice(source, _ENROLLMENTS)):
@@ -353,19 +353,19 @@ class Cluster:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
 
         Raises:
-            NotEnrolled: where there is no such subject or encounter.
+            NotEnrolled: there is no such subject or encounter.
         """
         self._shard_of(subject_id).ask(ShardWorker.remove, subject_id, encounter_id).result()
 
     def replace(
         self, subject_id: str, templates: Sequence[Template], *, encounter_id: str | None = None
     ) -> None:
-        """Enroll a subject anew, as :meth:`abis.Gallery.replace` does."""
+        """Replace all templates of a subject, as :meth:`abis.Gallery.replace` does."""
         checked = plain(checked_templates(templates))
         self._shard_of(subject_id).ask(ShardWorker.replace, subject_id, checked, encounter_id).result()
 
     def merge(self, source_id: str, target_id: str) -> NoReturn:
-        """Refused: the two may be in different stores, which no transaction spans.
+        """Always refused: the two subjects may be in different stores, which no transaction spans.
 
         Raises:
             StoreError: always.
@@ -373,7 +373,7 @@ class Cluster:
         raise _spans_shards(f"merge {source_id!r} into {target_id!r}")
 
     def move(self, encounter_id: str, source_id: str, target_id: str) -> NoReturn:
-        """Refused: the two may be in different stores, which no transaction spans.
+        """Always refused: the two subjects may be in different stores, which no transaction spans.
 
         Raises:
             StoreError: always.
@@ -384,7 +384,7 @@ class Cluster:
         """Status, level, labels and encounters of a subject.
 
         Raises:
-            NotEnrolled: where there is no such subject.
+            NotEnrolled: there is no such subject.
         """
         return self._shard_of(subject_id).ask(ShardWorker.subject, subject_id).result()
 
@@ -397,13 +397,13 @@ class Cluster:
         self._shard_of(subject_id).ask(ShardWorker.set_level, subject_id, level).result()
 
     def set_labels(self, subject_id: str, labels: Iterable[str]) -> None:
-        """Give a subject these labels in place of those it had."""
+        """Replace the labels of a subject."""
         self._shard_of(subject_id).ask(ShardWorker.set_labels, subject_id, list(labels)).result()
 
     def calibrate(self, calibration: Calibration) -> None:
-        """Have comparisons of a kind scored by this calibration from now on, in all shards.
+        """Score comparisons of a kind of templates by this calibration from now on, in all shards.
 
-        Stopped half-way, searches are refused until it is called again.
+        If interrupted, searches fail until this is called again.
         """
         self._of_all(ShardWorker.calibrate, calibration.to_json())
 
@@ -418,10 +418,10 @@ class Cluster:
         policy: Policy | None = None,
         liveness: bool | None = None,
     ) -> Verification:
-        """Is this the subject it claims to be? As :meth:`abis.Gallery.verify`, of the subject's shard alone.
+        """Decide whether a probe is of the claimed subject, as :meth:`abis.Gallery.verify` does.
 
         Raises:
-            NotEnrolled: where there is no such subject.
+            NotEnrolled: there is no such subject.
         """
         (result,) = self.verify_many([Claim(subject_id, templates, liveness)], fmr=fmr, policy=policy)
         if result.outcome == Outcome.NOT_ENROLLED:
@@ -440,7 +440,7 @@ class Cluster:
             calls = {}
             for number, own in rows.items():
                 asked = [
-                    PlainClaim(c.subject_id, plain(c.templates), c.liveness)
+                    PlainClaim(c.subject_id, plain(c.templates), c.liveness, c.encounters)
                     for c in map(claims.__getitem__, own)
                 ]
                 calls[number] = self._shards[number].ask(ShardWorker.verify, asked, fmr, policy)
@@ -468,7 +468,7 @@ class Cluster:
         exact: bool = False,
         partial: bool = False,
     ) -> ClusterIdentification:
-        """Who is this? As :meth:`abis.Gallery.identify`, among the subjects of all shards.
+        """Search for a probe among the subjects of all shards, as :meth:`abis.Gallery.identify` does.
 
         Args:
             templates: the probe.
@@ -501,7 +501,7 @@ class Cluster:
         partial: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[ClusterIdentification | TemplateError]:
-        """Who are these? Eight probes a call, up to three calls of each shard under way.
+        """Search for many probes: eight in a call, up to three calls to each shard at a time.
 
         Probes are taken a few ahead, and results come in their order; so any number of probes takes no
         more memory than some. Arguments as for :meth:`identify`; ``progress`` is called with the number of
@@ -541,7 +541,7 @@ class Cluster:
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Duplicates:
-        """Who is enrolled twice? Every pair of subjects of all shards, as :meth:`abis.Gallery.deduplicate`.
+        """Find subjects that are enrolled twice, in all shards, as :meth:`abis.Gallery.deduplicate` does.
 
         Runs as of now in each shard. Of a pair in one shard, who was enrolled later is the probe; of one in two
         shards, who is in the shard that sends: docs/cluster.md. :attr:`DuplicatePair.other_id` is the probe.
@@ -575,7 +575,7 @@ class Cluster:
     def _begun(
         self, probes: Sequence[Plain], options: SearchOptions, partial: bool
     ) -> Callable[[], Sequence[ClusterIdentification | TemplateError]]:
-        """Begin to search; gives what to call for the results."""
+        """Send a search to all shards; returns a function that waits for the results."""
         if not probes:
             return list
         missing: dict[int, str] = {}
@@ -599,7 +599,7 @@ class Cluster:
     # ---------------------------------------------------------------------------------------- inside
 
     def _check(self) -> None:
-        """All shards are there, are those of the manifest, and run the same abis: else scores may differ."""
+        """Check that all shards answer, match the manifest, and run the same abis: scores could differ otherwise."""
         calls = [shard.ask(ShardWorker.subjects) for shard in self._shards]
         own = version("abis")
         for shard, call in zip(self._shards, calls, strict=True):
@@ -616,7 +616,7 @@ class Cluster:
 
     def _of_all(
         self,
-        method: Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused],
+        method: Callable[Concatenate[ShardWorker, CallHeader, _P], _T | Refused],
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> list[_T]:
@@ -633,7 +633,7 @@ def _spans_shards(what: str) -> StoreError:
 
 @contextmanager
 def _ray(address: str | None) -> Iterator[bool]:
-    """Connected to Ray; where that was done here, an error ends it."""
+    """Connect to Ray for a block; an error in it disconnects again if this call connected."""
     owns_ray = start_ray(address)
     try:
         yield owns_ray
@@ -646,7 +646,7 @@ def _ray(address: str | None) -> Iterator[bool]:
 def _rounds(
     things: Iterable[_T], size: int, begun: Callable[[Sequence[_T]], Callable[[], Iterable[_Made]]]
 ) -> Iterator[_Made]:
-    """Begin with some things at a time, a few rounds ahead; the results in order."""
+    """Start calls in rounds, a few rounds ahead, and yield their results in order."""
     source = iter(things)
     under_way: deque[Callable[[], Iterable[_Made]]] = deque()
     while batch := list(islice(source, size)):
@@ -657,8 +657,8 @@ def _rounds(
         yield from under_way.popleft()()
 
 
-def _gathered(calls: Sequence[Call[_T]], partial: bool) -> tuple[dict[int, _T], dict[int, str]]:
-    """The answers by shard; and where that will do, why there is none, by shard."""
+def _gathered(calls: Sequence[ShardCall[_T]], partial: bool) -> tuple[dict[int, _T], dict[int, str]]:
+    """The answers by shard, and if partial answers are allowed, the reasons of those missing."""
     answers: dict[int, _T] = {}
     missing: dict[int, str] = {}
     last: StoreError | None = None
@@ -680,8 +680,8 @@ def _gathered(calls: Sequence[Call[_T]], partial: bool) -> tuple[dict[int, _T], 
     return answers, missing
 
 
-def _finished(calls: list[Call[None]]) -> None:
-    """Wait for all of them; then raise the first error, if there was one."""
+def _finished(calls: list[ShardCall[None]]) -> None:
+    """Wait for all calls, then raise the first error, if there was one."""
     first: AbisError | ValueError | TypeError | None = None
     while calls:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who of some subjects is also in this shard: the shard's side of de-duplication. See :mod:`abis.cluster.pairs`."""
+"""The shard's side of de-duplication: pairs of its own subjects with probes. See :mod:`abis.cluster.pairs`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Holding", "tile_of"]
 
 
 def tile_of(gallery: Gallery, keys: Keys) -> Tile:
-    """The references of some subjects, which may travel to another shard."""
+    """The references of some subjects, to be sent to another shard or compared here."""
     view, _ = gallery.internals.view_with_calibrations()
     return Tile.of(view.segments, keys.first, keys.last, last_encounter=keys.last_encounter)
 
 
 class Holding:
-    """The references that others are held against, kept in memory from one call to the next. Safe for threads."""
+    """References of this shard that probes are compared with, kept between calls. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Holding:
     def pairs(
         self, gallery: Gallery, keys: Keys, probes: Tile | Keys, criterion: Criterion
     ) -> Sequence[NamedPair]:
-        """Pairs of a probe and one of the subjects with these keys; probes by keys are of this shard too."""
+        """Pairs of a probe and a subject with one of the keys. Probes given by keys are of this shard, too."""
         _, calibrations = gallery.internals.view_with_calibrations()
         with self._lock:  # one at a time: each takes the memory, and the cores, of one
             if self._kept is None or self._kept[0] != keys:
@@ -48,13 +48,13 @@ class Holding:
         return _named(gallery, found)
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         with self._lock:
             self._kept = None
 
 
 def _named(gallery: Gallery, pairs: Sequence[FoundPair]) -> list[NamedPair]:
-    """The shard's own subjects and encounters by name; pairs of those it has no more are left out."""
+    """The pairs with names of subjects and encounters; pairs of removed subjects are left out."""
     named = gallery.internals.store.named(
         {pair.reference for pair in pairs}, {key for pair in pairs for key in pair.encounters}
     )

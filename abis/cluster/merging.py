@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answers of shards become one: candidates by score, as one gallery would have listed them."""
+"""Merge the answers of shards: candidates by score, as one gallery lists them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["ClusterIdentification", "merged"]
 
 @dataclass(frozen=True)
 class ClusterIdentification(Identification):
-    """What :meth:`Cluster.identify` answers: an :class:`abis.Identification`, and who has said so.
+    """The result of :meth:`Cluster.identify`: an :class:`abis.Identification`, and the shards it comes from.
 
     Attributes:
         answered: numbers of the shards that were searched.
-        missing: why each of the others was not, by number; there are none unless ``partial=True`` was asked for.
+        missing: the reason why a shard was not searched, by its number; empty unless ``partial=True`` was given.
     """
 
     answered: tuple[int, ...] = ()
@@ -41,16 +41,16 @@ class ClusterIdentification(Identification):
 def merged(
     answers: Mapping[int, Answers], missing: Mapping[int, str], options: SearchOptions, probes: int
 ) -> Sequence[ClusterIdentification | TemplateError]:
-    """One answer to each probe.
+    """One identification for each probe.
 
     Args:
-        answers: of the shards, by number.
-        missing: shards without an answer, and why.
+        answers: of each shard, by its number.
+        missing: the reason why a shard has not answered, by its number.
         options: of the search.
-        probes: how many.
+        probes: number of probes.
 
     Raises:
-        StoreError: where shards were told different calibrations: their scores cannot be compared.
+        StoreError: the shards have different calibrations, so their scores cannot be compared.
     """
     if len({answer.calibrations for answer in answers.values()}) > 1:
         raise StoreError(

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients and shards say to each other: plain values, and templates in their stored form.
+"""The messages between clients and shards: plain values, with templates in their stored form.
 
-Nothing here prints a template. What a shard refuses comes back as a value, so that Ray neither wraps nor
-logs it.
+No message prints a template. A shard returns a refusal as a value, so that Ray neither wraps nor logs it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from abis.template import Template
 
 __all__ = [
     "Answers",
-    "Asked",
+    "CallHeader",
     "Keys",
     "NamedPair",
     "Page",
@@ -41,13 +40,13 @@ Plain = Sequence[bytes]
 """Templates in their native form."""
 
 
-class Asked(NamedTuple):
-    """What comes with every call.
+class CallHeader(NamedTuple):
+    """The part that all calls have.
 
     Attributes:
-        version: of the division into shards that the client knows.
-        actor: who acts, for the shard's audit log.
-        again: whether the same was asked before, and no answer came.
+        version: number of the division into shards that the client knows.
+        actor: actor and purpose for the shard's audit log; None: none is stated.
+        again: whether the client has sent the same call before and received no answer.
     """
 
     version: int
@@ -57,19 +56,19 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Refused:
-    """In place of an answer: what is wrong."""
+    """The answer to a call that a shard refuses: the error to raise in the client."""
 
     error: AbisError | ValueError | TypeError
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a shard says to some probes.
+    """The answer of a shard to a search with several probes.
 
     Attributes:
-        results: one each; in place of one, why nothing of this shard can be compared.
-        subjects: in the shard.
-        calibrations: a digest of those that were set for it.
+        results: for each probe, the identification, or the reason why no reference of this shard is comparable.
+        subjects: number of subjects in the shard.
+        calibrations: digest of the shard's own calibrations.
     """
 
     results: Sequence[Identification | str]
@@ -83,18 +82,19 @@ class PlainClaim(NamedTuple):
     subject_id: str
     templates: Plain
     liveness: bool | None
+    encounters: frozenset[str] | None
 
     def __repr__(self) -> str:
         return f"PlainClaim({self.subject_id!r}, {len(self.templates)} templates)"
 
 
 class Page(NamedTuple):
-    """Some subjects of a shard that is being divided.
+    """A page of the subjects of a shard during a resharding.
 
     Attributes:
-        subjects: how many there are in the page.
-        last: where the next page begins.
-        leaving: those of them who belong to other shards, by shard.
+        subjects: number of subjects in the page.
+        last: key after which the next page begins.
+        leaving: the subjects that belong to other shards, by number of that shard.
     """
 
     subjects: int
@@ -103,7 +103,7 @@ class Page(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """Subjects of a shard by their keys, ``first`` to ``last``, without encounters with a key above the last."""
+    """The subjects of a shard with keys ``first`` to ``last``, without encounters above ``last_encounter``."""
 
     first: int
     last: int
@@ -111,11 +111,11 @@ class Keys(NamedTuple):
 
 
 class NamedPair(NamedTuple):
-    """A pair that a shard found.
+    """A pair of subjects that a shard has found.
 
     Attributes:
-        reference: subject_id of its own subject.
-        pair: encounters are named in it; the probe's key is of the shard that sent it.
+        reference: subject_id of the shard's own subject.
+        pair: the pair, with names of encounters; the probe's key is that of the shard that sent the probe.
     """
 
     reference: str
@@ -123,7 +123,7 @@ class NamedPair(NamedTuple):
 
 
 class ShardPopulation(NamedTuple):
-    """Who is in a shard, as of one change of it; keys go up to the last ones."""
+    """The size of a shard as of one change: number of subjects, and largest keys."""
 
     subjects: int
     last_subject: int
@@ -132,23 +132,23 @@ class ShardPopulation(NamedTuple):
     calibrations: str
 
     def ranges(self, first: int, size: int) -> Iterator[Keys]:
-        """All subjects from one on, so many keys at a time."""
+        """All subjects from a key on, in ranges of ``size`` keys."""
         for begin in range(first, self.last_subject + 1, size):
             yield Keys(begin, min(begin + size - 1, self.last_subject), self.last_encounter)
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """A shard as it is now.
+    """The present state of a shard.
 
     Attributes:
         number: from 0.
-        location: where it is kept, without a password.
-        node: the name of the machine that serves it; empty where the shard does not answer.
-        process: its id there; 0 where the shard does not answer.
-        subjects: enrolled in it.
-        memory_bytes: of its references, 0 before they are loaded.
-        fault: why it does not answer; empty where it does.
+        location: folder or URL of its gallery, without a password.
+        node: name of the machine that serves the shard; empty if the shard does not answer.
+        process: process id on that machine; 0 if the shard does not answer.
+        subjects: number of subjects enrolled.
+        memory_bytes: memory of its references; 0 before they are loaded.
+        fault: why the shard does not answer; empty if it does.
     """
 
     number: int
@@ -161,12 +161,12 @@ class ShardInfo:
 
 
 def plain(templates: Iterable[Template]) -> Plain:
-    """Templates in their native form, which loses nothing."""
+    """Templates in their native form, without loss."""
     return [native.write(template) for template in templates]
 
 
 def templates_of(plain: Plain) -> list[Template]:
-    """The templates again."""
+    """The templates of their native form."""
     return [native.read(one) for one in plain]
 
 
@@ -182,7 +182,7 @@ def plain_enrollment(enrollment: Enrollment) -> StoredEnrollment:
 
 
 def enrollments_of(stored: Iterable[StoredEnrollment]) -> list[Enrollment]:
-    """The enrollments again."""
+    """Enrollments of their stored form."""
     return [
         Enrollment(e.subject_id, [native.read(t) for _, t in e.templates], e.encounter_id, e.labels, e.level)
         for e in stored

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
-from abis.cluster.calls import Call, ShardClient
+from abis.cluster.calls import ShardCall, ShardClient
 from abis.cluster.messages import Keys, NamedPair, ShardPopulation
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Criterion, Duplicates, FoundPair, Tile, clustered
@@ -65,7 +65,7 @@ def deduplicate(
     own = [list(portions(number, populations)) for number in range(len(shards))]
     total, done = sum(portion.weight for portion in chain(*own)), 0
     found: list[tuple[int, NamedPair]] = []
-    under_way: deque[tuple[Portion, Call[Sequence[NamedPair]]]] = deque()
+    under_way: deque[tuple[Portion, ShardCall[Sequence[NamedPair]]]] = deque()
 
     def finish() -> None:
         nonlocal done

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which shard a subject is in: a function of its subject_id and the number of shards, the same for ever.
+"""The shard of a subject: a function of subject_id and the number of shards that never changes.
 
-Jump consistent hashing (Lamping and Veach, *A Fast, Minimal Memory, Consistent Hash Algorithm*, 2014): where
-the number of shards grows from m to n, only the share 1 - m/n of the subjects moves, all of it to new shards.
+Jump consistent hashing (Lamping and Veach, *A Fast, Minimal Memory, Consistent Hash Algorithm*, 2014): if the
+number of shards grows from m to n, the share 1 - m/n of the subjects moves, all of it to new shards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hashlib import blake2b
 __all__ = ["HASH", "shard_of"]
 
 HASH = "blake2b-64/jump"
-"""What a manifest calls this function. Another one would need another name."""
+"""Name of this function in a manifest. A different function needs a different name."""
 
 _MULTIPLIER = 2862933555777941757  # of the paper's linear congruential generator
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from abis.cluster.calls import Call, ShardClient, clients_of
-from abis.cluster.manifest import UNCOUNTED, Manifest, Shard, manifest_file
+from abis.cluster.calls import ShardCall, ShardClient, clients_of
+from abis.cluster.manifest import UNCOUNTED, ClusterManifest, Shard, manifest_file
 from abis.cluster.shard import ShardWorker
 from abis.errors import StoreError
 from abis.store.encryption import KeyService
@@ -26,15 +26,15 @@ Progress = Callable[[int, int], None]
 
 
 def divide(
-    folder: Path, manifest: Manifest, *, key: KeyService | None, progress: Progress | None
-) -> tuple[Manifest, list[ShardClient]]:
+    folder: Path, manifest: ClusterManifest, *, key: KeyService | None, progress: Progress | None
+) -> tuple[ClusterManifest, list[ShardClient]]:
     """Divide a cluster into what its manifest says it is becoming; returns what it is then, and its shards."""
     division = _Division(folder, manifest, key)
     division.run(progress)
     return manifest.divided(), division.clients[: len(manifest.becoming)]
 
 
-def begun_anew(folder: Path, shards: Sequence[Shard]) -> Manifest:
+def begun_anew(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
     """A manifest that says that there shall be a cluster of these shards; an earlier beginning is gone on with.
 
     Raises:
@@ -43,7 +43,7 @@ def begun_anew(folder: Path, shards: Sequence[Shard]) -> Manifest:
     if not shards:
         raise ValueError("no shards; expected at least one")
     if manifest_file(folder).exists():
-        manifest = Manifest.read(folder)
+        manifest = ClusterManifest.read(folder)
         if manifest.shards or manifest.becoming != tuple(shards):
             raise StoreError(f"{folder}: there is a cluster already")
         return manifest
@@ -51,18 +51,18 @@ def begun_anew(folder: Path, shards: Sequence[Shard]) -> Manifest:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: no folder for a cluster: {error.strerror}") from error
-    manifest = Manifest(uuid.uuid4().hex, 0, (), tuple(shards), UNCOUNTED)
+    manifest = ClusterManifest(uuid.uuid4().hex, 0, (), tuple(shards), UNCOUNTED)
     manifest.write(folder)
     return manifest
 
 
-def begun_again(folder: Path, shards: Sequence[Shard]) -> Manifest:
+def begun_again(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
     """The manifest of a cluster, saying that it becomes these shards; an earlier beginning is gone on with.
 
     Raises:
         StoreError: where that was into other shards, or these do not begin with those there are.
     """
-    manifest = Manifest.read(folder)
+    manifest = ClusterManifest.read(folder)
     if manifest.becoming:
         if shards and tuple(shards) != manifest.becoming:
             raise StoreError(
@@ -82,7 +82,7 @@ def begun_again(folder: Path, shards: Sequence[Shard]) -> Manifest:
 class _Division:
     """One run, from any state that an earlier one has left."""
 
-    def __init__(self, folder: Path, manifest: Manifest, key: KeyService | None) -> None:
+    def __init__(self, folder: Path, manifest: ClusterManifest, key: KeyService | None) -> None:
         self._folder = folder
         self._manifest = manifest
         self._after = len(manifest.becoming)
@@ -125,7 +125,7 @@ class _Division:
         looked_at = 0
         while last:
             pages = {n: self.clients[n].ask(ShardWorker.leaving, key, self._after) for n, key in last.items()}
-            taken: list[Call[int]] = []
+            taken: list[ShardCall[int]] = []
             gone: dict[int, list[str]] = {}
             last = {}
             for number, call in pages.items():

@@ -21,7 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from abis.cluster.holding import Holding, tile_of
 from abis.cluster.messages import (
     Answers,
-    Asked,
+    CallHeader,
     Keys,
     NamedPair,
     Page,
@@ -53,23 +53,23 @@ _NAMES = 10_000  # subject_ids read at once
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_Call = Callable[Concatenate["ShardWorker", Gallery, Asked, _P], _T]
+_Call = Callable[Concatenate["ShardWorker", Gallery, CallHeader, _P], _T]
 
 
-def answered(method: _Call[_P, _T]) -> Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused]:
-    """Call a method with the shard's gallery, on behalf of who asked; what it refuses is an answer too."""
+def answered(method: _Call[_P, _T]) -> Callable[Concatenate[ShardWorker, CallHeader, _P], _T | Refused]:
+    """Call a method with the shard's gallery as the caller's actor; a refusal is returned as an answer."""
     return _answered(method, moving=False)
 
 
-def moving(method: _Call[_P, _T]) -> Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused]:
-    """The same for what is done while subjects are moved between shards, and at no other time."""
+def moving(method: _Call[_P, _T]) -> Callable[Concatenate[ShardWorker, CallHeader, _P], _T | Refused]:
+    """As the decorator above, for methods that run only during a resharding."""
     return _answered(method, moving=True)
 
 
 def _answered(
     method: _Call[_P, _T], *, moving: bool
-) -> Callable[Concatenate[ShardWorker, Asked, _P], _T | Refused]:
-    def wrapper(self: ShardWorker, asked: Asked, /, *args: _P.args, **kwargs: _P.kwargs) -> _T | Refused:
+) -> Callable[Concatenate[ShardWorker, CallHeader, _P], _T | Refused]:
+    def wrapper(self: ShardWorker, asked: CallHeader, /, *args: _P.args, **kwargs: _P.kwargs) -> _T | Refused:
         try:
             gallery = self.gallery()
             self.check(parts.read_part(gallery.internals.store), asked, moving=moving)
@@ -106,7 +106,7 @@ class ShardWorker:
     # ------------------------------------------------------------------------------------------ itself
 
     def gallery(self, *, create: bool = False) -> Gallery:
-        """The shard's gallery, opened where it is not; made where it is absent only if ``create`` says so."""
+        """The shard's gallery, opened by the first call; ``create`` makes it if it does not exist."""
         with self._opening:
             if self._gallery is None:
                 file = Path(self._location, "store.sqlite")
@@ -120,8 +120,8 @@ class ShardWorker:
                 self._gallery = gallery
             return self._gallery
 
-    def check(self, part: Part | None, asked: Asked, *, moving: bool) -> None:
-        """Refuse to serve what is another shard, or is divided otherwise than the caller knows."""
+    def check(self, part: Part | None, asked: CallHeader, *, moving: bool) -> None:
+        """Refuse a store that is another shard, or of another division than the caller's."""
         if part is None or (part.whole, part.number) != (self._cluster, self._number):
             raise StoreError(
                 f"{self._location}: is {part or 'a gallery by itself'}; expected shard {self._number} of cluster "
@@ -134,14 +134,14 @@ class ShardWorker:
             )
 
     def ping(self) -> tuple[str, tuple[int, int]]:
-        """The version of abis; templates loaded and in all. Answers while others are at work."""
+        """The version of abis; the number of templates loaded, and of all. Answers while other calls run."""
         return version("abis"), self._loaded
 
     # ------------------------------------------------------------------------------------------ reading
 
     @answered
-    def load(self, gallery: Gallery, _: Asked) -> None:
-        """Prepare all references."""
+    def load(self, gallery: Gallery, _: CallHeader) -> None:
+        """Load all references."""
 
         def progress(done: int, total: int) -> None:
             self._loaded = done, total
@@ -149,18 +149,18 @@ class ShardWorker:
         gallery.load(progress=progress)
 
     @answered
-    def save(self, gallery: Gallery, _: Asked) -> None:
-        """Write what is prepared to files, if that is worth while."""
+    def save(self, gallery: Gallery, _: CallHeader) -> None:
+        """Write the loaded references to files, if enough has changed."""
         gallery.save()
 
     @answered
-    def subjects(self, gallery: Gallery, _: Asked) -> int:
-        """How many there are."""
+    def subjects(self, gallery: Gallery, _: CallHeader) -> int:
+        """The number of subjects."""
         return len(gallery)
 
     @answered
     def identify(
-        self, gallery: Gallery, _: Asked, probes: Sequence[Plain], options: SearchOptions
+        self, gallery: Gallery, _: CallHeader, probes: Sequence[Plain], options: SearchOptions
     ) -> Answers:
         """Search for probes among the subjects of this shard."""
         found = gallery.identify_many(map(templates_of, probes), **asdict(options))
@@ -171,50 +171,50 @@ class ShardWorker:
     def verify(
         self,
         gallery: Gallery,
-        _: Asked,
+        _: CallHeader,
         claims: Sequence[PlainClaim],
         fmr: float | None,
         policy: Policy | None,
     ) -> list[Verification]:
-        """Decide claims to be subjects of this shard."""
+        """Decide claims of subjects of this shard."""
         return list(
             gallery.verify_many(
-                (Claim(c.subject_id, templates_of(c.templates), c.liveness) for c in claims),
+                (Claim(c.subject_id, templates_of(c.templates), c.liveness, c.encounters) for c in claims),
                 fmr=fmr,
                 policy=policy,
             )
         )
 
     @answered
-    def contains(self, gallery: Gallery, _: Asked, subject_id: str) -> bool:
+    def contains(self, gallery: Gallery, _: CallHeader, subject_id: str) -> bool:
         """Whether a subject is enrolled."""
         return subject_id in gallery
 
     @answered
-    def subject_ids(self, gallery: Gallery, _: Asked, after: int, limit: int) -> list[tuple[int, str]]:
-        """The next of them, with the numbers to go on from."""
+    def subject_ids(self, gallery: Gallery, _: CallHeader, after: int, limit: int) -> list[tuple[int, str]]:
+        """The next page of subject_ids, each with the key after which the next page begins."""
         return parts.ids_after(gallery.internals.store, after, limit)
 
     @answered
-    def subject(self, gallery: Gallery, _: Asked, subject_id: str) -> Subject:
-        """What is known of a subject."""
+    def subject(self, gallery: Gallery, _: CallHeader, subject_id: str) -> Subject:
+        """Status, level, labels and encounters of a subject."""
         return gallery.subject(subject_id)
 
     @answered
-    def info(self, gallery: Gallery, _: Asked) -> GalleryInfo:
-        """What the shard holds and takes."""
+    def info(self, gallery: Gallery, _: CallHeader) -> GalleryInfo:
+        """Number of subjects and templates, memory and disk of the shard."""
         return gallery.info()
 
     @answered
-    def described(self, gallery: Gallery, _: Asked) -> ShardInfo:
-        """Where and how it is served."""
+    def described(self, gallery: Gallery, _: CallHeader) -> ShardInfo:
+        """The present state of the shard."""
         return ShardInfo(self._number, "", platform.node(), os.getpid(), len(gallery), gallery.memory_bytes)
 
     # ------------------------------------------------------------------------------------ de-duplication
 
     @answered
-    def population(self, gallery: Gallery, _: Asked) -> ShardPopulation:
-        """Who is held against all, as of now; noted in the audit log where somebody is said to act."""
+    def population(self, gallery: Gallery, _: CallHeader) -> ShardPopulation:
+        """The size of the shard as of now, for a de-duplication; logged if an actor is stated."""
         gallery.internals.record("deduplicate", "", "as a shard")
         view, _calibrations = gallery.internals.view_with_calibrations()
         return ShardPopulation(
@@ -222,7 +222,7 @@ class ShardWorker:
         )
 
     @answered
-    def tile(self, gallery: Gallery, _: Asked, keys: Keys) -> Tile:
+    def tile(self, gallery: Gallery, _: CallHeader, keys: Keys) -> Tile:
         """References of some subjects, for another shard."""
         return tile_of(gallery, keys)
 
@@ -230,32 +230,32 @@ class ShardWorker:
     def pairs(
         self,
         gallery: Gallery,
-        _: Asked,
+        _: CallHeader,
         references: Keys,
         probes: Tile | Keys,
         criterion: Criterion,
         calibrations: str,
     ) -> Sequence[NamedPair]:
-        """Who of another shard, or with these keys in this one, is among some subjects of this one."""
+        """Pairs of some subjects of this shard with probes of another shard, or of this one by key."""
         if calibrations != self._calibrations:
-            raise StoreError(f"{self._location}: was calibrated meanwhile; begin anew")
+            raise StoreError(f"{self._location}: was calibrated during the de-duplication; start it again")
         return self._holding.pairs(gallery, references, probes, criterion)
 
     @answered
-    def forget_pairs(self, _gallery: Gallery, _: Asked) -> None:
-        """No more pairs are asked for."""
+    def forget_pairs(self, _gallery: Gallery, _: CallHeader) -> None:
+        """Free the memory of the references: no more pairs will be asked for."""
         self._holding.forget()
 
     @answered
-    def names(self, gallery: Gallery, _: Asked, keys: Sequence[int]) -> dict[int, str]:
-        """subject_ids by key, of those that are still there."""
+    def names(self, gallery: Gallery, _: CallHeader, keys: Sequence[int]) -> dict[int, str]:
+        """The subject_ids of those keys that still exist."""
         return gallery.internals.store.names(keys)
 
     # ------------------------------------------------------------------------------------------ writing
 
     @answered
     def enroll(
-        self, gallery: Gallery, asked: Asked, enrollments: Sequence[StoredEnrollment], request: str
+        self, gallery: Gallery, asked: CallHeader, enrollments: Sequence[StoredEnrollment], request: str
     ) -> None:
         """Enroll all, or none, once for each request, however often the request is sent."""
         store = gallery.internals.store
@@ -270,8 +270,8 @@ class ShardWorker:
                 raise
 
     @answered
-    def remove(self, gallery: Gallery, asked: Asked, subject_id: str, encounter_id: str | None) -> None:
-        """Remove a subject or an encounter; who asks again is not told that it is gone."""
+    def remove(self, gallery: Gallery, asked: CallHeader, subject_id: str, encounter_id: str | None) -> None:
+        """Remove a subject or an encounter; a repeated call does not fail because the first one removed it."""
         try:
             gallery.remove(subject_id, encounter_id=encounter_id)
         except NotEnrolled:
@@ -279,34 +279,38 @@ class ShardWorker:
                 raise
 
     @answered
-    def set_status(self, gallery: Gallery, _: Asked, subject_id: str, status: Status, reason: str) -> None:
+    def set_status(
+        self, gallery: Gallery, _: CallHeader, subject_id: str, status: Status, reason: str
+    ) -> None:
         gallery.set_status(subject_id, status, reason=reason)
 
     @answered
-    def set_level(self, gallery: Gallery, _: Asked, subject_id: str, level: int) -> None:
+    def set_level(self, gallery: Gallery, _: CallHeader, subject_id: str, level: int) -> None:
         gallery.set_level(subject_id, level)
 
     @answered
-    def set_labels(self, gallery: Gallery, _: Asked, subject_id: str, labels: Sequence[str]) -> None:
+    def set_labels(self, gallery: Gallery, _: CallHeader, subject_id: str, labels: Sequence[str]) -> None:
         gallery.set_labels(subject_id, labels)
 
     @answered
     def replace(
-        self, gallery: Gallery, _: Asked, subject_id: str, templates: Plain, encounter_id: str | None
+        self, gallery: Gallery, _: CallHeader, subject_id: str, templates: Plain, encounter_id: str | None
     ) -> None:
         gallery.replace(subject_id, templates_of(templates), encounter_id=encounter_id)
 
     @answered
-    def calibrate(self, gallery: Gallery, _: Asked, calibration: str) -> None:
+    def calibrate(self, gallery: Gallery, _: CallHeader, calibration: str) -> None:
         gallery.calibrate(Calibration.from_json(calibration))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)
 
     # ----------------------------------------------------------------------------------- dividing anew
 
-    def become(self, asked: Asked, part: Part | None, adopt: bool) -> int | Refused:
-        """Make the store this part, or none any more; made where it is absent. Returns its subjects.
+    def become(self, asked: CallHeader, part: Part | None, adopt: bool) -> int | Refused:
+        """Mark the store as this part of the cluster, or as no part. Returns the number of subjects.
 
-        One that is no part yet has to be empty, unless it is to be adopted as it is.
+        The store is created if it does not exist.
+
+        A store that is no part yet has to be empty, unless ``adopt`` is set.
         """
         try:
             gallery = self.gallery(create=part is not None)
@@ -325,8 +329,8 @@ class ShardWorker:
             return Refused(error.with_traceback(None))
 
     @moving
-    def leaving(self, gallery: Gallery, _: Asked, after: int, shards: int) -> Page:
-        """Of the next page of subjects those who belong to others of so many shards."""
+    def leaving(self, gallery: Gallery, _: CallHeader, after: int, shards: int) -> Page:
+        """The subjects of the next page that belong to another one of ``shards`` shards."""
         page = parts.ids_after(gallery.internals.store, after, _PAGE)
         others: dict[int, list[str]] = {}
         for _key, subject_id in page:
@@ -337,8 +341,8 @@ class ShardWorker:
         return Page(len(page), page[-1][0] if page else after, leaving)
 
     @moving
-    def astray(self, gallery: Gallery, _: Asked, shards: int) -> tuple[int, str | None]:
-        """How many subjects there are, and the first that does not belong here, if there is one."""
+    def astray(self, gallery: Gallery, _: CallHeader, shards: int) -> tuple[int, str | None]:
+        """The number of subjects, and the first subject that belongs to another shard, or None."""
         last = count = 0
         while page := parts.ids_after(gallery.internals.store, last, _NAMES):
             for _key, subject_id in page:
@@ -349,22 +353,22 @@ class ShardWorker:
         return count, None
 
     @moving
-    def take(self, gallery: Gallery, _: Asked, wholes: Sequence[Whole]) -> int:
+    def take(self, gallery: Gallery, _: CallHeader, wholes: Sequence[Whole]) -> int:
         """Take subjects in, once they are on disk they are here; returns how many were not here yet."""
         return parts.take(gallery.internals.store, wholes)
 
     @moving
-    def drop(self, gallery: Gallery, _: Asked, subject_ids: Sequence[str]) -> None:
+    def drop(self, gallery: Gallery, _: CallHeader, subject_ids: Sequence[str]) -> None:
         """Remove subjects that another shard has taken."""
         parts.drop(gallery.internals.store, subject_ids)
 
     @moving
-    def calibrations(self, gallery: Gallery, _: Asked) -> list[str]:
-        """Those that were set, for shards that are new."""
+    def calibrations(self, gallery: Gallery, _: CallHeader) -> list[str]:
+        """The shard's own calibrations, for new shards."""
         return parts.calibrations(gallery.internals.store)
 
     @moving
-    def set_calibrations(self, gallery: Gallery, _: Asked, calibrations: Sequence[str]) -> None:
+    def set_calibrations(self, gallery: Gallery, _: CallHeader, calibrations: Sequence[str]) -> None:
         for one in calibrations:
             gallery.calibrate(Calibration.from_json(one))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)

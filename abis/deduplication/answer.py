@@ -72,32 +72,40 @@ def deduplicate(
 
 
 def _coverage(scope: Scope) -> Coverage:
-    """How many subjects are comparable with all others.
-
-    Subjects are grouped by the kinds of their templates; there are few such groups.
-    """
+    """How many subjects are comparable with all others. Subjects are grouped by the kinds of their templates."""
     blocks = [block for segment in scope.segments for block in segment.blocks if block.present]
     kinds = sorted({block.kind for block in blocks})
-    if not blocks:
-        return Coverage(0, 0)
-    has = np.zeros((scope.last_subject + 1, len(kinds)), np.bool_)
-    for block in blocks:
-        slots = block.present_slots()
-        subjects = block.subjects[slots]
-        chosen = (subjects <= scope.last_subject) & (block.encounters[slots] <= scope.last_encounter)
-        has[subjects[chosen], kinds.index(block.kind)] = True
-    groups, counts = np.unique(has, axis=0, return_counts=True)
-    comparable = np.array([[a.is_comparable(b) for b in kinds] for a in kinds], np.bool_)
-    with_each = (groups.astype(np.int64) @ comparable.astype(np.int64) @ groups.T.astype(np.int64)) > 0
-    enrolled = groups.any(axis=1)
-    is_full = (with_each | ~enrolled).all(axis=1) & enrolled
-    partly = enrolled & ~is_full
-    found = {
-        str(kind): int(counts[partly & groups[:, number]].sum())
-        for number, kind in enumerate(kinds)
-        if (partly & groups[:, number]).any()
-    }
-    return Coverage(int(counts[enrolled].sum()), int(counts[is_full].sum()), found)
+    group = np.zeros(scope.last_subject + 1, np.int64)  # number of each key's group
+    groups: list[tuple[bool, ...]] = [()]  # of each group, whether it has each kind
+    for kind in kinds:
+        has = np.zeros(len(group), np.bool_)
+        for block in (block for block in blocks if block.kind == kind):
+            slots = block.present_slots()
+            subjects = block.subjects[slots]
+            is_in_scope = (subjects <= scope.last_subject) & (block.encounters[slots] <= scope.last_encounter)
+            has[subjects[is_in_scope]] = True
+        number = 2 * group + has
+        is_used = np.bincount(number, minlength=2 * len(groups)) > 0
+        groups = [(*groups[n // 2], bool(n % 2)) for n in np.flatnonzero(is_used).tolist()]
+        group = (np.cumsum(is_used) - 1)[number]
+    counts = np.bincount(group, minlength=len(groups)).tolist()
+    enrolled = [
+        ({kind for kind, is_there in zip(kinds, own, strict=True) if is_there}, count)
+        for own, count in zip(groups, counts, strict=True)
+        if any(own)
+    ]
+    partly = [
+        (own, count)
+        for own, count in enrolled
+        if not all(any(a.is_comparable(b) for a in own for b in other) for other, _ in enrolled)
+    ]
+    by_kind = {str(kind): sum(count for own, count in partly if kind in own) for kind in kinds}
+    subjects = sum(count for _, count in enrolled)
+    return Coverage(
+        subjects,
+        subjects - sum(count for _, count in partly),
+        {kind: count for kind, count in by_kind.items() if count},
+    )
 
 
 def named(store: Store, pairs: Sequence[FoundPair]) -> tuple[DuplicateCluster, ...]:

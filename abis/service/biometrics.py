@@ -14,7 +14,15 @@ from msgspec import UNSET
 
 from abis import formats
 from abis.errors import FormatError
-from abis.formats import Format, ansi_378_2004, ansi_378_2009, iso_19794_2_2005, iso_19794_2_2011, native
+from abis.formats import (
+    Format,
+    ansi_378_2004,
+    ansi_378_2009,
+    iso_19794_2_2005,
+    iso_19794_2_2011,
+    iso_19794_2_cards,
+    native,
+)
 from abis.service.messages import BiometricComputedData, BiometricData, BiometricSubType, BiometricType
 from abis.service.refusals import Refusal
 from abis.template import Embedding, IrisCode, Minutiae, Position, Template
@@ -41,14 +49,15 @@ _POSITIONS: dict[str, Position] = {
     },
 }
 _FACES = ("UNKNOWN", "PORTRAIT")
-_EYES: dict[str | None, Position] = {
-    None: Position.UNKNOWN_EYE,
+_EYES = {
     "UNKNOWN": Position.UNKNOWN_EYE,
     "EYE_UNDEF": Position.UNKNOWN_EYE,
     "EYE_RIGHT": Position.RIGHT_EYE,
     "EYE_LEFT": Position.LEFT_EYE,
 }
-_SUBTYPE_OF_EYE: dict[Position, BiometricSubType] = {
+_SUBTYPES: dict[Position, BiometricSubType] = {
+    Position.UNKNOWN_FINGER: "UNKNOWN",
+    Position.FACE: "PORTRAIT",
     Position.UNKNOWN_EYE: "EYE_UNDEF",
     Position.RIGHT_EYE: "EYE_RIGHT",
     Position.LEFT_EYE: "EYE_LEFT",
@@ -56,6 +65,8 @@ _SUBTYPE_OF_EYE: dict[Position, BiometricSubType] = {
 _FORMATS = {
     "ISO_19794_2": Format.ISO_19794_2_2005,
     "ISO_19794_2_2011": Format.ISO_19794_2_2011,
+    "ISO_19794_2_NS": Format.ISO_19794_2_CARD_NORMAL,
+    "ISO_19794_2_CS": Format.ISO_19794_2_CARD_COMPACT,
     "ANSI_378": Format.ANSI_378_2004,
     "ANSI_378_2009": Format.ANSI_378_2009,
     "ABIS": Format.NATIVE,
@@ -63,6 +74,8 @@ _FORMATS = {
 _READERS: dict[str, Callable[[bytes], tuple[Template, ...]]] = {
     "ISO_19794_2": iso_19794_2_2005.read,
     "ISO_19794_2_2011": iso_19794_2_2011.read,
+    "ISO_19794_2_NS": iso_19794_2_cards.read_normal,
+    "ISO_19794_2_CS": iso_19794_2_cards.read_compact,
     "ANSI_378": ansi_378_2004.read,
     "ANSI_378_2009": ansi_378_2009.read,
     "ABIS": lambda content: (native.read(content),),
@@ -175,6 +188,8 @@ def position_of(data: BiometricData) -> Position | None:
             return _POSITIONS[subtype]
         case "FACE" if subtype is None or subtype in _FACES:
             return Position.FACE
+        case "IRIS" if subtype is None:
+            return None
         case "IRIS" if subtype in _EYES:
             return _EYES[subtype]
     described = data.biometric_type if subtype is None else f"{data.biometric_type} {subtype}"
@@ -188,22 +203,12 @@ def type_of(position: Position) -> BiometricType:
     """OSIA's biometric type of a position."""
     if position.is_finger:
         return "FINGER"
-    if position.is_eye:
-        return "IRIS"
-    return "FACE" if position is Position.FACE else "UNKNOWN"
+    return "IRIS" if position.is_eye else "FACE"
 
 
 def subtype_of(position: Position) -> BiometricSubType:
     """OSIA's biometric sub type of a position."""
-    if position is Position.UNKNOWN_FINGER:
-        return "UNKNOWN"
-    if position is Position.FACE:
-        return "PORTRAIT"
-    if position.is_eye:
-        return _SUBTYPE_OF_EYE[position]
-    if not position.is_finger:
-        return "UNKNOWN"
-    return position.name  # type: ignore[return-value] # the names of ISO's fingers are OSIA's
+    return _SUBTYPES.get(position) or position.name  # type: ignore[return-value] # the names of ISO's fingers are OSIA's
 
 
 def computed(template: Template, wanted: str | None) -> BiometricComputedData:
@@ -249,21 +254,20 @@ def placed(template: Template, position: Position | None) -> Template:
     """The template at the position stated, where its record leaves that open."""
     if position is None or template.position == position:
         return template
-    if isinstance(template, Minutiae) and position.is_finger:
-        if template.position is Position.UNKNOWN_FINGER:
-            return dataclasses.replace(template, position=position)
-        if position is Position.UNKNOWN_FINGER:
+    if template.position.is_comparable(position):  # one of them leaves the finger or the eye open
+        if template.position not in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE):
             return template
-    if isinstance(template, IrisCode) and position.is_comparable(template.position):
-        known = template.position if position is Position.UNKNOWN_EYE else position
-        return IrisCode.of_packed(
-            bits=template.bits,
-            mask=template.mask,
-            shape=template.shape,
-            model=template.model,
-            position=known,
-            quality=template.quality,
-        )
+        if isinstance(template, IrisCode):
+            shape = template.rows, len(template.bits), template.planes
+            return IrisCode.of_packed(
+                bits=template.bits,
+                mask=template.mask,
+                shape=shape,
+                model=template.model,
+                position=position,
+                quality=template.quality,
+            )
+        return dataclasses.replace(template, position=position)
     raise FormatError(f"the template is of {template.position.name}, but {position.name} is stated")
 
 

@@ -107,7 +107,7 @@ class Images:
     def _check_size(self, image: bytes) -> None:
         """Refuse an image by the size that its header states."""
         views = [image]
-        if image.startswith((records.FINGER, records.FACE)):
+        if image.startswith((records.FINGER, records.FACE, records.IRIS)):
             views = [view.data for view in records.read(image) if view.raw_size is None]
         for view in views:
             try:

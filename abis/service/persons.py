@@ -65,7 +65,9 @@ class New:
         """
         found = [template for own in self.templates for template in own]
         if not found:
-            raise Refusal(400, "biometricData: empty; expected at least one sample of a finger or a face")
+            raise Refusal(
+                400, "biometricData: empty; expected at least one sample of a finger, a face or an eye"
+            )
         return found
 
 

@@ -180,14 +180,16 @@ class Searches:
         self, verification: Verification, threshold: float | None, known: Person | None
     ) -> messages.Verified:
         match verification.outcome:
-            case Outcome.LOCKED | Outcome.TERMINATED:
-                raise Refusal(403, f"the identity is {verification.outcome}")
-            case Outcome.REFUSED:
-                raise Refusal(403, f"refused by policy: {verification.reason}")
             case Outcome.NOTHING_COMPARABLE:
                 raise Refusal(400, f"biometricData: nothing to compare: {verification.reason}")
             case Outcome.NOT_ENROLLED:
                 raise Refusal(404, "there is no such person")
+            case Outcome.PAUSED:
+                raise Refusal(429, f"too many verifications of this person failed: {verification.reason}")
+            case Outcome.MATCH | Outcome.NON_MATCH:
+                pass
+            case outcome:  # locked, terminated, refused by a policy: nothing was decided
+                raise Refusal(403, f"the identity is {outcome}: {verification.reason}".rstrip(": "))
         decision = verification.match
         if threshold is not None:
             decision = bool(verification.evidence) and verification.score >= threshold
@@ -273,9 +275,9 @@ class Searches:
         """A candidate by some of its encounters alone; None where these do not suffice."""
         claim = Claim(candidate.subject_id, templates, encounters=encounters)
         (verified,) = self._gallery.verify_many([claim])
-        if not verified.evidence or (
-            candidate.threshold is not None and verified.score < candidate.threshold
-        ):
+        if not verified.evidence:  # there is none, or the gallery discloses none
+            return candidate if verified.match else None
+        if candidate.threshold is not None and verified.score < candidate.threshold:
             return None
         return replace(candidate, score=verified.score, evidence=verified.evidence)
 

@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from abis.service.draining import DrainingProtocol
 from abis.service.http import Application
 from abis.service.logs import configure
 from abis.service.settings import Settings
@@ -21,7 +22,7 @@ __all__ = ["application", "serve", "serving"]
 
 _SETTINGS = "ABIS_SERVICE_ALL_SETTINGS"  # from the first process to those that it starts
 _KEEP_ALIVE_S = 75
-_HEADER_BYTES = 64 * 1024
+_START_S = 60  # for a process to start, or to answer its parent, on a busy machine
 _CONNECTIONS_PER_REQUEST = 4  # connections that are open, for each request that may be at work
 
 
@@ -76,6 +77,7 @@ def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
         factory=isinstance(app, str),
         host=settings.host,
         port=settings.port,
+        http=DrainingProtocol,
         workers=settings.processes,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
@@ -85,7 +87,7 @@ def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
         proxy_headers=False,
         lifespan="on",
         limit_concurrency=limits.requests * _CONNECTIONS_PER_REQUEST,
+        timeout_worker_healthcheck=_START_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(limits.seconds),
-        h11_max_incomplete_event_size=_HEADER_BYTES,
     )

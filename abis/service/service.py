@@ -102,7 +102,7 @@ class Service:
         """
         found = [template for own in await self.templates(data, field) for template in own]
         if not found:
-            raise Refusal(400, f"{field}: empty; expected at least one sample of a finger or a face")
+            raise Refusal(400, f"{field}: empty; expected at least one sample of a finger, a face or an eye")
         return found
 
     async def templates(

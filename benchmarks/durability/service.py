@@ -56,8 +56,8 @@ def main() -> None:
             kills, lost, repeated = run(arguments.requests, arguments.kills, arguments.seed)
             rows.append([name, str(kills), str(lost), str(repeated)])
             figures |= {f"{name}_kills": kills, f"{name}_lost": lost, f"{name}_repeated": repeated}
+            write(arguments.json, figures, seed=arguments.seed)  # as far as it is; the next takes minutes
     print_table("kill -9", ["of the", "kills", "lost", "done twice"], rows)
-    write(arguments.json, figures, seed=arguments.seed)
 
 
 class Callbacks:

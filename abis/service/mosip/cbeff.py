@@ -94,8 +94,8 @@ def _position(kind: str, subtype: str) -> Position | None:
         return Position.FACE
     if kind == "Finger" and len(words) == 2 and words[0] in ("Left", "Right") and words[1] in _FINGERS:
         return Position[f"{words[0].upper()}_{_FINGERS[words[1]]}"]
-    if kind == "Iris" and words in (["Left"], ["Right"]):
-        return Position[f"{words[0].upper()}_EYE"]
+    if kind == "Iris" and subtype in ("Left", "Right"):
+        return Position[f"{subtype.upper()}_EYE"]
     return None
 
 

@@ -20,7 +20,7 @@ from abis.gallery import Gallery
 from abis.results import Outcome
 from abis.scoring.fusion import Evidence
 from abis.service import metrics
-from abis.service.biometrics import placed
+from abis.service.biometrics import placed, type_of
 from abis.service.images import Images
 from abis.service.mosip.cbeff import MINUTIAE, Block, blocks
 from abis.service.mosip.data_share import DataShare
@@ -40,6 +40,7 @@ __all__ = ["Member"]
 _log = logging.getLogger("abis.service.mosip")
 _CALLER = Caller("mosip", "deduplication")
 _REMEMBERED = timedelta(days=2)  # answers to inserts and deletes, for messages that are delivered again
+_MODALITIES = {"FINGER": "FIR", "FACE": "FID", "IRIS": "IIR"}
 _SURE = 308  # log10 of a likelihood ratio, beyond which floats end
 
 
@@ -232,8 +233,7 @@ class Member:
     def _candidate(self, reference_id: str, score: float, evidence: tuple[Evidence, ...]) -> dict[str, Any]:
         modalities: dict[str, float] = defaultdict(float)
         for each in evidence:
-            kind = "FIR" if each.position.is_finger else "IIR" if each.position.is_eye else "FID"
-            modalities[kind] += each.score
+            modalities[_MODALITIES[type_of(each.position)]] += each.score
         return {
             "referenceId": reference_id,
             "analytics": self._analytics(score),
