@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from abis.gallery.answers import AnswerPolicy, Disclosure
 from people import LEFT, RIGHT, everything, face, finger
 from services import client_of, data_of, encounter_of, probe_of
 
 import abis
 from abis import formats
 from abis.formats import Format
-from abis.gallery.answers import AnswerPolicy, Disclosure
 from abis.service import Settings
 from abis.service.settings import Limits
 from abis.store import Status
