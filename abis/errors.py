@@ -70,9 +70,11 @@ class DuplicateFound(AbisError, ValueError):  # noqa: N818
     def __init__(self, subject_id: str, candidates: Sequence[Any]) -> None:
         best = candidates[0]
         more = f", and {len(candidates) - 1} more" if len(candidates) > 1 else ""
+        about = ""
+        if best.threshold is not None:  # else: the gallery discloses decisions only
+            about = f" (score {best.score:.1f}, threshold {best.threshold:.1f})"
         super().__init__(
-            f"subject {subject_id!r} is not enrolled: it seems to be {best.subject_id!r}{more} "
-            f"(score {best.score:.1f}, threshold {best.threshold:.1f})"
+            f"subject {subject_id!r} is not enrolled: it seems to be {best.subject_id!r}{more}{about}"
         )
         self.subject_id = subject_id
         self.candidates = tuple(candidates)

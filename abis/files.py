@@ -10,11 +10,35 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["publish", "replacing", "write_whole"]
+__all__ = ["private_folder", "private_stream", "publish", "replacing", "write_whole"]
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder, and those above it, for its owner alone; an existing folder stays as it is.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def private_stream(path: Path, *, new: bool = False) -> BinaryIO:
+    """Open a file to read and write it; a new file is its owner's alone, whatever the umask allows.
+
+    Args:
+        path: name of the file; an existing file keeps its content.
+        new: whether the file must not exist.
+
+    Raises:
+        OSError: if the file cannot be opened; FileExistsError if it is to be new and exists.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0)
+    return open(os.open(path, flags, 0o600), "r+b")
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
     """Open a temporary file that takes the name ``path`` when the block ends without an error.
 
     The temporary file stands in the same folder, as ``.NAME.RANDOM.new``. It is synced to disk before it replaces
@@ -23,7 +47,8 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
 
     Args:
         path: final name of the file.
-        mode: permissions of the new file, limited by the process's umask.
+        mode: permissions of the new file, limited by the process's umask; by default its owner's alone, as most
+            files that abis writes hold biometric data or what was found in it.
 
     Yields:
         A binary stream to write to.
@@ -45,13 +70,14 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
         raise
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file by :func:`replacing`.
 
     Args:
         path: name of the file.
         content: what it will contain.
-        mode: permissions of the new file, limited by the process's umask.
+        mode: permissions of the new file, limited by the process's umask; by default its owner's alone, as most
+            files that abis writes hold biometric data or what was found in it.
 
     Raises:
         OSError: if the file cannot be written or renamed.

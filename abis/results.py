@@ -109,6 +109,8 @@ class Outcome(StrEnum):
     """The policy asks for more than there is, or liveness detection failed; ``reason`` says which."""
     NOTHING_COMPARABLE = "nothing comparable"
     """The subject is enrolled, but no template of the probe can be compared with its own; ``reason`` says why."""
+    PAUSED = "paused"
+    """Too many verifications of the subject have failed in a row; nothing was compared. ``reason`` says until when."""
     NOT_ENROLLED = "not enrolled"
     """There is no such subject; of :meth:`Gallery.verify_many` only."""
 

@@ -121,6 +121,9 @@ class Minutiae:
         resolution: (x, y) in pixels per centimetre as the standards' headers state it; 197 is 500 dpi.
         position: the finger.
         finger_quality: quality of the whole view, 0 to 100, or None where not reported.
+        extractor: name of the software that found the minutiae, at most 255 bytes of UTF-8; "" where
+            unknown. Comparison and calibration use what is known of an extractor. Templates of different
+            extractors are comparable.
 
     Arrays given are converted where that loses nothing, copied, and made read-only.
 
@@ -141,6 +144,7 @@ class Minutiae:
     resolution: tuple[int, int]
     position: Position
     finger_quality: int | None
+    extractor: str
 
     def __init__(
         self,
@@ -155,6 +159,7 @@ class Minutiae:
         resolution: tuple[int, int] = (197, 197),
         position: Position = Position.UNKNOWN_FINGER,
         finger_quality: int | None = None,
+        extractor: str = "",
     ) -> None:
         _check_range("width", width, 1, MAX_SIDE)
         _check_range("height", height, 1, MAX_SIDE)
@@ -165,6 +170,7 @@ class Minutiae:
             raise TemplateError(f"position {position.name} is not a finger")
         if finger_quality is not None:
             _check_range("finger_quality", finger_quality, 0, 100)
+        _check_name("extractor", extractor)
 
         x = _column("x", x, np.uint16)
         n = len(x)
@@ -198,6 +204,11 @@ class Minutiae:
         object.__setattr__(self, "resolution", (int(resolution[0]), int(resolution[1])))
         object.__setattr__(self, "position", position)
         object.__setattr__(self, "finger_quality", None if finger_quality is None else int(finger_quality))
+        object.__setattr__(self, "extractor", extractor)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Check what was pickled as what is given: its arrays were writable, and may come from anywhere."""
+        self.__init__(**state)  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self.x)
@@ -214,7 +225,7 @@ class Minutiae:
     def _identity(self) -> tuple[object, ...]:
         return (
             *(getattr(self, name).tobytes() for name in ("x", "y", "direction", "kind", "quality")),
-            *(self.width, self.height, self.resolution, self.position, self.finger_quality),
+            *(self.width, self.height, self.resolution, self.position, self.finger_quality, self.extractor),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -289,13 +300,17 @@ class Embedding:
         is_stored_form = given.dtype == np.float16 and abs(length - 1) < 2**-10
         unit = (values if is_stored_form else values / length).astype(np.float16)
         unit.flags.writeable = False
-        _check_model(model)
+        _check_name("model", model)
         if quality is not None and not np.isfinite(quality):
             raise TemplateError(f"quality is {quality}")
         object.__setattr__(self, "vector", unit)
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "position", position)
         object.__setattr__(self, "quality", None if quality is None else float(quality))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Check what was pickled as what is given: its array was writable, and may come from anywhere."""
+        self.__init__(**state)  # type: ignore[misc]
 
     def __repr__(self) -> str:  # never the content: templates stay out of logs
         return f"Embedding(d={len(self.vector)}, model={self.model!r}, {self.position.name})"
@@ -421,7 +436,7 @@ class IrisCode:
         position = Position(position)
         if not position.is_eye:
             raise TemplateError(f"position {position.name} is not an eye")
-        _check_model(model)
+        _check_name("model", model)
         if quality is not None and not np.isfinite(quality):
             raise TemplateError(f"quality is {quality}")
         bits.flags.writeable = mask.flags.writeable = False
@@ -539,13 +554,13 @@ def _check_each(name: str, values: npt.NDArray[Any], good: npt.NDArray[np.bool_]
         raise TemplateError(f"minutia {first}: {name}={values[first]} {fault}")
 
 
-def _check_model(model: str) -> None:
+def _check_name(what: str, name: str) -> None:
     try:
-        length = len(model.encode())
+        size = len(name.encode())
     except UnicodeEncodeError as error:
-        raise TemplateError(f"model name is not Unicode text: {error.reason}") from None
-    if length > 255:
-        raise TemplateError(f"model name of {length} bytes; at most 255")
+        raise TemplateError(f"{what} name is not Unicode text: {error.reason}") from None
+    if size > 255:
+        raise TemplateError(f"{what} name has {size} bytes; expected at most 255")
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

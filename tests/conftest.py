@@ -13,6 +13,7 @@ from benchmarks.lib.servers import Server, programs, server
 
 # Processes that tests start import the abis that the tests do, not the sources that the shell stands among.
 os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["ABIS_ANCHORS"] = "off"  # but in the tests of anchors
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(abis.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
 ).rstrip(os.pathsep)

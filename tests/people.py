@@ -13,7 +13,12 @@ RIGHT, LEFT = Position.RIGHT_INDEX, Position.LEFT_INDEX
 
 
 def finger(
-    person: int, position: Position = RIGHT, impression: int = 0, *, stated: Position | None = None
+    person: int,
+    position: Position = RIGHT,
+    impression: int = 0,
+    *,
+    stated: Position | None = None,
+    extractor: str = "",
 ) -> Minutiae:
     """An impression of a finger: its own minutiae, each a little off and some missing."""
     own = np.random.default_rng([person, position])
@@ -28,6 +33,7 @@ def finger(
         width=300,
         height=400,
         position=position if stated is None else stated,
+        extractor=extractor,
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from abis.comparison import balance, raw_scores
 from abis.errors import FormatError
 from abis.evaluation import NonMatedScores, TrainingScores, cllr, fit, min_cllr
 from abis.scoring.calibration import (
@@ -23,6 +24,7 @@ from abis.scoring.calibration import (
     Provenance,
     bent_line,
     compare,
+    kind_of,
     shipped,
     shipped_names,
 )
@@ -154,10 +156,10 @@ def face(model: str) -> Embedding:
     return Embedding(vector=[0.6, 0.8], model=model)
 
 
-def dots(n: int, seed: int) -> Minutiae:
+def dots(n: int, seed: int, *, extractor: str = "") -> Minutiae:
     generator = np.random.default_rng(seed)
     x, y, direction = generator.integers(0, (200, 200, 360), (n, 3)).T
-    return Minutiae(x=x, y=y, direction=direction, width=200, height=200)
+    return Minutiae(x=x, y=y, direction=direction, width=200, height=200, extractor=extractor)
 
 
 def test_own_calibrations_come_before_shipped_ones() -> None:
@@ -167,6 +169,32 @@ def test_own_calibrations_come_before_shipped_ones() -> None:
     assert calibrations.for_template(face("w600k_mbf")) is shipped("embedding-w600k_mbf")
     assert calibrations.for_template(face("nobody's")) is shipped("embedding")
     assert shipped("embedding").non_mated is None  # nothing was counted for an unmeasured model
+
+
+def test_minutiae_of_an_extractor_have_its_calibration_and_those_of_two_the_common_one() -> None:
+    known, unknown, other = (dots(9, 0, extractor=e) for e in ("leader-0.1", "", "another's"))
+    own = shipped("minutiae-leader-0.1")
+    calibrations = Calibrations.of()
+    assert own.kind == kind_of(known) == "minutiae-leader-0.1"
+    assert calibrations.for_template(known) is calibrations.for_templates([known, known]) is own
+    assert calibrations.for_template(other) is shipped("minutiae")
+    assert calibrations.for_templates([known, unknown]) is shipped("minutiae")
+    mine = plain(slope=1, offset=0, minimum=-1, maximum=9)  # of "minutiae"
+    assert Calibrations.of([mine]).for_template(known) is own
+    assert Calibrations.of([mine]).for_template(other) is mine
+    assert Calibrations.of([mine]).for_pair(kind_of(known), kind_of(other)) is mine
+    with pytest.raises(ValueError, match="no templates"):
+        calibrations.for_templates([])
+
+
+def test_each_comparison_is_scored_by_the_calibration_of_its_two_templates() -> None:
+    probe, old, new = dots(30, 0, extractor="leader-0.1"), dots(30, 1), dots(30, 1, extractor="leader-0.1")
+    raw, alike = raw_scores(probe, [old, new]), balance(probe, [old, new])
+    assert alike is not None
+    expected = [
+        shipped(name).llr(raw[n], alike[n]) for n, name in enumerate(("minutiae", "minutiae-leader-0.1"))
+    ]
+    assert compare(probe, [old, new]).tolist() == expected
 
 
 def test_a_low_score_says_less_the_less_of_one_print_the_other_shows() -> None:

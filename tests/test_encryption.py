@@ -16,7 +16,7 @@ from abis.errors import StoreError
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.store import Enrollment, keys
-from abis.store.encryption import Cipher, MasterKey, new_data_key
+from abis.store.encryption import Cipher, KeyRing, MasterKey, new_data_key
 from abis.store.stored_form import Place, with_checksum
 
 KEY = MasterKey(bytes(range(32)))
@@ -25,8 +25,8 @@ OTHER = MasterKey(bytes(32))
 
 @pytest.fixture(scope="module")
 def cipher() -> Cipher:
-    keys = {number: new_data_key(KEY, number) for number in (1, 2)}
-    return Cipher(KEY, lambda: keys)
+    keys = {number: new_data_key(KEY, "g", number) for number in (0, 1, 2)}
+    return Cipher(KEY, lambda: KeyRing("g", 2, keys))
 
 
 @given(st.binary(max_size=300), st.binary(max_size=40))
@@ -35,7 +35,7 @@ def test_what_is_sealed_opens_in_its_place_only(cipher: Cipher, plain: bytes, co
     sealed = cipher.seal(plain, context)
     assert cipher.open(sealed, context) == plain
     assert cipher.seal(plain, context) != sealed, "nonces are random"
-    with pytest.raises(StoreError, match="damaged, or not of this place"):
+    with pytest.raises(StoreError, match="damaged, or belong to another"):
         cipher.open(sealed, context + b"x")
 
 
@@ -48,21 +48,25 @@ def test_any_damage_to_sealed_bytes_is_noticed(cipher: Cipher) -> None:
 
 
 def test_the_newest_key_seals_and_new_ones_are_met(cipher: Cipher) -> None:
-    keys = {1: new_data_key(KEY, 1)}
-    reader, writer = Cipher(KEY, lambda: keys), Cipher(KEY, lambda: keys)
-    keys[2] = new_data_key(KEY, 2)
+    keys = {number: new_data_key(KEY, "g", number) for number in (0, 1)}
+
+    def ring() -> KeyRing:
+        return KeyRing("g", max(keys), keys)
+
+    reader, writer = Cipher(KEY, ring), Cipher(KEY, ring)
+    keys[2] = new_data_key(KEY, "g", 2)
     writer.refresh()
     assert (reader.current, writer.current) == (1, 2)
     assert reader.open(writer.seal(b"plain", b""), b"") == b"plain"
     assert reader.current == 2
     sealed = reader.seal(b"plain", b"")
-    keys[3] = new_data_key(KEY, 3)
+    keys[3] = new_data_key(KEY, "g", 3)
     del keys[2]
     reader.refresh()
     assert reader.current == 3
     assert reader.open(sealed, b"") == b"plain"  # of a state of the store from before the rotation ended
     with pytest.raises(StoreError, match="sealed by data key 2, which is not there"):
-        Cipher(KEY, lambda: keys).open(sealed, b"")
+        Cipher(KEY, ring).open(sealed, b"")
 
 
 def test_a_master_key_is_written_once_and_for_its_owner(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -71,15 +75,15 @@ def test_a_master_key_is_written_once_and_for_its_owner(tmp_path: Path, monkeypa
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(StoreError, match=r"master\.key: File exists"):
         MasterKey.generate(file)
-    wrapped = new_data_key(MasterKey.from_file(file), 1)
+    wrapped = new_data_key(MasterKey.from_file(file), "g", 1)
     monkeypatch.setenv("ABIS_KEY_FILE", str(file))
     from_environment = MasterKey.from_environment()
     assert from_environment is not None
-    assert len(from_environment.unwrap(wrapped, b"abis data key 1")) == 32
+    assert len(from_environment.unwrap(wrapped, b"abis data key g 1")) == 32
     monkeypatch.setenv("ABIS_KEY", file.read_text())
     assert repr(MasterKey.from_environment()) == "MasterKey(ABIS_KEY)"
     with pytest.raises(StoreError, match=r"does not open the data key"):
-        OTHER.unwrap(wrapped, b"abis data key 1")
+        OTHER.unwrap(wrapped, b"abis data key g 1")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ def test_a_new_data_key_seals_all_while_others_work(database: str) -> None:
             assert other.verify(everything(3, 1), "s3")
 
         assert gallery.rotate_data_key(progress=meanwhile) == 30
-        assert numbers_of_keys(database) == [2]
+        assert numbers_of_keys(database) == [0, 2]
         assert seen[-1][0] == seen[-1][1]
         assert other.verify(everything(21, 1), "new1")
         assert other.identify([face(4, 1)])[0].subject_id == "s4"
@@ -223,7 +227,7 @@ def test_other_processes_read_and_enroll_while_a_new_data_key_seals_all(
             assert process.exitcode == 0
         assert list(gallery) == [*(f"s{n}" for n in range(10)), *(f"new{n}" for n in new)]
         assert len(new) >= 2 * 30 // 7
-        assert numbers_of_keys(database) == [3]
+        assert numbers_of_keys(database) == [0, 3]
         assert gallery.check() == []
 
 
@@ -240,14 +244,14 @@ def test_a_rotation_that_was_stopped_goes_on_where_it_was(
 
         with pytest.raises(KeyboardInterrupt):
             gallery.rotate_data_key(progress=stop)
-        assert numbers_of_keys(database) == [1, 2]
+        assert numbers_of_keys(database) == [0, 1, 2]
         assert gallery.check() == []
         with pytest.raises(StoreError, match="an earlier rotation is not at its end"):
             gallery.rotate_data_key()
     with Gallery.open(database, key=KEY, load=False) as gallery:
         assert all(gallery.verify(everything(n, 1), f"s{n}") for n in range(10))
         assert gallery.reseal() == 30 - 21
-        assert numbers_of_keys(database) == [2]
+        assert numbers_of_keys(database) == [0, 2]
         assert gallery.reseal() == 0
         assert gallery.check() == []
 
@@ -269,7 +273,7 @@ def test_a_gallery_encrypted_meanwhile_is_opened_again(database: str) -> None:
         gallery.encrypt(KEY)
         with pytest.raises(StoreError, match="has been encrypted meanwhile"):
             other.enroll("b", everything(2))
-        with pytest.raises(StoreError, match="gallery that is not encrypted"):
+        with pytest.raises(StoreError, match=r"damaged or forged|not encrypted"):
             other.verify(everything(1), "a")
         with pytest.raises(StoreError, match="is encrypted already"):
             gallery.encrypt(KEY)
@@ -291,14 +295,14 @@ def test_what_is_not_encrypted_has_no_keys_to_rotate(database: str) -> None:
         (
             "UPDATE templates SET data = (SELECT data FROM templates WHERE key = 4) WHERE key = 1",
             "a",
-            "not of this place",
+            "belong to another row",
         ),
         (
             "UPDATE encounters SET subject = 2, encounter_id = 'x' WHERE key = 1",
             "b",
-            "not of this place",
+            "belong to another row",
         ),
-        ("UPDATE subjects SET subject_id = 'x' || subject_id", "xa", "table subjects is damaged"),
+        ("UPDATE subjects SET subject_id = 'x' || subject_id", "xa", "table subjects is damaged or forged"),
         ("UPDATE templates SET data = substr(data, 1, 60) WHERE key = 1", "a", "damaged"),
     ],
 )

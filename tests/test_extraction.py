@@ -24,7 +24,7 @@ from prints import png, ridges
 
 from abis.comparison import cosine, explain
 from abis.errors import AbisError, ExtractionError, FormatError
-from abis.extraction import Extraction, ExtractionNote, extract, extract_many
+from abis.extraction import Extraction, ExtractionNote, extract, extract_many, fingers
 from abis.extraction import workers as workers_room
 from abis.extraction._onnx import initializer, model, node, tensor_info
 from abis.extraction.cache import Cache
@@ -38,6 +38,7 @@ from abis.formats import is_image, read, read_file
 from abis.template import Embedding, Minutiae, Position
 
 RIGHT = Position.RIGHT_INDEX
+Maps = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]
 SETS = [("fvc2002_db1_b", 500), ("fvc2002_db2_b", 569), ("fvc2004_db3_b", 512)]
 
 
@@ -67,17 +68,23 @@ def likeness(first: Embedding, second: Embedding) -> float:
 
 
 @pytest.mark.parametrize(("name", "dpi"), SETS)
-def test_minutiae_are_those_of_pyfing(data: Path, name: str, dpi: int) -> None:
-    """Pyfing itself made the templates beside the images; benchmarks/accuracy/check_leader.py compares them all."""
+def test_certain_minutiae_are_those_of_pyfing(data: Path, name: str, dpi: int) -> None:
+    """Pyfing, which keeps minutiae of a confidence of 0.6 or more, made the templates beside the images.
+
+    benchmarks/accuracy/check_leader.py compares them all.
+    """
     for sample in ("101_1", "107_3"):
         image = (data / "images" / name / f"{sample}.tif").read_bytes()
         ours = extract(image, position=Position.UNKNOWN_FINGER, dpi=dpi)
         (theirs,) = read_file(data / "fingerprints" / "leader" / name / f"{sample}.fmr")
         assert isinstance(ours, Minutiae)
         assert isinstance(theirs, Minutiae)
+        certain = ours.quality >= theirs.quality.min()
+        assert len(theirs) == certain.sum()
+        assert ours.quality.min() >= 10
         for column in ("x", "y", "kind", "quality"):
-            np.testing.assert_array_equal(getattr(ours, column), getattr(theirs, column))
-        turn = (ours.direction - theirs.direction + 180) % 360 - 180
+            np.testing.assert_array_equal(getattr(ours, column)[certain], getattr(theirs, column))
+        turn = (ours.direction[certain] - theirs.direction + 180) % 360 - 180
         assert np.abs(turn).max() <= 1.40625 / 2 + 1 / 64  # theirs are rounded to units of 1.40625 degrees
         assert (ours.width, ours.height, ours.resolution) == (theirs.width, theirs.height, theirs.resolution)
 
@@ -108,6 +115,35 @@ def test_a_template_takes_seven_bytes_a_minutia_and_has_a_quality(finger: Minuti
     assert finger.finger_quality is not None
     assert few.finger_quality is not None
     assert finger.finger_quality > few.finger_quality
+
+
+def found(confidences: list[float], monkeypatch: pytest.MonkeyPatch) -> Minutiae:
+    """The template of an image in which the network finds minutiae of these confidences."""
+    peaks = np.zeros((300, 300), np.float32)
+    peaks[20 : 20 + 8 * len(confidences) : 8, 50] = confidences
+    maps: Maps = (peaks, np.ones((2, 300, 300), np.float32), np.ones_like(peaks))
+    monkeypatch.setattr(fingers, "_run", lambda _: maps)
+    return fingers.extract_minutiae(np.zeros((300, 300), np.uint8), dpi=500, position=RIGHT)
+
+
+def test_few_certain_minutiae_beside_many_uncertain_ones_are_a_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    template = found([0.9, 0.7, *[0.11] * 20, 0.09], monkeypatch)
+    assert template.quality.tolist() == [90, 70, *[11] * 20]
+    assert template.extractor == fingers.EXTRACTOR
+    with pytest.raises(ExtractionError, match=r"confidences of 6 minutiae add up to 1\.9; expected at least"):
+        found([0.9, *[0.2] * 5], monkeypatch)
+
+
+def test_finger_quality_is_never_negative_and_grows_with_what_is_certain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prints = ([0.25] * 12, [0.4] * 30, [0.95] * 12, [*[0.95] * 30, *[0.25] * 4], [0.95] * 30)
+    qualities = [found(confidences, monkeypatch).finger_quality for confidences in prints]
+    known = [quality for quality in qualities if quality is not None]
+    assert known == sorted(set(known))
+    assert len(known) == len(prints)
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ FAULTS = [
     (edited(ANSI, 34, b"\xb4"), 30, r"view 0: minutia 0: direction=360.0 outside \[0, 360\) degrees"),
     (edited(ANSI, 4, b"0"), 4, "version is 020, that of the standard's faulty example, and no direction is"),
     (edited(NATIVE, 3, b"\2"), 3, "stored form of version 2; this abis reads version 1"),
-    (edited(NATIVE, 4, b"\4"), 4, "content is 4; expected 1 to 3"),
+    (edited(NATIVE, 4, b"\7"), 4, "content is 7; expected 1 to 6"),
     (edited(NATIVE, 5, b"\13"), 5, "position is 11, which is none"),
     (edited(NATIVE, 5, b"\40"), 5, "position FACE is not a finger"),
     (NATIVE + b"\0", len(NATIVE), "1 bytes follow where the record should end"),

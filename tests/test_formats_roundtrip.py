@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from abis.formats import (
     xyt,
 )
 from abis.formats._native_many import read_many
+from abis.formats._stored_many import at_position, stored_forms
 from abis.template import MAX_MINUTIAE, NO_QUALITY, Embedding, Minutiae, Position
 
 FINGERS = [position for position in Position if position.is_finger]
@@ -34,7 +36,10 @@ DEGREE_UNIT = {
     ansi_378_2009: 2.0,
     ansi_378_2009_am1: 2.0,
 }
+KEEP_EXTRACTOR = (iso_19794_2_2011, ansi_378_2009, ansi_378_2009_am1)
 ZERO_IS_UNKNOWN = (iso_19794_2_2005, ansi_378_2004)  # quality 0 says "not reported"
+
+EXTRACTORS = ("", "leader-0.1", "another's ₂")
 
 side = st.integers(1, 16383)
 resolution = st.integers(1, 65535)
@@ -51,6 +56,7 @@ def templates(
     image: dict[str, Any],
     direction: st.SearchStrategy[float] = any_direction,
     lowest_quality: int = 0,
+    extractors: Sequence[str] = ("",),
 ) -> Minutiae:
     quality = st.integers(lowest_quality, 100)
     minutia = st.tuples(
@@ -72,6 +78,7 @@ def templates(
         quality=qualities,
         position=draw(st.sampled_from(FINGERS)),
         finger_quality=draw(quality | st.none()),
+        extractor=draw(st.sampled_from(extractors)),
         **image,
     )
 
@@ -93,6 +100,7 @@ def test_records_lose_nothing_that_they_can_hold(module: Any, data: st.DataObjec
                 image=shared if module in ZERO_IS_UNKNOWN else data.draw(image),
                 direction=direction,
                 lowest_quality=lowest_quality,
+                extractors=("", "leader-0.1") if module in KEEP_EXTRACTOR else ("",),
             )
         )
         for _ in range(data.draw(st.integers(1, 4)))
@@ -152,7 +160,7 @@ def test_xyt_loses_what_it_says(data: st.DataObject) -> None:
 @settings(max_examples=100, deadline=None)
 def test_stored_form_loses_nothing_of_minutiae(data: st.DataObject) -> None:
     direction = data.draw(st.sampled_from([any_direction, *map(in_units_of, (360 / 256, 2.0, 1.0, 1 / 32))]))
-    template = data.draw(templates(image=data.draw(image), direction=direction))
+    template = data.draw(templates(image=data.draw(image), direction=direction, extractors=EXTRACTORS))
     assert native.read(native.write(template)) == template
     assert formats.read(formats.write([template], Format.NATIVE)) == (template,)
 
@@ -160,7 +168,9 @@ def test_stored_form_loses_nothing_of_minutiae(data: st.DataObject) -> None:
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_many_of_the_stored_form_are_read_as_one_by_one(data: st.DataObject) -> None:
-    fingers = st.deferred(lambda: templates(image=data.draw(image), direction=data.draw(directions)))
+    fingers = st.deferred(
+        lambda: templates(image=data.draw(image), direction=data.draw(directions), extractors=EXTRACTORS)
+    )
     directions = st.sampled_from([any_direction, in_units_of(1 / 32)])
     faces = st.builds(
         Embedding,
@@ -233,6 +243,22 @@ def test_stored_form_of_the_largest_embedding() -> None:
     generator = np.random.default_rng(7)
     template = Embedding(vector=generator.standard_normal(65535), model="é" * 127)
     assert native.read(native.write(template)) == template
+
+
+@pytest.mark.parametrize("module", RECORD_FORMATS)
+def test_records_keep_no_extractor_that_abis_does_not_know(module: Any) -> None:
+    template = Minutiae(x=[1], y=[1], direction=[0], width=9, height=9, extractor="another's")
+    (read,) = module.read(module.write([template]))
+    assert read.extractor == ""
+
+
+def test_stored_forms_of_minutiae_whose_extractor_is_known_are_taken_as_they_are() -> None:
+    template = Minutiae(x=[1], y=[1], direction=[0], width=9, height=9, extractor="leader-0.1")
+    record = native.write(template)
+    assert stored_forms([record], []) == [[(0, record)]]
+    moved = at_position(record, Position.LEFT_RING)
+    assert native.read(moved).position is Position.LEFT_RING
+    assert read_many([moved, record]) == [native.read(moved), template]
 
 
 @pytest.mark.parametrize("module", RECORD_FORMATS)

@@ -302,6 +302,22 @@ def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
     assert gallery.identify(everything(1, 1))[0].score == after.score
 
 
+def test_fingers_of_several_extractors_are_found_and_scored_pair_by_pair(gallery: Gallery) -> None:
+    gallery.enroll("old", [finger(1)])
+    gallery.enroll("new", [finger(1, impression=2, extractor="leader-0.1")])
+    gallery.enroll("both", [finger(1, impression=3), finger(1, impression=4, extractor="leader-0.1")])
+    probe = finger(1, impression=1, extractor="leader-0.1")
+    common, own = shipped("minutiae"), shipped("minutiae-leader-0.1")
+    ways = {"old": [[common]], "new": [[own]], "both": [[common, own]]}
+    found = {c.subject_id: c for c in gallery.identify([probe], fpir=0.5)}
+    assert found.keys() == ways.keys()
+    for subject_id, way in ways.items():
+        verified = gallery.verify([probe], subject_id, fmr=1e-4)
+        assert verified.score == found[subject_id].score
+        assert verified.threshold == threshold_for_fmr(1e-4, way)
+    assert found["old"].score == compare(probe, [finger(1)])[0]
+
+
 def test_subjects_are_listed_by_what_they_were_compared_by(gallery: Gallery) -> None:
     gallery.enroll("finger", [finger(1)])
     gallery.enroll("everything", everything(1))
@@ -443,8 +459,8 @@ def test_screening_and_exact_search_agree_above_the_threshold(
         fingers = [first_minutiae(t, kept) for t in templates if isinstance(t, Minutiae)]
         for probe in (templates, templates[:1], templates[:2], fingers, [*fingers, templates[2]]):
             found, exact = (
-                gallery.identify(probe, max_candidates=1, fpir=0.01),
-                gallery.identify(probe, max_candidates=1, fpir=0.01, exact=True),
+                gallery.identify(probe, max_candidates=1, fpir=0.001),
+                gallery.identify(probe, max_candidates=1, fpir=0.001, exact=True),
             )
             assert found.candidates == exact.candidates
             # Of two fingers there may be two portions, which have some of the same people.

@@ -64,7 +64,7 @@ def test_a_sound_gallery_has_no_faults(gallery: Gallery) -> None:
         ("UPDATE encounters SET encounter_id = 'x' WHERE key = 1", "row 1 of table encounters is damaged"),
         ("DELETE FROM labels WHERE subject = 4", "subject 's3': its labels are not those that were given"),
         ("UPDATE labels SET label = 'south'", "label 'north': its subjects are not those that were counted"),
-        ("DELETE FROM settings", "the gallery's calibrations are damaged"),
+        ("DELETE FROM settings", "the gallery's settings"),
         ("UPDATE audit SET outcome = '' WHERE number = 2", "audit log: entry 2 was changed"),
     ],
 )

@@ -48,7 +48,7 @@ from abis.transfer.sources.query import QuerySource
 from abis.transfer.sources.source import Progress, Source
 
 NAMES = re.compile(r"(?P<subject>[^_]+)(_.*)?")
-AWKWARD = ["Nguyễn Thị Ánh", 'a,b"c\nd', "../etc", "e\u0301", "é", " ", "=1+1", "\U0001d518" * 255]
+AWKWARD = ["Nguyễn Thị Ánh", 'a,b"c;d', "../etc", "e\u0301", "é", " ", "=1+1", "\U0001d518" * 255]
 """Ids that files, tables and databases get wrong when they can."""
 
 People = dict[str, Sequence[Template]]
@@ -269,14 +269,14 @@ def test_what_is_no_template_file_is_named_and_left_alone(
     (folder / ".P6").touch()
     with tarfile.open(tmp_path / "b.tar", "w") as archive:
         archive.add(folder, "in")
-    for module in ("archive", "folder"):
+    for module in ("archive", "files"):
         monkeypatch.setattr(f"abis.transfer.sources.{module}.LARGEST_FILE", 1000)
     assert counts(import_records(open_path(folder, pattern=NAMES), store)) == (5, 1, 0, 4)
     assert reasons(store) == [
-        "P2_film.mp4: has 2,000 bytes, and stays where it is; no template is so large",
-        "P3_fifo: is no ordinary file",
-        "P4_link: leads nowhere",
-        "P5_folder: is no ordinary file",
+        "P2_film.mp4: has 2,000 bytes; a template record has at most 1,000",
+        "P3_fifo: is no regular file",
+        "P4_link: leads over a link",
+        "P5_folder: leads over a link",
     ]
     report = import_records(open_path(tmp_path / "b.tar", pattern=NAMES), store)
     assert counts(report) == (6, 0, 1, 5)  # there, a hidden file is a member as any other
@@ -356,7 +356,7 @@ def test_bad_records_are_kept_and_the_others_go_on(store: Store) -> None:
         (record("\0", finger(2), end=6), "holds a character that is not text"),
         (record("\udcff", finger(2), end=7), "holds a character that is not text"),
         (record("P2", finger(2), end=8, encounter=""), "encounter_id has 0 characters"),
-        (record("P2", end=9), "record ending at 9: no templates"),
+        (record("P2", end=9), "record ending at 9: 0 templates; expected 1 to 100"),
         (Record("P2", None, (Sample("s", b"\0"),), 10), "s: byte 0: begins with b'\\x00'"),
         (Record("P2", None, (Sample("s", None),), 11), "s: no template"),
         (Record("P2", None, (Sample("s", "!"),), 12), "s: the template is neither base64 nor hexadecimal"),

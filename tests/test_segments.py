@@ -23,11 +23,12 @@ KINDS: list[Callable[[int], Template]] = [
     lambda person: face(person, model="another"),
     lambda person: face(person, dimension=16),
     lambda person: face(person, model=""),
+    lambda person: finger(person, RIGHT, extractor="leader-0.1"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("probe", "expected"), list(enumerate([{0, 2}, {1, 2}, {0, 1, 2}, {3}, {4}, {5}, {6}]))
+    ("probe", "expected"), list(enumerate([{0, 2, 7}, {1, 2}, {0, 1, 2, 7}, {3}, {4}, {5}, {6}, {0, 2, 7}]))
 )
 def test_only_comparable_kinds_are_comparable(probe: int, expected: set[int]) -> None:
     mine = Kind.of(KINDS[probe](99))

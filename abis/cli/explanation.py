@@ -16,6 +16,7 @@ from abis.comparison import balance as balance_of
 from abis.comparison import explain as explain_comparison
 from abis.comparison.drawing import draw_pair
 from abis.errors import FormatError
+from abis.files import write_whole
 from abis.scoring.calibration import Calibrations
 from abis.template import Minutiae
 
@@ -50,7 +51,7 @@ def explain(
         first, second = _read_finger(files, probe), _read_finger(files, reference)
     found = explain_comparison(first, second)
     balance = balance_of(first, [second])
-    score = float(Calibrations.of().for_template(first).llr([found.score], balance)[0])
+    score = float(Calibrations.of().for_templates([first, second]).llr([found.score], balance)[0])
     if output is not None:
         svg = draw_pair(
             first,
@@ -59,7 +60,7 @@ def explain(
             title=f"{probe.name} and {reference.name}: score {score:.1f}",
             pictures=(picture(probe), picture(reference)),
         )
-        output.write_text(svg, encoding="utf-8")
+        write_whole(output, svg.encode())
         say(f"drawn in {output}")
     if as_json:
         print_json(

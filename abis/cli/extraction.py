@@ -15,7 +15,7 @@ from abis.cli.console import Faults, print_json, progress_bar
 from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
 from abis.errors import ExtractionError, FormatError
-from abis.files import write_whole
+from abis.files import private_folder, write_whole
 from abis.formats import Format, write
 from abis.template import Minutiae, Template
 
@@ -50,7 +50,7 @@ def extract(
     name, count = Counter(file.stem for file in found).most_common(1)[0]
     if count > 1:
         raise typer.BadParameter(f"{count} images would become {name}.abis")
-    output.mkdir(parents=True, exist_ok=True)
+    private_folder(output)
     wanted = [file for file in found if not _path(output, file, 0).exists()]
     extracted = 0
     try:
@@ -86,7 +86,7 @@ def _draw(templates: Sequence[Template], output: Path, image: Path) -> None:
         case (Minutiae() as finger,):
             title = f"{image.name}: {len(finger)} minutiae, quality {finger.finger_quality}"
             svg = draw_finger(finger, title=title, picture=picture(image))
-            (output / f"{image.stem}.svg").write_text(svg, encoding="utf-8")
+            write_whole(output / f"{image.stem}.svg", svg.encode())
 
 
 def _write(templates: Sequence[Template], output: Path, image: Path) -> None:

@@ -42,6 +42,7 @@ _EXIT_CODES = {
     Outcome.TERMINATED: 4,
     Outcome.REFUSED: 5,
     Outcome.NOTHING_COMPARABLE: 6,
+    Outcome.PAUSED: 7,
 }
 """Exit codes of ``abis verify``."""
 

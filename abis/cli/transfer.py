@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,13 @@ import typer
 from abis.cli.arguments import DEFAULT_PATTERN, AsJson, GalleryPath, compile_pattern, parse_format, parse_rate
 from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progress_bar, say
 from abis.cli.opening import open_existing
+from abis.files import private_stream
 from abis.formats import Format
 from abis.gallery import Gallery
 from abis.parallel import available_cores
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
-from abis.store.import_records import printable
+from abis.text import printable, spreadsheet_cell
 from abis.transfer.importing import retry as retry_record
 from abis.transfer.sources import open_path
 from abis.transfer.sources.gallery import GallerySource
@@ -185,7 +187,7 @@ def export_quarantine(
     count = 0
     with (
         _journal(gallery) as (_, journal),
-        (folder / "quarantine.csv").open("w", newline="", encoding="utf-8") as manifest,
+        TextIOWrapper(private_stream(folder / "quarantine.csv"), encoding="utf-8", newline="") as manifest,
     ):
         rows = csv.writer(manifest)
         rows.writerow(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
@@ -199,7 +201,8 @@ def export_quarantine(
                     )
                     content = sample.content
                     data = content.encode(errors="surrogatepass") if isinstance(content, str) else content
-                    (folder / path).write_bytes(data)
+                    with private_stream(folder / path, new=True) as file:
+                        file.write(data)
                 cells = [
                     found.key,
                     found.record.subject_id,
@@ -209,7 +212,7 @@ def export_quarantine(
                     sample.place,
                     found.reason,
                 ]
-                rows.writerow(["" if cell is None else printable(cell) for cell in cells])
+                rows.writerow(["" if cell is None else spreadsheet_cell(cell) for cell in cells])
     typer.echo(f"{count:,} records are in {folder}.")
 
 

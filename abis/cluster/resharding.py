@@ -17,6 +17,7 @@ from abis.cluster.calls import ShardCall, ShardClient, clients_of
 from abis.cluster.manifest import UNCOUNTED, ClusterManifest, Shard, manifest_file
 from abis.cluster.shard import ShardWorker
 from abis.errors import StoreError
+from abis.files import private_folder
 from abis.store.encryption import KeyService
 from abis.store.parts import Part
 
@@ -48,7 +49,7 @@ def begun_anew(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
             raise StoreError(f"{folder}: there is a cluster already")
         return manifest
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise StoreError(f"{folder}: no folder for a cluster: {error.strerror}") from error
     manifest = ClusterManifest(uuid.uuid4().hex, 0, (), tuple(shards), UNCOUNTED)

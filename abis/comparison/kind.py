@@ -14,11 +14,12 @@ __all__ = ["Kind", "check_models", "nothing_comparable"]
 
 
 class Kind(NamedTuple):
-    """What templates must share to be comparable.
+    """What templates must share to be searched together.
 
     Attributes:
         position: of the template; an unknown finger is comparable with every finger.
-        model: of an embedding or an iris code; "" for a finger.
+        model: of an embedding or an iris code, whose different models are not comparable; extractor of minutiae,
+            whose different extractors are.
         dimension: of an embedding; of an iris code 65,536 times its columns and the bits of one; 0 for a finger.
     """
 
@@ -35,15 +36,16 @@ class Kind(NamedTuple):
     def calibrated_as(self) -> str:
         """What :func:`abis.scoring.calibration.kind_of` says of such templates."""
         name = modality_at(self.position).calibration
-        return f"{name}-{self.model}" if self.dimension else name
+        return f"{name}-{self.model}" if self.dimension or self.model else name
 
     def is_comparable(self, other: Kind) -> bool:
         """True where templates of the two kinds may be compared."""
-        return self[1:] == other[1:] and self.position.is_comparable(other.position)
+        is_alike = self.dimension == other.dimension and (self.dimension == 0 or self.model == other.model)
+        return is_alike and self.position.is_comparable(other.position)
 
     def __str__(self) -> str:
         if not self.dimension:
-            return self.position.name
+            return f"{self.position.name} by {self.model!r}" if self.model else self.position.name
         shape = f"{self.dimension}-d"
         if modality_at(self.position) is IRIS:
             shape = f"{self.dimension >> 16} columns of {self.dimension & 0xFFFF} bits"

@@ -197,7 +197,7 @@ def cosines_of_pairs(
 def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
     """(n,) how much each has to compare: its minutiae's reliabilities, per cent of a good one each, added up.
 
-    A minutia's reliability is its quality held against the upper quartile of its own template, as the
+    A minutia's reliability is its quality relative to the best twentieth of its own template, as the
     comparison takes it: extractors disagree on what a quality of 60 means.
     """
     if not templates:

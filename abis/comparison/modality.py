@@ -121,7 +121,7 @@ FINGER = Modality(
     template=Minutiae,
     is_at=lambda position: position.is_finger,
     calibration="minutiae",
-    model=lambda template: ("", 0),
+    model=lambda template: (template.extractor, 0),
     packed=_packed_fingers,
     pairs=_pairs_of_fingers,
     quality=lambda template: None if template.finger_quality is None else float(template.finger_quality),
@@ -219,6 +219,8 @@ def _check_comparable(probe: Template, reference: Template, index: int) -> None:
             "is compared with its own position only"
         )
     modality = modality_of(probe)
+    if modality is FINGER:  # minutiae of different extractors are comparable
+        return
     own, other = modality.model(probe), modality.model(reference)
     if own[0] != other[0]:
         raise TemplateError(f"reference {index} is of model {other[0]!r}, the probe of {own[0]!r}")

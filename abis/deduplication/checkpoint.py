@@ -18,6 +18,7 @@ import msgspec
 
 from abis.deduplication.pairing import FoundPair
 from abis.errors import StoreError
+from abis.files import private_stream
 from abis.scoring.fusion import Evidence
 from abis.template import Position
 
@@ -103,7 +104,7 @@ class Checkpoint:
             self._read(path, whole, asked)
         self.resumed = len(self._done)
         with self._errors():
-            self._stream = path.open("r+b" if path.exists() else "w+b")
+            self._stream = private_stream(path)
             self._stream.truncate(sum(map(len, whole)))
             self._stream.seek(0, os.SEEK_END)
             if not whole:

@@ -285,7 +285,7 @@ def _compared(
     for probe, reference in probes.comparable(references):
         pair, first, second = expanded(probe, reference, pairs)
         if len(pair):
-            calibration = calibrations.for_kind(probe.kind.calibrated_as)
+            calibration = calibrations.for_pair(probe.kind.calibrated_as, reference.kind.calibrated_as)
             raw, balance = _raw_and_balance(probe, reference, first, second)
             encounters = reference.encounters[second]
             comparisons.append(

@@ -156,9 +156,8 @@ def evaluate_folder(
     if not made[mated].any() or not made[~mated].any():
         failure = data_set.failures[0]
         raise ValueError(f"{folder}: too few templates could be read; {failure.name}: {failure.reason}")
-    some = next(template for template in templates if template is not None)
     score = np.full(len(raw), FAILED)
-    calibration = Calibrations.of().for_template(some)
+    calibration = Calibrations.of().for_templates(template for template in templates if template is not None)
     balance = balance_of_pairs(templates, probe, reference)
     score[made] = calibration.llr(raw[made], None if balance is None else balance[made])
 

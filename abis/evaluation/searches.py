@@ -59,10 +59,9 @@ def evaluate_searches(
         raise ValueError(f"no finger of {probes} is in {references}: nobody could be found")
     templates = [sample.template for sample in enrolled.samples]
     present = np.flatnonzero([template is not None for template in templates])
-    some = next((sample.template for sample in samples if sample.template is not None), None)
-    if some is None:
+    if all(sample.template is None for sample in samples):
         raise ValueError(f"{probes} and {references}: no template could be read")
-    calibration = Calibrations.of().for_template(some)
+    calibration = Calibrations.of().for_templates(s.template for s in samples if s.template is not None)
     compare = comparator(templates, threads)
     score = np.full((len(probe_finger), len(reference_finger)), FAILED)
     for place, sample in enumerate(searched.samples):

@@ -18,14 +18,19 @@ from abis.extraction.models import finger_extractor
 from abis.extraction.resizing import resize
 from abis.template import MAX_MINUTIAE, Minutiae, MinutiaKind, Position
 
-__all__ = ["extract_minutiae"]
+__all__ = ["EXTRACTOR", "extract_minutiae"]
+
+EXTRACTOR = "leader-0.1"
+"""What templates carry as their extractor: LEADER, minutiae from a confidence of 0.1 on."""
 
 _DPI = 500  # that the network was trained at
 _MULTIPLE = 32  # pixels: width and height that the network takes
-_CONFIDENCE = 0.6  # of a minutia, as pyfing has it
-_ENDING = 0.5  # likewise
+_CONFIDENCE = 0.1  # from which a minutia is kept; pyfing keeps those from 0.6 on (decision 22)
+_ENDING = 0.5  # confidence from which a minutia is an ending, as pyfing has it
 _FEWEST_MINUTIAE = 4  # of fewer, no comparison says anything
-_MUCH_EVIDENCE = 25.0  # minutiae that are quite sure, of which the quality is 63
+_LEAST_CONFIDENCE = 2.4  # sum over the minutiae: what four of a confidence of 0.6 have
+_MUCH_EVIDENCE = 25.0  # minutiae of confidence 1, of which the quality is 63
+_MOST_PIXELS = 2**22  # at 500 dpi: some ten centimetres a side
 _SIDES = (32, 2500)  # pixels at 500 dpi: 1.6 mm, below which nothing is seen, and 127 mm
 _DPI_RANGE = (100.0, 5000.0)
 _UNITS_PER_DEGREE = 32  # directions are rounded so that the stored form takes 7 bytes a minutia
@@ -33,7 +38,7 @@ _CM_PER_INCH = 2.54
 
 
 def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Position) -> Minutiae:
-    """The minutiae of one finger.
+    """The minutiae of one finger, uncertain ones included.
 
     Some 0.3 s on one core for an image of 388 by 374 pixels.
 
@@ -43,11 +48,14 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
         position: the finger.
 
     Returns:
-        The template, in the pixels of ``image``; ``quality`` is the network's confidence in percent,
-        ``finger_quality`` that of the whole (:func:`_finger_quality`).
+        The template, in the pixels of ``image``: all minutiae of which the network's confidence is 0.1 or more,
+        the 255 of the highest confidence where there are more. ``quality`` is that confidence in percent,
+        ``finger_quality`` says how much there is to compare (:func:`_finger_quality`), ``extractor`` is
+        :data:`EXTRACTOR`.
 
     Raises:
-        ExtractionError: no finger is to be seen, or too little of it.
+        ExtractionError: there is no finger in the image, or too little of it: fewer than four minutiae, or
+            minutiae whose confidences add up to less than 2.4.
     """
     if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
         raise ExtractionError(f"resolution is {dpi:g} dpi; expected {_DPI_RANGE[0]:g} to {_DPI_RANGE[1]:g}")
@@ -57,10 +65,8 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
     peaks, direction, ending = _run(normal)
 
     rows, columns = np.nonzero(peaks >= _CONFIDENCE)
-    if len(rows) < _FEWEST_MINUTIAE:
-        found = f"{len(rows)} minutiae, fewer than {_FEWEST_MINUTIAE}" if len(rows) else "not one minutia"
-        raise ExtractionError(f"no finger found: {found}")
     confidence = peaks[rows, columns]
+    _check_evidence(confidence)
     if len(rows) > MAX_MINUTIAE:
         best = np.sort(np.argsort(-confidence, kind="stable")[:MAX_MINUTIAE])
         rows, columns, confidence = rows[best], columns[best], confidence[best]
@@ -79,7 +85,21 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
         resolution=(per_cm, per_cm),
         position=position,
         finger_quality=_finger_quality(confidence),
+        extractor=EXTRACTOR,
     )
+
+
+def _check_evidence(confidence: npt.NDArray[np.float32]) -> None:
+    if not len(confidence):
+        raise ExtractionError("no finger found: not one minutia")
+    if len(confidence) < _FEWEST_MINUTIAE:
+        raise ExtractionError(f"no finger found: {len(confidence)} minutiae, fewer than {_FEWEST_MINUTIAE}")
+    total = float(confidence.sum())
+    if total < _LEAST_CONFIDENCE:
+        raise ExtractionError(
+            f"no finger found: the confidences of {len(confidence)} minutiae add up to {total:.1f}; "
+            f"expected at least {_LEAST_CONFIDENCE}"
+        )
 
 
 def _check_size(width: int, height: int, dpi: float) -> None:
@@ -87,6 +107,11 @@ def _check_size(width: int, height: int, dpi: float) -> None:
     if not low <= min(width, height) or not max(width, height) <= high:
         raise ExtractionError(
             f"the image is {width}x{height} pixels at {dpi:g} dpi; one of a finger has {low:.0f} to {high:.0f} a side"
+        )
+    if (pixels := width * height * (_DPI / dpi) ** 2) > _MOST_PIXELS:
+        raise ExtractionError(
+            f"the image is {width}x{height} pixels at {dpi:g} dpi, {pixels:,.0f} at {_DPI} dpi; expected at most "
+            f"{_MOST_PIXELS:,}"
         )
 
 
@@ -111,10 +136,11 @@ def _degrees(cosine: npt.NDArray[np.float32], sine: npt.NDArray[np.float32]) -> 
 
 
 def _finger_quality(confidence: npt.NDArray[np.float32]) -> int:
-    """0 to 100: how much there is to compare, minutiae weighed by how sure the network is of them.
+    """0 to 100: how much there is to compare, given the confidences of the minutiae.
 
-    It finds the prints whose mated scores are low better than the mean confidence does (docs/extraction.md); among
-    good prints neither says much.
+    The evidence is the sum of the squared confidences times their mean: an uncertain minutia adds little and
+    says that the print is poor. It finds the prints of which mated scores are low (docs/extraction.md); among
+    good prints it says little.
     """
-    evidence = float((2 * confidence - 1).sum())
+    evidence = float(np.square(confidence).sum() * confidence.mean())
     return round(100 * (1 - math.exp(-evidence / _MUCH_EVIDENCE)))

@@ -24,6 +24,12 @@ UNKNOWN_VENDOR = b"\x01\x03"
 UNKNOWN_QUALITY_ALGORITHM = b"\0\1"
 """Registered by that vendor for qualities whose algorithm is not given."""
 
+_LEADER = "leader-0.1"
+_QUALITY_ALGORITHM_OF = {_LEADER: UNKNOWN_VENDOR + b"\x4c\x01"}
+"""Vendor and algorithm that stand for an extractor whose qualities abis knows. The second is not registered: abis has
+no vendor number. Other software takes it as the unknown algorithm of an unknown vendor, as before."""
+_EXTRACTOR_OF = {algorithm: extractor for extractor, algorithm in _QUALITY_ALGORITHM_OF.items()}
+
 MINUTIA_SIZE = 6
 """Bytes of a minutia: kind and x, y, direction, quality. ISO/IEC 19794-2:2011 may leave out the last."""
 
@@ -126,6 +132,21 @@ class ImageGeometry:
         return f"{self.width}x{self.height} at {self.resolution[0]}x{self.resolution[1]} px/cm"
 
 
+def read_extractor(cursor: Cursor) -> str:
+    """The extractor that a quality algorithm's vendor and number stand for; "" where that is unknown."""
+    return _EXTRACTOR_OF.get(bytes(cursor.take(4, "quality algorithm")), "")
+
+
+def is_known(extractor: str) -> bool:
+    """Whether records that have quality algorithms keep the extractor's name."""
+    return extractor in _QUALITY_ALGORITHM_OF
+
+
+def quality_algorithm_bytes(extractor: str) -> bytes:
+    """Vendor and number of the quality algorithm, by which :func:`read_extractor` finds a known extractor again."""
+    return _QUALITY_ALGORITHM_OF.get(extractor, UNKNOWN_VENDOR + UNKNOWN_QUALITY_ALGORITHM)
+
+
 def read_pair(cursor: Cursor, x_name: str, y_name: str) -> tuple[int, int]:
     return cursor.unsigned(2, x_name), cursor.unsigned(2, y_name)
 
@@ -145,6 +166,7 @@ def read_minutiae(
     finger_quality: int | None,
     count: int,
     minutia_size: int = MINUTIA_SIZE,
+    extractor: str = "",
 ) -> Minutiae:
     """The template of one finger view, the cursor being at its first minutia."""
     start = cursor.offset
@@ -170,6 +192,7 @@ def read_minutiae(
             resolution=image.resolution,
             position=position,
             finger_quality=finger_quality,
+            extractor=extractor,
         )
     except TemplateError as error:
         raise FormatError(f"view {view}: {error}", offset=start) from None

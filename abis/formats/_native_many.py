@@ -32,6 +32,7 @@ __all__ = ["read_many"]
 
 _HEAD = native.MAGIC + bytes([native.VERSION])
 _MINUTIA_AFTER = {_HEAD + bytes([content]): fields for content, fields in native.MINUTIA_OF.items()}
+_NAMES_EXTRACTOR = {_HEAD + bytes([content]) for content in Content if content.names_extractor}
 _EMBEDDING = _HEAD + bytes([Content.EMBEDDING])
 _MINUTIAE_AT = native.HEADER_AT + native.MINUTIAE_HEADER.size
 _NAME_AT = native.HEADER_AT + native.EMBEDDING_HEADER.size
@@ -58,34 +59,43 @@ def read_many(records: Sequence[bytes]) -> list[Template]:
 
 
 def _layout(record: bytes) -> bytes:
-    """All up to the header, and of an embedding what must be equal for vectors to be read as a matrix."""
+    """What must be equal for records to be read together.
+
+    All up to the header; the dimension and the model's name of an embedding; the extractor's name of minutiae.
+    """
     layout = record[: native.HEADER_AT]
     if layout == _EMBEDDING:
         name_size = int.from_bytes(record[_NAME_AT : _NAME_AT + 1], "big")
         layout += record[_NAME_AT - 2 : _NAME_AT + 1 + name_size]  # dimension, length of the name, name
+    elif layout in _NAMES_EXTRACTOR and len(record) >= _MINUTIAE_AT:
+        layout += record[_MINUTIAE_AT + record[_MINUTIAE_AT - 1] * _MINUTIA_AFTER[layout].itemsize :]
     return layout
 
 
 def _read_alike(layout: bytes, records: Sequence[bytes]) -> Iterable[Template]:
     """The templates of records of one layout."""
     templates: Sequence[Template] | None = None
-    if layout in _MINUTIA_AFTER:
-        templates = _minutiae(_MINUTIA_AFTER[layout], records)
+    head, name = layout[: native.HEADER_AT], layout[native.HEADER_AT :]
+    if head in _MINUTIA_AFTER:
+        templates = _minutiae(_MINUTIA_AFTER[head], name, records)
     elif layout.startswith(_EMBEDDING):
         templates = _embeddings(layout.removeprefix(_EMBEDDING), records)
     return map(native.read, records) if templates is None else templates
 
 
-def _minutiae(record: np.dtype[np.void], records: Sequence[bytes]) -> list[Minutiae] | None:
-    """None where a field breaks a rule of Minutiae."""
+def _minutiae(record: np.dtype[np.void], name: bytes, records: Sequence[bytes]) -> list[Minutiae] | None:
+    """None where a field breaks a rule of Minutiae; ``name`` is the extractor's, its length before it, or empty."""
     if min(map(len, records)) < _MINUTIAE_AT:
+        return None
+    extractor = _extractor(name, is_expected=records[0][: native.HEADER_AT] in _NAMES_EXTRACTOR)
+    if extractor is None:
         return None
     headers = b"".join([data[native.HEADER_AT : _MINUTIAE_AT] for data in records])
     rows = list(native.MINUTIAE_HEADER.iter_unpack(headers))
     position, width, height, x_resolution, y_resolution, finger_quality, count = np.array(rows).T
     sizes = np.fromiter(map(len, records), np.int64, len(records))
     if not (
-        np.array_equal(sizes, _MINUTIAE_AT + count * record.itemsize)
+        np.array_equal(sizes, _MINUTIAE_AT + count * record.itemsize + len(name))
         and (position <= Position.LEFT_LITTLE).all()
         and _is_within(width, 1, MAX_SIDE)
         and _is_within(height, 1, MAX_SIDE)
@@ -94,7 +104,8 @@ def _minutiae(record: np.dtype[np.void], records: Sequence[bytes]) -> list[Minut
         and _are_qualities(finger_quality)
     ):
         return None
-    fields = np.frombuffer(b"".join([data[_MINUTIAE_AT:] for data in records]), record)
+    end = -len(name) or None
+    fields = np.frombuffer(b"".join([data[_MINUTIAE_AT:end] for data in records]), record)
     columns = MinutiaColumns.of(fields)
     x, y, direction, kind, quality = columns
     if not (
@@ -126,10 +137,23 @@ def _minutiae(record: np.dtype[np.void], records: Sequence[bytes]) -> list[Minut
                     "resolution": (dpcm_x, dpcm_y),
                     "position": positions[code],
                     "finger_quality": None if grade == NO_QUALITY else grade,
+                    "extractor": extractor,
                 },
             )
         )
     return templates
+
+
+def _extractor(name: bytes, *, is_expected: bool) -> str | None:
+    """The extractor's name; None where that is faulty."""
+    if not is_expected:
+        return ""
+    if len(name) < 2 or name[0] != len(name) - 1:
+        return None
+    try:
+        return name[1:].decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _embeddings(layout: bytes, records: Sequence[bytes]) -> list[Embedding] | None:

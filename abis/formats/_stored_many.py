@@ -41,6 +41,7 @@ _STORED_HEAD = np.dtype(
     ]
 )
 _MINUTIAE = native.MAGIC + bytes([native.VERSION, native.Content.MINUTIAE])
+_OF_EXTRACTOR = native.MAGIC + bytes([native.VERSION, native.Content.MINUTIAE_OF_EXTRACTOR])
 _EMBEDDING = native.MAGIC + bytes([native.VERSION, native.Content.EMBEDDING])
 _QUALITY = slice(native.HEADER_AT + 1, native.HEADER_AT + 9)  # of an embedding
 _NO_QUALITY = struct.pack(">d", float("nan"))
@@ -79,7 +80,7 @@ def _is_stored(record: bytes) -> bool:
     if record.startswith(_EMBEDDING):
         quality = record[_QUALITY]
         return quality == _NO_QUALITY or quality[:2] < b"\x7f\xf0" or b"\x80" <= quality[:2] < b"\xff\xf0"
-    return record.startswith(_MINUTIAE)
+    return record.startswith((_MINUTIAE, _OF_EXTRACTOR))
 
 
 def _of_stored(records: Sequence[bytes]) -> Sequence[tuple[int, bytes] | None]:

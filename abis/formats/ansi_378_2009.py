@@ -18,10 +18,10 @@ _HEADER_SIZE = 21
 def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views in a record.
 
-    Product identifier, capture equipment, view numbers, impression types, quality algorithms, the
-    reserved byte and extended data are not kept. Records of the draft of 2007 are read too: they have a
-    capture equipment field of two bytes instead of three, so that their reserved zero stands where the
-    published standard has the number of views, which is never zero.
+    Product identifier, capture equipment, view numbers, impression types, the reserved byte and extended data
+    are not kept; a quality algorithm is kept where it stands for an extractor that abis knows. Records of the
+    draft of 2007 are read too: they have a capture equipment field of two bytes instead of three, so that their
+    reserved zero stands where the published standard has the number of views, which is never zero.
 
     Raises:
         FormatError: saying at which byte what was found and what was expected.
@@ -70,7 +70,7 @@ def _read_view(cursor: Cursor, view: int, *, is_last: bool) -> Minutiae:
     position = _fmr.read_position(cursor)
     cursor.take(2, "view number and impression type")
     finger_quality = _fmr.ANSI_2009.read_view_quality(cursor)
-    cursor.take(4, "quality algorithm")
+    extractor = _fmr.read_extractor(cursor)
     image = _fmr.ImageGeometry.read(cursor)
     count = cursor.unsigned(1, "number of minutiae")
     template = _fmr.read_minutiae(
@@ -81,6 +81,7 @@ def _read_view(cursor: Cursor, view: int, *, is_last: bool) -> Minutiae:
         position=position,
         finger_quality=finger_quality,
         count=count,
+        extractor=extractor,
     )
     _fmr.skip_extended_data(cursor, view, is_last=is_last)
     return template
@@ -91,8 +92,7 @@ def _view_bytes(template: Minutiae, number: int) -> bytes:
     header = (
         bytes([template.position, number, 0])  # impression type 0: live-scan plain
         + _fmr.ANSI_2009.view_quality_byte(template)
-        + _fmr.UNKNOWN_VENDOR
-        + _fmr.UNKNOWN_QUALITY_ALGORITHM
+        + _fmr.quality_algorithm_bytes(template.extractor)
         + image.size_bytes()
         + image.resolution_bytes()
         + bytes([len(template)])

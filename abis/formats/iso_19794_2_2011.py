@@ -12,7 +12,6 @@ from abis.template import NO_QUALITY, Minutiae
 __all__ = ["read", "write"]
 
 _VERSION = b"030\0"
-_QUALITY_BLOCK_SIZE = 5
 _CERTIFICATION_BLOCK_SIZE = 3
 _NO_DATE = b"\xff" * 9
 _NO_DEVICE = b"\0" * 5  # technology, vendor, type
@@ -21,7 +20,8 @@ _NO_DEVICE = b"\0" * 5  # technology, vendor, type
 def read(data: bytes, repairs: Repairs = None) -> tuple[Minutiae, ...]:
     """The templates of all finger views (the standard says representations) in a record.
 
-    The view's quality is the first that its quality blocks report. Capture dates and devices,
+    The view's quality is the first that its quality blocks report. A quality algorithm is kept where it stands
+    for an extractor that abis knows. Capture dates and devices,
     certifications, view numbers, impression types, the ridge ending type and extended data are not kept.
 
     Raises:
@@ -58,7 +58,7 @@ def _read_view(cursor: Cursor, view: int, is_certified: bool) -> Minutiae:
     length = cursor.unsigned(4, "length of the view")
     cursor.take(len(_NO_DATE), "capture date and time")
     cursor.take(len(_NO_DEVICE), "capture device")
-    finger_quality = _read_qualities(cursor)
+    finger_quality, extractor = _read_qualities(cursor)
     if is_certified:
         count = cursor.unsigned(1, "number of certifications")
         cursor.take(count * _CERTIFICATION_BLOCK_SIZE, "certifications")
@@ -79,6 +79,7 @@ def _read_view(cursor: Cursor, view: int, is_certified: bool) -> Minutiae:
         finger_quality=finger_quality,
         count=cursor.unsigned(1, "number of minutiae"),
         minutia_size=minutia_size,
+        extractor=extractor,
     )
     _fmr.skip_extended_data(cursor, view, is_last=False)
     taken = cursor.offset - start
@@ -89,14 +90,16 @@ def _read_view(cursor: Cursor, view: int, is_certified: bool) -> Minutiae:
     return template
 
 
-def _read_qualities(cursor: Cursor) -> int | None:
-    """The first quality that is reported."""
+def _read_qualities(cursor: Cursor) -> tuple[int | None, str]:
+    """The first quality that is reported; and the first extractor that a quality algorithm stands for, or ""."""
     first = None
+    extractor = ""
     for _ in range(cursor.unsigned(1, "number of quality blocks")):
         quality = _fmr.ISO_2011.read_view_quality(cursor)
-        cursor.take(_QUALITY_BLOCK_SIZE - 1, "quality algorithm")
+        algorithm = _fmr.read_extractor(cursor)
+        extractor = extractor or algorithm
         first = quality if first is None else first
-    return first
+    return first, extractor
 
 
 def _view_bytes(template: Minutiae, number: int) -> bytes:
@@ -119,6 +122,7 @@ def _view_bytes(template: Minutiae, number: int) -> bytes:
 
 
 def _quality_blocks(template: Minutiae) -> bytes:
-    if template.finger_quality is None:
+    algorithm = _fmr.quality_algorithm_bytes(template.extractor)
+    if template.finger_quality is None and not _fmr.is_known(template.extractor):
         return b"\0"
-    return bytes([1, template.finger_quality]) + _fmr.UNKNOWN_VENDOR + _fmr.UNKNOWN_QUALITY_ALGORITHM
+    return b"\1" + _fmr.ISO_2011.view_quality_byte(template) + algorithm

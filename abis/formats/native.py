@@ -33,6 +33,13 @@ class Content(IntEnum):
     MINUTIAE_WITH_FLOAT_DIRECTIONS = 2  # where a direction is no multiple of that
     EMBEDDING = 3
     IRIS = 4
+    MINUTIAE_OF_EXTRACTOR = 5  # as MINUTIAE, the extractor's name after them
+    MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS = 6
+
+    @property
+    def names_extractor(self) -> bool:
+        """Whether the name of an extractor follows the minutiae."""
+        return self >= Content.MINUTIAE_OF_EXTRACTOR
 
 
 _UNITS_PER_DEGREE = 32  # 1.40625, 2 and 1 degrees, the units of the interchange formats, are 45, 64 and 32
@@ -41,6 +48,10 @@ MINUTIA_OF: dict[int, np.dtype[np.void]] = {
     Content.MINUTIAE: np.dtype([*_MINUTIA_FIELDS, ("direction", ">u2")]),
     Content.MINUTIAE_WITH_FLOAT_DIRECTIONS: np.dtype([*_MINUTIA_FIELDS, ("direction", ">f4")]),
 }
+MINUTIA_OF[Content.MINUTIAE_OF_EXTRACTOR] = MINUTIA_OF[Content.MINUTIAE]
+MINUTIA_OF[Content.MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS] = MINUTIA_OF[
+    Content.MINUTIAE_WITH_FLOAT_DIRECTIONS
+]
 _NO_FINGER_QUALITY = 255
 _LENGTH_TOLERANCE = 2**-10  # of a unit vector, after rounding to float16
 
@@ -103,6 +114,7 @@ def read(data: bytes) -> Template:
 def write(template: Template) -> bytes:
     """The stored form: 16 bytes and 7 a minutia, or 16 bytes, the model's name and 2 a dimension.
 
+    The name of a known extractor takes its length and one byte more.
     Minutiae of which a direction is no multiple of 1/32 degree take 9 bytes each, to lose nothing.
     """
     head = MAGIC + bytes([VERSION])
@@ -120,7 +132,10 @@ def _read_minutiae(cursor: Cursor, content: Content) -> Minutiae:
     position, width, height, x_resolution, y_resolution, quality, count = MINUTIAE_HEADER.unpack(header)
     record = MINUTIA_OF[content]
     fields = np.frombuffer(cursor.take(count * record.itemsize, f"{count} minutiae"), record)
+    extractor = _read_name(cursor, "extractor's name") if content.names_extractor else ""
     cursor.end()
+    if content.names_extractor and not extractor:
+        raise TemplateError("the extractor's name is empty, though the content says that there is one")
     columns = MinutiaColumns.of(fields)
     return Minutiae(
         x=columns.x,
@@ -133,12 +148,17 @@ def _read_minutiae(cursor: Cursor, content: Content) -> Minutiae:
         resolution=(x_resolution, y_resolution),
         position=_position(position),
         finger_quality=None if quality == _NO_FINGER_QUALITY else quality,
+        extractor=extractor,
     )
 
 
 def _minutiae_bytes(template: Minutiae) -> bytes:
     units = _exact_units(template.direction)
-    content = Content.MINUTIAE if units is not None else Content.MINUTIAE_WITH_FLOAT_DIRECTIONS
+    if template.extractor:
+        exact, rounded = Content.MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS, Content.MINUTIAE_OF_EXTRACTOR
+    else:
+        exact, rounded = Content.MINUTIAE_WITH_FLOAT_DIRECTIONS, Content.MINUTIAE
+    content = exact if units is None else rounded
     fields = np.empty(len(template), MINUTIA_OF[content])
     fields["kind_x"] = template.kind.astype(np.uint16) << 14 | template.x
     fields["y"] = template.y
@@ -148,7 +168,8 @@ def _minutiae_bytes(template: Minutiae) -> bytes:
     header = MINUTIAE_HEADER.pack(
         template.position, template.width, template.height, *template.resolution, quality, len(template)
     )
-    return bytes([content]) + header + fields.tobytes()
+    name = _name_bytes(template.extractor) if template.extractor else b""
+    return bytes([content]) + header + fields.tobytes() + name
 
 
 def _exact_units(direction: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:
@@ -161,7 +182,7 @@ def _exact_units(direction: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] |
 def _read_embedding(cursor: Cursor) -> Embedding:
     header = cursor.take(EMBEDDING_HEADER.size, "header of the embedding")
     position, quality, dimension = EMBEDDING_HEADER.unpack(header)
-    model = _model_name(cursor)
+    model = _read_name(cursor, "model's name")
     stored = np.frombuffer(cursor.take(dimension * 2, f"{dimension} elements"), ">f2").astype(np.float16)
     cursor.end()
     place = _position(position)
@@ -188,32 +209,35 @@ def _read_embedding(cursor: Cursor) -> Embedding:
 
 
 def _embedding_bytes(template: Embedding) -> bytes:
-    name = template.model.encode()
     quality = math.nan if template.quality is None else template.quality
     header = EMBEDDING_HEADER.pack(template.position, quality, len(template.vector))
     return b"".join(
         [
             bytes([Content.EMBEDDING]),
             header,
-            bytes([len(name)]),
-            name,
+            _name_bytes(template.model),
             template.vector.astype(">f2").tobytes(),
         ]
     )
 
 
-def _model_name(cursor: Cursor) -> str:
-    name = cursor.take(cursor.unsigned(1, "length of the model's name"), "model's name")
+def _read_name(cursor: Cursor, what: str) -> str:
+    name = cursor.take(cursor.unsigned(1, f"length of the {what}"), what)
     try:
         return name.decode()
     except UnicodeDecodeError as error:
-        raise cursor.fault(f"model's name is no UTF-8: {error.reason}", back=len(name)) from None
+        raise cursor.fault(f"{what} is no UTF-8: {error.reason}", back=len(name)) from None
+
+
+def _name_bytes(name: str) -> bytes:
+    encoded = name.encode()
+    return bytes([len(encoded)]) + encoded
 
 
 def _read_iris(cursor: Cursor) -> IrisCode:
     header = cursor.take(IRIS_HEADER.size, "header of the iris code")
     position, quality, rows, columns, planes = IRIS_HEADER.unpack(header)
-    model = _model_name(cursor)
+    model = _read_name(cursor, "model's name")
     each = rows * planes // 8
     bits, mask = (
         np.frombuffer(cursor.take(columns * each, f"{columns * each} bytes of {what}"), np.uint8)
@@ -232,13 +256,11 @@ def _read_iris(cursor: Cursor) -> IrisCode:
 
 def _iris_bytes(template: IrisCode) -> bytes:
     quality = math.nan if template.quality is None else template.quality
-    name = template.model.encode()
     return b"".join(
         [
             bytes([Content.IRIS]),
             IRIS_HEADER.pack(template.position, quality, *template.shape),
-            bytes([len(name)]),
-            name,
+            _name_bytes(template.model),
             template.bits.tobytes(),
             template.mask.tobytes(),
         ]

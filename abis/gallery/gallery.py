@@ -22,10 +22,11 @@ from abis.deduplication import Duplicates, deduplicate
 from abis.errors import ArgumentError, StoreError, TemplateError
 from abis.formats import Format
 from abis.gallery import searching, subject_export
+from abis.gallery.answers import AnswerPolicy, disclosed_verification
 from abis.gallery.enrolment import UniquenessCheck
 from abis.gallery.internals import Internals
 from abis.gallery.subject_export import SubjectExport
-from abis.gallery.verifying import logged_verifications
+from abis.gallery.verifying import attempts_of, logged_verifications
 from abis.identification.search import SearchOptions
 from abis.index.references import Progress
 from abis.results import GalleryInfo, Identification, Outcome, Verification
@@ -312,7 +313,11 @@ class Gallery:
             NotEnrolled: there is no such subject.
         """
         claim = Claim(subject_id, templates, liveness)
-        (result,) = verify(self._store, [claim], _policy(fmr, policy), self.internals.calibrations)
+        answers = self.internals.answers()
+        decided = verify(
+            self._store, [claim], _policy(fmr, policy), self.internals.calibrations, attempts_of(answers)
+        )
+        result = disclosed_verification(decided[0], answers.disclosure)
         self.internals.record("verify", subject_id, str(result.outcome))
         if result.outcome == Outcome.NOT_ENROLLED:
             raise not_enrolled(subject_id)
@@ -694,6 +699,20 @@ class Gallery:
                 another extractor: ``shipped("minutiae-leader")``.
         """
         self.internals.calibrate(calibration)
+
+    def set_answer_policy(self, policy: AnswerPolicy) -> None:
+        """State what answers disclose and how often verifications may fail, and keep that with the gallery.
+
+        It holds for :meth:`verify`, :meth:`verify_many`, :meth:`identify`, :meth:`identify_many` and the candidates of
+        :class:`abis.DuplicateFound`; in other processes that have the gallery open, within some seconds.
+        :meth:`deduplicate`, :meth:`compare` and exports are for administrators, and tell everything.
+        """
+        self.internals.set_answers(policy)
+
+    @property
+    def answer_policy(self) -> AnswerPolicy:
+        """What answers disclose and how often verifications may fail."""
+        return self.internals.answers()
 
     def calibration(self, template: Template) -> Calibration:
         """The calibration that comparisons with a template get."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.deduplication import ArrivalsCheck
+from abis.gallery.answers import AnswerPolicy
 from abis.index.references import References, ReferenceView
-from abis.scoring.calibration import Calibration, Calibrations, kind_of
+from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
-from abis.store.stored_form import stored_enrollment
+from abis.store.stored_form import stored_enrollments
 from abis.store.transaction import Transaction
 from abis.template import Template
 
 __all__ = ["Internals"]
+
+_ANSWERS_S = 5.0  # that an answer policy is believed before it is read again
 
 
 class Internals:
@@ -34,6 +38,7 @@ class Internals:
     def __init__(self, store: Store, folder: Path | None) -> None:
         self.store = store
         self.references = References(store, folder)
+        self._answers: tuple[AnswerPolicy, float] | None = None  # and until when it is believed
         self._own_calibrations: dict[str, Calibration | None] = {}  # by kind; None where the gallery has none
 
     def close(self, *, save: bool) -> None:
@@ -53,11 +58,27 @@ class Internals:
         return self._calibrations_of_kinds(kind_of(template) for template in templates)
 
     def _calibrations_of_kinds(self, kinds: Iterable[str]) -> Calibrations:
-        for kind in set(kinds):
+        for kind in {MINUTIAE, *kinds}:
             if kind not in self._own_calibrations:
                 text = self.store.calibration(kind)
                 self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)
         return Calibrations.of(c for c in self._own_calibrations.copy().values() if c is not None)
+
+    # --------------------------------------------------------------------------------------- answers
+
+    def answers(self) -> AnswerPolicy:
+        """What answers disclose, as of some seconds ago or later."""
+        known = self._answers
+        if known is None or time.monotonic() > known[1]:
+            text = self.store.answer_policy()
+            policy = AnswerPolicy() if text is None else AnswerPolicy.from_json(text)
+            known = self._answers = policy, time.monotonic() + _ANSWERS_S
+        return known[0]
+
+    def set_answers(self, policy: AnswerPolicy) -> None:
+        """Keep in the store what answers disclose."""
+        self.store.set_answer_policy(policy.to_json())
+        self._answers = None
 
     # ------------------------------------------------------------------------------------ references
 
@@ -92,9 +113,10 @@ class Internals:
         Raises:
             AlreadyEnrolled: as :meth:`abis.store.transaction.Transaction.enroll` does.
         """
+        stored = stored_enrollments(enrollments)  # checked first
         prepared = self.references.prepare(enrollments)  # now, so that the next search need not wait for it
         with self.store.writing() as transaction:
-            written = transaction.enroll([stored_enrollment(one) for one in enrollments])
+            written = transaction.enroll(stored)
             yield transaction
         self.references.append(prepared, written)
 

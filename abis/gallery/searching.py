@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind, check_models
-from abis.errors import StoreError, TemplateError
+from abis.errors import ArgumentError, StoreError, TemplateError
+from abis.gallery.answers import Disclosure, disclosed_identification
 from abis.gallery.internals import Internals
 from abis.identification.screening import Screening, look_together
 from abis.identification.search import Found, SearchOptions, screening_of, search
@@ -137,9 +138,21 @@ def _begun(
             yield _Request(probe, one if one.screening.has_fingers else None)
 
 
+def _check_answers(internals: Internals, options: SearchOptions) -> None:
+    """Refuse a search that the gallery's answer policy does not allow."""
+    answers = internals.answers()
+    if options.max_candidates > answers.max_candidates:
+        raise ArgumentError(
+            f"max_candidates is {options.max_candidates}; this gallery returns at most {answers.max_candidates}"
+        )
+    if answers.disclosure is Disclosure.DECISION and options.fpir is None:
+        raise ArgumentError("this gallery discloses decisions only; give the fpir that candidates must reach")
+
+
 def _identify(
     internals: Internals, options: SearchOptions, all_fingers: bool, request: _Request
 ) -> Identification:
+    _check_answers(internals, options)
     probe, begun = request
     calibrations = internals.calibrations(probe)
     prepared = [Probe.of(template) for template in probe] if begun is None else begun.prepared
@@ -165,7 +178,7 @@ def _identify(
         if is_complete and is_current:
             candidates = _candidates(found, comparisons, named, options.max_candidates)
             internals.record("identify", "", f"{len(candidates)} candidates")
-            return Identification(
+            result = Identification(
                 candidates,
                 compared=sum(map(len, found.comparisons)),
                 comparable=sum(b.present for t in probe for b in comparable_blocks(view.segments, t)),
@@ -173,6 +186,7 @@ def _identify(
                 fpir=options.fpir,
                 coverage=view.coverage([Kind.of(template) for template in probe], among),
             )
+            return disclosed_identification(result, internals.answers().disclosure)
         if is_current and change == view.mark.change:  # else: a candidate was removed; search again
             raise StoreError(f"{internals.store.name}: subjects or encounters of its templates are missing")
         at_least = change

@@ -5,15 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from abis.gallery.answers import AnswerPolicy, disclosed_verification
 from abis.gallery.internals import Internals
 from abis.results import Verification
 from abis.store import audit, audit_log
-from abis.verification import Claim, verify_many
+from abis.verification import Attempts, Claim, verify_many
 from abis.verification.policy import Policy
 
-__all__ = ["logged_verifications"]
+__all__ = ["attempts_of", "logged_verifications"]
 
 _LOGGED_AT_ONCE = 256  # verifications that share one write to disk
+
+
+def attempts_of(answers: AnswerPolicy) -> Attempts | None:
+    """How failed verifications are counted; None where they are not."""
+    return None if answers.failures is None else Attempts(answers.failures, answers.pause_s)
+
+
+def _disclosed(internals: Internals, claims: Iterable[Claim], policy: Policy) -> Iterator[Verification]:
+    answers = internals.answers()
+    for result in verify_many(internals.store, claims, policy, internals.calibrations, attempts_of(answers)):
+        yield disclosed_verification(result, answers.disclosure)
 
 
 def logged_verifications(
@@ -21,7 +33,7 @@ def logged_verifications(
 ) -> Iterator[Verification]:
     """Decide claims in order; if an actor is stated, each result is in the audit log before it is returned."""
     if audit.actor() is None:
-        yield from verify_many(internals.store, claims, policy, internals.calibrations)
+        yield from _disclosed(internals, claims, policy)
         return
     done: list[Verification] = []
 
@@ -30,7 +42,7 @@ def logged_verifications(
         yield from done
         done.clear()
 
-    for result in verify_many(internals.store, claims, policy, internals.calibrations):
+    for result in _disclosed(internals, claims, policy):
         done.append(result)
         if len(done) == _LOGGED_AT_ONCE:
             yield from logged()

@@ -30,12 +30,21 @@ __all__ = ["Found", "SearchOptions", "screening_of", "search"]
 _CERTAIN = 1e-3  # false positive identification rate at which a match is certain and a search ends
 
 
+_MOST = 1_000_000  # candidates of one search
+_LARGEST = 10**12  # subjects that a search may be said to be among
+
+
+def _short(number: int) -> str:
+    """A number for a message, however long."""
+    return str(number) if abs(number) < 10**30 else "a number of more than 30 digits"
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """What a search returns, and how thorough it is. See :meth:`abis.Gallery.identify`.
 
     Attributes:
-        max_candidates: largest number of candidates, 1 or more.
+        max_candidates: largest number of candidates, 1 to 1,000,000.
         fpir: false positive identification rate, above 0, at most 1; None returns the best, however low.
         share: part of the gallery that passes the first stage, above 0, at most 1.
         labels: search only among subjects with any of these labels; None searches all.
@@ -54,14 +63,14 @@ class SearchOptions:
     gallery_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_candidates < 1:
-            raise ArgumentError(f"max_candidates is {self.max_candidates}; expected 1 or more")
+        if not 1 <= self.max_candidates <= _MOST:
+            raise ArgumentError(f"max_candidates is {_short(self.max_candidates)}; expected 1 to {_MOST:,}")
         if not 0 < self.share <= 1:
             raise ArgumentError(f"share is {self.share}; expected a share above 0 and up to 1")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
-        if self.gallery_size is not None and self.gallery_size < 0:
-            raise ArgumentError(f"gallery_size is {self.gallery_size}; expected 0 or more")
+        if self.gallery_size is not None and not 0 <= self.gallery_size <= _LARGEST:
+            raise ArgumentError(f"gallery_size is {_short(self.gallery_size)}; expected 0 to {_LARGEST:,}")
 
 
 @dataclass(frozen=True)
@@ -191,7 +200,7 @@ def _compare(
         if found:
             yield Comparisons.of(
                 template,
-                kind.position,
+                kind,
                 subject=np.concatenate([block.subjects[slots] for block, slots in found]).astype(np.int64),
                 encounter=np.concatenate([block.encounters[slots] for block, slots in found]).astype(
                     np.int64

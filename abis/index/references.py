@@ -272,18 +272,25 @@ class References:
     def scrub(self) -> None:
         """Delete removed references, and everything sealed by an older key, from the files.
 
+        Snapshots in other cache folders on this machine are deleted. A snapshot on another machine is neither used nor
+        kept when it is next opened there.
+
         Raises:
             StoreError: a file cannot be written.
         """
-        if self._snapshots is not None and self._snapshots.exist:
-            view = self.view()
-            try:
+        others = self._store.scrub_snapshots()
+        try:
+            if self._snapshots is not None and self._snapshots.exist:
+                view = self.view()
                 self._snapshots.save(view.segments, view.mark.change, wait=True)
-            except OSError as error:
-                raise StoreError(
-                    f"{self._store.name}: what is prepared may still hold what was removed: {error}"
-                ) from error
-            self._saved = view
+                self._saved = view
+            for folder in others:
+                if self._snapshots is None or not self._snapshots.is_in(folder):
+                    Snapshots(folder, self._store).discard()
+        except OSError as error:
+            raise StoreError(
+                f"{self._store.name}: what is prepared may still hold what was removed: {error}"
+            ) from error
 
     # ----------------------------------------------------------------------------------------- inside
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
 from abis.errors import AbisError
-from abis.files import replacing, write_whole
+from abis.files import private_stream, replacing, write_whole
 from abis.index.segments import Block, Entry, Segment, block_of_arrays
 from abis.store import Store
 from abis.store.encryption import Cipher
@@ -77,8 +77,8 @@ class SnapshotManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         format: what the file is.
         version: of the format.
         recipe: of this abis, see :func:`recipe`.
-        snapshot_id: noted in the store. A store that was restored from a backup does not know the snapshots that were
-            written after the backup, though its change numbers will be the same again.
+        snapshot_id: random. The store notes the SHA-256 of the manifest's file: what it does not know is not used, be
+            it forged, or written after the backup that the store was restored from.
         change: number of the last change of the store in the files.
         sealed_by: number of the key that seals the files; 0 if they are not sealed.
         files: in the order of their templates.
@@ -244,10 +244,9 @@ class Snapshots:
             old = None
             with suppress(OSError, _UnusableError):
                 old = self._manifest()
-            if old is not None and old.change > change:
+            if (old is not None and old.change > change) or change < self._store.scrubbed_change():
                 return True
-            snapshot_id = secrets.token_hex(16)
-            self._store.remember_snapshot(snapshot_id)  # first: it may read a new data key, or refuse
+            self._store.take_in_keys()
             kept: dict[tuple[int, int], SegmentFile] = {}
             if old is not None and old.sealed_by == self._key:
                 kept = {(file.after, file.last): file for file in old.files}
@@ -259,15 +258,28 @@ class Snapshots:
                 files.append(file)
             manifest = SnapshotManifest(
                 recipe=recipe(),
-                snapshot_id=snapshot_id,
+                snapshot_id=secrets.token_hex(16),
                 change=change,
                 sealed_by=self._key,
                 files=tuple(files),
-            )
-            write_whole(self._folder / _MANIFEST, manifest.to_json())
+            ).to_json()
+            digest = hashlib.sha256(manifest).hexdigest()  # of the digests of all files, too
+            self._store.remember_snapshot(digest, self._folder)
+            write_whole(self._folder / _MANIFEST, manifest)
             self._forget_all_but({file.name for file in files})
             self.is_faulty = False
             return True
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether the files are in a folder."""
+        return self._folder.resolve() == folder.resolve()
+
+    def discard(self) -> None:
+        """Remove all files; a process that has the references in memory may write new ones."""
+        if self.exist:
+            with self._alone(wait=True):
+                (self._folder / _MANIFEST).unlink(missing_ok=True)
+                self._forget_all_but(set())
 
     # ----------------------------------------------------------------------------------------- inside
 
@@ -281,9 +293,12 @@ class Snapshots:
         return 0 if self._cipher is None else self._cipher.current
 
     def _manifest(self) -> SnapshotManifest:
-        manifest = SnapshotManifest.from_json((self._folder / _MANIFEST).read_bytes())
-        if not self._store.knows_snapshot(manifest.snapshot_id):
+        content = (self._folder / _MANIFEST).read_bytes()
+        manifest = SnapshotManifest.from_json(content)
+        if not self._store.knows_snapshot(hashlib.sha256(content).hexdigest()):
             raise _UnusableError("belongs to another state of the store")
+        if manifest.change < self._store.scrubbed_change():
+            raise _UnusableError("may hold what was erased")
         return manifest
 
     def _write(self, segment: Segment) -> SegmentFile:
@@ -328,7 +343,7 @@ class Snapshots:
     @contextmanager
     def _alone(self, wait: bool) -> Iterator[bool]:
         """Hold the folder's lock; yields False if another process holds it and ``wait`` is False."""
-        with (self._folder / ".lock").open("ab") as lock:
+        with private_stream(self._folder / ".lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:

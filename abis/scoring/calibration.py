@@ -26,6 +26,7 @@ from abis.errors import FormatError
 from abis.template import Template
 
 __all__ = [
+    "MINUTIAE",
     "STEPS_A_DECADE",
     "Calibration",
     "Calibrations",
@@ -40,6 +41,9 @@ __all__ = [
 
 STEPS_A_DECADE = 64
 """Rates of non-mated scores are kept at LLRs that are multiples of 1/64: exact in binary, so sums of them are."""
+
+MINUTIAE = "minutiae"
+"""The kind of minutiae of which no extractor is known, or of different ones."""
 
 _FORMAT = "abis calibration"
 _VERSION = 3
@@ -276,20 +280,49 @@ class Calibrations:
         return cls({calibration.kind: calibration for calibration in calibrations})
 
     def for_template(self, template: Template) -> Calibration:
-        """For comparisons with this template.
+        """The calibration of comparisons between templates of this kind.
 
-        Embeddings of a model that nobody measured get the calibration ``embedding``: the curve of another
+        Minutiae of an extractor without a calibration of its own get the calibration ``minutiae``.
+        Embeddings of a model without one get the calibration ``embedding``: the curve of another
         network, and thresholds by Markov's inequality, which are only as good as that curve. Fit your own.
         """
         return self.for_kind(kind_of(template))
 
+    def for_templates(self, templates: Iterable[Template]) -> Calibration:
+        """The calibration of all comparisons among some templates of one modality.
+
+        Raises:
+            ValueError: there is no template.
+        """
+        kinds = list(dict.fromkeys(map(kind_of, templates)))
+        if not kinds:
+            raise ValueError("no templates: nothing says which calibration to take")
+        return self.for_kind(kinds[0]) if len(kinds) == 1 else self.for_pair(kinds[0], kinds[1])
+
+    def for_pair(self, probe: str, reference: str) -> Calibration:
+        """The calibration of comparisons between templates of two kinds, as :func:`kind_of` names them.
+
+        Minutiae of two different extractors get the calibration ``minutiae``.
+        """
+        return self.for_kind(probe if probe == reference else MINUTIAE)
+
     def for_kind(self, kind: str) -> Calibration:
-        """The same by what :func:`kind_of` says of templates."""
-        return self.own.get(kind) or shipped(kind if kind in shipped_names() else kind.partition("-")[0])
+        """The calibration of comparisons between templates of one kind, as :func:`kind_of` names it."""
+        if kind in self.own:
+            return self.own[kind]
+        if kind in shipped_names():
+            return shipped(kind)
+        modality = kind.partition("-")[0]
+        return self.for_kind(modality) if modality == MINUTIAE else shipped(modality)
 
 
 def kind_of(template: Template) -> str:
-    """What a calibration is for: ``minutiae``, or ``embedding-`` and the name of a model."""
+    """What a calibration is for.
+
+    Returns:
+        ``minutiae``, or ``minutiae-`` and the name of their extractor where it is known; ``embedding-`` and the
+        name of a model, and so of other modalities.
+    """
     return Kind.of(template).calibrated_as
 
 
@@ -343,7 +376,14 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
     array([ True, False])
     """
     raw = raw_scores(probe, references)
-    return Calibrations.of().for_template(probe).llr(raw, balance_of(probe, references))
+    balance = balance_of(probe, references)
+    llr = np.empty(len(raw))
+    kinds = [kind_of(reference) for reference in references]
+    for kind in set(kinds):
+        chosen = np.array([other == kind for other in kinds])
+        calibration = Calibrations.of().for_pair(kind_of(probe), kind)
+        llr[chosen] = calibration.llr(raw[chosen], None if balance is None else balance[chosen])
+    return llr
 
 
 # --- the curve ------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.scoring.calibration import Calibration, Calibrations
+from abis.comparison.kind import Kind
+from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.scoring.exact import log10, power_of_10
 from abis.template import Position, Template
 
@@ -53,7 +54,7 @@ class Comparisons:
     def of(
         cls,
         probe: Template,
-        reference_position: Position,
+        reference: Kind,
         *,
         subject: NDArray[np.int64],
         encounter: NDArray[np.int64],
@@ -61,10 +62,13 @@ class Comparisons:
         balance: NDArray[np.float64] | None,
         calibrations: Calibrations,
     ) -> Comparisons:
-        """Calibrate raw scores; ``balance`` as :func:`abis.comparison.balance` gives it."""
-        calibration = calibrations.for_template(probe)
+        """Calibrate raw scores of one probe with references of one kind.
+
+        ``balance`` is what :func:`abis.comparison.balance` gives.
+        """
+        calibration = calibrations.for_pair(kind_of(probe), reference.calibrated_as)
         llr = calibration.llr(raw, balance)
-        return cls(probe.position, reference_position, subject, encounter, raw, llr, calibration)
+        return cls(probe.position, reference.position, subject, encounter, raw, llr, calibration)
 
     def __len__(self) -> int:
         return len(self.raw)

@@ -17,6 +17,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
 from abis.errors import ArgumentError
+from abis.text import printable
 
 __all__ = ["Actor", "AuditEntry", "acting", "actor", "chained"]
 
@@ -60,15 +61,17 @@ class AuditEntry:
     def __str__(self) -> str:
         who = f"{self.actor or '-'} ({self.purpose or '-'})"
         what = f"{self.operation} {self.subject_id} {self.outcome}"
-        return f"{self.number:8} {self.time:%Y-%m-%d %H:%M:%S} {who}: {what}"
+        return printable(f"{self.number:8} {self.time:%Y-%m-%d %H:%M:%S} {who}: {what}")
 
 
 @contextmanager
 def acting(name: str, purpose: str) -> Iterator[None]:
     """Whatever is done inside, by this thread or task, is done by this actor for this purpose."""
     for what, value in (("actor", name), ("purpose", purpose)):
-        if not 1 <= len(value) <= _MAX_NAME or any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-            raise ArgumentError(f"{what} is {value!r}; expected text of 1 to {_MAX_NAME} characters")
+        if not 1 <= len(value) <= _MAX_NAME or printable(value) != value:
+            raise ArgumentError(
+                f"{what} is {value!r}; expected text of 1 to {_MAX_NAME} characters, none of them a control character"
+            )
     token = _actor.set(Actor(name, purpose))
     try:
         yield

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from abis.store.queries import IDS_PER_QUERY, state_of, subjects_by_id
 from abis.store.records import DamageError
-from abis.store.rows import SubjectRow
+from abis.store.rows import SubjectRow, tags_of
 from abis.store.schema import subjects
 
 __all__ = ["Gap", "all_before", "before", "gaps", "subjects_or_proof"]
@@ -123,12 +123,12 @@ def _neighbours(connection: sa.Connection, names: Sequence[str]) -> dict[str, Ga
         .join_from(wanted, lower, lower.c.subject_id == last.scalar_subquery(), isouter=True)
         .join(upper, upper.c.subject_id == next_.scalar_subquery(), isouter=True)
     )
-    width = len(subjects.c)
+    width, tags = len(subjects.c), tags_of(connection)
     found = {}
     for name, *row in connection.execute(query):
         low, high = row[:width], row[width:]
         found[name] = Gap(
-            None if low[0] is None else SubjectRow.checked(low),
-            None if high[0] is None else SubjectRow.checked(high),
+            None if low[0] is None else SubjectRow.checked(low, tags),
+            None if high[0] is None else SubjectRow.checked(high, tags),
         )
     return found

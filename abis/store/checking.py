@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store import schema
+from abis.store.anchors import faults_of_anchors
 from abis.store.audit_log import faults_of_audit
 from abis.store.checking_rows import RESTORE, faults_of_rows
 from abis.store.queries import REFERENCES
-from abis.store.records import Fault, Operation, State
-from abis.store.rows import checksum
+from abis.store.records import DamageError, Fault, Operation, State
+from abis.store.rows import checked_state, tags_of
 from abis.store.store import Store
 from abis.store.stored_form import natives_of, read_templates
 
@@ -37,8 +38,10 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
     with store.database.reading() as connection:
         *values, stated = connection.execute(sa.select(schema.gallery)).one()
         state = State(*values)
-        if checksum(values) != stated:
-            yield Fault("the row of table gallery is damaged: its checksum is wrong", RESTORE)
+        try:
+            state = checked_state([*values, stated], tags_of(connection))
+        except DamageError as error:
+            yield Fault(str(error), RESTORE)
         damage = list(_structure(store, connection))
         yield from damage
         if not damage:  # else what follows would say the same in other words
@@ -46,6 +49,7 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
             yield from faults_of_rows(connection, state)
             yield from _log_of_changes(connection, state)
             yield from faults_of_audit(connection, state)
+            yield from faults_of_anchors(connection, store.name, state)
             yield from _templates(store, connection, state, progress)
 
 
@@ -129,7 +133,7 @@ def _templates(
 
 def _template(store: Store, state: State, row: Any) -> Iterator[Fault]:
     try:
-        natives = natives_of([row], store.cipher, lambda: state.reseal_from)
+        natives = natives_of([row], store.cipher, lambda: state.plain_from)
         (template,) = read_templates(natives, [row.template])
     except StoreError as error:
         yield Fault(f"subject {row.subject_id!r}: {error}", "enroll the subject anew, or restore a backup")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from abis.store import schema
-from abis.store.queries import calibrations_of
 from abis.store.records import DamageError, Fault, State
-from abis.store.rows import SubjectRow, check_encounter, checksum
+from abis.store.rows import SubjectRow, check_encounter, check_row, label_share, tags_of
+from abis.store.settings import deciding_settings, named
 
 __all__ = ["RESTORE", "faults_of_rows"]
 
@@ -25,9 +25,10 @@ def faults_of_rows(connection: sa.Connection, state: State) -> Iterator[Fault]:
     yield from _encounters(connection)
     yield from _labels(connection)
     try:
-        calibrations_of(connection, state)
+        deciding_settings(connection, state)
+        named(connection, "")
     except DamageError as error:
-        yield Fault(str(error), "set them again, or restore a backup")
+        yield Fault(str(error), RESTORE)
 
 
 def _subjects(connection: sa.Connection, state: State) -> Iterator[Fault]:
@@ -35,6 +36,7 @@ def _subjects(connection: sa.Connection, state: State) -> Iterator[Fault]:
     column = schema.subjects.c.subject_id
     page = sa.select(schema.subjects).order_by(column).limit(_PAGE)
     following, last = state.first_subject, ""
+    tags, content = tags_of(connection), 0
     while rows := connection.execute(page.where(column > last)).all():
         for row in rows:
             if row.key != following:
@@ -42,24 +44,39 @@ def _subjects(connection: sa.Connection, state: State) -> Iterator[Fault]:
             following = row.next
             last = row.subject_id
             try:
-                SubjectRow.checked(row)
+                content ^= SubjectRow.checked(row, tags).share
             except DamageError as error:
                 yield Fault(f"subject {row.subject_id!r}: {error}", RESTORE)
     if following:
         yield Fault(f"the chain of subjects goes on behind the last, {last!r}", RESTORE)
+    if content != state.content:
+        yield Fault(
+            "the rows of subjects are not all those that were written last: some are of an earlier time",
+            RESTORE,
+        )
 
 
 def _encounters(connection: sa.Connection) -> Iterator[Fault]:
-    key = schema.encounters.c.key
-    page = sa.select(schema.encounters).order_by(key).limit(_PAGE)
+    """Each row by itself, and all of a subject by the subject's row."""
+    subjects, encounters, tags = schema.subjects.c, schema.encounters.c, tags_of(connection)
+    page = (
+        sa.select(subjects.key, subjects.subject_id, subjects.encounters).order_by(subjects.key).limit(_PAGE)
+    )
     last = 0
-    while rows := connection.execute(page.where(key > last)).all():
-        for row in rows:
+    while owners := connection.execute(page.where(subjects.key > last)).all():
+        shares = dict.fromkeys((owner.key for owner in owners), 0)
+        own = encounters.subject.between(owners[0].key, owners[-1].key)
+        for row in connection.execute(sa.select(schema.encounters).where(own)):
             try:
-                check_encounter(*row)
+                shares[row.subject] = shares.get(row.subject, 0) ^ check_encounter(row, tags)
             except DamageError as error:
                 yield Fault(str(error), RESTORE)
-        last = rows[-1].key
+        for key, subject_id, stated in owners:
+            if shares[key] != stated:
+                yield Fault(
+                    f"subject {subject_id!r}: its encounters are not those that were enrolled", RESTORE
+                )
+        last = owners[-1].key
 
 
 def _labels(connection: sa.Connection) -> Iterator[Fault]:
@@ -68,11 +85,18 @@ def _labels(connection: sa.Connection) -> Iterator[Fault]:
     totals: dict[str, tuple[int, int]] = {}
     rows = connection.execute(sa.select(columns.subject, columns.label).order_by(columns.subject))
     own: dict[int, int] = {}
+    tags = tags_of(connection)
     for subject, label in rows:
         count, keys = totals.get(label, (0, 0))
         totals[label] = count + 1, keys ^ subject
-        own[subject] = own.get(subject, 0) ^ checksum([label])
-    stated = {row[0]: (row[1], row[2]) for row in connection.execute(sa.select(schema.label_totals))}
+        own[subject] = own.get(subject, 0) ^ label_share(tags, subject, label)
+    stated: dict[str, tuple[int, int]] = {}
+    for label, count, keys, tag in connection.execute(sa.select(schema.label_totals)):
+        try:
+            check_row("label_totals", (label, count, keys), tag, tags)
+        except DamageError as error:
+            yield Fault(str(error), RESTORE)
+        stated[label] = count, keys
     for label in sorted(totals.keys() | stated.keys()):
         if totals.get(label) != stated.get(label):
             yield Fault(f"label {label!r}: its subjects are not those that were counted", RESTORE)

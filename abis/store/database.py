@@ -17,6 +17,8 @@ import sqlalchemy as sa
 
 from abis.errors import AbisError, StoreError
 from abis.store.records import DamageError
+from abis.store.rows import ROW_TAGS
+from abis.store.tags import RowTags
 
 __all__ = ["Database"]
 
@@ -37,12 +39,23 @@ class Database:
         self._process = os.getpid()  # no connection survives a fork
         self._one_writer = threading.Lock()  # fair to threads; between processes the database sees to it
         self._engine = _engine(url)
-        self._snapshots = self._engine
-        if not self.is_sqlite:  # SQLite's transactions are snapshots anyway
-            self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self.row_tags = RowTags()
         self.name = self._engine.url.render_as_string(hide_password=True)
         if self.is_sqlite:
             self.name = str(self._engine.url.database)
+
+    @property
+    def row_tags(self) -> RowTags:
+        """The tags that connections know by :func:`abis.store.rows.tags_of`; checksums until another is set."""
+        return self._row_tags
+
+    @row_tags.setter
+    def row_tags(self, tags: RowTags) -> None:
+        self._row_tags = tags
+        self._tagging = self._engine.execution_options(**{ROW_TAGS: tags})
+        self._snapshots = self._tagging
+        if not self.is_sqlite:  # SQLite's transactions are snapshots anyway
+            self._snapshots = self._tagging.execution_options(isolation_level="REPEATABLE READ")
 
     @property
     def is_sqlite(self) -> bool:
@@ -75,8 +88,25 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction that no other one of this process overlaps; what locks out others is up to its first write."""
-        with self.errors(), self._one_writer, self._engine.begin() as connection:
-            yield connection
+        with self.errors(), self._one_writer:
+            connection = self._tagging.connect()
+            try:
+                transaction = connection.begin()
+                yield connection
+                transaction.commit()
+            except BaseException as error:
+                # SQLAlchemy asserts that a commit has ended, which hides a Ctrl-C that came within it.
+                cause = error.__context__ if isinstance(error, AssertionError) else error
+                if cause is None or isinstance(cause, Exception):
+                    with suppress(Exception):  # the first error is the one that tells
+                        connection.rollback()
+                    raise
+                with suppress(Exception):  # Ctrl-C, at any moment: nothing is known of the connection
+                    connection.invalidate()  # closes it, which ends the transaction and its locks
+                raise cause from None
+            finally:
+                with suppress(sa.exc.SQLAlchemyError, AssertionError):
+                    connection.close()
 
     def execute_alone(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one."""
@@ -165,6 +195,12 @@ def _engine(url: str | sa.URL) -> sa.Engine:
             f"wal_autocheckpoint={_LOG_PAGES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "invalidate")
+    def _roll_back(connection: Any, _record: object, _error: object) -> None:
+        """End the transaction of a connection that Ctrl-C met: closed with an open cursor, it would keep its lock."""
+        with suppress(sqlite3.Error):
+            connection.rollback()
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encryption at rest: AES-256 in Galois/Counter Mode (NIST SP 800-38D), data keys wrapped by a master key.
 
-What is stored is sealed by a *data key*, which is random and lies in the gallery's database, itself sealed
-(*wrapped*) by the *master key*, which never does. So a new master key costs a few bytes written, and a new data
-key takes effect at once while what older ones sealed is sealed again at leisure.
+A *data key* seals templates. It is random and stands in the gallery's database, sealed (*wrapped*) by the *master
+key*, which is never stored there. A new master key costs a few bytes written. A new data key takes effect at
+once, and what older ones sealed is sealed again while others work.
 
-Every seal takes a random nonce of 96 bits. One key should seal at most 2^32 messages (SP 800-38D, 8.3):
-a gallery of 50 million subjects, three templates each, may be written 28 times over by one data key.
+The *authentication key*, wrapped in the same way, authenticates rows (:mod:`abis.store.tags`). Each wrapping and
+each seal also authenticates the gallery's id: keys and rows of another gallery under the same master key are refused.
+
+Every seal takes a random nonce of 96 bits. One data key should seal at most 2^32 messages (SP 800-38D, 8.3):
+enough to write a gallery of 50 million subjects with three templates each 28 times.
 """
 
 from __future__ import annotations
@@ -16,14 +19,18 @@ import binascii
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from abis.errors import StoreError
+from abis.store.tags import RowTags
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["SEALED", "Cipher", "KeyService", "MasterKey", "new_data_key"]
+__all__ = ["AUTHENTICATION_KEY", "SEALED", "Cipher", "KeyRing", "KeyService", "MasterKey", "new_data_key"]
+
+AUTHENTICATION_KEY = 0
+"""Number of the key that authenticates rows. It is made with the gallery and seals nothing."""
 
 SEALED = b"\xabIE"
 """What a sealed message begins with; then the number of its data key, the nonce, the message, the tag."""
@@ -119,20 +126,48 @@ class MasterKey:
             raise StoreError(f"master key ({self._name}) does not open the data key") from None
 
 
-class Cipher:
-    """Seals and opens with the data keys of a gallery. Safe for threads; knows new keys when it meets them.
+class KeyRing(NamedTuple):
+    """The wrapped keys of a gallery, as one transaction has read them.
 
-    Args:
-        keys: what wraps the data keys; an attribute too.
-        load: gives the wrapped data keys by number, as they are now.
+    Attributes:
+        gallery_id: id of the gallery; part of what each wrapping and each seal authenticates.
+        current: number of the data key that seals.
+        wrapped: wrapped keys by number; number 0 is the authentication key.
     """
 
-    def __init__(self, keys: KeyService, load: Callable[[], Mapping[int, bytes]]) -> None:
+    gallery_id: str
+    current: int
+    wrapped: Mapping[int, bytes]
+
+
+class Cipher:
+    """Seals, opens and authenticates with the keys of a gallery. Safe for threads.
+
+    Takes in new data keys when it meets them.
+
+    Args:
+        keys: wraps the data keys; an attribute too.
+        load: returns the wrapped keys as they are now.
+
+    Attributes:
+        tags: computes the tags that authenticate rows.
+
+    Raises:
+        StoreError: where ``keys`` does not open the gallery's keys, or a key is missing or too many.
+    """
+
+    def __init__(self, keys: KeyService, load: Callable[[], KeyRing]) -> None:
         self.keys = keys
         self._load = load
         self._aeads: dict[int, AESGCM] = {}
-        self._current = 0
-        self.refresh()
+        ring = load()
+        self._current = ring.current
+        self._prefix = ring.gallery_id.encode()
+        self._take(ring)
+        if AUTHENTICATION_KEY not in ring.wrapped:
+            raise StoreError("the authentication key is missing")
+        secret = self._unwrapped(AUTHENTICATION_KEY, ring)
+        self.tags = RowTags(_derived(secret, b"abis rows " + self._prefix))
 
     def __repr__(self) -> str:
         return f"Cipher(data key {self._current})"
@@ -143,24 +178,21 @@ class Cipher:
         return self._current
 
     def refresh(self) -> None:
-        """Take in the data keys there are now. Older ones are kept for who still reads what was there before."""
-        known, wrapped = self._aeads, self._load()
-        new = {n: _aead(self._unwrapped(n, key)) for n, key in wrapped.items() if n not in known}
-        self._aeads = known | new
-        self._current = max(wrapped, default=0)
+        """Take in the data keys there are now. Older keys stay for readers of an older state."""
+        self._take(self._load())
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
-        """Encrypt; the same ``context`` is needed to open. 35 bytes longer than what is given."""
+        """Encrypt; the same ``context`` is needed to open. The result is 35 bytes longer than ``plain``."""
         return self.seal_many([(plain, context)])[0]
 
     def seal_many(self, messages: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
-        """Encrypt many, (plain, context) each; the random numbers for all are drawn at once."""
-        number = self._current
+        """Encrypt many, (plain, context) each; the random numbers of all are drawn at once."""
+        number, prefix = self._current, self._prefix
         head, encrypt = SEALED + number.to_bytes(_NUMBER_BYTES, "big"), self._aeads[number].encrypt
         random = os.urandom(_NONCE_BYTES * len(messages))
         nonces = [random[at : at + _NONCE_BYTES] for at in range(0, len(random), _NONCE_BYTES)]
         return [
-            head + nonce + encrypt(nonce, plain, context)
+            head + nonce + encrypt(nonce, plain, prefix + context)
             for nonce, (plain, context) in zip(nonces, messages, strict=True)
         ]
 
@@ -168,7 +200,7 @@ class Cipher:
         """Decrypt and authenticate.
 
         Raises:
-            StoreError: where the message is damaged, of another context, or of an unknown data key.
+            StoreError: where the message is damaged, of another context or gallery, or of an unknown data key.
         """
         number = number_of_key(sealed)
         aead = self._aeads.get(number)
@@ -178,13 +210,22 @@ class Cipher:
             if aead is None:
                 raise StoreError(f"sealed by data key {number}, which is not there")
         try:
-            return aead.decrypt(sealed[_NONCE_AT:_MESSAGE_AT], sealed[_MESSAGE_AT:], context)
+            return aead.decrypt(sealed[_NONCE_AT:_MESSAGE_AT], sealed[_MESSAGE_AT:], self._prefix + context)
         except Exception:  # InvalidTag says no more
-            raise StoreError("sealed bytes are damaged, or not of this place") from None
+            raise StoreError("sealed bytes are damaged, or belong to another row or gallery") from None
 
-    def _unwrapped(self, number: int, wrapped: bytes) -> bytes:
+    def _take(self, ring: KeyRing) -> None:
+        foreign = max(ring.wrapped, default=0)
+        if foreign > ring.current:
+            raise StoreError(f"data key {foreign} is not of this gallery: its newest is {ring.current}")
+        known = self._aeads
+        new = {n: _aead(self._unwrapped(n, ring)) for n in ring.wrapped if n and n not in known}
+        self._aeads = known | new
+        self._current = ring.current
+
+    def _unwrapped(self, number: int, ring: KeyRing) -> bytes:
         try:
-            key = self.keys.unwrap(wrapped, wrapping_context(number))
+            key = self.keys.unwrap(ring.wrapped[number], wrapping_context(ring.gallery_id, number))
         except StoreError as error:
             raise StoreError(f"data key {number}: {error}") from None
         if len(key) != _KEY_BYTES:
@@ -192,18 +233,19 @@ class Cipher:
         return key
 
 
-def new_data_key(keys: KeyService, number: int) -> bytes:
-    """A new random data key, wrapped."""
-    return keys.wrap(os.urandom(_KEY_BYTES), wrapping_context(number))
+def new_data_key(keys: KeyService, gallery_id: str, number: int) -> bytes:
+    """A new random key of a gallery, wrapped."""
+    return keys.wrap(os.urandom(_KEY_BYTES), wrapping_context(gallery_id, number))
 
 
-def rewrapped(wrapped: bytes, number: int, old: KeyService, new: KeyService) -> bytes:
-    """A data key wrapped by another master key."""
-    return new.wrap(old.unwrap(wrapped, wrapping_context(number)), wrapping_context(number))
+def rewrapped(wrapped: bytes, gallery_id: str, number: int, old: KeyService, new: KeyService) -> bytes:
+    """A key of a gallery, wrapped by another master key."""
+    context = wrapping_context(gallery_id, number)
+    return new.wrap(old.unwrap(wrapped, context), context)
 
 
 def number_of_key(sealed: bytes) -> int:
-    """Which data key sealed a message.
+    """Number of the data key that sealed a message.
 
     Raises:
         StoreError: where it is no sealed message.
@@ -213,9 +255,32 @@ def number_of_key(sealed: bytes) -> int:
     return int.from_bytes(sealed[len(SEALED) : _NONCE_AT], "big")
 
 
-def wrapping_context(number: int) -> bytes:
-    """What is authenticated with a wrapped data key."""
-    return _WRAPPING + str(number).encode()
+def opened(keys: Mapping[int, bytes], sealed: bytes, context: bytes) -> bytes:
+    """What a gallery of schema version 2 or 3 sealed, which authenticated no gallery's id.
+
+    Raises:
+        StoreError: as :meth:`Cipher.open` does.
+    """
+    number = number_of_key(sealed)
+    if number not in keys:
+        raise StoreError(f"sealed by data key {number}, which is not there")
+    try:
+        return _aead(keys[number]).decrypt(sealed[_NONCE_AT:_MESSAGE_AT], sealed[_MESSAGE_AT:], context)
+    except Exception:  # InvalidTag says no more
+        raise StoreError("sealed bytes are damaged, or belong to another row") from None
+
+
+def wrapping_context(gallery_id: str, number: int) -> bytes:
+    """What is authenticated with a wrapped key: the gallery's id and the key's number."""
+    return _WRAPPING + f"{gallery_id} {number}".encode()
+
+
+def _derived(secret: bytes, purpose: bytes) -> bytes:
+    """A key for one purpose: HKDF with SHA-256 (RFC 5869)."""
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - an extra
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+    return HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose).derive(secret)
 
 
 def _decoded(text: bytes, name: str) -> bytes:

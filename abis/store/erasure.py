@@ -15,6 +15,7 @@ from abis.store import schema
 from abis.store.quarantine import remove_quarantined, remove_quarantined_before
 from abis.store.records import check_id, from_microseconds, microseconds, not_enrolled
 from abis.store.store import Store
+from abis.text import printable
 
 __all__ = ["Expired", "Tombstone", "erase", "remove_older_than", "scrub"]
 
@@ -45,7 +46,7 @@ class Tombstone:
     audit_hash: str
 
     def __str__(self) -> str:
-        return (
+        return printable(
             f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {self.encounters} encounters, "
             f"{self.templates} templates, {self.quarantined} records in quarantine; "
             f"audit entry {self.audit}:{self.audit_hash}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,8 +19,12 @@ import sqlalchemy as sa
 from abis.errors import StoreError
 from abis.store import Store
 from abis.store import import_tables as tables
-from abis.store.import_records import DUPLICATE, Record, Sample, digest, printable
+from abis.store.import_records import DUPLICATE, Record, Sample, digest
 from abis.store.kept import drop, keep, kept
+from abis.store.records import DamageError
+from abis.store.rows import tags_of
+from abis.store.tagging import quarantine_tag
+from abis.text import printable
 
 __all__ = ["BatchRow", "ImportRow", "Journal", "QuarantinedRecord"]
 
@@ -193,62 +197,56 @@ class Journal:
         for record, reason in refused:
             place = f"{record.place} {record.end}".encode(errors="surrogatepass")
             sha256 = hashlib.sha256(digest(record) + place).digest()
-            known = connection.execute(
-                tables.quarantine.update()
-                .where(tables.quarantine.c.sha256 == sha256)
-                .values({"import": key, "reason": printable(reason)})
-            )
-            if known.rowcount:  # an earlier import of the same source has put it there
+            query = tables.quarantine.select().where(tables.quarantine.c.sha256 == sha256)
+            known = connection.execute(query).first()
+            if known is not None:  # an earlier import of the same source has put it there
+                samples, _ = self._samples(connection, known.key)
+                values = known._asdict() | {"import": key, "reason": printable(reason)}
+                values["checksum"] = _tag(connection, values, samples)
+                update = tables.quarantine.update().where(tables.quarantine.c.key == known.key)
+                connection.execute(update.values(values))
                 continue
             last += 1
-            connection.execute(
-                tables.quarantine.insert(),
-                {
-                    "key": last,
-                    "import": key,
-                    "sha256": sha256,
-                    "reason": printable(reason),
-                    "subject_id": json.dumps(record.subject_id, default=str),
-                    "encounter_id": json.dumps(record.encounter_id, default=str),
-                    "end": record.end,
-                    "fault": None if record.fault is None else printable(record.fault),
-                    "labels": json.dumps(record.labels),
-                },
-            )
-            for number, sample in enumerate(record.samples):
-                connection.execute(
-                    tables.samples.insert(), self._sample_row(connection, last, number, sample)
-                )
+            values = {
+                "key": last,
+                "import": key,
+                "sha256": sha256,
+                "reason": printable(reason),
+                "subject_id": json.dumps(record.subject_id, default=str),
+                "encounter_id": json.dumps(record.encounter_id, default=str),
+                "end": record.end,
+                "fault": None if record.fault is None else printable(record.fault),
+                "labels": json.dumps(record.labels),
+            }
+            rows = [(_sample_row(n, sample), _data(sample)) for n, sample in enumerate(record.samples)]
+            values["checksum"] = _tag(connection, values, [(*row.values(), data) for row, data in rows])
+            connection.execute(tables.quarantine.insert(), values)
+            for row, data in rows:
+                at = keep(connection, self._store.cipher, data)
+                connection.execute(tables.samples.insert(), {"record": last, **row, "kept": at})
 
-    def _sample_row(
-        self, connection: sa.Connection, record: int, number: int, sample: Sample
-    ) -> dict[str, Any]:
-        content = sample.content
-        data = content.encode(errors="surrogatepass") if isinstance(content, str) else content or b""
-        return {
-            "record": record,
-            "number": number,
-            "place": printable(sample.place),
-            "position": json.dumps(sample.position),
-            "is_text": None if content is None else isinstance(content, str),
-            "kept": keep(connection, self._store.cipher, data),
-        }
-
-    def _record(self, connection: sa.Connection, row: Any) -> QuarantinedRecord:
-        samples = connection.execute(
-            tables.samples.select()
-            .where(tables.samples.c.record == row.key)
-            .order_by(tables.samples.c.number)
-        )
+    def _samples(
+        self, connection: sa.Connection, record: int
+    ) -> tuple[list[tuple[object, ...]], list[Sample]]:
+        """The samples of a record in quarantine: as their tag covers them, and as they were read."""
+        query = tables.samples.select().where(tables.samples.c.record == record)
+        covered: list[tuple[object, ...]] = []
         own = []
-        for sample in samples:
+        for sample in connection.execute(query.order_by(tables.samples.c.number)):
             data = kept(connection, self._store.cipher, sample.kept)
+            covered.append((sample.number, sample.place, sample.position, sample.is_text, data))
             content: bytes | str | None = data
             if sample.is_text is None:
                 content = None
             elif sample.is_text:
                 content = data.decode(errors="surrogatepass")
             own.append(Sample(sample.place, content, json.loads(sample.position)))
+        return covered, own
+
+    def _record(self, connection: sa.Connection, row: Any) -> QuarantinedRecord:
+        covered, own = self._samples(connection, row.key)
+        if _tag(connection, row._mapping, covered) != row.checksum:
+            raise DamageError(f"record {row.key} in quarantine is damaged or forged: its tag is wrong")
         record = Record(
             json.loads(row.subject_id),
             json.loads(row.encounter_id),
@@ -258,6 +256,26 @@ class Journal:
             tuple(json.loads(row.labels)),
         )
         return QuarantinedRecord(row.key, row._mapping["import"], row.reason, record)
+
+
+def _sample_row(number: int, sample: Sample) -> dict[str, object]:
+    content = sample.content
+    return {
+        "number": number,
+        "place": printable(sample.place),
+        "position": json.dumps(sample.position),
+        "is_text": None if content is None else isinstance(content, str),
+    }
+
+
+def _data(sample: Sample) -> bytes:
+    content = sample.content
+    return content.encode(errors="surrogatepass") if isinstance(content, str) else content or b""
+
+
+def _tag(connection: sa.Connection, row: Mapping[str, object], samples: Sequence[tuple[object, ...]]) -> int:
+    values = [row[column.name] for column in tables.quarantine.c if column.name not in ("sha256", "checksum")]
+    return quarantine_tag(tags_of(connection), values, samples)
 
 
 def _now() -> str:

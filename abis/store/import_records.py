@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from abis.store import StoredEnrollment
 
-__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "digest", "printable"]
+__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "digest"]
 
 
 DUPLICATE = "is a duplicate of"
@@ -84,11 +84,6 @@ class Rejected(NamedTuple):
 
 Prepared = StoredEnrollment | Rejected
 """What becomes of a record."""
-
-
-def printable(text: object) -> str:
-    """As text that every terminal and database takes: what is no Unicode, and NUL, escaped."""
-    return str(text).encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def digest(record: Record) -> bytes:

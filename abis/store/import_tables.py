@@ -48,6 +48,7 @@ quarantine = sa.Table(
     sa.Column("end", sa.BigInteger, nullable=False),
     sa.Column("fault", sa.Text),
     sa.Column("labels", sa.Text, nullable=False),  # as JSON
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),  # the tag of all but sha256
 )
 samples = sa.Table(
     "quarantined_samples",

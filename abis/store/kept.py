@@ -12,11 +12,16 @@ import sqlalchemy as sa
 from abis.errors import StoreError
 from abis.store import schema
 from abis.store.encryption import Cipher
+from abis.store.queries import state_of
 
 __all__ = ["drop", "keep", "kept", "reseal_kept"]
 
 _CONTEXT = struct.Struct(">4sq")
 _PLAIN, _SEALED = b"\0", b"\1"  # what the bytes begin with: they may be anything
+_PACKED_PLAIN, _PACKED_SEALED = (
+    b"\2",
+    b"\3",
+)  # compressed, where it halves them: a bomb does not fill the disk
 
 
 def keep(connection: sa.Connection, cipher: Cipher | None, data: bytes) -> int:
@@ -30,10 +35,19 @@ def kept(connection: sa.Connection, cipher: Cipher | None, key: int) -> bytes:
     """The bytes again.
 
     Raises:
-        StoreError: where they are damaged.
+        StoreError: where they are damaged; or not sealed, in a gallery that is encrypted and not being so now.
     """
-    data = connection.scalar(sa.select(schema.kept.c.data).where(schema.kept.c.key == key))
-    return _plain(bytes(data or b""), key, cipher)
+    stored = bytes(connection.scalar(sa.select(schema.kept.c.data).where(schema.kept.c.key == key)) or b"")
+    kind, data, context = stored[:1], stored[1:], _CONTEXT.pack(b"kept", key)
+    if kind in (_SEALED, _PACKED_SEALED) and cipher is not None:
+        opened = cipher.open(data, context)
+    elif kind in (_PLAIN, _PACKED_PLAIN) and data[:4] == _checksum(data[4:], context):
+        if cipher is not None and not state_of(connection).plain_from:
+            raise StoreError(f"kept bytes {key} are not sealed, in an encrypted gallery")
+        opened = data[4:]
+    else:
+        raise StoreError(f"kept bytes {key} are damaged")
+    return zlib.decompress(opened) if kind in (_PACKED_PLAIN, _PACKED_SEALED) else opened
 
 
 def drop(connection: sa.Connection, keys: Iterable[int]) -> None:
@@ -52,19 +66,12 @@ def reseal_kept(connection: sa.Connection, cipher: Cipher | None) -> None:
 
 def _stored(data: bytes, key: int, cipher: Cipher | None) -> bytes:
     context = _CONTEXT.pack(b"kept", key)
+    packed = zlib.compress(data)
+    if is_packed := len(packed) <= len(data) // 2:
+        data = packed
     if cipher is not None:
-        return _SEALED + cipher.seal(data, context)
-    return _PLAIN + _checksum(data, context) + data
-
-
-def _plain(stored: bytes, key: int, cipher: Cipher | None) -> bytes:
-    context = _CONTEXT.pack(b"kept", key)
-    match stored[:1], cipher:
-        case b"\1", Cipher():
-            return cipher.open(stored[1:], context)
-        case b"\0", _ if stored[1:5] == _checksum(stored[5:], context):
-            return stored[5:]
-    raise StoreError(f"kept bytes {key} are damaged")
+        return (_PACKED_SEALED if is_packed else _SEALED) + cipher.seal(data, context)
+    return (_PACKED_PLAIN if is_packed else _PLAIN) + _checksum(data, context) + data
 
 
 def _checksum(data: bytes, context: bytes) -> bytes:

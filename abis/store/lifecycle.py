@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from abis.errors import AlreadyEnrolled, ArgumentError
-from abis.formats import native
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
 from abis.store.queries import encounters_of, label_totals, labels_of, state_of
@@ -27,11 +26,14 @@ from abis.store.records import (
     Subject,
     check_id,
     check_level,
+    check_new_id,
+    check_room,
     checked_labels,
     from_microseconds,
     not_enrolled,
 )
 from abis.store.store import Store
+from abis.store.stored_form import encoded
 from abis.store.transaction import Transaction
 from abis.template import Position
 
@@ -92,7 +94,7 @@ def set_status(store: Store, subject_id: str, status: Status, reason: str) -> No
     Raises:
         NotEnrolled: where there is no such subject.
     """
-    check_id("reason", reason)
+    check_new_id("reason", reason)
     status = Status(status)
     with store.writing() as transaction:
         transaction.set_status(transaction.key_of(subject_id), status, reason, transaction.now)
@@ -211,7 +213,7 @@ def replace(store: Store, enrollment: Enrollment) -> None:
     """
     subject_id = enrollment.subject_id
     encounter_id = enrollment.encounter_id or FIRST_ENCOUNTER
-    templates = [(int(t.position), native.write(t)) for t in enrollment.templates]
+    templates = encoded(enrollment.templates)
     with store.writing() as transaction:
         key = transaction.key_of(subject_id)
         transaction.remove(key, list(transaction.encounters_of(key).values()))
@@ -237,6 +239,8 @@ def _move(
     columns = schema.encounters.c
     query = sa.select(columns.key, columns.enrolled).where(columns.key.in_(keys))
     enrolled = {row.key: row.enrolled for row in transaction.connection.execute(query)}
+    more = sum(map(len, templates.values()))
+    check_room(target_id, transaction.subject(target).templates + more)
     transaction.remove(source, keys)
     transaction.remove_subject_if_empty(source)
     for key, name in encounters.items():

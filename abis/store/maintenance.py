@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from abis.errors import StoreError
-from abis.files import publish
+from abis.files import private_folder, publish
 from abis.store import schema
 from abis.store.erasure import scrub
 from abis.store.store import Store
@@ -61,8 +61,9 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
         raise StoreError(f"{store.name}: a server keeps it: use pg_dump, or the server's own backup")
     target = folder / source.name
     unfinished = target.with_suffix(".unfinished")
+    done = False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         if target.exists():
             raise StoreError(f"{folder}: there is a gallery in it already")
         unfinished.unlink(missing_ok=True)
@@ -77,10 +78,16 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
             )
             copy.execute("PRAGMA journal_mode=DELETE")
         publish(unfinished, target)
+        done = True
     except sqlite3.Error as error:
         raise StoreError(f"{folder}: {error}") from error
     except StoreError:
         raise
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror}") from error
+    finally:
+        if not done:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                with suppress(OSError):
+                    Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
     return target

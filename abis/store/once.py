@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from abis.store import schema
+from abis.store import schema, settings
 from abis.store.records import microseconds
 from abis.store.store import Store
 
@@ -29,14 +29,13 @@ def new_request() -> str:
 
 def note(connection: sa.Connection, request: str) -> None:
     """Note a request as done, in the transaction that does it; forget those of yesterday."""
-    settings = schema.settings
-    connection.execute(settings.insert().values(name=_REQUEST + request, content=""))
+    settings.put(connection, _REQUEST + request, "")
     oldest = f"{_REQUEST}{microseconds(datetime.now(UTC) - _KEPT):020d}"
-    connection.execute(settings.delete().where(settings.c.name > _REQUEST, settings.c.name < oldest))
+    name = schema.settings.c.name
+    connection.execute(schema.settings.delete().where(name > _REQUEST, name < oldest))
 
 
 def is_done(store: Store, request: str) -> bool:
     """Whether :func:`note` was called for it, and its transaction took effect, within a day."""
-    name = schema.settings.c.name
     with store.reading() as connection:
-        return connection.scalar(sa.select(name).where(name == _REQUEST + request)) is not None
+        return settings.get(connection, _REQUEST + request) is not None

@@ -16,10 +16,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from abis.errors import AlreadyEnrolled, StoreError
-from abis.store import schema
+from abis.store import schema, settings
 from abis.store.queries import (
     REFERENCES,
-    calibrations_of,
     encounters_of,
     labels_of,
     select_in,
@@ -78,26 +77,23 @@ def read_part(store: Store) -> Part | None:
 
 def part_of(connection: sa.Connection) -> Part | None:
     """The same, within a transaction."""
-    settings = schema.settings.c
-    content = connection.scalar(sa.select(settings.content).where(settings.name == _PART))
+    content = settings.get(connection, _PART)
     return None if content is None else Part(**json.loads(content))
 
 
 def set_part(store: Store, part: Part | None) -> None:
     """Make the store this part, or one by itself."""
-    settings = schema.settings
+    content = None if part is None else json.dumps(asdict(part))
     with store.writing() as transaction:
-        transaction.connection.execute(settings.delete().where(settings.c.name == _PART))
-        if part is not None:
-            content = json.dumps(asdict(part))
-            transaction.connection.execute(settings.insert().values(name=_PART, content=content))
+        settings.put_deciding(transaction.connection, transaction.state, _PART, content)
         transaction.log("set_part", "", "none" if part is None else str(part))
 
 
 def calibrations(store: Store) -> list[str]:
     """The calibrations that were set for this store, each as it was given: parts of one whole have the same."""
     with store.reading() as connection:
-        return [text for _, text in sorted(calibrations_of(connection, state_of(connection)).items())]
+        found = settings.deciding_settings(connection, state_of(connection))
+    return [text for name, text in sorted(found.items()) if name.startswith(settings.CALIBRATION)]
 
 
 def calibrations_digest(store: Store) -> str:
@@ -198,7 +194,7 @@ def _wholes(store: Store, connection: sa.Connection, subject_ids: Iterable[str])
     own: dict[int, dict[int, MovedEncounter]] = {row.key: {} for row in rows}
     references = list(select_in(connection, REFERENCES, schema.subjects.c.key, own))
     try:
-        natives = natives_of(references, store.cipher, lambda: state_of(connection).reseal_from)
+        natives = natives_of(references, store.cipher, lambda: state_of(connection).plain_from)
     except StoreError as error:
         raise StoreError(f"{store.name}: {error}") from error
     for row, plain in zip(references, natives, strict=True):

@@ -10,15 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from abis.store.records import DamageError, State
-from abis.store.rows import SubjectRow, check_encounter, checked_state, checksum, xor_of
-from abis.store.schema import encounters, gallery, labels, settings, subjects, templates
+from abis.store.rows import SubjectRow, check_encounter, check_row, checked_state, label_share, tags_of
+from abis.store.schema import encounters, gallery, labels, subjects, templates
 from abis.store.schema import label_totals as totals
+from abis.store.tags import xor_of
 
 __all__ = [
-    "CALIBRATION",
     "IDS_PER_QUERY",
     "REFERENCES",
-    "calibrations_of",
     "encounters_of",
     "label_totals",
     "labels_of",
@@ -27,9 +26,6 @@ __all__ = [
     "subjects_by_id",
     "subjects_by_key",
 ]
-
-CALIBRATION = "calibration:"
-"""Begins the names of settings that are calibrations."""
 
 IDS_PER_QUERY = 500  # bound parameters of one statement; SQLite takes 32,766, other databases fewer
 
@@ -62,40 +58,45 @@ _ENCOUNTERS = (
 
 def state_of(connection: sa.Connection) -> State:
     """The counters."""
-    return checked_state(connection.execute(_STATE).one())
+    return checked_state(connection.execute(_STATE).one(), tags_of(connection))
 
 
 def subjects_by_id(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
     """The rows of those that are found; :mod:`abis.store.chain` tells whether the others are not there."""
-    column = subjects.c.subject_id
-    rows = map(SubjectRow.checked, select_in(connection, _SUBJECTS, column, subject_ids))
-    return {row.subject_id: row for row in rows}
+    tags, found = tags_of(connection), select_in(connection, _SUBJECTS, subjects.c.subject_id, subject_ids)
+    return {row.subject_id: row for row in (SubjectRow.checked(each, tags) for each in found)}
 
 
 def subjects_by_key(connection: sa.Connection, keys: Iterable[int]) -> dict[int, SubjectRow]:
     """The rows of those that are found."""
-    rows = map(SubjectRow.checked, select_in(connection, _SUBJECTS, subjects.c.key, keys))
-    return {row.key: row for row in rows}
+    tags, found = tags_of(connection), select_in(connection, _SUBJECTS, subjects.c.key, keys)
+    return {row.key: row for row in (SubjectRow.checked(each, tags) for each in found)}
 
 
 def encounters_of(connection: sa.Connection, owners: Iterable[SubjectRow]) -> dict[int, dict[str, int]]:
     """Keys of all encounters of subjects, by the subject's key and encounter_id, in the order of enrolment.
 
     Raises:
-        DamageError: where not all templates of a subject are found.
+        DamageError: where not all encounters or templates of a subject are found, or others.
     """
+    tags = tags_of(connection)
     known: Mapping[int, SubjectRow] = {row.key: row for row in owners}
     found: dict[int, dict[str, int]] = {key: {} for key in known}
     count = dict.fromkeys(known, 0)
+    shares = dict.fromkeys(known, 0)
     for *row, own in select_in(connection, _ENCOUNTERS, encounters.c.subject, known):
-        check_encounter(*row)
         key, subject, encounter_id = row[:3]
+        shares[subject] ^= check_encounter(row, tags)
         found[subject][encounter_id] = key
         count[subject] += own
     for key, row in known.items():
         if count[key] != row.templates:
             raise DamageError(
                 f"subject {row.subject_id!r} has {row.templates} templates, but {count[key]} are found"
+            )
+        if shares[key] != row.encounters:
+            raise DamageError(
+                f"the encounters of subject {row.subject_id!r} are not those that were enrolled"
             )
     return found
 
@@ -107,27 +108,18 @@ def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
         DamageError: where they are not those that were written.
     """
     found = connection.scalars(sa.select(labels.c.label).where(labels.c.subject == row.key)).all()
-    if xor_of(checksum([label]) for label in found) != row.labels:
+    tags = tags_of(connection)
+    if xor_of(label_share(tags, row.key, label) for label in found) != row.labels:
         raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
     return sorted(found)
 
 
 def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Of labels that subjects have: how many, and their keys by XOR."""
-    rows = select_in(connection, _TOTALS, totals.c.label, names)
-    return {label: (count, keys) for label, count, keys in rows}
-
-
-def calibrations_of(connection: sa.Connection, state: State) -> dict[str, str]:
-    """All calibrations of the gallery, by the names of their settings.
-
-    Raises:
-        DamageError: where they are not those that were set.
-    """
-    names = settings.c.name.startswith(CALIBRATION, autoescape=True)
-    found = {row.name: row.content for row in connection.execute(sa.select(settings).where(names))}
-    if xor_of(map(checksum, found.items())) != state.calibrations:
-        raise DamageError("the gallery's calibrations are damaged")
+    tags, found = tags_of(connection), {}
+    for label, count, keys, stated in select_in(connection, _TOTALS, totals.c.label, names):
+        check_row("label_totals", (label, count, keys), stated, tags)
+        found[label] = count, keys
     return found
 
 

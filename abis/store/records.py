@@ -12,9 +12,12 @@ from typing import NamedTuple
 from abis.errors import ArgumentError, NotEnrolled, StoreError, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
 from abis.template import Position, Template
+from abis.text import has_control_characters, printable
 
 __all__ = [
     "FIRST_ENCOUNTER",
+    "MAX_TEMPLATES",
+    "MAX_TEMPLATES_OF_SUBJECT",
     "Claimed",
     "DamageError",
     "Encounter",
@@ -28,9 +31,12 @@ __all__ = [
     "StoredEnrollment",
     "StoredTemplate",
     "Subject",
+    "SubjectFullError",
     "Tail",
     "Written",
     "check_id",
+    "check_new_id",
+    "check_room",
     "checked_templates",
     "from_microseconds",
     "microseconds",
@@ -40,12 +46,22 @@ __all__ = [
 FIRST_ENCOUNTER = "1"
 """The encounter_id of a subject that was enrolled without one."""
 
+MAX_TEMPLATES = 100
+"""Templates of one encounter, and of one probe: ten fingers and a face nine times over."""
+
+MAX_TEMPLATES_OF_SUBJECT = 500
+"""Templates of one subject, all encounters together: what a verification against it reads and compares."""
+
 _MAX_LEVEL = 9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DamageError(StoreError):
     """What was read is not what was written; :mod:`abis.store.database` adds where that is."""
+
+
+class SubjectFullError(TemplateError):
+    """A subject has as many templates as one may have."""
 
 
 class Operation(IntEnum):
@@ -73,7 +89,7 @@ class Enrollment:
     """What is enrolled of one subject at once.
 
     Attributes:
-        subject_id: 1 to 255 characters, compared exactly as given.
+        subject_id: 1 to 255 characters, no control characters; compared exactly as given.
         templates: one or more, of any positions; several of one position are allowed.
         encounter_id: names the capture session. None enrolls a subject that must be new.
         labels: partitions the subject belongs to, as a province; added to those it has.
@@ -91,9 +107,9 @@ class Enrollment:
     level: int | None = None
 
     def __post_init__(self) -> None:
-        check_id("subject_id", self.subject_id)
+        check_new_id("subject_id", self.subject_id)
         if self.encounter_id is not None:
-            check_id("encounter_id", self.encounter_id)
+            check_new_id("encounter_id", self.encounter_id)
         object.__setattr__(self, "templates", checked_templates(self.templates))
         object.__setattr__(self, "labels", checked_labels(self.labels))
         if self.level is not None:
@@ -219,7 +235,9 @@ class State:
         audit: number of the last entry of the audit log.
         audit_hash: of that entry, hexadecimal.
         first_subject: key of the subject whose subject_id is the first by its bytes; 0 where there is none.
-        calibrations: checksums of all calibrations there are, by XOR.
+        settings: shares of the settings that decide (:mod:`abis.store.settings`), by XOR.
+        content: shares of all subjects' rows, by XOR.
+        gallery_id: random, 32 hexadecimal digits; part of what keys, seals and anchors belong to.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -235,7 +253,17 @@ class State:
     audit: int = 0
     audit_hash: str = ""
     first_subject: int = 0
-    calibrations: int = 0
+    settings: int = 0
+    content: int = 0
+    gallery_id: str = ""
+
+    @property
+    def plain_from(self) -> int:
+        """Templates from this key on may still be unsealed, as the gallery is being encrypted; 0 for none.
+
+        A later data key finds all templates sealed, so that none need be trusted that are not.
+        """
+        return self.reseal_from if self.data_key == 1 else 0
 
 
 @dataclass(frozen=True)
@@ -309,6 +337,8 @@ def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
             )
     if not checked:
         raise TemplateError("no templates; expected at least one")
+    if len(checked) > MAX_TEMPLATES:
+        raise TemplateError(f"{len(checked)} templates; expected at most {MAX_TEMPLATES}")
     return checked
 
 
@@ -318,7 +348,7 @@ def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
         raise TypeError("labels is one string; expected a sequence of strings")
     given = tuple(labels)
     for label in given:
-        check_id("label", label)
+        check_new_id("label", label)
     return tuple(sorted(set(given)))
 
 
@@ -331,13 +361,36 @@ def check_level(level: int) -> None:
 
 
 def check_id(name: str, value: str) -> None:
-    """Refuse what is no id: text of 1 to 255 characters."""
+    """Refuse what cannot be an id: anything but text of 1 to 255 characters."""
     if not isinstance(value, str):
         raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
     if not 1 <= len(value) <= MAX_ID:
         raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
         raise ArgumentError(f"{name} {value!r} holds a character that is not text")
+
+
+def check_new_id(name: str, value: str) -> None:
+    """Refuse what should not become an id: what :func:`check_id` refuses, and control characters.
+
+    An id with an escape sequence, a line break or a turn of the text's direction would change how a terminal, a log
+    or a table shows what stands around it. Galleries of an abis before 0.2 may hold some; they can be looked up.
+    """
+    check_id(name, value)
+    if has_control_characters(value):
+        raise ArgumentError(f"{name} {printable(value)!r} holds a control character")
+
+
+def check_room(subject_id: str, templates: int) -> None:
+    """Refuse more templates of a subject than one may have.
+
+    Raises:
+        SubjectFullError: there are more.
+    """
+    if templates > MAX_TEMPLATES_OF_SUBJECT:
+        raise SubjectFullError(
+            f"subject {subject_id!r} would have {templates} templates; expected at most {MAX_TEMPLATES_OF_SUBJECT}"
+        )
 
 
 def not_enrolled(subject_id: str) -> NotEnrolled:

@@ -1,58 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that vouch for what they say, so that damage is an error and never a wrong answer.
+"""Rows that carry a tag over their content, so that a damaged or forged row is an error and never a wrong answer.
 
-Each row of ``gallery``, ``subjects`` and ``encounters`` carries a CRC-32 of its other columns, and a subject how many
-templates it has and what its labels are. What is *not* there is vouched for by :mod:`abis.store.chain`.
+Each row of ``gallery``, ``subjects``, ``encounters``, ``label_totals`` and ``settings`` has a tag over its other
+columns (:mod:`abis.store.tags`). A subject's row also tells how many templates it has, and the shares of its encounters
+and labels; the gallery's row tells the shares of all subjects. :mod:`abis.store.chain` proves what is *not* there.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
-from operator import xor
 from typing import Any
+
+import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.store.records import DamageError, State, Status
 from abis.store.schema import SCHEMA_VERSION
+from abis.store.tags import RowTags
 
 __all__ = [
+    "ROW_TAGS",
     "SubjectRow",
     "check_encounter",
+    "check_row",
     "checked_state",
-    "checksum",
     "encounter_row",
+    "label_share",
     "state_row",
-    "xor_of",
+    "tags_of",
 ]
 
-
-def checksum(values: Iterable[object]) -> int:
-    """CRC-32 over numbers, texts without NUL, and None."""
-    return zlib.crc32("\0".join(map(str, values)).encode(errors="surrogatepass"))
+ROW_TAGS = "abis_row_tags"
+"""Name of the execution option by which a connection knows the tags of its gallery."""
 
 
-def xor_of(values: Iterable[int]) -> int:
-    """Of all of them, in any order; what is in it twice is not in it."""
-    return reduce(xor, values, 0)
+def tags_of(connection: sa.Connection) -> RowTags:
+    """The tags of the gallery that a connection reads."""
+    tags: RowTags = connection.get_execution_options()[ROW_TAGS]
+    return tags
 
 
 @dataclass(slots=True)
 class SubjectRow:
-    """A row of table ``subjects`` without its checksum; fields in the order of the columns.
+    """A row of table ``subjects`` without its tag; fields in the order of the columns, then ``share``.
 
     Attributes:
         key: never used again.
         subject_id: as enrolled.
-        templates: how many there are of it.
+        templates: how many templates the subject has.
         level: of assurance.
         status: of the identity.
-        status_reason: why.
-        status_time: microseconds, since when.
-        labels: checksums of its labels, by XOR.
-        next: key of the subject whose subject_id follows, by bytes; 0 where none does.
+        status_reason: reason of the status.
+        status_time: time since when it has the status, in microseconds.
+        labels: shares of its labels, by XOR.
+        next: key of the subject whose subject_id follows, by bytes; 0 for the last.
+        encounters: shares of its encounters, by XOR.
+        share: the row's own share as the database holds it; 0 where the row is not written yet.
     """
 
     key: int
@@ -64,62 +68,90 @@ class SubjectRow:
     status_time: int | None = None
     labels: int = 0
     next: int = 0
+    encounters: int = 0
+    share: int = 0
 
     @classmethod
-    def checked(cls, row: Sequence[Any]) -> SubjectRow:
+    def checked(cls, row: Sequence[Any], tags: RowTags) -> SubjectRow:
         """From a row as it was read.
 
         Raises:
-            DamageError: it is not as it was written.
+            DamageError: the row is not as it was written.
         """
         *values, stated = row
-        if checksum(values) != stated:
-            raise DamageError(f"row {values[0]} of table subjects is damaged: its checksum is wrong")
-        return cls(*values)
+        checked = cls(*values)
+        checked.share = check_row("subjects", values, stated, tags)
+        return checked
 
-    @property
-    def values(self) -> tuple[object, ...]:
-        """The row to write."""
+    def written(self, tags: RowTags) -> tuple[object, ...]:
+        """The row to write; sets ``share``."""
         values = (
             *(self.key, self.subject_id, self.templates, self.level, self.status),
-            *(self.status_reason, self.status_time, self.labels, self.next),
+            *(self.status_reason, self.status_time, self.labels, self.next, self.encounters),
         )
-        return *values, checksum(values)
+        tag, self.share = tags.of("subjects", values)
+        return *values, tag
 
 
-def encounter_row(key: int, subject: int, encounter_id: str, enrolled: int | None) -> tuple[object, ...]:
-    """A row of table ``encounters`` to write."""
-    return key, subject, encounter_id, enrolled, checksum((key, subject, encounter_id, enrolled))
-
-
-def check_encounter(key: int, subject: int, encounter_id: str, enrolled: int | None, stated: int) -> None:
-    """Refuse a row of table ``encounters`` that is not as it was written.
+def check_row(table: str, values: Sequence[object], stated: object, tags: RowTags) -> int:
+    """The share of a row that was read.
 
     Raises:
-        DamageError: it is not.
+        DamageError: the row is not as it was written.
     """
-    if checksum((key, subject, encounter_id, enrolled)) != stated:
-        raise DamageError(f"row {key} of table encounters is damaged: its checksum is wrong")
+    tag, share = tags.of(table, values)
+    if tag != stated:
+        raise DamageError(f"row {values[0]!r} of table {table} is damaged or forged: its tag is wrong")
+    return share
 
 
-def state_row(state: State) -> dict[str, object]:
+def encounter_row(
+    tags: RowTags, key: int, subject: int, encounter_id: str, enrolled: int | None
+) -> tuple[tuple[object, ...], int]:
+    """A row of table ``encounters`` to write, and its share."""
+    values = (key, subject, encounter_id, enrolled)
+    tag, share = tags.of("encounters", values)
+    return (*values, tag), share
+
+
+def check_encounter(row: Sequence[object], tags: RowTags) -> int:
+    """The share of a whole row of table ``encounters`` that was read.
+
+    Raises:
+        DamageError: the row is not as it was written.
+    """
+    *values, stated = row
+    return check_row("encounters", values, stated, tags)
+
+
+def label_share(tags: RowTags, subject: int, label: str) -> int:
+    """The share of a label in its subject's row."""
+    return tags.of("labels", (subject, label))[1]
+
+
+def state_row(state: State, tags: RowTags) -> dict[str, object]:
     """The row of table ``gallery`` to write."""
     values = asdict(state)
-    return values | {"checksum": checksum(values.values())}
+    values["content"] ^= tags.mask(state.audit, state.change)
+    return values | {"checksum": tags.of("gallery", values.values())[0]}
 
 
-def checked_state(row: Sequence[Any]) -> State:
+def checked_state(row: Sequence[Any], tags: RowTags) -> State:
     """The counters.
 
     Raises:
         DamageError: they are not as they were written.
-        StoreError: a newer abis has migrated the gallery meanwhile.
+        StoreError: a newer abis has migrated the gallery meanwhile, or another process has encrypted it.
     """
     *values, stated = row
-    if values[0] != SCHEMA_VERSION:
+    state = State(*values)
+    if state.schema_version != SCHEMA_VERSION:
         raise StoreError(
-            f"the gallery is of schema version {values[0]} by now; open it again, with a newer abis"
+            f"the gallery is of schema version {state.schema_version} by now; open it again, with a newer abis"
         )
-    if checksum(values) != stated:
-        raise DamageError("the row of table gallery is damaged: its checksum is wrong")
-    return State(*values)
+    if state.data_key and not tags.is_keyed:
+        raise StoreError("the gallery has been encrypted meanwhile; open it again with its key")
+    if tags.of("gallery", values)[0] != stated:
+        raise DamageError("the row of table gallery is damaged or forged: its tag is wrong")
+    state.content ^= tags.mask(state.audit, state.change)
+    return state

@@ -2,8 +2,8 @@
 """The tables of a gallery, the same in SQLite and in a database server.
 
 A change here needs a new ``SCHEMA_VERSION`` and a step in :mod:`abis.store.schema_steps` that makes the same of
-an older database. Times are microseconds since 1970-01-01 UTC. What ``checksum`` and ``next`` are for is told in
-:mod:`abis.store.rows`.
+an older database. Times are microseconds since 1970-01-01 UTC. A column ``checksum``
+holds the row's tag (:mod:`abis.store.tags`); :mod:`abis.store.chain` tells what ``next`` is for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ __all__ = [
     "MAX_ID",
     "SCHEMA_VERSION",
     "Key",
+    "attempts",
     "audit",
     "changes",
     "data_keys",
@@ -28,7 +29,7 @@ __all__ = [
     "templates",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the tables below. A store of a newer one is refused, one of an older one is migrated when opened."""
 
 MAX_ID = 255
@@ -57,7 +58,9 @@ gallery = sa.Table(  # one row
     sa.Column(
         "first_subject", sa.BigInteger, nullable=False, server_default="0"
     ),  # key of the one first by name
-    sa.Column("calibrations", sa.BigInteger, nullable=False, server_default="0"),  # their checksums, by XOR
+    sa.Column("settings", sa.BigInteger, nullable=False, server_default="0"),  # shares of those that decide
+    sa.Column("content", sa.BigInteger, nullable=False, server_default="0"),  # shares of subjects, masked
+    sa.Column("gallery_id", sa.String(32), nullable=False, server_default=""),
     sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 subjects = sa.Table(
@@ -70,10 +73,11 @@ subjects = sa.Table(
     sa.Column("status", sa.SmallInteger, nullable=False, server_default="0"),  # abis.store.Status
     sa.Column("status_reason", sa.String(MAX_ID), nullable=False, server_default=""),
     sa.Column("status_time", sa.BigInteger),
-    sa.Column("labels", sa.BigInteger, nullable=False, server_default="0"),  # their checksums, by XOR
+    sa.Column("labels", sa.BigInteger, nullable=False, server_default="0"),  # their shares, by XOR
     sa.Column(
         "next", sa.BigInteger, nullable=False, server_default="0"
     ),  # key of the next by name; 0: the last
+    sa.Column("encounters", sa.BigInteger, nullable=False, server_default="0"),  # their shares, by XOR
     sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 labels = sa.Table(
@@ -89,6 +93,7 @@ label_totals = sa.Table(  # of each label that a subject has
     sa.Column("label", Name, primary_key=True),
     sa.Column("subjects", sa.BigInteger, nullable=False),  # how many
     sa.Column("keys", sa.BigInteger, nullable=False),  # theirs, by XOR
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 encounters = sa.Table(
     "encounters",
@@ -117,7 +122,7 @@ changes = sa.Table(  # a row for each encounter enrolled or removed; keys of wha
     sa.Column("subject", sa.BigInteger, nullable=False),
     sa.Column("encounter", sa.BigInteger, nullable=False),
 )
-data_keys = sa.Table(  # what seals templates, itself wrapped by the master key
+data_keys = sa.Table(  # wrapped by the master key; number 0 authenticates rows, the others seal
     "data_keys",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
@@ -142,11 +147,22 @@ kept = sa.Table(  # bytes that are no templates and as secret: records that impo
     sa.Column("key", Key, primary_key=True, autoincrement=False),
     sa.Column("data", sa.LargeBinary, nullable=False),  # abis.store.kept
 )
-settings = sa.Table(  # what belongs to the gallery and is small: calibrations
+attempts = (
+    sa.Table(  # abis.store.attempts; of subjects that a verification has failed of since the last match
+        "attempts",
+        metadata,
+        sa.Column("subject", sa.ForeignKey(subjects.c.key), primary_key=True, autoincrement=False),
+        sa.Column("failures", sa.Integer, nullable=False),  # in a row
+        sa.Column("until", sa.BigInteger, nullable=False),  # when the subject may be compared again; 0: now
+        sa.Column("checksum", sa.BigInteger, nullable=False),
+    )
+)
+settings = sa.Table(  # abis.store.settings
     "settings",
     metadata,
     sa.Column("name", sa.String(MAX_ID), primary_key=True),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Column("checksum", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 SECRET = (templates.c.data, kept.c.data)

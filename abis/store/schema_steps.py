@@ -1,19 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the tables of an older abis to those of this one: forward only, all in the transaction given.
 
-Each step spells out what it makes, and does not ask :mod:`abis.store.schema`, which will have moved on. The number
-of the version and the checksum of table ``gallery`` are written behind the last step.
+Each step spells out what it makes, and does not ask :mod:`abis.store.schema`, which will have moved on.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
+import struct
 import zlib
 from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
+from abis.errors import StoreError
+from abis.store.encryption import (
+    AUTHENTICATION_KEY,
+    SEALED,
+    Cipher,
+    KeyRing,
+    KeyService,
+    opened,
+    wrapping_context,
+)
+from abis.store.records import State
+from abis.store.rows import state_row
 from abis.store.stored_form import Place, with_checksum
+from abis.store.tagging import tag_all
+from abis.store.tags import RowTags
 
 __all__ = ["MIGRATIONS"]
 
@@ -60,7 +75,7 @@ UPDATE subjects SET templates = (
 """
 
 
-def _to_2(connection: sa.Connection) -> None:
+def _to_2(connection: sa.Connection, key: KeyService | None) -> None:
     """Encryption, status, labels, audit; templates get checksums."""
     types = {
         "KEY": "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT",
@@ -102,7 +117,7 @@ ALTER TABLE labels ALTER COLUMN label TYPE VARCHAR(255) COLLATE "C"
 """
 
 
-def _to_3(connection: sa.Connection) -> None:
+def _to_3(connection: sa.Connection, key: KeyService | None) -> None:
     """Rows get checksums, subjects a chain in the order of their ids, labels totals."""
     is_sqlite = connection.dialect.name == "sqlite"
     tables = _TABLES_OF_3.replace("COLLATION", "" if is_sqlite else ' COLLATE "C"')
@@ -160,5 +175,99 @@ def _crc(*values: object) -> int:
     return zlib.crc32("\0".join(map(str, values)).encode(errors="surrogatepass"))
 
 
-MIGRATIONS: Mapping[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
-"""What makes of each older schema version the next one."""
+_TABLES_OF_4 = """
+ALTER TABLE gallery RENAME COLUMN calibrations TO settings;
+ALTER TABLE gallery ADD COLUMN content BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE gallery ADD COLUMN gallery_id VARCHAR(32) DEFAULT '' NOT NULL;
+ALTER TABLE subjects ADD COLUMN encounters BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE label_totals ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE settings ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL;
+CREATE TABLE attempts (
+    subject KEY_TYPE NOT NULL,
+    failures INTEGER NOT NULL,
+    until BIGINT NOT NULL,
+    checksum BIGINT NOT NULL,
+    PRIMARY KEY (subject),
+    FOREIGN KEY(subject) REFERENCES subjects (key)
+)
+"""
+_STATE_OF_4 = (
+    "schema_version, change, last_subject, last_encounter, last_template, subjects, encounters, templates, "
+    "data_key, reseal_from, audit, audit_hash, first_subject, settings, content, gallery_id"
+)
+
+
+def _to_4(connection: sa.Connection, key: KeyService | None) -> None:
+    """Each row gets a tag, and the gallery an id. In an encrypted gallery tags are MACs, and all is sealed anew."""
+    key_type = "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT"
+    for statement in _TABLES_OF_4.replace("KEY_TYPE", key_type).split(";"):
+        connection.exec_driver_sql(statement)
+    if sa.inspect(connection).has_table("quarantine"):
+        statement = "ALTER TABLE quarantine ADD COLUMN checksum BIGINT DEFAULT '0' NOT NULL"
+        connection.exec_driver_sql(statement)
+    # Snapshots of before are not remembered by the digest of their manifest.
+    connection.execute(sa.text("DELETE FROM settings WHERE name LIKE 'snapshot:%'"))
+    state = State(*connection.execute(sa.text(f"SELECT {_STATE_OF_4} FROM gallery")).one())
+    state.schema_version, state.gallery_id = 4, secrets.token_hex(16)
+    tags, cipher = RowTags(), None
+    if state.data_key:
+        if key is None:
+            raise StoreError("the gallery is encrypted; give its master key (docs/operations.md)")
+        cipher = _seal_anew(connection, state, key)
+        tags = cipher.tags
+
+    def kept(at: int) -> bytes:
+        data = bytes(connection.scalar(sa.text("SELECT data FROM kept WHERE key = :key"), {"key": at}) or b"")
+        if cipher is not None and data[:1] == b"\1":
+            return cipher.open(data[1:], _KEPT_IN_4.pack(b"kept", at))
+        return data[5:]
+
+    tag_all(connection, state, tags, kept)
+    row = state_row(state, tags)
+    update = ", ".join(f"{name} = :{name}" for name in row)
+    connection.execute(sa.text(f"UPDATE gallery SET {update}"), row)
+
+
+_KEPT_IN_4 = struct.Struct(">4sq")
+
+
+def _seal_anew(connection: sa.Connection, state: State, key: KeyService) -> Cipher:
+    """Wrap and seal all again, with the gallery's id; what is not sealed, as an encryption was stopped, stays so."""
+    wrapped = {n: bytes(w) for n, w in connection.execute(sa.text("SELECT number, wrapped FROM data_keys"))}
+    keys = {number: key.unwrap(each, b"abis data key %d" % number) for number, each in wrapped.items()}
+    keys[AUTHENTICATION_KEY] = secrets.token_bytes(32)
+    new = {n: key.wrap(each, wrapping_context(state.gallery_id, n)) for n, each in keys.items()}
+    for number, each in new.items():
+        update = "UPDATE data_keys SET wrapped = :wrapped WHERE number = :number"
+        if number == AUTHENTICATION_KEY:
+            update = "INSERT INTO data_keys VALUES (:number, :wrapped, 0)"
+        connection.execute(sa.text(update), {"number": number, "wrapped": each})
+    cipher = Cipher(key, lambda: KeyRing(state.gallery_id, state.data_key, new))
+    page = sa.text(
+        "SELECT t.key, t.encounter, t.position, s.subject_id, t.data FROM templates t "
+        "JOIN encounters e ON t.encounter = e.key JOIN subjects s ON e.subject = s.key "
+        f"WHERE t.key > :last ORDER BY t.key LIMIT {_PAGE}"
+    )
+    update_template = sa.text("UPDATE templates SET data = :data WHERE key = :key")
+    last = 0
+    while rows := connection.execute(page, {"last": last}).all():
+        values = []
+        for at, *place, data in rows:
+            if bytes(data).startswith(SEALED):
+                context = Place(at, *place).context
+                values.append({"key": at, "data": cipher.seal(opened(keys, bytes(data), context), context)})
+        if values:
+            connection.execute(update_template, values)
+        last = rows[-1].key
+    for at, data in connection.execute(sa.text("SELECT key, data FROM kept")).all():
+        if data[:1] == b"\1":
+            context = _KEPT_IN_4.pack(b"kept", at)
+            sealed = b"\1" + cipher.seal(opened(keys, bytes(data)[1:], context), context)
+            connection.execute(
+                sa.text("UPDATE kept SET data = :data WHERE key = :key"), {"key": at, "data": sealed}
+            )
+    return cipher
+
+
+MIGRATIONS: Mapping[int, Callable[[sa.Connection, KeyService | None], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
+"""What makes of each older schema version the next one; the master key is given where there is one."""

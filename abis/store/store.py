@@ -12,29 +12,27 @@ exactly what it has missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+import json
+import platform
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from abis.errors import StoreError
-from abis.store import schema
+from abis.store import schema, settings
+from abis.store.anchors import write_anchor
 from abis.store.chain import subjects_or_proof
 from abis.store.database import Database
-from abis.store.encryption import Cipher, KeyService, new_data_key
-from abis.store.queries import (
-    CALIBRATION,
-    IDS_PER_QUERY,
-    REFERENCES,
-    calibrations_of,
-    select_in,
-    state_of,
-    subjects_by_key,
-)
+from abis.store.encryption import AUTHENTICATION_KEY, Cipher, KeyRing, KeyService, new_data_key
+from abis.store.queries import IDS_PER_QUERY, REFERENCES, select_in, state_of, subjects_by_key
 from abis.store.records import (
     Claimed,
     DamageError,
@@ -52,15 +50,21 @@ from abis.store.records import (
     microseconds,
     not_enrolled,
 )
-from abis.store.rows import SubjectRow, check_encounter, checked_state, checksum, state_row
+from abis.store.rows import SubjectRow, check_encounter, checked_state, state_row, tags_of
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.schema_steps import MIGRATIONS
-from abis.store.stored_form import natives_of, read_templates, stored_enrollment
+from abis.store.settings import CALIBRATION
+from abis.store.stored_form import natives_of, read_templates, stored_enrollments
+from abis.store.tags import RowTags
 from abis.store.transaction import Transaction
 from abis.template import Position, Template
 
 __all__ = ["Store"]
 
+_ANCHOR_S = 3600.0  # between two anchors of a process that goes on writing
+_ANSWERS = "disclosure"  # names the setting that tells what answers disclose
+_CACHE = "cache:"  # begins the names of settings that tell where snapshots are
+_SCRUBBED = "scrubbed"  # names the setting that tells the change since which no older snapshot may stay
 _SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
 _SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
 
@@ -71,7 +75,7 @@ _OWNERS = sa.select(schema.gallery, schema.encounters, schema.subjects).select_f
         schema.encounters, schema.encounters.c.key.in_(sa.bindparam("wanted", expanding=True))
     ).outerjoin(schema.subjects, schema.subjects.c.key == schema.encounters.c.subject)
 )
-_ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: what check_encounter takes
+_ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: a row of table encounters
 
 
 class Store:
@@ -97,11 +101,13 @@ class Store:
 
     def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
         self.cipher: Cipher | None = None
+        self._to_anchor: State | None = None
+        self._anchored = time.monotonic()
         self.database = Database(url)
         self.name = self.database.name
         try:
             self._create_or_migrate(key)
-            is_encrypted = bool(self.state().data_key)
+            is_encrypted = self._is_encrypted()
             if is_encrypted and key is None:
                 raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
             if key is not None and not is_encrypted:
@@ -110,12 +116,16 @@ class Store:
                 )
             if key is not None:
                 self.unlock(key)
+            self.state()  # which its tag vouches for
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close all connections. Closing twice is allowed."""
+        """Close all connections, and write an anchor if something was written. Closing twice is allowed."""
+        if self._to_anchor is not None:
+            write_anchor(self.name, self._to_anchor)
+            self._to_anchor = None
         self.database.close()
 
     def unlock(self, key: KeyService) -> None:
@@ -125,9 +135,10 @@ class Store:
             StoreError: where it is another one.
         """
         try:
-            self.cipher = Cipher(key, self._wrapped_keys)
+            self.cipher = Cipher(key, self._key_ring)
         except StoreError as error:
             raise StoreError(f"{self.name}: {error}") from None
+        self.database.row_tags = self.cipher.tags
 
     # ---------------------------------------------------------------------------------------- writing
 
@@ -138,7 +149,7 @@ class Store:
             AlreadyEnrolled: as :meth:`Transaction.enroll` does.
         """
         with self.writing() as transaction:
-            return transaction.enroll([stored_enrollment(one) for one in enrollments])
+            return transaction.enroll(stored_enrollments(enrollments))
 
     def remove(self, subject_id: str, encounter_id: str | None = None) -> None:
         """Remove a subject, or one encounter of it; with the last encounter goes the subject.
@@ -168,6 +179,10 @@ class Store:
             transaction = Transaction(connection, state, self.cipher)
             yield transaction
             transaction.write()
+        self._to_anchor = transaction.state
+        if time.monotonic() - self._anchored > _ANCHOR_S:
+            self._anchored = time.monotonic()
+            write_anchor(self.name, transaction.state)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -201,7 +216,7 @@ class Store:
                 state = state_of(connection)
                 begun = begun or state
                 rows = connection.execute(page.where(schema.subjects.c.key > last)).all()
-                checked = list(map(SubjectRow.checked, rows))
+                checked = [SubjectRow.checked(row, tags_of(connection)) for row in rows]
                 count += len(rows)
                 if not rows and state.change == begun.change and count != state.subjects:
                     raise DamageError(f"{count} subjects are found; expected {state.subjects}")
@@ -221,13 +236,19 @@ class Store:
             owners = {row.key: row for row in subjects.values()}
             rows = list(select_in(connection, REFERENCES, schema.encounters.c.subject, owners))
             own: dict[int, list[StoredTemplate]] = {key: [] for key in owners}
-            for reference in self._stored(connection, rows):
+            stored, shares = self._stored(connection, rows)
+            for reference in stored:
                 own[reference.subject].append(reference)
         for row in subjects.values():
             if len(own[row.key]) != row.templates:
                 raise StoreError(
                     f"{self.name}: subject {row.subject_id!r} has {row.templates} templates, "
                     f"but {len(own[row.key])} are found; `abis check` says more"
+                )
+            if shares.get(row.key, 0) != row.encounters:
+                raise StoreError(
+                    f"{self.name}: the encounters of subject {row.subject_id!r} are not those that were enrolled; "
+                    "`abis check` says more"
                 )
         return {
             row.subject_id: Claimed(Status(row.status), row.level, own[row.key]) for row in subjects.values()
@@ -293,11 +314,15 @@ class Store:
                     raise DamageError(f"the log of changes has a gap after {after.change}")
                 removal = changes.operation == Operation.REMOVE
                 removed = connection.scalars(sa.select(changes.encounter).where(since, removal)).all()
+                for row in select_in(connection, _ENCOUNTERS, schema.encounters.c.key, removed):
+                    raise DamageError(
+                        f"the log of changes says that encounter {row.key} was removed; it is there"
+                    )
             end = state.last_template if last is None else min(last, state.last_template)
             keys = schema.templates.c.key
             query = REFERENCES.where(keys > after.template, keys <= end).limit(limit)
             rows = connection.execute(query).all()
-            enrolled = self._stored(connection, rows)
+            enrolled, _ = self._stored(connection, rows)
         # Keys between the last row read and the end, should there be any, are of templates that are gone.
         reached = rows[-1].template if len(rows) == limit else end
         return Tail(
@@ -321,7 +346,7 @@ class Store:
                 found.subjects[key] = row.subject_id
                 found.statuses[key] = Status(row.status)
             for row in select_in(connection, _ENCOUNTERS, schema.encounters.c.key, encounters):
-                check_encounter(*row)
+                check_encounter(row, tags_of(connection))
                 found.encounters[row.key] = row.encounter_id
         return found
 
@@ -337,6 +362,7 @@ class Store:
         wanted = list(encounters)
         counters, own = len(schema.gallery.c), len(schema.encounters.c)
         with self.database.reading() as connection:
+            tags = tags_of(connection)
             for start in range(0, max(1, len(wanted)), IDS_PER_QUERY):
                 some = {"wanted": wanted[start : start + IDS_PER_QUERY]}
                 for row in connection.execute(_OWNERS, some):
@@ -345,12 +371,12 @@ class Store:
                         row[counters + own] is not None
                     ):  # else: the encounter or its subject is not in the store
                         encounter = row[counters : counters + own]
-                        check_encounter(*encounter)
-                        subject = SubjectRow.checked(row[counters + own :])
+                        check_encounter(encounter, tags)
+                        subject = SubjectRow.checked(row[counters + own :], tags)
                         found.encounters[encounter[0]] = encounter[2]
                         found.subjects[subject.key] = subject.subject_id
                         found.statuses[subject.key] = Status(subject.status)
-            return Owners(found, checked_state(state).change)
+            return Owners(found, checked_state(state, tags).change)
 
     def templates_by_position(self) -> dict[Position, int]:
         """How many templates there are of each position. Reads an index from end to end."""
@@ -368,26 +394,46 @@ class Store:
 
     # --------------------------------------------------------------------------------------- snapshots
 
-    def remember_snapshot(self, snapshot_id: str) -> None:
-        """Note that files of what the store holds now have been made outside of it."""
-        names = sa.select(schema.settings.c.name).where(
-            schema.settings.c.name.startswith(_SNAPSHOT, autoescape=True)
-        )
-        with self.writing() as transaction:
-            name = f"{_SNAPSHOT}{transaction.state.change:020d}:{snapshot_id}"
-            transaction.connection.execute(schema.settings.insert(), {"name": name, "content": snapshot_id})
-            others = names.where(schema.settings.c.name != name).order_by(schema.settings.c.name.desc())
-            old = transaction.connection.scalars(others.offset(_SNAPSHOTS - 1)).all()
-            transaction.connection.execute(schema.settings.delete().where(schema.settings.c.name.in_(old)))
+    def take_in_keys(self) -> None:
+        """Take in a data key that another process has made since.
 
-    def knows_snapshot(self, snapshot_id: str) -> bool:
-        """Whether :meth:`remember_snapshot` was called in the past of this very store."""
-        settings = schema.settings.c
-        known = sa.select(settings.name).where(
-            settings.name.startswith(_SNAPSHOT, autoescape=True), settings.content == snapshot_id
-        )
+        Raises:
+            StoreError: another process has encrypted the gallery since.
+        """
+        with self.writing():
+            pass
+
+    def remember_snapshot(self, digest: str, folder: Path) -> None:
+        """Note the digest of a manifest of files that hold what the store holds now, and the folder they are in."""
+        where = json.dumps([platform.node(), str(folder.resolve())])
+        with self.writing() as transaction:
+            settings.put(transaction.connection, _CACHE + hashlib.sha256(where.encode()).hexdigest(), where)
+            name = f"{_SNAPSHOT}{transaction.state.change:020d}:{digest}"
+            known = sorted(settings.named(transaction.connection, _SNAPSHOT))
+            settings.delete(transaction.connection, known[: max(len(known) - _SNAPSHOTS + 1, 0)])
+            settings.put(transaction.connection, name, digest)
+
+    def knows_snapshot(self, digest: str) -> bool:
+        """Whether :meth:`remember_snapshot` was called with this digest in the past of this very store."""
         with self.database.reading() as connection:
-            return connection.scalar(known) is not None
+            return digest in settings.named(connection, _SNAPSHOT).values()
+
+    def scrub_snapshots(self) -> list[Path]:
+        """Have no snapshot of before the present change be written or used any more.
+
+        Returns:
+            The folders on this machine that snapshots have been in, to be emptied.
+        """
+        with self.writing() as transaction:
+            settings.put(transaction.connection, _SCRUBBED, str(transaction.state.change))
+            known = settings.named(transaction.connection, _CACHE).values()
+        places = [json.loads(where) for where in known]
+        return [Path(folder) for machine, folder in places if machine == platform.node()]
+
+    def scrubbed_change(self) -> int:
+        """The change of the last :meth:`scrub_snapshots`; 0 where there was none."""
+        with self.database.reading() as connection:
+            return int(settings.get(connection, _SCRUBBED) or 0)
 
     # ------------------------------------------------------------------------------------ calibrations
 
@@ -395,7 +441,22 @@ class Store:
         """The calibration of a kind of comparison that was set for this gallery, or None."""
         name = _calibration(kind)
         with self.database.reading() as connection:
-            return calibrations_of(connection, state_of(connection)).get(name)
+            return settings.deciding_settings(connection, state_of(connection)).get(name)
+
+    def answer_policy(self) -> str | None:
+        """What answers disclose, as :meth:`set_answer_policy` was told; None where it never was."""
+        with self.database.reading() as connection:
+            return settings.deciding_settings(connection, state_of(connection)).get(_ANSWERS)
+
+    def set_answer_policy(self, content: str) -> None:
+        """Keep what answers disclose with the gallery.
+
+        Args:
+            content: any text.
+        """
+        with self.writing() as transaction:
+            settings.put_deciding(transaction.connection, transaction.state, _ANSWERS, content)
+            transaction.log("set_answer_policy", "", content)
 
     def set_calibration(self, kind: str, content: str) -> None:
         """Keep a calibration with the gallery, in place of the one there was.
@@ -406,13 +467,7 @@ class Store:
         """
         name = _calibration(kind)
         with self.writing() as transaction:
-            settings, state = schema.settings, transaction.state
-            before = calibrations_of(transaction.connection, state).get(name)
-            if before is not None:
-                state.calibrations ^= checksum((name, before))
-            state.calibrations ^= checksum((name, content))
-            transaction.connection.execute(settings.delete().where(settings.c.name == name))
-            transaction.connection.execute(settings.insert().values(name=name, content=content))
+            settings.put_deciding(transaction.connection, transaction.state, name, content)
             transaction.log("set_calibration", "", kind)
 
     # ----------------------------------------------------------------------------------------- inside
@@ -422,10 +477,11 @@ class Store:
             try:
                 with self.database.writing() as connection:
                     schema.metadata.create_all(connection, checkfirst=False)
-                    state = State(data_key=0 if key is None else 1)
+                    state = State(data_key=0 if key is None else 1, gallery_id=secrets.token_hex(16))
+                    tags = RowTags()
                     if key is not None:
-                        connection.execute(schema.data_keys.insert().values(_new_data_key(key, 1)))
-                    connection.execute(schema.gallery.insert().values(state_row(state)))
+                        tags = add_keys(connection, state, key, (AUTHENTICATION_KEY, 1)).tags
+                    connection.execute(schema.gallery.insert().values(state_row(state, tags)))
             except StoreError:
                 if self._is_empty():
                     raise  # else: another process has just created it
@@ -435,10 +491,7 @@ class Store:
             with self.database.writing() as connection:
                 connection.execute(_LOCK)
                 for step in range(self._version(connection), SCHEMA_VERSION):
-                    MIGRATIONS[step](connection)
-                *values, _ = connection.execute(sa.select(schema.gallery)).one()
-                state = replace(State(*values), schema_version=SCHEMA_VERSION)
-                connection.execute(schema.gallery.update().values(state_row(state)))
+                    MIGRATIONS[step](connection, key)
 
     def _version(self, connection: sa.Connection) -> int:
         version = connection.scalar(sa.select(schema.gallery.c.schema_version))
@@ -460,24 +513,32 @@ class Store:
             )
         return not tables
 
-    def _wrapped_keys(self) -> Mapping[int, bytes]:
-        columns = schema.data_keys.c
+    def _is_encrypted(self) -> bool:
         with self.database.reading() as connection:
-            rows = connection.execute(sa.select(columns.number, columns.wrapped)).all()
-        return {row.number: row.wrapped for row in rows}
+            return bool(connection.scalar(sa.select(schema.gallery.c.data_key)))
 
-    def _stored(self, connection: sa.Connection, rows: Sequence[Any]) -> list[StoredTemplate]:
+    def _key_ring(self) -> KeyRing:
+        with self.database.reading() as connection:
+            return key_ring(connection)
+
+    def _stored(
+        self, connection: sa.Connection, rows: Sequence[Any]
+    ) -> tuple[list[StoredTemplate], dict[int, int]]:
+        """The templates of rows, and the shares of their encounters by subject."""
         try:
-            natives = natives_of(rows, self.cipher, lambda: state_of(connection).reseal_from)
+            natives = natives_of(rows, self.cipher, lambda: state_of(connection).plain_from)
             templates = read_templates(natives, [row.template for row in rows])
         except StoreError as error:
             raise StoreError(f"{self.name}: {error}") from error
+        shares: dict[int, int] = {}
+        tags = tags_of(connection)
         for encounter in set(map(_ENCOUNTER, rows)):
-            check_encounter(*encounter)
-        return [
+            shares[encounter[1]] = shares.get(encounter[1], 0) ^ check_encounter(encounter, tags)
+        stored = [
             StoredTemplate(row.template, row.subject, row.encounter, row.encounter_id, template)
             for row, template in zip(rows, templates, strict=True)
         ]
+        return stored, shares
 
 
 _LOCK = schema.gallery.update().values(change=schema.gallery.c.change)
@@ -489,12 +550,24 @@ def _locked_state(connection: sa.Connection) -> State:
     return state_of(connection)
 
 
-def _new_data_key(key: KeyService, number: int) -> dict[str, object]:
-    return {
-        "number": number,
-        "wrapped": new_data_key(key, number),
-        "made": microseconds(datetime.now(UTC)),
-    }
+def key_ring(connection: sa.Connection) -> KeyRing:
+    """The wrapped keys of a gallery."""
+    columns = schema.data_keys.c
+    gallery = schema.gallery.c
+    gallery_id, current = connection.execute(sa.select(gallery.gallery_id, gallery.data_key)).one()
+    rows = connection.execute(sa.select(columns.number, columns.wrapped)).all()
+    return KeyRing(gallery_id, current, {row.number: row.wrapped for row in rows})
+
+
+def add_keys(connection: sa.Connection, state: State, key: KeyService, numbers: Iterable[int]) -> Cipher:
+    """Make new keys of these numbers; returns what seals with all keys there are."""
+    for number in numbers:
+        values = {"number": number, "wrapped": new_data_key(key, state.gallery_id, number)}
+        made = microseconds(datetime.now(UTC))
+        connection.execute(schema.data_keys.insert().values(values | {"made": made}))
+    rows = connection.execute(sa.select(schema.data_keys.c.number, schema.data_keys.c.wrapped)).all()
+    ring = KeyRing(state.gallery_id, state.data_key, {row.number: row.wrapped for row in rows})
+    return Cipher(key, lambda: ring)
 
 
 def _calibration(kind: str) -> str:

@@ -10,16 +10,25 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from abis.errors import AbisError, StoreError
+from abis.errors import AbisError, FormatError, StoreError, TemplateError
 from abis.formats import native
 from abis.formats._native_many import read_many
 from abis.store.encryption import SEALED, Cipher
 from abis.store.records import Enrollment, StoredEnrollment
 from abis.template import Template
 
-__all__ = ["Place", "natives_of", "read_templates", "stored", "stored_enrollment", "with_checksum"]
+__all__ = [
+    "Place",
+    "encoded",
+    "natives_of",
+    "read_templates",
+    "stored",
+    "stored_enrollments",
+    "with_checksum",
+]
 
 _CONTEXT = struct.Struct(">4sqqh")
 _CHECKSUM_BYTES = 4
@@ -56,14 +65,14 @@ def stored(templates: Sequence[tuple[Place, bytes]], cipher: Cipher | None) -> l
     return cipher.seal_many([(plain, place.context) for place, plain in templates])
 
 
-def natives_of(rows: Sequence[Any], cipher: Cipher | None, reseal_from: Callable[[], int]) -> list[bytes]:
+def natives_of(rows: Sequence[Any], cipher: Cipher | None, plain_from: Callable[[], int]) -> list[bytes]:
     """The native forms of rows of :data:`abis.store.queries.REFERENCES`.
 
     Args:
         rows: as selected.
-        cipher: of the gallery, if it is encrypted. Then none is trusted that is not sealed ...
-        reseal_from: ... but for those from this key on, while the gallery is being encrypted; is asked only
-            where there is one.
+        cipher: of the gallery; None where it is not encrypted.
+        plain_from: gives :attr:`State.plain_from`: in an encrypted gallery templates with smaller keys must be
+            sealed. It is called only where a template is not.
 
     Raises:
         StoreError: naming the template that is damaged, or not of its place.
@@ -71,13 +80,13 @@ def natives_of(rows: Sequence[Any], cipher: Cipher | None, reseal_from: Callable
     natives = []
     for row in rows:
         try:
-            natives.append(_native_of(row, cipher, reseal_from))
+            natives.append(_native_of(row, cipher, plain_from))
         except StoreError as error:
             raise StoreError(f"template {row.template} is damaged: {error}") from None
     return natives
 
 
-def _native_of(row: Any, cipher: Cipher | None, reseal_from: Callable[[], int]) -> bytes:
+def _native_of(row: Any, cipher: Cipher | None, plain_from: Callable[[], int]) -> bytes:
     data: bytes = row.data
     place = Place(*row[:4])
     if data.startswith(SEALED):
@@ -87,9 +96,27 @@ def _native_of(row: Any, cipher: Cipher | None, reseal_from: Callable[[], int]) 
     plain, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if checksum != _checksum(plain, place):
         raise StoreError("its checksum is wrong")
-    if cipher is not None and not 0 < reseal_from() <= place.template:
+    if cipher is not None and not 0 < plain_from() <= place.template:
         raise StoreError("not sealed, in an encrypted gallery")
     return plain
+
+
+def encoded(templates: Sequence[Template]) -> list[tuple[int, bytes]]:
+    """(position, native form) of templates, read back to see that they can be.
+
+    A template checks itself when it is made, but whoever holds it can make its arrays writable again.
+
+    Raises:
+        TemplateError: a template was altered after its checks and is none any more.
+    """
+    try:
+        natives = [native.write(template) for template in templates]
+        for template, plain in zip(templates, read_many(natives), strict=True):
+            if template != plain:
+                raise TemplateError(f"{template!r} was altered after it was made")
+    except (FormatError, ValueError, TypeError, OverflowError, struct.error) as error:
+        raise TemplateError(f"a template was altered after it was made: {error}") from None
+    return [(int(t.position), plain) for t, plain in zip(templates, natives, strict=True)]
 
 
 def read_templates(natives: Sequence[bytes], keys: Sequence[int]) -> list[Template]:
@@ -114,12 +141,16 @@ def _checksum(plain: bytes, place: Place) -> bytes:
     return zlib.crc32(plain, zlib.crc32(place.context)).to_bytes(_CHECKSUM_BYTES, "big")
 
 
-def stored_enrollment(enrollment: Enrollment) -> StoredEnrollment:
-    """An enrollment with its templates in their native form."""
-    return StoredEnrollment(
-        enrollment.subject_id,
-        enrollment.encounter_id,
-        [(int(template.position), native.write(template)) for template in enrollment.templates],
-        enrollment.labels,
-        enrollment.level,
-    )
+def stored_enrollments(enrollments: Sequence[Enrollment]) -> list[StoredEnrollment]:
+    """Enrollments with their templates in native form.
+
+    Raises:
+        TemplateError: as :func:`encoded` does.
+    """
+    forms = iter(encoded([template for e in enrollments for template in e.templates]))
+    return [
+        StoredEnrollment(
+            e.subject_id, e.encounter_id, list(islice(forms, len(e.templates))), e.labels, e.level
+        )
+        for e in enrollments
+    ]

@@ -19,6 +19,7 @@ from abis.store.queries import (
     encounters_of,
     label_totals,
     labels_of,
+    select_in,
     subjects_by_id,
     subjects_by_key,
 )
@@ -32,15 +33,18 @@ from abis.store.records import (
     StoredEnrollment,
     Written,
     check_id,
+    check_room,
     microseconds,
     not_enrolled,
 )
-from abis.store.rows import SubjectRow, checksum, encounter_row, state_row, xor_of
+from abis.store.rows import SubjectRow, check_encounter, encounter_row, label_share, state_row, tags_of
 from abis.store.stored_form import Place, natives_of, stored
+from abis.store.tags import xor_of
 
 __all__ = ["Transaction"]
 
 _NOBODY = audit.Actor("", "")
+_ENCOUNTERS = sa.select(schema.encounters)
 
 _WRITTEN = schema.encounters, schema.templates, schema.changes, schema.audit  # after subjects
 
@@ -52,6 +56,7 @@ class Transaction:
         connection: holds the lock of the gallery's row.
         state: the counters; written at the end.
         cipher: seals templates.
+        tags: authenticate rows.
         now: microseconds, the same for all that is written.
     """
 
@@ -59,6 +64,7 @@ class Transaction:
         self.connection = connection
         self.state = state
         self.cipher = cipher
+        self.tags = tags_of(connection)
         self.now = microseconds(datetime.now(UTC))
         self._actor = audit.actor() or _NOBODY
         self._subjects: dict[int, SubjectRow] = {}  # as they will be, new ones too
@@ -171,6 +177,7 @@ class Transaction:
                     f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
                 )
             known.add((subject, encounter_id))
+            check_room(subject_id, self.subject(subject).templates + len(templates))
             encounter = self.add_encounter(subject, subject_id, encounter_id, templates, enrolled=self.now)
             owners.append((subject, encounter))
             self.add_labels(subject, labels)
@@ -194,12 +201,15 @@ class Transaction:
         state.last_encounter += 1
         state.encounters += 1
         encounter = state.last_encounter
-        self._rows[schema.encounters].append(encounter_row(encounter, subject, encounter_id, enrolled))
+        row, share = encounter_row(self.tags, encounter, subject, encounter_id, enrolled)
+        self._rows[schema.encounters].append(row)
         for position, plain in templates:
             state.last_template += 1
             self._templates.append((Place(state.last_template, encounter, position, subject_id), plain))
         state.templates += len(templates)
-        self._change_subject(subject).templates += len(templates)
+        owner = self._change_subject(subject)
+        owner.templates += len(templates)
+        owner.encounters ^= share
         self._change(Operation.ENROLL, subject, encounter)
         return encounter
 
@@ -224,7 +234,7 @@ class Transaction:
         """(position, native form) of the templates of encounters, by encounter."""
         found: dict[int, list[tuple[int, bytes]]] = {}
         rows = self.connection.execute(REFERENCES.where(schema.encounters.c.key.in_(list(encounters)))).all()
-        natives = natives_of(rows, self.cipher, lambda: self.state.reseal_from)
+        natives = natives_of(rows, self.cipher, lambda: self.state.plain_from)
         for row, plain in zip(rows, natives, strict=True):
             found.setdefault(row.encounter, []).append((row.position, plain))
         return found
@@ -233,10 +243,14 @@ class Transaction:
         """Take encounters of a subject out, now; returns how many templates that were."""
         templates = schema.templates.delete().where(schema.templates.c.encounter.in_(encounters))
         removed = self.connection.execute(templates).rowcount
+        rows = select_in(self.connection, _ENCOUNTERS, schema.encounters.c.key, encounters)
+        shares = xor_of(check_encounter(row, self.tags) for row in rows)
         self.connection.execute(schema.encounters.delete().where(schema.encounters.c.key.in_(encounters)))
         self.state.templates -= removed
         self.state.encounters -= len(encounters)
-        self._change_subject(subject).templates -= removed
+        owner = self._change_subject(subject)
+        owner.templates -= removed
+        owner.encounters ^= shares
         for encounter in encounters:
             self._change(Operation.REMOVE, subject, encounter)
         return removed
@@ -253,7 +267,9 @@ class Transaction:
             self.state.first_subject = row.next
         else:
             self._change_subject(self._known(before).key).next = row.next
+        self.connection.execute(schema.attempts.delete().where(schema.attempts.c.subject == subject))
         self.connection.execute(schema.subjects.delete().where(schema.subjects.c.key == subject))
+        self.state.content ^= row.share
         del self._subjects[subject]
         self._changed.discard(subject)
         self.state.subjects -= 1
@@ -285,9 +301,10 @@ class Transaction:
         keys = [encounter for encounter, _ in encounters]
         self.state.templates -= self._delete(schema.templates.c.encounter, keys)
         self.state.encounters -= self._delete(schema.encounters.c.key, keys)
+        self._delete(schema.attempts.c.subject, list(stays))
         self.state.subjects -= self._delete(schema.subjects.c.key, list(stays))
         for key in stays:
-            del self._subjects[key]
+            self.state.content ^= self._subjects.pop(key).share
         self._changed.difference_update(stays)
         for encounter, key in sorted(encounters):
             self._change(Operation.REMOVE, key, encounter)
@@ -329,7 +346,7 @@ class Transaction:
         for table, rows in self._rows.items():
             _insert(self.connection, table, rows)
             rows.clear()
-        self.connection.execute(schema.gallery.update().values(state_row(self.state)))
+        self.connection.execute(schema.gallery.update().values(state_row(self.state, self.tags)))
 
     def _known(self, row: SubjectRow) -> SubjectRow:
         """The row as it will be, of one just read."""
@@ -351,13 +368,19 @@ class Transaction:
             last = 0 if gap.after is None else gap.after.key
             for name, following in zip(names, [*keys[1:], last], strict=True):
                 new[name].next = following
-        _insert(self.connection, schema.subjects, [row.values for row in self._new])
+        _insert(self.connection, schema.subjects, [self._written(row) for row in self._new])
         self._changed.difference_update(row.key for row in self._new)
         self._new.clear()
-        _update(
-            self.connection, schema.subjects, [self._subjects[key].values for key in sorted(self._changed)]
-        )
+        changed = [self._written(self._subjects[key]) for key in sorted(self._changed)]
+        _update(self.connection, schema.subjects, changed)
         self._changed.clear()
+
+    def _written(self, row: SubjectRow) -> tuple[object, ...]:
+        """A subject's row to write; the gallery's content changes with it."""
+        before = row.share
+        values = row.written(self.tags)
+        self.state.content ^= before ^ row.share
+        return values
 
     def _new_labels(self) -> list[tuple[object, ...]]:
         """Rows of table ``labels`` for what is to be added."""
@@ -365,7 +388,9 @@ class Transaction:
         new_subjects = {row.key for row in self._new}
         for subject, labels in self._labels.items():
             new = sorted(labels if subject in new_subjects else labels.difference(self.labels_of(subject)))
-            self._change_subject(subject).labels ^= xor_of(checksum([label]) for label in new)
+            self._change_subject(subject).labels ^= xor_of(
+                label_share(self.tags, subject, label) for label in new
+            )
             for label in new:
                 rows.append((subject, label))
                 self._total(label, 1, subject)
@@ -384,7 +409,10 @@ class Transaction:
             count, keys = count + more, keys ^ changed
             self.connection.execute(table.delete().where(table.c.label == label))
             if count:
-                self.connection.execute(table.insert().values(label=label, subjects=count, keys=keys))
+                tag, _ = self.tags.of("label_totals", (label, count, keys))
+                self.connection.execute(
+                    table.insert().values(label=label, subjects=count, keys=keys, checksum=tag)
+                )
         self._totals.clear()
 
 

@@ -12,6 +12,7 @@ from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.store import FIRST_ENCOUNTER, Enrollment, Store, StoredEnrollment
 from abis.store.import_records import DUPLICATE, Prepared, Record, Rejected
+from abis.store.records import MAX_TEMPLATES_OF_SUBJECT, SubjectFullError
 from abis.store.transaction import Transaction
 
 __all__ = ["Look", "Plan", "Uniqueness", "enrolled"]
@@ -90,7 +91,7 @@ def enrolled(
                 if look is not None and look.is_late(plan):
                     raise _DuplicatesSinceError
                 yield plan, transaction
-        except (AlreadyEnrolled, _DuplicatesSinceError):
+        except (AlreadyEnrolled, SubjectFullError, _DuplicatesSinceError):
             # A record refused now may be the one that others of the batch were duplicates of: start again.
             known, duplicates, look = _known(store, prepared), {}, None
         else:
@@ -158,6 +159,9 @@ def _plan(
                 "a further encounter needs an encounter_id"
             )
             refused.append((record, reason))
+        elif sum(map(len, encounters.values())) + len(own.templates) > MAX_TEMPLATES_OF_SUBJECT:
+            reason = f"subject {own.subject_id!r} would have more than {MAX_TEMPLATES_OF_SUBJECT} templates"
+            refused.append((record, f"{record.place}: {reason}"))
         elif (whose := duplicates.get(number, None if encounters else held.get(own.subject_id))) is not None:
             held[own.subject_id] = whose
             refused.append((record, f"{record.place}: {DUPLICATE} {whose}"))

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from abis.errors import AbisError, FormatError
-from abis.files import publish
+from abis.files import private_stream, publish
 from abis.formats import Format, native, write
 from abis.store import Mark, Store
 from abis.template import Minutiae, Template
@@ -164,7 +164,9 @@ class _FolderWriter(_Writer):
 
     def open(self, partial: Path, stack: ExitStack) -> None:
         partial.mkdir(mode=0o700, parents=True)
-        manifest = stack.enter_context((partial / "manifest.csv").open("w", newline="", encoding="utf-8"))
+        manifest = stack.enter_context(
+            io.TextIOWrapper(private_stream(partial / "manifest.csv"), encoding="utf-8", newline="")
+        )
         self._rows = csv.writer(manifest)
         self._rows.writerow([*_COLUMNS, "path"])
         self._folder: Path | None = None
@@ -173,8 +175,9 @@ class _FolderWriter(_Writer):
         path = self._partial / row.path
         if path.parent != self._folder:
             self._folder = path.parent
-            self._folder.mkdir()
-        path.write_bytes(row.data)
+            self._folder.mkdir(mode=0o700)
+        with private_stream(path, new=True) as file:
+            file.write(row.data)
         self._rows.writerow([row.subject_id, row.encounter_id, row.position, row.path])
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from abis.errors import FormatError
 from abis.formats._stored_many import StoredForms, at_position, stored_forms
 from abis.formats.inputs import decode_text
-from abis.store import StoredEnrollment, check_id
+from abis.store import StoredEnrollment
 from abis.store.import_records import Prepared, Record, Rejected, Sample, digest
-from abis.store.records import checked_labels
+from abis.store.records import MAX_TEMPLATES, check_new_id, checked_labels
 from abis.template import Position
 
 __all__ = ["PreparedBatch", "prepare", "prepare_batch"]
@@ -85,8 +85,8 @@ def _prepared(record: Record, forms: Sequence[StoredForms | FormatError]) -> Pre
             templates += own if sample.position is None else _positioned(own, _position(sample.position))
         except FormatError as error:
             return Rejected(f"{sample.place}: {error}")
-    if not templates:
-        return Rejected(f"{record.place}: no templates; expected at least one")
+    if not 1 <= len(templates) <= MAX_TEMPLATES:
+        return Rejected(f"{record.place}: {len(templates)} templates; expected 1 to {MAX_TEMPLATES}")
     return StoredEnrollment(subject_id, encounter_id, templates, labels)
 
 
@@ -95,7 +95,7 @@ def _checked_id(name: str, value: object) -> str:
         raise TypeError(f"{name} is the number {value}; expected text, for numbers lose leading zeros")
     if not isinstance(value, str):
         raise TypeError(f"{name} is {'missing' if value is None else type(value).__name__}; expected text")
-    check_id(name, value)
+    check_new_id(name, value)
     return value
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 
 import numpy as np
@@ -25,10 +26,11 @@ from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
+from abis.store.attempts import reserve, settle
 from abis.template import Minutiae, Position, Template
 from abis.verification.policy import Policy
 
-__all__ = ["Claim", "verify", "verify_many", "verify_samples"]
+__all__ = ["Attempts", "Claim", "verify", "verify_many", "verify_samples"]
 
 CalibrationsOf = Callable[[Iterable[Template]], Calibrations]
 """A function that gives the calibrations of some templates."""
@@ -58,15 +60,51 @@ class Claim:
         object.__setattr__(self, "templates", checked_templates(self.templates))
 
 
+@dataclass(frozen=True)
+class Attempts:
+    """How often verifications of one subject may fail in a row.
+
+    Attributes:
+        most: failures before the subject is paused.
+        pause_s: seconds of the first pause; each further failure doubles it, up to a day.
+    """
+
+    most: int
+    pause_s: float
+
+
 def verify(
-    store: Store, claims: Sequence[Claim], policy: Policy, calibrations: CalibrationsOf
+    store: Store,
+    claims: Sequence[Claim],
+    policy: Policy,
+    calibrations: CalibrationsOf,
+    attempts: Attempts | None = None,
 ) -> list[Verification]:
     """Decide claims.
 
     A claim of which nothing is comparable has an outcome that says so.
+
+    Args:
+        store: of the gallery.
+        claims: some hundred at most.
+        policy: what each decision requires.
+        calibrations: gives the calibrations in force for templates.
+        attempts: counts failures, by one write to the store before and at most one after; None counts none.
     """
-    known = store.claimed(claim.subject_id for claim in claims)
-    return _decided(_Chunk(claims, known), policy, calibrations)
+    subject_ids = [claim.subject_id for claim in claims]
+    pauses: list[datetime | None] = [None] * len(claims)
+    if attempts is not None:
+        pauses = reserve(store, subject_ids, most=attempts.most, pause_s=attempts.pause_s)
+    chunk = _Chunk(claims, store.claimed(subject_ids), pauses)
+    results = _decided(chunk, policy, calibrations)
+    if attempts is not None:
+        uncompared = [not r.evidence and r.outcome != Outcome.PAUSED for r in results]
+        settle(
+            store,
+            cleared=[r.subject_id for r in results if r.outcome == Outcome.MATCH],
+            uncounted=[r.subject_id for r, own in zip(results, uncompared, strict=True) if own],
+        )
+    return results
 
 
 def verify_samples(
@@ -76,12 +114,16 @@ def verify_samples(
     name = "reference"
     stored = [StoredTemplate(i, 0, 0, name, template) for i, template in enumerate(reference)]
     known = {name: Claimed(Status.ACTIVE, policy.level, stored)}
-    (decided,) = _decided(_Chunk([Claim(name, probe)], known), policy, calibrations)
+    (decided,) = _decided(_Chunk([Claim(name, probe)], known, [None]), policy, calibrations)
     return decided
 
 
 def verify_many(
-    store: Store, claims: Iterable[Claim], policy: Policy, calibrations: CalibrationsOf
+    store: Store,
+    claims: Iterable[Claim],
+    policy: Policy,
+    calibrations: CalibrationsOf,
+    attempts: Attempts | None = None,
 ) -> Iterator[Verification]:
     """Decide claims in order, some hundred at a time on each core, a few ahead.
 
@@ -91,7 +133,7 @@ def verify_many(
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
 
     def decide(chunk: Sequence[Claim]) -> list[Verification]:
-        return verify(store, chunk, policy, calibrations)
+        return verify(store, chunk, policy, calibrations, attempts)
 
     for decided in in_parallel(decide, chunks, threads=available_cores() + _WAITING):
         yield from decided
@@ -109,8 +151,11 @@ def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
 class _Chunk:
     """Claims, the stored references of their subjects, and the prepared fingers of both."""
 
-    def __init__(self, claims: Sequence[Claim], known: Mapping[str, Claimed]) -> None:
+    def __init__(
+        self, claims: Sequence[Claim], known: Mapping[str, Claimed], pauses: Sequence[datetime | None]
+    ) -> None:
         self.claims = claims
+        self.pauses = pauses
         self.known = known
         self.packed = comparison.FingerReferences()
         fingers: dict[int, Minutiae] = {}
@@ -126,11 +171,11 @@ class _Chunk:
 
 
 class _Pairs:
-    """Pairs of a probe of one kind and a reference of one position."""
+    """Pairs of a probe of one kind and a reference of one kind."""
 
-    def __init__(self, probe: Template, position: Position) -> None:
+    def __init__(self, probe: Template, reference: Kind) -> None:
         self.example = probe
-        self.position = position
+        self.reference = reference
         self.claim: list[int] = []
         self.encounter: list[int] = []
         self.probes: list[Template] = []
@@ -141,7 +186,7 @@ class _Pairs:
         raw, balance = self._raw_and_balance(chunk)
         return Comparisons.of(
             self.example,
-            self.position,
+            self.reference,
             subject=np.array(self.claim, np.int64),
             encounter=np.array(self.encounter, np.int64),
             raw=raw,
@@ -161,7 +206,10 @@ class _Pairs:
 
 
 def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> list[Verification]:
-    refused = [_refused(claim, chunk.known.get(claim.subject_id), policy) for claim in chunk.claims]
+    refused = [
+        _refused(claim, chunk.known.get(claim.subject_id), policy, pause)
+        for claim, pause in zip(chunk.claims, chunk.pauses, strict=True)
+    ]
     open_ones = [number for number, outcome in enumerate(refused) if outcome is None]
     in_force = calibrations(t for number in open_ones for t in chunk.claims[number].templates)
     comparisons = _comparisons(chunk, open_ones, in_force)
@@ -196,7 +244,9 @@ def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> lis
     return results
 
 
-def _refused(claim: Claim, known: Claimed | None, policy: Policy) -> tuple[Outcome, str] | None:
+def _refused(
+    claim: Claim, known: Claimed | None, policy: Policy, pause: datetime | None
+) -> tuple[Outcome, str] | None:
     """The outcome and its reason, if the claim is decided without a comparison."""
     if known is None:
         return Outcome.NOT_ENROLLED, ""
@@ -204,6 +254,8 @@ def _refused(claim: Claim, known: Claimed | None, policy: Policy) -> tuple[Outco
         return Outcome.LOCKED, ""
     if known.status == Status.TERMINATED:
         return Outcome.TERMINATED, ""
+    if pause is not None:
+        return Outcome.PAUSED, f"too many failed verifications; none before {pause:%Y-%m-%d %H:%M:%S} UTC"
     unmet = policy.unmet_before(level=known.level, liveness=claim.liveness)
     return (Outcome.REFUSED, unmet) if unmet else None
 
@@ -268,8 +320,8 @@ def _decision(
 
 
 def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibrations) -> list[Comparisons]:
-    """All comparisons of some of the claims, grouped by probe kind and reference position."""
-    alike: dict[tuple[Kind, Position], _Pairs] = {}
+    """All comparisons of some of the claims, grouped by probe kind and reference kind."""
+    alike: dict[tuple[Kind, Kind], _Pairs] = {}
     comparable: dict[tuple[Kind, Kind], bool] = {}
     for number in numbers:
         claim = chunk.claims[number]
@@ -286,9 +338,9 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
                     fits = comparable[kind, other] = other.is_comparable(kind)
                 if not fits:
                     continue
-                pairs = alike.get((kind, other.position))
+                pairs = alike.get((kind, other))
                 if pairs is None:
-                    pairs = alike[kind, other.position] = _Pairs(probe, other.position)
+                    pairs = alike[kind, other] = _Pairs(probe, other)
                 pairs.claim.append(number)
                 pairs.encounter.append(reference.encounter)
                 pairs.probes.append(probe)

@@ -19,7 +19,8 @@ import PIL.Image
 from abis.comparison import FingerReferences, balances, contents, cosine
 from abis.comparison.iris import iris_scores, packed
 from abis.errors import ExtractionError
-from abis.evaluation import NonMatedScores, Scores, TrainingScores, fit, read_folder
+from abis.evaluation import NonMatedScores, Scores, TrainingScores, fit
+from abis.extraction.fingers import EXTRACTOR
 from abis.extraction.iris import MODEL as IRIS_MODEL
 from abis.extraction.iris import extract_iris
 from abis.scoring.calibration import Calibration
@@ -37,6 +38,7 @@ from benchmarks.lib.common import (
     software,
     write,
 )
+from benchmarks.lib.images import templates_of
 from benchmarks.lib.lfw import MODEL, all_scores, at_most, corrected, read_lfw
 
 SCRIPT = "benchmarks/fitting/fit_calibration.py"
@@ -63,6 +65,8 @@ def main() -> None:
         fingers = [Fingers(data, extractor) for extractor in EXTRACTORS]
         calibrations = {f"minutiae-{one.extractor}": fit_fingers([one]) for one in fingers}
         calibrations["minutiae"] = fit_fingers(fingers)
+        kind = f"minutiae-{EXTRACTOR}"
+        calibrations[kind] = fit_fingers([Fingers(data, EXTRACTOR)], kind=kind)
         faces = fit_faces(within(lfw_scores(data)), MODEL, "LFW, ArcFace MobileFaceNet w600k")
         calibrations[f"embedding-{MODEL}"] = faces
         calibrations["embedding"] = replace(faces, kind="embedding", non_mated=None)
@@ -110,7 +114,7 @@ class Fingers:
         templates: list[Minutiae] = []
         finger: list[tuple[str, str]] = []
         for name in SETS:
-            for sample in read_folder(data / "fingerprints" / extractor / name).samples:
+            for sample in templates_of(data, extractor, name).samples:
                 assert isinstance(sample.template, Minutiae), f"{extractor} {name} {sample.name}"
                 templates.append(sample.template)
                 finger.append((name, sample.finger))
@@ -155,10 +159,12 @@ class Fingers:
         )
 
 
-def fit_fingers(fingers: Sequence[Fingers], sets: Sequence[str] = SETS) -> Calibration:
+def fit_fingers(
+    fingers: Sequence[Fingers], sets: Sequence[str] = SETS, *, kind: str = "minutiae"
+) -> Calibration:
     """On every set by every extractor, each weighing the same; non-mated rates are those of the worst."""
     training = [one.training(name) for one in fingers for name in sets]
-    return fitted(training, "minutiae", [one.non_mated(sets) for one in fingers])
+    return fitted(training, kind, [one.non_mated(sets) for one in fingers])
 
 
 # --- faces ----------------------------------------------------------------------------------------------

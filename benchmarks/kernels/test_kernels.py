@@ -9,6 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from abis import _core
 from abis.comparison import FingerReferences, simd_level
+from abis.comparison.kind import Kind
 from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
 from abis.index.finger_index import FingerIndex, ready
 from abis.scoring import fusion
@@ -109,7 +110,7 @@ def test_fusion(benchmark: BenchmarkFixture) -> None:
     comparisons = [
         fusion.Comparisons.of(
             template,
-            template.position,
+            Kind.of(template),
             subject=numbers,
             encounter=numbers,
             raw=rng.normal(0, 3, CANDIDATES).astype(np.float32),

@@ -43,7 +43,8 @@ void anchor_on_pairing(const Roles& roles, const Pairing& pairing, Workspace& w)
     for (std::size_t p = 0; p < pairing.size; ++p) {
         const auto [i, j] = pairing.pairs[p];
         const float similarity = similarity_of[w.similarity[i * roles.second.stride() + j]];
-        add_anchor(w, i, j, pairing.closeness[p] * (kAnchorBaseWeight + similarity));
+        const float both = roles.first.reliability()[i] * 0.01F * (roles.second.reliability()[j] * 0.01F);
+        add_anchor(w, i, j, std::sqrt(both) * pairing.closeness[p] * (kAnchorBaseWeight + similarity));
     }
 }
 

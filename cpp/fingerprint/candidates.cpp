@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -80,10 +81,14 @@ void choose_candidates(const Roles& roles, Workspace& workspace) {
     }
 }
 
-void relax_candidates(Workspace& workspace) {
+void relax_candidates(const Roles& roles, Workspace& workspace) {
     Candidates& c = workspace.candidates;
     kernels().compatibilities(c.arrays, c.size, c.compatibility.data());
-    for (std::size_t a = 0; a < c.size; ++a) c.support[a] = std::max(0.0F, c.similarity[a] - kNeutralSimilarity);
+    for (std::size_t a = 0; a < c.size; ++a) {
+        const auto i = static_cast<std::size_t>(c.arrays.first[a]), j = static_cast<std::size_t>(c.arrays.second[a]);
+        const float both = roles.first.reliability()[i] * 0.01F * (roles.second.reliability()[j] * 0.01F);
+        c.support[a] = std::sqrt(both) * std::max(0.0F, c.similarity[a] - kNeutralSimilarity);
+    }
     const float gain = kRelaxationGain / static_cast<float>(std::max<std::size_t>(1, c.size - 1));
     std::array<float, kMaxCandidates> next;
     for (int round = 0; round < kRelaxationRounds; ++round) {

@@ -9,7 +9,8 @@ namespace abis {
 // Picks the most similar pairs, few of them for any one minutia.
 void choose_candidates(const Roles& roles, Workspace& workspace);
 
-// Lets candidates that agree on how the finger moved raise each other [MCC, section 4.2].
-void relax_candidates(Workspace& workspace);
+// Lets candidates that agree on how the finger moved raise each other [MCC, section 4.2]. A pair begins with its
+// similarity times the root of its minutiae's reliabilities.
+void relax_candidates(const Roles& roles, Workspace& workspace);
 
 }  // namespace abis

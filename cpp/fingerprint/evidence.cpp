@@ -45,6 +45,8 @@ struct PairPeak {
     }
 };
 
+float fourth_power(float x) { return x * x * (x * x); }
+
 // Minutiae of the second template around (x, y) whose direction would fit.
 std::size_t background(const Roles& roles, const Workspace& w, float x, float y, Angle direction) {
     const std::size_t m = roles.second.size();
@@ -84,7 +86,8 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, const Attem
         const int partner = pairing.partner_of_first[i];
         if (partner < 0) {
             if (!w.second_hull.contains(x, y)) continue;
-            missed += own;
+            missed += fourth_power(own);
+            overlapping += own;
             continue;
         }
         const auto j = static_cast<std::size_t>(partner);
@@ -97,18 +100,20 @@ void gather_pairing_evidence(const Roles& roles, const Workspace& w, const Attem
                                 turn * turn * (0.5F / (kDirectionSigma * kDirectionSigma)) +
                                 kSimilarityGain * (similarity - kExpectedSimilarity);
         const float other = roles.second.reliability()[j] * 0.01F;
-        support += std::sqrt(own * other) * std::clamp(log_ratio, 0.0F, kMostSupport);
+        support += std::sqrt(std::sqrt(own * other)) * std::clamp(log_ratio, 0.0F, kMostSupport);
         overlapping += own + other;
     }
     for (std::size_t j = 0; j < m; ++j) {
         if (pairing.partner_of_second[j] < 0 && first_hull.contains(w.second.x[j], w.second.y[j])) {
-            missed += roles.second.reliability()[j] * 0.01F;
+            const float own = roles.second.reliability()[j] * 0.01F;
+            missed += fourth_power(own);
+            overlapping += own;
         }
     }
     e.pairs = static_cast<float>(pairing.size);
     e.support = support;
     e.missed = missed;
-    e.overlapping = overlapping + missed;
+    e.overlapping = overlapping;
     e.rotation = std::fabs(static_cast<float>(angle_difference(alignment.rotation, 0))) / 256.0F;
 }
 

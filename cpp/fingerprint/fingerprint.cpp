@@ -100,7 +100,7 @@ Comparison compare(const PreparedView& probe, const PreparedView& reference, flo
     unpack(roles.first, w.first);
     unpack(roles.second, w.second);
     choose_candidates(roles, w);
-    relax_candidates(w);
+    relax_candidates(roles, w);
     gather_candidate_evidence(roles, w, best.evidence);
     const float most_by_relaxation = std::min(most_by_votes, bound_by_relaxation(best.evidence));
     if (most_by_relaxation < cutoff) return give_up(most_by_relaxation);

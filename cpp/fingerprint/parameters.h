@@ -4,8 +4,8 @@
 //
 // [MCC] R. Cappelli, M. Ferrara, D. Maltoni, "Minutia Cylinder-Code: A New Representation and Matching
 //       Technique for Fingerprint Recognition", IEEE TPAMI 32(12), 2010.
-// [fit] chosen on the FVC2002 and FVC2004 "B" sets, all of them. The three weights of the score alone were also
-//       fitted with each set left out: benchmarks/fit_comparator.py.
+// [fit] chosen on the FVC2002 and FVC2004 "B" sets, all of them, and DB1 and DB2 of FVC2000 "B". The three weights of
+//       the score alone were also fitted with each set left out: benchmarks/fitting/fit_comparator.py.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace abis::parameters {
 // --- Template ---------------------------------------------------------------------------------------
 inline constexpr float kPixelsPerCentimetre = 500 / 2.54F;  // what every template is scaled to
 inline constexpr std::size_t kMaxMinutiae = 255;            // ISO/IEC 19794-2:2005, 7.4.1.5
-inline constexpr float kReliableQuantile = 0.75F;           // a minutia of this quality rank counts in full [fit]
+inline constexpr float kReliableQuantile = 0.95F;           // a minutia of this quality rank counts in full [fit]
 inline constexpr float kLeastReliability = 0.1F;            // what the worst minutia still counts [fit]
 
 // --- Cylinder [MCC, section 3 and table 4] -----------------------------------------------------------
@@ -70,7 +70,7 @@ inline constexpr float kBackgroundPrior = 0.2F;               // minutiae, where
 
 // --- Evidence [fit] --------------------------------------------------------------------------------------
 inline constexpr float kPositionSigma = 4.2F;                     // pixels, between paired minutiae
-inline constexpr float kDirectionSigma = degrees_to_units(10);    // 1/256 turn
+inline constexpr float kDirectionSigma = degrees_to_units(11.5);  // 1/256 turn
 inline constexpr float kFoundAgain = 0.75F;                       // share of minutiae found in both prints
 inline constexpr float kBackgroundRadius = 3 * kPairingDistance;  // pixels: where chance density is counted
 inline constexpr float kBackgroundAngle = 1.5F * kPairingAngle;   // 1/256 turn: the same
@@ -80,12 +80,12 @@ inline constexpr float kMostSupport = 6;            // natural log units: two lu
 inline constexpr float kSelectionMissCost = 0.25F;  // natural log units, in the choice among alignments
 
 // --- Score: a logit, balanced between mated and non-mated [fit] ------------------------------------------
-inline constexpr float kScoreOffset = -4.24F;
-inline constexpr float kScoreOfSupport = 2.03F;    // of support by the root of the overlap
-inline constexpr float kScoreOfMissed = -0.45F;    // of missed minutiae by the root of the overlap
-inline constexpr float kOverlapPrior = 10;         // minutiae
-inline constexpr float kScoreOfRotation = -9.84F;  // a turn
-inline constexpr float kMostRotation = 0.25F;      // turns: from here on one rotation is as rare as another
+inline constexpr float kScoreOffset = -2.89F;
+inline constexpr float kScoreOfSupport = 1.9F;      // of support by the root of the overlap
+inline constexpr float kScoreOfMissed = -1.74F;     // of missed minutiae by the root of the overlap
+inline constexpr float kOverlapPrior = 10;          // minutiae
+inline constexpr float kScoreOfRotation = -11.37F;  // a turn
+inline constexpr float kMostRotation = 0.25F;       // turns: from here on one rotation is as rare as another
 // Five minutiae that are all alike would else score as a good match of many does.
 inline constexpr float kMostAMinutia = 1.2F;                       // see bound_by_size
 inline constexpr float kVoteBound = 2.5F, kVoteBoundSlope = 2.5F;  // see bound_by_votes

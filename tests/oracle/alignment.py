@@ -70,7 +70,8 @@ def anchors_of_pairing(
 ) -> Anchors:
     """The pairs that the last round found, turned as their directions say on the mean."""
     i, j = pairing.first, pairing.second
-    weight = pairing.closeness * (C["kAnchorBaseWeight"] + similarity_of(similarity[i, j]))
+    both = first.reliability[i] / 100 * (second.reliability[j] / 100)
+    weight = np.sqrt(both) * pairing.closeness * (C["kAnchorBaseWeight"] + similarity_of(similarity[i, j]))
     turn = second.direction[j] - first.direction[i]
     c, s = (pairing.closeness * cosine(turn)).sum(), (pairing.closeness * sine(turn)).sum()
     edges.note(np.hypot(c, s), 1e-4)

@@ -41,7 +41,8 @@ def find_candidates(first: Normalised, second: Normalised, similarity: npt.NDArr
     i, j = choose_pairs(similarity)
     values = similarity_of(similarity[i, j])
     compatibility = compatibilities(first, second, i, j)
-    support = relax(np.maximum(0, values - C["kNeutralSimilarity"]), compatibility)
+    both = first.reliability[i] / 100 * (second.reliability[j] / 100)
+    support = relax(np.sqrt(both) * np.maximum(0, values - C["kNeutralSimilarity"]), compatibility)
     by_support = np.lexsort((np.arange(len(i)), -support))
     return Candidates(i, j, values, compatibility, support, by_support)
 

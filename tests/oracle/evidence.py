@@ -47,13 +47,13 @@ def pairing_evidence(
         - turn**2 / (2 * C["kDirectionSigma"] ** 2)
         + C["kSimilarityGain"] * (alike - C["kExpectedSimilarity"])
     )
-    both = np.sqrt(own * other)
-    missed = _missed(first, second, alignment.moved, pairing, edges)
+    both = (own * other) ** 0.25
+    alone = _alone(first, second, alignment.moved, pairing, edges)
     return {
         "pairs": len(i),
         "support": float((both * np.clip(log_ratio, 0, C["kMostSupport"])).sum()),
-        "missed": missed,
-        "overlapping": float((own + other).sum() + missed),
+        "missed": float((alone**4).sum()),
+        "overlapping": float((own + other).sum() + alone.sum()),
         "rotation": abs(wrapped(alignment.rotation)) / 256,
     }
 
@@ -82,17 +82,13 @@ def _background(first: Normalised, second: Normalised, alignment: Alignment, edg
     return np.asarray((fits & (distance <= C["kBackgroundRadius"])).sum(axis=1))
 
 
-def _missed(first: Normalised, second: Normalised, moved: Floats, pairing: Pairing, edges: Edges) -> float:
-    """Reliability of the minutiae that lie in the other template's hull and have no partner."""
+def _alone(first: Normalised, second: Normalised, moved: Floats, pairing: Pairing, edges: Edges) -> Floats:
+    """(k,) reliability, 0 to 1, of the minutiae that lie in the other template's hull and have no partner."""
     margin = C["kOverlapMargin"]
     fixed = np.stack([second.x, second.y], axis=1).astype(np.float64)
     alone_first = np.setdiff1d(np.arange(len(first)), pairing.first)
     alone_second = np.setdiff1d(np.arange(len(second)), pairing.second)
     in_second = inside_hull(moved[alone_first], fixed, margin, edges)
     in_first = inside_hull(fixed[alone_second], moved, margin, edges)
-    return (
-        float(
-            first.reliability[alone_first][in_second].sum() + second.reliability[alone_second][in_first].sum()
-        )
-        / 100
-    )
+    alone = first.reliability[alone_first][in_second], second.reliability[alone_second][in_first]
+    return np.asarray(np.concatenate(alone) / 100)

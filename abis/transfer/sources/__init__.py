@@ -16,11 +16,12 @@ from abis.transfer.sources.source import Source
 __all__ = ["open_path"]
 
 
-def open_path(path: Path, *, pattern: re.Pattern[str]) -> Source:
+def open_path(path: Path, *, pattern: re.Pattern[str], files: Path | None = None) -> Source:
     """The source at a path, told by what it is and how its name ends.
 
     Args:
         path: a folder, a tar archive (.tar, .tar.gz, .tgz, .tar.zst, .tzst), or a manifest (.csv, .parquet).
+        files: folder that the paths in a manifest must be inside of; by default the manifest's own.
         pattern: how the names in folders and archives say whose a file is; see :class:`Names`.
 
     Raises:
@@ -34,11 +35,11 @@ def open_path(path: Path, *, pattern: re.Pattern[str]) -> Source:
         return ArchiveSource(path, Names(pattern))
     match path.suffix.lower():
         case ".csv":
-            return CsvSource(path)
+            return CsvSource(path, files)
         case ".parquet":
             from abis.transfer.sources.parquet_file import ParquetSource  # noqa: PLC0415 - needs an extra
 
-            return ParquetSource(path)
+            return ParquetSource(path, files)
     raise FormatError(
         f"{path}: is no folder, and its name ends in none of .tar, .tar.gz, .tgz, .tar.zst, .csv, .parquet"
     )

@@ -13,7 +13,8 @@ from typing import IO, cast
 
 from abis.errors import AbisError
 from abis.store.import_records import Record, Sample
-from abis.transfer.sources.names import LARGEST_FILE, NamedSample, Names, records_of
+from abis.transfer.sources.files import LARGEST_FILE
+from abis.transfer.sources.names import NamedSample, Names, records_of
 from abis.transfer.sources.source import Progress, Source, naming, of_file
 
 __all__ = ["ENCOUNTER", "POSITION", "SUBJECT", "ArchiveSource", "is_archive"]
@@ -21,6 +22,11 @@ __all__ = ["ENCOUNTER", "POSITION", "SUBJECT", "ArchiveSource", "is_archive"]
 SUBJECT, ENCOUNTER, POSITION = "ABIS.subject_id", "ABIS.encounter_id", "ABIS.position"
 """Extended header records (POSIX.1-2001, pax) that say whose a member is, whatever its name."""
 
+_LARGEST_HEADER = 2**16  # bytes of a long name or of pax records
+_UNPACKED_FREE, _UNPACKED_MOST = (
+    2**26,
+    50,
+)  # bytes; and how many times its size an archive may unpack to beside
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
 _DAMAGE = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, OSError)
@@ -55,8 +61,10 @@ class ArchiveSource(Source):
     def _samples(self, after: int) -> Iterator[NamedSample]:
         with contextlib.ExitStack() as stack:
             self._file = stack.enter_context(self._path.open("rb"))
-            content = _Watched(_unpacked(self._file, stack))
-            archive = stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], content), mode="r|"))
+            content = _Watched(_unpacked(self._file, stack), self._size)
+            archive = stack.enter_context(
+                tarfile.open(fileobj=cast(IO[bytes], content), mode="r|", tarinfo=_BoundedHeader)
+            )
             number = 0
             while (member := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # else all headers stay in memory
@@ -70,7 +78,7 @@ class ArchiveSource(Source):
     def _sample(self, archive: tarfile.TarFile, member: tarfile.TarInfo, number: int) -> NamedSample:
         if member.size > LARGEST_FILE:
             fault = (
-                f"{member.name}: has {member.size:,} bytes, and stays where it is; no template is so large"
+                f"{member.name}: has {member.size:,} bytes; a template record has at most {LARGEST_FILE:,}"
             )
             return self._names.named(member.name, None, number, fault)
         opened = archive.extractfile(member) if member.isreg() else None
@@ -86,15 +94,38 @@ class ArchiveSource(Source):
         return self._names.named(member.name, content, number)
 
 
+class _BoundedHeader(tarfile.TarInfo):
+    """A member's header; a header of headers (a long name, pax records) larger than any of use is passed over."""
+
+    _HEADERS = (
+        *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+        *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.GNUTYPE_SPARSE),
+    )
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in self._HEADERS and (
+            self.size > _LARGEST_HEADER or self.type == tarfile.GNUTYPE_SPARSE
+        ):
+            self.type = b"?"  # no regular file: its data are passed over, and a fault says so
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
 class _Watched:
     """An archive on its way to :mod:`tarfile`, which takes one that was cut short between members as whole."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], packed: int) -> None:
         self._file = file
         self._last = b""
+        self._left = _UNPACKED_FREE + _UNPACKED_MOST * packed
 
     def read(self, size: int) -> bytes:
         data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise tarfile.ReadError(
+                f"the archive unpacks to more than {_UNPACKED_MOST} times its size; unpack it, and import the folder"
+            )
         self._last = (self._last + data[-tarfile.BLOCKSIZE :])[-tarfile.BLOCKSIZE :]
         return data
 

@@ -11,6 +11,7 @@ from typing import IO
 
 from abis.errors import FormatError
 from abis.store.import_records import Record, Sample
+from abis.transfer.sources.files import LARGEST_FILE
 from abis.transfer.sources.names import NamedSample, records_of
 from abis.transfer.sources.source import Progress, Source, of_file
 from abis.transfer.sources.table import Columns
@@ -21,9 +22,14 @@ _LONGEST_CELL = 2**24  # characters: what a quotation mark that is never closed 
 
 
 class CsvSource(Source):
-    """A row for each template; those of a subject must follow each other."""
+    """A row for each template; those of a subject must follow each other.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        files: folder that paths in the rows must be inside of; by default the file's own.
+    """
+
+    def __init__(self, path: Path, files: Path | None = None) -> None:
         self.name = str(path)
         self._path = path
         self._size = path.stat().st_size
@@ -37,7 +43,7 @@ class CsvSource(Source):
                 self._names = next(csv.reader(_Lines(file)), [])
             except csv.Error as error:
                 raise FormatError(f"{path}, line 1: {error}") from None
-        self._columns = Columns.of(self.name, self._names, path.parent)
+        self._columns = Columns.of(self.name, self._names, files or path.parent)
         self.ignored = self._columns.ignored(self._names)
 
     @property
@@ -81,8 +87,8 @@ class CsvSource(Source):
                     yield self._columns.sample(row, place, number)
 
     def _faulty(self, lines: _Lines, place: str, number: int, fault: str) -> NamedSample:
-        """A row that cannot be taken apart, with all of its text."""
-        text = "".join(lines.taken).encode(errors="surrogateescape")
+        """A row that cannot be taken apart, with its text, cut off at :data:`LARGEST_FILE`."""
+        text = "".join(lines.taken).encode(errors="surrogateescape")[:LARGEST_FILE]
         return NamedSample(None, None, Sample(place, text), number, f"{place}: {fault}")
 
 

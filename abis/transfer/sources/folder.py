@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 from abis.store.import_records import Record
-from abis.transfer.sources.names import LARGEST_FILE, NamedSample, Names, records_of
+from abis.transfer.sources.files import RefusedFileError, read_inside
+from abis.transfer.sources.names import NamedSample, Names, records_of
 from abis.transfer.sources.source import Progress, Source, hash_of
 
 __all__ = ["FolderSource"]
 
 
 class FolderSource(Source):
-    """All files of a folder but hidden ones; those of a subject must follow each other by name.
+    """All regular files of a folder but hidden ones; those of a subject must follow each other by name.
 
-    The names of one folder at a time are in memory.
+    Links are not followed. The names of one folder at a time are in memory.
     """
 
     def __init__(self, path: Path, names: Names) -> None:
@@ -31,7 +33,8 @@ class FolderSource(Source):
         sha256 = hashlib.sha256()
         for entry in _files(path):
             self._total += 1
-            size = entry.stat().st_size if entry.is_file() else 0
+            found = entry.stat(follow_symlinks=False)
+            size = found.st_size if stat.S_ISREG(found.st_mode) else 0
             sha256.update(f"{entry.path} {size}\n".encode(errors="surrogateescape"))
         self._fingerprint = hash_of(sha256.hexdigest(), names.pattern)
 
@@ -49,20 +52,14 @@ class FolderSource(Source):
         for number, entry in islice(enumerate(_files(self._path), 1), after, None):
             self._done = number
             path = Path(entry.path).relative_to(self._path).as_posix()
-            content, fault = _read(entry)
-            yield self._names.named(path, content, number, fault and f"{path}: {fault}")
-
-
-def _read(entry: os.DirEntry[str]) -> tuple[bytes | None, str | None]:
-    """What is in a file, or why that is not known; the others go on."""
-    try:
-        if not entry.is_file():
-            return None, "is no ordinary file" if Path(entry.path).exists() else "leads nowhere"
-        if entry.stat().st_size > LARGEST_FILE:
-            return None, f"has {entry.stat().st_size:,} bytes, and stays where it is; no template is so large"
-        return Path(entry.path).read_bytes(), None
-    except OSError as error:
-        return None, error.strerror
+            content = fault = None
+            try:
+                content = read_inside(self._path, path)
+            except RefusedFileError as error:
+                fault = f"{path}: {error}"
+            except OSError as error:
+                fault = f"{path}: {error.strerror}"
+            yield self._names.named(path, content, number, fault)
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -11,10 +11,7 @@ from typing import NamedTuple
 
 from abis.store.import_records import Record, Sample
 
-__all__ = ["LARGEST_FILE", "NamedSample", "Names", "records_of"]
-
-LARGEST_FILE = 2**26
-"""Bytes; what is larger is no template, and is not read into memory to be told so."""
+__all__ = ["NamedSample", "Names", "records_of"]
 
 
 class NamedSample(NamedTuple):

@@ -25,19 +25,27 @@ _ROWS = 4_096  # read at once: some 2 MB
 
 
 class ParquetSource(Source):
-    """A row for each template; those of a subject must follow each other."""
+    """A row for each template; those of a subject must follow each other.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        files: folder that paths in the rows must be inside of; by default the file's own.
+    """
+
+    def __init__(self, path: Path, files: Path | None = None) -> None:
         self.name = str(path)
         self._path = path
-        with naming(self.name, pyarrow.ArrowException, OSError), pyarrow.parquet.ParquetFile(path) as file:
+        with (
+            naming(self.name, pyarrow.ArrowException, OSError, MemoryError),
+            pyarrow.parquet.ParquetFile(path) as file,
+        ):
             names = list(file.schema_arrow.names)
             self._ends = list(
                 accumulate(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
             )
-        whole = Columns.of(self.name, names, path.parent)
+        whole = Columns.of(self.name, names, files or path.parent)
         self._names = list(whole.needed(names))
-        self._columns = Columns.of(self.name, self._names, path.parent)
+        self._columns = Columns.of(self.name, self._names, files or path.parent)
         self.ignored = whole.ignored(names)
         self._done = 0
 
@@ -46,7 +54,7 @@ class ParquetSource(Source):
         return of_file(self._path)
 
     def records(self, after: int) -> Iterator[Record]:
-        with naming(self.name, pyarrow.ArrowException, OSError):
+        with naming(self.name, pyarrow.ArrowException, OSError, MemoryError):
             yield from records_of(self._samples(after))
 
     def progress(self) -> Progress:

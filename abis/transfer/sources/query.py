@@ -24,15 +24,21 @@ class QuerySource(Source):
 
     Nothing tells whether a database gives the same rows again, so an import that was interrupted begins
     anew and finds what it had enrolled already there.
+
+    Args:
+        url: of the database, as SQLAlchemy takes it.
+        query: SQL, with the columns of :data:`abis.transfer.sources.table.COLUMNS`.
+        files: folder that paths in the rows must be inside of; None reads no files.
     """
 
-    def __init__(self, url: str, query: str) -> None:
+    def __init__(self, url: str, query: str, files: Path | None = None) -> None:
         try:
             self._engine = sa.create_engine(url, hide_parameters=True)
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot use the database URL: {error}") from error
         self.name = self._engine.url.render_as_string(hide_password=True)
         self._query = query
+        self._files = files
         self._done = 0
 
     @property
@@ -52,7 +58,7 @@ class QuerySource(Source):
         with self._engine.connect() as connection:
             rows = connection.execution_options(yield_per=_ROWS).execute(sa.text(self._query))
             names = list(rows.keys())
-            columns = Columns.of(self.name, names, Path())
+            columns = Columns.of(self.name, names, self._files)
             self.ignored = columns.ignored(names)
             for number, row in enumerate(rows, 1):
                 self._done = number

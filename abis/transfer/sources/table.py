@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 from abis.errors import FormatError
 from abis.store.import_records import Sample
+from abis.transfer.sources.files import LARGEST_FILE, RefusedFileError, read_inside
 from abis.transfer.sources.names import NamedSample
 
 __all__ = ["COLUMNS", "Columns"]
+
+LARGEST_CELL = LARGEST_FILE * 4 // 3  # as base64
 
 COLUMNS = ("subject_id", "encounter_id", "position", "template", "path", "labels")
 """What is read from a table. ``template`` holds the bytes, or base64 text; ``path`` names a file of them;
@@ -22,7 +25,7 @@ class Columns(NamedTuple):
     """Where in a row each of the columns stands; None where the table lacks it.
 
     Attributes:
-        folder: what paths are relative to.
+        folder: what paths must be inside of, and are relative to; None reads no files.
     """
 
     subject_id: int
@@ -31,10 +34,10 @@ class Columns(NamedTuple):
     template: int | None
     path: int | None
     labels: int | None
-    folder: Path
+    folder: Path | None
 
     @classmethod
-    def of(cls, source: str, names: Sequence[str], folder: Path) -> Columns:
+    def of(cls, source: str, names: Sequence[str], folder: Path | None) -> Columns:
         """Find the columns by their names.
 
         Raises:
@@ -86,11 +89,16 @@ class Columns(NamedTuple):
         if not content and self.path is not None and row[self.path]:
             path = str(row[self.path])
             try:
-                content = (self.folder / path).read_bytes()
+                if self.folder is None:
+                    raise RefusedFileError("no folder was given that files may be read from")
+                content = read_inside(self.folder, path)
                 place = f"{place}, {path}"
-            except (OSError, ValueError) as error:
+            except (OSError, RefusedFileError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 fault = f"{place}: {path}: {reason}"
+        elif content is not None and len(content) > LARGEST_CELL:
+            fault = f"{place}: template has {len(content):,} bytes; a template record has at most {LARGEST_FILE:,}"
+            content = None
         return NamedSample(
             row[self.subject_id],
             None if encounter_id == "" else encounter_id,

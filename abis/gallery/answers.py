@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gallery's answers disclose, and how often a claim may fail.
+
+Scores leak templates: a caller who sees how a score changes as the probe changes climbs to a probe that matches, and
+scores of many faces give the faces themselves. A service that answers callers it does not trust says less, and counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import msgspec
+
+from abis.errors import ArgumentError, StoreError
+from abis.results import Candidate, Identification, Verification
+from abis.scoring.fusion import Evidence
+
+__all__ = ["AnswerPolicy", "Disclosure", "disclosed_identification", "disclosed_verification"]
+
+
+class Disclosure(StrEnum):
+    """How much of a score an answer tells."""
+
+    FULL = "full"
+    """Scores, thresholds, evidence and raw scores: for research, and for callers that hold the templates anyway."""
+    ROUNDED = "rounded"
+    """Scores rounded down to whole numbers (bans); no raw scores."""
+    DECISION = "decision"
+    """Match or non-match, and the subjects found; no score and no evidence. ``identify`` needs a ``fpir``."""
+
+
+@dataclass(frozen=True)
+class AnswerPolicy:
+    """What the answers of a gallery disclose; kept with the gallery, for all processes that open it.
+
+    Attributes:
+        disclosure: of scores.
+        max_candidates: largest number of candidates of a search that a caller may ask for.
+        failures: verifications of one subject that may fail in a row before it is paused; None for any number.
+        pause_s: seconds of the first pause, in which the subject is not compared; each further failure doubles it,
+            up to a day.
+
+    Raises:
+        ArgumentError: a value is out of its range.
+    """
+
+    disclosure: Disclosure = Disclosure.FULL
+    max_candidates: int = 1_000_000
+    failures: int | None = None
+    pause_s: float = 900.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "disclosure", Disclosure(self.disclosure))
+        if not 1 <= self.max_candidates <= 1_000_000:
+            raise ArgumentError(f"max_candidates is {self.max_candidates}; expected 1 to 1,000,000")
+        if self.failures is not None and not 1 <= self.failures <= 1_000_000:
+            raise ArgumentError(f"failures is {self.failures}; expected 1 to 1,000,000, or None")
+        if not 0 < self.pause_s <= 86_400:
+            raise ArgumentError(f"pause_s is {self.pause_s}; expected above 0, up to 86,400")
+
+    def to_json(self) -> str:
+        """The policy as the gallery keeps it."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> AnswerPolicy:
+        """The policy again.
+
+        Raises:
+            StoreError: the text is no policy.
+        """
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.ValidationError as error:
+            raise StoreError(f"the gallery's answer policy is not valid: {error}") from None
+
+
+def disclosed_verification(result: Verification, disclosure: Disclosure) -> Verification:
+    """A verification with no more than is to be disclosed."""
+    match disclosure:
+        case Disclosure.FULL:
+            return result
+        case Disclosure.ROUNDED:
+            return replace(
+                result,
+                score=_floor(result.score),
+                threshold=_floor(result.threshold),
+                evidence=tuple(map(_rounded, result.evidence)),
+            )
+        case Disclosure.DECISION:
+            return replace(result, score=0.0, threshold=0.0, evidence=())
+
+
+def disclosed_identification(result: Identification, disclosure: Disclosure) -> Identification:
+    """An identification with no more than is to be disclosed; equal candidates in the order of their ids."""
+    match disclosure:
+        case Disclosure.FULL:
+            return result
+        case Disclosure.ROUNDED:
+            candidates = [
+                replace(
+                    each,
+                    score=_floor(each.score),
+                    threshold=None if each.threshold is None else _floor(each.threshold),
+                    evidence=tuple(map(_rounded, each.evidence)),
+                )
+                for each in result
+            ]
+        case Disclosure.DECISION:
+            candidates = [replace(each, score=0.0, threshold=None, evidence=()) for each in result]
+    return replace(result, candidates=_ranked(candidates), compared=0, comparable=0)
+
+
+def _ranked(candidates: list[Candidate]) -> tuple[Candidate, ...]:
+    ordered = sorted(candidates, key=lambda each: (-each.score, each.subject_id))
+    return tuple(replace(each, rank=rank) for rank, each in enumerate(ordered, 1))
+
+
+def _rounded(evidence: Evidence) -> Evidence:
+    return replace(evidence, score=_floor(evidence.score), raw=0.0)
+
+
+def _floor(threshold: float) -> float:
+    return float(math.floor(threshold)) if math.isfinite(threshold) else threshold
