@@ -153,7 +153,7 @@ class ScoreFusion:
 
     def to_json(self) -> str:
         """The fusion as JSON text; :meth:`from_json` reads it back."""
-        stored = _Stored("abis fusion", _VERSION, self.method, self.inputs, self.offset)
+        stored = _FusionFile("abis fusion", _VERSION, self.method, self.inputs, self.offset)
         return msgspec.json.format(msgspec.json.encode(stored).decode(), indent=1) + "\n"
 
     @classmethod
@@ -164,7 +164,7 @@ class ScoreFusion:
             FormatError: the text is not a fusion; the message states the field.
         """
         try:
-            stored = msgspec.json.decode(text, type=_Stored)
+            stored = msgspec.json.decode(text, type=_FusionFile)
         except msgspec.DecodeError as error:
             raise FormatError(f"not a fusion: {error}; expected the output of `abis fuse`") from error
         return cls(stored.method, stored.inputs, stored.offset)
@@ -186,7 +186,7 @@ class ScoreFusion:
         return [one.name for one in self.inputs]
 
 
-class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+class _FusionFile(msgspec.Struct, forbid_unknown_fields=True):
     """The file of a fusion."""
 
     format: Literal["abis fusion"]
