@@ -17,6 +17,7 @@ from services import client_of, data_of, encounter_of, probe_of
 import abis
 from abis import formats
 from abis.formats import Format
+from abis.gallery.answers import AnswerPolicy, Disclosure
 from abis.service import Settings
 from abis.service.settings import Limits
 from abis.store import Status
@@ -388,6 +389,25 @@ def test_how_much_of_a_score_is_disclosed_is_a_setting(tmp_path: Path, disclosur
             return
         scores = [candidate["score"], *(each["score"] for each in candidate["scores"] + verified["scores"])]
         assert all(float(score).is_integer() for score in scores) is (disclosure == "rounded")
+
+
+def test_the_gallerys_own_policy_limits_the_service(tmp_path: Path) -> None:
+    policy = AnswerPolicy(disclosure=Disclosure.DECISION, failures=2, pause_s=3600)
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.enroll("p", everything(1))
+        gallery.set_answer_policy(policy)
+    with client_of(settings(tmp_path, disclosure="full")) as client:
+        (candidate,) = client.post("/v1/identify/ALL", json=probe_of(everything(1, 1))).json()
+        assert (candidate["personId"], candidate["score"], candidate["scores"]) == ("p", 0.0, [])
+        mated, other = ({"biometricData": data_of(everything(person, 1))} for person in (1, 2))
+        query = {"transactionId": "t", "threshold": "3"}
+        assert "threshold" in message_of(client.post("/v1/verify/ALL/p", json=mated, params=query), 400)
+        assert client.post("/v1/verify/ALL/p", json=mated).json() == {"decision": True, "scores": []}
+        for _ in range(2):
+            assert client.post("/v1/verify/ALL/p", json=other).json()["decision"] is False
+        paused = client.post("/v1/verify/ALL/p", json=mated)
+        message_of(paused, 429)
+        assert int(paused.headers["Retry-After"]) > 0
 
 
 def test_galleries_are_listed_page_by_page_and_as_csv(client: httpx.Client) -> None:

@@ -426,7 +426,9 @@ def _decision(service: Service, call: Call) -> _Decision:
 
 def _threshold(service: Service, call: Call) -> float | None:
     threshold = call.number("threshold")
-    if threshold is not None and service.settings.disclosure == "decision":
+    if threshold is None:
+        return None
+    if "decision" in (service.settings.disclosure, service.gallery.answer_policy.disclosure):
         raise Refusal(400, "threshold: not accepted, because this service does not disclose scores")
     return threshold
 

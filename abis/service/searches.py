@@ -184,6 +184,8 @@ class Searches:
                 raise Refusal(400, f"biometricData: nothing to compare: {verification.reason}")
             case Outcome.NOT_ENROLLED:
                 raise Refusal(404, "there is no such person")
+            case Outcome.PAUSED:
+                raise Refusal(429, f"too many verifications of this person failed: {verification.reason}")
             case Outcome.MATCH | Outcome.NON_MATCH:
                 pass
             case outcome:  # locked, terminated, refused by a policy: nothing was decided
