@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from abis.gallery.answers import AnswerPolicy, Disclosure
 from people import LEFT, RIGHT, everything, face, finger
 from services import client_of, data_of, encounter_of, probe_of
 
