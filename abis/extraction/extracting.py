@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,15 @@ from pathlib import Path
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
 from abis.extraction.fingers import extract_minutiae
-from abis.extraction.images import Picture, read_images
+from abis.extraction.images import Picture, iterate_images, read_images
 from abis.extraction.iris import extract_iris
 from abis.formats.inputs import Input, as_bytes
 from abis.template import Position, Template, several_fingers
 
 __all__ = ["Extraction", "ExtractionNote", "Settings", "extract", "extract_all"]
+
+
+_TIME_S = 60.0  # that the images of one file may take together: some hundred fingers
 
 
 class ExtractionNote(UserWarning):
@@ -115,7 +119,14 @@ def extract(
 def extract_all(image: bytes, settings: Settings) -> Extraction:
     """The templates of all images of a file or record; a failure is an outcome."""
     try:
-        made = [_extract_one(each, settings) for each in read_images(image)]
+        made: list[tuple[Template, str]] = []
+        end = time.monotonic() + _TIME_S
+        for each in iterate_images(image):
+            if time.monotonic() > end:
+                raise ExtractionError(
+                    f"the file takes more than {_TIME_S:.0f} seconds; {len(made)} of its images were read"
+                )
+            made.append(_extract_one(each, settings))
     except (ExtractionError, FormatError) as error:
         return Extraction((), reason=str(error))
     return Extraction(

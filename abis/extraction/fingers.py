@@ -30,6 +30,7 @@ _ENDING = 0.5  # confidence from which a minutia is an ending, as pyfing has it
 _FEWEST_MINUTIAE = 4  # of fewer, no comparison says anything
 _LEAST_CONFIDENCE = 2.4  # sum over the minutiae: what four of a confidence of 0.6 have
 _MUCH_EVIDENCE = 25.0  # minutiae of confidence 1, of which the quality is 63
+_MOST_PIXELS = 2**22  # at 500 dpi: some ten centimetres a side
 _SIDES = (32, 2500)  # pixels at 500 dpi: 1.6 mm, below which nothing is seen, and 127 mm
 _DPI_RANGE = (100.0, 5000.0)
 _UNITS_PER_DEGREE = 32  # directions are rounded so that the stored form takes 7 bytes a minutia
@@ -106,6 +107,11 @@ def _check_size(width: int, height: int, dpi: float) -> None:
     if not low <= min(width, height) or not max(width, height) <= high:
         raise ExtractionError(
             f"the image is {width}x{height} pixels at {dpi:g} dpi; one of a finger has {low:.0f} to {high:.0f} a side"
+        )
+    if (pixels := width * height * (_DPI / dpi) ** 2) > _MOST_PIXELS:
+        raise ExtractionError(
+            f"the image is {width}x{height} pixels at {dpi:g} dpi, {pixels:,.0f} at {_DPI} dpi; expected at most "
+            f"{_MOST_PIXELS:,}"
         )
 
 

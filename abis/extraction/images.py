@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image files, image records and transactions: bytes to pictures of one finger or face each.
 
-:mod:`abis.extraction.decoding` decodes files. Records of ISO/IEC 19794-4 and -5 are taken apart in
-:mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.extraction.transactions`.
+:mod:`abis.extraction.isolation` has files decoded in another process. Records of ISO/IEC 19794-4 and -5 are taken apart
+in :mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.extraction.transactions`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import PIL.Image
 
 from abis.errors import ExtractionError
 from abis.extraction import records, transactions
-from abis.extraction.decoding import DecodedPage, decode_pages
+from abis.extraction.decoding import DecodedPage
+from abis.extraction.isolation import decode_isolated
 from abis.formats.ansi_nist import is_transaction
 from abis.template import Position
 
-__all__ = ["Picture", "as_png", "read_images"]
+__all__ = ["Picture", "as_png", "iterate_images", "read_images"]
 
 _STANDARD_DPI = 500.0
 _LEAST_STATED_DPI = 100  # lower ones are of screens and editors (1, 72, 96) and say nothing about a finger
@@ -93,11 +94,22 @@ def read_images(data: bytes) -> tuple[Picture, ...]:
         ExtractionError: the bytes are no image that can be read.
         FormatError: an image record is not as its standard says.
     """
+    return tuple(iterate_images(data))
+
+
+def iterate_images(data: bytes) -> Iterator[Picture]:
+    """The images of :func:`read_images`; those of a record are decoded one at a time, as they are asked for.
+
+    Raises:
+        ExtractionError: as :func:`read_images` does.
+        FormatError: likewise.
+    """
     if is_transaction(data):
-        return tuple(_pictures_of_views(transactions.read(data)))
-    if not data.startswith((records.FINGER, records.FACE, records.IRIS)):
-        return tuple(Picture(page.pixels, page.dpi) for page in decode_pages(data))
-    return tuple(_pictures_of_views(records.read(data)))
+        yield from _pictures_of_views(transactions.read(data))
+    elif data.startswith((records.FINGER, records.FACE, records.IRIS)):
+        yield from _pictures_of_views(records.read(data))
+    else:
+        yield from (Picture(page.pixels, page.dpi) for page in decode_isolated(data))
 
 
 def _pictures_of_views(views: tuple[records.RecordView, ...]) -> Iterator[Picture]:
@@ -106,7 +118,7 @@ def _pictures_of_views(views: tuple[records.RecordView, ...]) -> Iterator[Pictur
             width, height = view.raw_size
             page = DecodedPage(np.frombuffer(view.data, np.uint8).reshape(height, width), None)
         else:
-            page, *others = decode_pages(view.data)
+            page, *others = decode_isolated(view.data)
             if others:
                 raise ExtractionError(f"an image of the record has {1 + len(others)} pages; expected one")
         yield Picture(page.pixels, page.dpi, view.position, view.dpi)

@@ -21,6 +21,7 @@ from typing import Self
 from abis.errors import AbisError
 from abis.extraction.cache import Cache
 from abis.extraction.extracting import Extraction, Settings, extract_all
+from abis.extraction.isolation import decode_here
 from abis.parallel import available_cores, leave_ctrl_c_to_parent, processes_without_ctrl_c
 from abis.template import Position
 
@@ -141,7 +142,12 @@ class Extractors:
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_ctrl_c_to_parent)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    leave_ctrl_c_to_parent()
+    decode_here()
 
 
 def _done_here(image: bytes | Path, settings: Settings, cache: Path | None) -> Future[Extraction]:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one image.
+
+Decoders are C code that meets files by anyone. What comes back from their process is checked, never unpickled.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+
+import msgspec
+import numpy as np
+
+from abis.errors import ExtractionError
+from abis.extraction.decoding import DecodedPage, decode_pages
+
+__all__ = ["decode_here", "decode_isolated"]
+
+_TIME_S = 20.0  # that a file may take to decode; the largest take some 5
+_MOST_BYTES = 3 * 2**28 + 2**20  # of an answer: what decode_pages allows, in colour
+
+
+class _PagesAnswer(msgspec.Struct):
+    """What the process says of a file."""
+
+    pages: list[tuple[list[int], tuple[float, float] | None]] = []
+    error: str | None = None
+
+
+class _FailedError(Exception):
+    """The process did not answer."""
+
+
+class _Decoder:
+    """The process, started when the first image comes, and again after it died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0  # the process that started it: none survives a fork
+
+    def decode(self, data: bytes) -> tuple[DecodedPage, ...]:
+        with self._lock:
+            try:
+                return _pages(self._asked(data))
+            except _FailedError as error:
+                self.stop()
+                raise ExtractionError(str(error)) from None
+            except BaseException:
+                self.stop()  # Ctrl-C came, or an answer that is none: what follows is of no use
+                raise
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+
+    def _asked(self, data: bytes) -> bytearray:
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            self._start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        deadline = time.monotonic() + _TIME_S
+        request = memoryview(len(data).to_bytes(8) + data)
+        answer, expected = bytearray(), 8
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while len(answer) < expected:
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise _FailedError(f"the image takes more than {_TIME_S:.0f} seconds to decode")
+                for key, _ in ready:
+                    if key.fileobj is process.stdin:
+                        try:
+                            request = request[os.write(key.fd, request[: 2**16]) :]
+                        except BrokenPipeError:
+                            raise _FailedError("the process that decoded the image died of it") from None
+                        if not request:
+                            selector.unregister(process.stdin)
+                        continue
+                    if not (some := os.read(key.fd, 2**20)):
+                        raise _FailedError("the process that decoded the image died of it")
+                    answer += some
+                    if expected == 8 and len(answer) >= 8:
+                        expected = 8 + int.from_bytes(answer[:8])
+                        if expected > _MOST_BYTES:
+                            raise _FailedError("the process that decoded the image answers nonsense")
+        return answer[8:]
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "abis.extraction.decoder"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+            close_fds=True,
+        )
+        self._owner = os.getpid()
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+
+
+def _environment() -> dict[str, str]:
+    """That of this process without its secrets: the decoder needs no key and no password."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("ABIS_KEY", "PG"))}
+    return own | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
+    said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
+    if not newline:
+        raise _FailedError("the process that decoded the image answers nonsense")
+    try:
+        said = msgspec.json.decode(said_bytes, type=_PagesAnswer)
+    except msgspec.ValidationError:
+        raise _FailedError("the process that decoded the image answers nonsense") from None
+    if said.error is not None:
+        raise ExtractionError(said.error)
+    at, pages = len(said_bytes) + 1, []
+    for shape, dpi in said.pages:
+        size = int(np.prod(shape, dtype=object))
+        is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        if not is_picture or min(shape) < 1 or at + size > len(answer):
+            raise _FailedError("the process that decoded the image answers nonsense")
+        pages.append(DecodedPage(np.frombuffer(answer, np.uint8, size, at).reshape(shape), dpi))
+        at += size
+    return tuple(pages)
+
+
+_decoder = _Decoder()
+_is_isolated = False
+atexit.register(_decoder.stop)
+
+
+def decode_isolated(data: bytes) -> tuple[DecodedPage, ...]:
+    """:func:`abis.extraction.decoding.decode_pages` in another process, with limits of time and memory.
+
+    Raises:
+        ExtractionError: also where the decoder crashes or takes too long.
+    """
+    return decode_pages(data) if _is_isolated else _decoder.decode(data)
+
+
+def decode_here() -> None:
+    """Decode in this process from now on: it was started to read images, and may die of one."""
+    global _is_isolated  # noqa: PLW0603 - of the process
+    _is_isolated = True
