@@ -411,7 +411,7 @@ def test_files_of_version_2_are_read_and_score_as_they_did() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         (json.dumps([]), "is list; expected an object"),
         (json.dumps(without("slope")), "has no 'slope'"),
         (json.dumps(valid() | {"slope": "2"}), "slope is '2'"),
@@ -424,11 +424,11 @@ def test_files_of_version_2_are_read_and_score_as_they_did() -> None:
         (json.dumps(valid() | {"format": "other"}), "format 'other'"),
         (json.dumps(without("kind")), "has no 'kind'"),
         (json.dumps(valid() | {"non_mated": {"start": 0}}), "non_mated has no 'rates'"),
-        (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"rates": ["1"]}}), "something else than"),
+        (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"rates": ["1"]}}), "not a number"),
         (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"rates": [0.5]}}), "do not fall from 1"),
         (json.dumps(valid() | {"non_mated": valid()["non_mated"] | {"limits": [1.0]}}), "limits do not fall"),
         (json.dumps(valid() | {"provenance": {"data": []}}), "provenance has no 'mated'"),
-        (json.dumps(valid() | {"provenance": valid()["provenance"] | {"data": [1]}}), "data holds"),
+        (json.dumps(valid() | {"provenance": valid()["provenance"] | {"data": [1]}}), r"data is \[1\]"),
     ],
 )
 def test_bad_files_say_what_is_wrong(content: str, message: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from abis.cli.console import out, progress_bar, say
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
-from abis.evaluation import DataSet, Sample, read_folder
+from abis.evaluation import DataSet, FolderSample, read_folder
 from abis.gallery import Gallery
 from abis.store import Enrollment
 
@@ -62,7 +62,7 @@ def _read(folder: Path, images: ImageOptions) -> DataSet:
         raise AbisError(str(error)) from error
 
 
-def _divided(data_set: DataSet) -> tuple[list[Sample], list[Sample]]:
+def _divided(data_set: DataSet) -> tuple[list[FolderSample], list[FolderSample]]:
     """The first sample with a template of each finger, and all later samples of these fingers."""
     first, others = [], []
     for _, samples in groupby(data_set.samples, key=lambda sample: sample.finger):
@@ -72,7 +72,7 @@ def _divided(data_set: DataSet) -> tuple[list[Sample], list[Sample]]:
     return first, others
 
 
-def _show_one(gallery: Gallery, probe: Sample) -> None:
+def _show_one(gallery: Gallery, probe: FolderSample) -> None:
     assert probe.template is not None
     typer.echo(
         f"\n{len(gallery):,} are enrolled, by their first image each. The gallery finds for {probe.name}:\n\n"
@@ -80,7 +80,7 @@ def _show_one(gallery: Gallery, probe: Sample) -> None:
     )
 
 
-def _ask(gallery: Gallery, first: list[Sample], others: list[Sample]) -> None:
+def _ask(gallery: Gallery, first: list[FolderSample], others: list[FolderSample]) -> None:
     """Search for each later image; verify it against its own subject, and against the next one."""
     names = [sample.finger for sample in first]
     after = dict(zip(names, [*names[1:], names[0]], strict=True))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from abis.cluster.calls import ShardCall, ShardClient, clients_of
 from abis.cluster.manifest import UNCOUNTED, ClusterManifest, Shard, manifest_file

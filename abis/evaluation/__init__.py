@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Error rates after ISO/IEC 19795-1, their intervals, protocols and data sets, and the report on them."""
 
-from abis.evaluation.datasets import DataSet, Failure, Sample, read_folder
+from abis.evaluation.datasets import DataSet, FailureToAcquire, FolderSample, read_folder
 from abis.evaluation.discard import ErrorVersusDiscard, error_versus_discard
 from abis.evaluation.embeddings import evaluate_embeddings
 from abis.evaluation.error_rates import Det, ErrorRates, OperatingPoint
 from abis.evaluation.findings import Findings
 from abis.evaluation.fitting import TrainingScores, fit
 from abis.evaluation.folder import Evaluation, evaluate_folder
-from abis.evaluation.identification import Identification, Searches, measure_identification, search
+from abis.evaluation.identification import IdentificationRates, SearchOutcomes, measure_identification, search
 from abis.evaluation.intervals import Estimate, mean_estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.non_mated import NonMatedScores
@@ -27,18 +27,18 @@ __all__ = [
     "ErrorVersusDiscard",
     "Estimate",
     "Evaluation",
-    "Failure",
+    "FailureToAcquire",
     "Findings",
+    "FolderSample",
     "FusionTrial",
-    "Identification",
+    "IdentificationRates",
     "LfwPairs",
     "NonMatedScores",
     "OperatingPoint",
     "Refit",
-    "Sample",
     "ScoreFile",
     "Scores",
-    "Searches",
+    "SearchOutcomes",
     "Summary",
     "TrainingScores",
     "best_fusion",

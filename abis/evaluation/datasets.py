@@ -12,14 +12,14 @@ from abis.errors import AbisError
 from abis.formats import read_file
 from abis.template import Template
 
-__all__ = ["DEFAULT_PATTERN", "DataSet", "Failure", "Sample", "read_folder"]
+__all__ = ["DEFAULT_PATTERN", "DataSet", "FailureToAcquire", "FolderSample", "read_folder"]
 
 DEFAULT_PATTERN = r"(?P<finger>.+)_(?P<impression>[^_]+)"
 """Names as ``101_3``: all up to the last underscore is the finger, the rest the impression."""
 
 
 @dataclass(frozen=True)
-class Sample:
+class FolderSample:
     """One file: its stem as ``name``, and its template, or None where that failed to be read."""
 
     name: str
@@ -29,7 +29,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureToAcquire:
     """A file from which no template was acquired, and why: a failure to acquire."""
 
     name: str
@@ -48,8 +48,8 @@ class DataSet:
     """
 
     name: str
-    samples: tuple[Sample, ...]
-    failures: tuple[Failure, ...]
+    samples: tuple[FolderSample, ...]
+    failures: tuple[FailureToAcquire, ...]
     ignored: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ def read_folder(
         OSError: where the folder cannot be read.
     """
     expression = _compile(pattern)
-    samples: dict[tuple[str, str], Sample] = {}
+    samples: dict[tuple[str, str], FolderSample] = {}
     failures, ignored = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != "."):
         fit = expression.fullmatch(path.stem) or expression.fullmatch(path.name)
@@ -89,8 +89,8 @@ def read_folder(
             template = _only(read(path))
         except (AbisError, OSError) as error:
             template = None
-            failures.append(Failure(path.stem, str(error)))
-        samples[key] = Sample(path.stem, *key, template)
+            failures.append(FailureToAcquire(path.stem, str(error)))
+        samples[key] = FolderSample(path.stem, *key, template)
     if not samples:
         raise ValueError(
             f"{folder}: none of {len(ignored)} files has a name that fits the pattern {pattern!r}"

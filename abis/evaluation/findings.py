@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.evaluation.datasets import Failure
+from abis.evaluation.datasets import FailureToAcquire
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
-from abis.evaluation.identification import Identification
+from abis.evaluation.identification import IdentificationRates
 from abis.evaluation.intervals import Estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.scores import FAILED, Scores
@@ -96,13 +96,13 @@ class Findings:
     samples: int | None
     subjects: int | None
     from_files: bool
-    failures: tuple[Failure, ...]
+    failures: tuple[FailureToAcquire, ...]
     ignored: tuple[str, ...]
     protocols: tuple[Protocol, ...]
     calibrated: bool
     cllr: float | None
     min_cllr: float
-    identification: Identification | None = None
+    identification: IdentificationRates | None = None
     accuracy: Accuracy | None = None
     discard: ErrorVersusDiscard | None = None
     worst: tuple[Pair, ...] = ()
@@ -234,7 +234,7 @@ def extremes(scores: Scores, rates: ErrorRates) -> tuple[npt.NDArray[np.int64], 
     )
 
 
-def _without(found: Identification) -> str:
+def _without(found: IdentificationRates) -> str:
     taken = ", their own taken out" if found.gallery_size_without_mate < found.gallery_size else ""
     return f"{found.non_mated:,} for somebody not there{taken}"
 
@@ -284,7 +284,7 @@ def _discards(curve: ErrorVersusDiscard) -> list[dict[str, float]]:
     ]
 
 
-def _searches(found: Identification) -> dict[str, Any]:
+def _searches(found: IdentificationRates) -> dict[str, Any]:
     return {
         "gallery_size": found.gallery_size,
         "gallery_size_without_mate": found.gallery_size_without_mate,

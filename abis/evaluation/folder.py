@@ -14,7 +14,7 @@ import numpy.typing as npt
 from abis.comparison import balances, contents
 from abis.comparison.kind import Kind
 from abis.comparison.modality import modality_of
-from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, Sample, read_folder
+from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, FolderSample, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, Protocol, pairs_of
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
@@ -179,7 +179,7 @@ def evaluate_folder(
     )
 
 
-def finger_numbers(samples: Sequence[Sample]) -> npt.NDArray[np.int32]:
+def finger_numbers(samples: Sequence[FolderSample]) -> npt.NDArray[np.int32]:
     """(n,) the finger of each sample, numbered from 0 in the order of the samples."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(sample.finger, len(numbers)) for sample in samples], dtype=np.int32)

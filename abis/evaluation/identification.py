@@ -20,7 +20,7 @@ from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.intervals import Estimate, interval
 from abis.evaluation.scores import FAILED
 
-__all__ = ["Cmc", "FnirAtFpir", "Identification", "Searches", "measure_identification", "search"]
+__all__ = ["Cmc", "FnirAtFpir", "IdentificationRates", "SearchOutcomes", "measure_identification", "search"]
 
 _FPIRS = (0.1, 0.01, 0.001)
 _CMC_RANKS = 100  # at most
@@ -30,7 +30,7 @@ Subjects = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Searches:
+class SearchOutcomes:
     """What searches of one gallery gave, every enrolled subject being ranked by its best reference.
 
     Attributes:
@@ -95,11 +95,11 @@ class Cmc:
 
 
 @dataclass(frozen=True)
-class Identification:
+class IdentificationRates:
     """The error rates of 1:N searches.
 
     Attributes:
-        gallery_size: enrolled subjects, N; searches without a mate may have one less, see ``Searches``.
+        gallery_size: enrolled subjects, N; searches without a mate may have one less, see ``SearchOutcomes``.
         gallery_size_without_mate: likewise.
         mated, non_mated: searches with and without a mate in the gallery.
         list_length: candidates that a search could list: all.
@@ -127,7 +127,7 @@ def search(
     reference_subject: Subjects,
     *,
     without_mate: bool,
-) -> Searches:
+) -> SearchOutcomes:
     """Searches from all scores of probes against a gallery.
 
     Args:
@@ -155,7 +155,7 @@ def search(
         if without_mate or not mated:
             highest.append(best.max(initial=FAILED))
             highest_subject.append(subject)
-    return Searches(
+    return SearchOutcomes(
         gallery_size=len(enrolled),
         gallery_size_without_mate=len(enrolled) - int(without_mate),
         mate_score=np.array(mate_score, np.float64),
@@ -166,7 +166,7 @@ def search(
     )
 
 
-def measure_identification(searches: Searches, *, seed: int = 0) -> Identification:
+def measure_identification(searches: SearchOutcomes, *, seed: int = 0) -> IdentificationRates:
     """The rates, with intervals by bootstrap over the subjects of the probes; the gallery is as it is.
 
     Raises:
@@ -185,7 +185,7 @@ def measure_identification(searches: Searches, *, seed: int = 0) -> Identificati
         fnir = Estimate(value=point.fnmr, replicates=draws.fnir_at_fpir(fpir), trials=trials)
         return FnirAtFpir(1, fpir, point.threshold, point.fmr, fnir)
 
-    return Identification(
+    return IdentificationRates(
         gallery_size=searches.gallery_size,
         gallery_size_without_mate=searches.gallery_size_without_mate,
         mated=trials,
@@ -201,7 +201,7 @@ def measure_identification(searches: Searches, *, seed: int = 0) -> Identificati
 class _Draws:
     """How often the subjects of the probes were drawn, for each search and replicate."""
 
-    def __init__(self, searches: Searches, seed: int) -> None:
+    def __init__(self, searches: SearchOutcomes, seed: int) -> None:
         everyone = np.concatenate([searches.mate_subject, searches.highest_subject])
         subjects, place = np.unique(everyone, return_inverse=True)
         generator = np.random.default_rng(seed)

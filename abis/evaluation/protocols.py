@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abis.errors import FormatError
-from abis.evaluation.identification import Identification, measure_identification, search
+from abis.evaluation.identification import IdentificationRates, measure_identification, search
 from abis.evaluation.scores import check_scores
 
 __all__ = [
@@ -76,7 +76,7 @@ def fvc_pairs(
 
 def first_enrolled(
     score: npt.NDArray[np.floating[Any]], subject: npt.NDArray[np.integer[Any]], *, seed: int
-) -> Identification | None:
+) -> IdentificationRates | None:
     """1:N searches out of the scores of all pairs: the first sample of every subject is enrolled.
 
     The other samples are probes. Each is searched twice: in the gallery, and in the gallery without its own

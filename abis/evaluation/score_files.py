@@ -91,7 +91,7 @@ def read_scores(
         AbisError: where pyarrow is missing.
         OSError: where the file cannot be read.
     """
-    builder = _Builder(path)
+    builder = _ScoreFileBuilder(path)
     for columns in read_columns(
         path, (*column, "score", "mated", "raw", "balance", *_SUBJECTS, *_SAMPLES), progress
     ):
@@ -202,7 +202,7 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-class _Builder:
+class _ScoreFileBuilder:
     """Puts the parts of a file together, names as numbers."""
 
     def __init__(self, path: Path) -> None:

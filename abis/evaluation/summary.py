@@ -13,7 +13,7 @@ from abis.evaluation.bootstrap import DetReplicates, bootstrap
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.intervals import Estimate, interval
 from abis.evaluation.scores import FAILED, Scores
-from abis.evaluation.thresholds import Claim, Promise
+from abis.evaluation.thresholds import CheckedPromise, Promise
 
 __all__ = ["Band", "FnmrAtFmr", "Summary", "summarise"]
 
@@ -74,7 +74,7 @@ class Summary:
     fmr1000: Estimate
     zero_fmr: Estimate
     fnmr_at: tuple[FnmrAtFmr, ...] = field(repr=False)
-    claims: tuple[Claim, ...] = field(repr=False)
+    claims: tuple[CheckedPromise, ...] = field(repr=False)
     band: Band = field(repr=False, compare=False)
     rates: ErrorRates = field(repr=False, compare=False)
 
@@ -98,10 +98,10 @@ def summarise(scores: Scores, *, seed: int = 0, promises: Sequence[Promise] = ()
         fnmr = Estimate(value=point.fnmr, replicates=replicates.fnmr_at_fmr(fmr), trials=len(rates.mated))
         return FnmrAtFmr(fmr, point.threshold, point.fmr, fnmr)
 
-    def claim(promise: Promise) -> Claim:
+    def claim(promise: Promise) -> CheckedPromise:
         point = rates.at(promise.threshold)
         fmr, fnmr = replicates.at(promise.threshold)
-        return Claim(
+        return CheckedPromise(
             promise,
             fmr=Estimate(value=point.fmr, replicates=fmr, trials=len(rates.non_mated)),
             fnmr=Estimate(value=point.fnmr, replicates=fnmr, trials=len(rates.mated)),

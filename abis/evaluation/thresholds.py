@@ -9,7 +9,7 @@ from abis.evaluation.intervals import Estimate
 from abis.scoring.calibration import Calibration, shipped
 from abis.scoring.thresholds import threshold_for_fmr, threshold_for_fpir
 
-__all__ = ["GALLERY_SIZES", "Claim", "Promise", "promises"]
+__all__ = ["GALLERY_SIZES", "CheckedPromise", "Promise", "promises"]
 
 GALLERY_SIZES = (10_000, 1_000_000, 50_000_000)
 _FMRS = (1e-2, 1e-3, 1e-4, 1e-6)
@@ -38,7 +38,7 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class Claim:
+class CheckedPromise:
     """A promise, and the rates measured at its threshold, with 95 % intervals."""
 
     promise: Promise

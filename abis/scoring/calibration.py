@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From raw scores to log10 likelihood ratios, and how often non-mated comparisons reach one.
+"""Calibrations: raw scores to log10 likelihood ratios (LLR), and how often non-mated comparisons reach an LLR.
 
-A likelihood ratio of 10**6 says: this raw score is a million times likelier where both templates are of
-one subject. Evidence on one such scale can be added; :mod:`abis.scoring.thresholds` finds the sum at which to decide.
+An LLR of 6 means that the raw score is a million times likelier if both templates are of one subject than if they
+are of two. LLRs of independent evidence add. :mod:`abis.scoring.thresholds` finds the sum from which on the decision
+is *match*.
 """
 
 from __future__ import annotations
@@ -40,30 +41,34 @@ __all__ = [
 ]
 
 STEPS_A_DECADE = 64
-"""Rates of non-mated scores are kept at LLRs that are multiples of 1/64: exact in binary, so sums of them are."""
+"""Steps per decade at which rates of non-mated scores are stored; multiples of 1/64 and their sums are exact."""
 
 MINUTIAE = "minutiae"
-"""The kind of minutiae of which no extractor is known, or of different ones."""
+"""Kind of a calibration for minutiae of an unknown extractor, and for pairs of two different extractors."""
 
 _FORMAT = "abis calibration"
 _VERSION = 3
 _READ_VERSIONS = (2, 3)
-"""Version 2 knew nothing of balance, and its rates were the limits."""
+"""Version 2 has neither ``equal_minimum`` nor ``limits``; its rates are read as the limits."""
 _BEND = 2 * math.log10(2)
-"""Width of the bends at both ends, decades: there the curve is as far from both its asymptotes as
-log10(10**a + 10**b) is from a and b where a = b, the curve of a mixture of two likelihoods."""
+"""Width of the bends at both ends, in decades.
+
+At a bend the curve is log10(2) from both asymptotes, as log10(10**a + 10**b), the curve of a mixture of two
+likelihoods, is from a and b at a = b.
+"""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a calibration comes from.
+    """Origin of a calibration: its data, date and software.
 
     Attributes:
-        data: names of the sets of scores, which weighed the same.
-        mated, non_mated: scores in all of them.
-        date: of the fit, ISO 8601.
-        software: name and version of what made the raw scores.
-        script: how to fit it again.
+        data: names of the data sets of the fit; each has the same weight.
+        mated: number of mated scores in all data sets.
+        non_mated: number of non-mated scores in all data sets.
+        date: date of the fit, ISO 8601.
+        software: name and version of the software that computed the raw scores.
+        script: script or command that repeats the fit.
     """
 
     data: tuple[str, ...]
@@ -76,18 +81,18 @@ class Provenance:
 
 @dataclass(frozen=True)
 class NonMated:
-    """How often comparisons of different subjects reach an LLR.
+    """False match rates: the fraction of non-mated comparisons that reach each LLR.
 
     Attributes:
-        start: the first LLR of the table, in steps of 1 / :data:`STEPS_A_DECADE`.
-        rates: ``rates[k]`` is at least the part of non-mated comparisons whose LLR is ``start + k`` steps or
-            more. They start at 1 and do not rise; past the last, none.
-        limits: as long as ``rates``, none below its rate: the one-sided 95 % limits of what was not counted.
-        counted: down to this rate, rates were counted; lower ones are those of a tail fitted to the highest scores.
-        pairs: non-mated comparisons they come from.
+        start: first LLR of the table, in steps of 1 / :data:`STEPS_A_DECADE`.
+        rates: ``rates[k]`` is the fraction, rounded up, of non-mated comparisons with an LLR of ``start + k`` steps
+            or more. The first rate is 1, and rates never rise. The rate beyond the table is 0.
+        limits: one-sided upper 95 % limit of each rate; ``limits[k]`` is at least ``rates[k]``.
+        counted: lowest rate that was counted; lower rates follow a tail fitted to the highest scores.
+        pairs: number of non-mated comparisons behind the rates.
 
     Raises:
-        ValueError: where the rates break these rules.
+        ValueError: the rates or limits break these rules.
     """
 
     start: int
@@ -102,16 +107,18 @@ class NonMated:
             raise ValueError("non_mated: rates do not fall from 1 to above 0")
         limits = np.array(self.limits, np.float64)
         if not (len(limits) == len(rates) and (limits >= rates).all() and (np.diff(limits) <= 0).all()):
-            raise ValueError("non_mated: limits do not fall, or are below their rates")
+            raise ValueError(
+                "non_mated: limits do not fall, or are below their rates; expected a limit for each rate"
+            )
         if not 0 < self.counted <= 1:
-            raise ValueError(f"non_mated: counted is {self.counted}; expected a rate above 0 and up to 1")
+            raise ValueError(f"non_mated: counted is {self.counted}; expected a rate above 0 and at most 1")
 
     def __repr__(self) -> str:
         return f"NonMated({len(self.rates)} rates, counted to {self.counted:.1e}, of {self.pairs:,} pairs)"
 
     @cached_property
     def table(self) -> npt.NDArray[np.float64]:
-        """(2, k) ``rates`` and ``limits``, read-only."""
+        """(2, k) float64, ``rates`` and ``limits``, read-only."""
         table = np.array([self.rates, self.limits], np.float64)
         table.flags.writeable = False
         return table
@@ -121,34 +128,35 @@ class NonMated:
 class Calibration:
     """A strictly increasing map from raw scores to log10 likelihood ratios (LLR).
 
-    A line, ``slope * raw + offset``, as logistic regression finds it, that bends into ``minimum`` far below
-    and into ``maximum`` far above, which it never quite reaches: so of one balance, ranks by LLR are ranks by raw
-    score.
+    The map is the line ``slope * raw + offset`` of a logistic regression. Low scores approach ``minimum`` and high
+    scores approach ``maximum``; neither is ever reached. Pairs of one balance therefore have the same ranks by LLR
+    as by raw score.
 
-    - ``minimum`` is fitted: of some mated pairs too little skin is in common, or the template is poor, and
-      they score like non-mated ones; a low score is then no stronger evidence than these are rare.
-    - Where it is known how much the two templates hold, it is fitted closer: the *balance*, the lesser content by a
-      quarter of the greater, at most 1, says how much of one print can be in the other at all.
-      ``equal_minimum`` times the balance then takes
-      the place of ``minimum``: of what a print does not show, a low score says nothing.
-    - ``maximum`` is set by how much data there was; see :func:`abis.evaluation.fit`.
+    - ``minimum`` is fitted. Some mated pairs share little skin, or have a poor template, and score like non-mated
+      pairs. Their share limits how strong the evidence of a low score is.
+    - ``equal_minimum`` refines ``minimum`` where the contents of both templates are known. The *balance* of a pair
+      is the lesser content divided by a quarter of the greater, at most 1. It measures how much of one print can be
+      in the other. ``equal_minimum`` times the balance takes the place of ``minimum``: a low score is weak evidence
+      if one print shows only a small part of the other.
+    - ``maximum`` follows from the number of scores of the fit; see :func:`abis.evaluation.fit`.
 
-    Only sums, products, quotients and square roots are used: IEEE 754 rounds these alike everywhere, unlike
-    log and exp, so equal raw scores are equal LLRs, to the bit, on every machine.
+    The map uses sums, products, quotients and square roots only. IEEE 754 defines their rounding, unlike that of log
+    and exp, so LLRs are bit-identical on every machine.
 
     Attributes:
+        kind: kind of templates, as :func:`kind_of` names it.
         slope: decades per unit of raw score, above 0.
         offset: LLR of the line at a raw score of 0.
-        minimum: below 0; where nothing is known but the score.
-        equal_minimum: below 0, of templates of which none holds less than a quarter of the other; None where that
-            was not fitted, and ``minimum`` serves for all.
-        maximum: above 0.
-        non_mated: how often non-mated comparisons reach an LLR; None where that was not counted, and
-            thresholds rest on Markov's inequality alone.
-        provenance: what it was fitted on.
+        minimum: LLR that low scores approach if the balance is unknown; below 0.
+        equal_minimum: LLR that low scores approach at a balance of 1; below 0. None: not fitted, and ``minimum``
+            holds for every balance.
+        maximum: LLR that high scores approach; above 0.
+        non_mated: fraction of non-mated comparisons that reach each LLR. None: not counted, and thresholds follow
+            from Markov's inequality alone.
+        provenance: data, date and software of the fit.
 
     Raises:
-        ValueError: where a number is not finite or breaks these rules.
+        ValueError: a number is not finite or breaks these rules.
     """
 
     kind: str
@@ -186,16 +194,19 @@ class Calibration:
 
     @property
     def lowest(self) -> float:
-        """No LLR is below it."""
+        """Lower bound of every LLR of this calibration."""
         return min(self.minimum, self._equal_minimum)
 
     def llr(self, raw: npt.ArrayLike, balance: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
-        """log10 likelihood ratios of raw scores.
+        """Convert raw scores to log10 likelihood ratios.
 
         Args:
-            raw: scores, any shape; NaN (no score) stays NaN.
-            balance: of the templates, of the same shape, 0 to 1, as :func:`abis.comparison.balance` gives it; None
-                where nobody knows.
+            raw: raw scores of any shape; NaN (no score) stays NaN.
+            balance: balance of each pair of templates, 0 to 1, of the shape of ``raw``; the result of
+                :func:`abis.comparison.balance`. None: unknown, and ``minimum`` holds for every score.
+
+        Returns:
+            float64 log10 likelihood ratios of the shape of ``raw``.
         """
         raw = np.asarray(raw, dtype=np.float64)
         minimum: Any = self.minimum
@@ -204,11 +215,11 @@ class Calibration:
         return bent_line(raw, self.slope, self.offset, minimum, self.maximum)
 
     def to_json(self) -> str:
-        """The calibration as JSON text; :meth:`from_json` reads it back to the bit."""
+        """Return the calibration as JSON text; :meth:`from_json` restores it without loss."""
         content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION} | asdict(self)
         if self.non_mated is None:
             return json.dumps(content, indent=2) + "\n"
-        for name in _TABLES:  # a line of its own for hundreds of numbers, not one for each
+        for name in _TABLES:  # one line for a table of hundreds of numbers
             content["non_mated"][name] = f"{name} stand here"
         text = json.dumps(content, indent=2) + "\n"
         for name in _TABLES:
@@ -217,15 +228,21 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Read a calibration from the JSON text of :meth:`to_json`.
+
+        Args:
+            text: JSON text of version 2 or 3 of the format.
 
         Raises:
-            FormatError: naming the first thing that is missing, unknown or out of range.
+            FormatError: the text is not a calibration; the message names the first field that is missing, unknown
+                or out of range.
         """
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise FormatError(f"calibration is no JSON: {error}") from error
+            raise FormatError(
+                f"calibration is not valid JSON: {error}; expected the output of `abis calibrate`"
+            ) from error
         if isinstance(content, dict) and content.get("version") == 2:
             content = _as_version_3(content)
         content = _checked(content, "calibration", {"format": str, "version": int} | _FIELDS)
@@ -236,7 +253,7 @@ class Calibration:
             )
         origin = _checked(content["provenance"], "provenance", _PROVENANCE_FIELDS)
         if not all(isinstance(name, str) for name in origin["data"]):
-            raise FormatError("provenance: data holds something else than names")
+            raise FormatError(f"provenance: data is {origin['data']!r}; expected a list of names")
         provenance = Provenance(**origin | {"data": tuple(origin["data"])})
         try:
             numbers = {name: float(content[name]) for name in ("slope", "offset", "minimum", "maximum")}
@@ -252,12 +269,17 @@ class Calibration:
             raise FormatError(f"calibration: {error}") from error
 
     def save(self, path: Path) -> None:
-        """Write :meth:`to_json` to a file."""
+        """Write the calibration to a file as JSON (:meth:`to_json`)."""
         path.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file written by :meth:`save`; raises as :meth:`from_json`, naming the file."""
+        """Read a calibration from a file of :meth:`save`.
+
+        Raises:
+            FormatError: the file is not a calibration; the message names the file and the field.
+            OSError: the file cannot be read.
+        """
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
         except (FormatError, UnicodeDecodeError) as error:
@@ -266,48 +288,52 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Calibrations:
-    """The calibrations in force: those given, and the shipped ones for all other kinds of templates.
+    """The calibrations in force: the caller's own, and the shipped ones for all other kinds of templates.
 
     Attributes:
-        own: by :attr:`Calibration.kind`.
+        own: the caller's calibrations by :attr:`Calibration.kind`.
     """
 
     own: Mapping[str, Calibration]
 
     @classmethod
     def of(cls, calibrations: Iterable[Calibration] = ()) -> Self:
-        """These before the shipped ones."""
+        """Return calibrations in which the given ones take precedence over the shipped ones."""
         return cls({calibration.kind: calibration for calibration in calibrations})
 
     def for_template(self, template: Template) -> Calibration:
-        """The calibration of comparisons between templates of this kind.
+        """Return the calibration for comparisons between templates of the kind of this template.
 
-        Minutiae of an extractor without a calibration of its own get the calibration ``minutiae``.
-        Embeddings of a model without one get the calibration ``embedding``: the curve of another
-        network, and thresholds by Markov's inequality, which are only as good as that curve. Fit your own.
+        Minutiae of an extractor without a calibration get the calibration ``minutiae``. Embeddings of a model without
+        a calibration get the calibration ``embedding``. It has the curve of another network and thresholds by
+        Markov's inequality, so their error rates are not assured: fit a calibration with `abis calibrate`.
         """
         return self.for_kind(kind_of(template))
 
     def for_templates(self, templates: Iterable[Template]) -> Calibration:
-        """The calibration of all comparisons among some templates of one modality.
+        """Return the calibration for all comparisons among templates of one modality.
 
         Raises:
-            ValueError: there is no template.
+            ValueError: ``templates`` is empty.
         """
         kinds = list(dict.fromkeys(map(kind_of, templates)))
         if not kinds:
-            raise ValueError("no templates: nothing says which calibration to take")
+            raise ValueError("no templates; expected at least one to choose a calibration by")
         return self.for_kind(kinds[0]) if len(kinds) == 1 else self.for_pair(kinds[0], kinds[1])
 
     def for_pair(self, probe: str, reference: str) -> Calibration:
-        """The calibration of comparisons between templates of two kinds, as :func:`kind_of` names them.
+        """Return the calibration for comparisons between templates of two kinds.
 
         Minutiae of two different extractors get the calibration ``minutiae``.
+
+        Args:
+            probe: kind of the probe, as :func:`kind_of` names it.
+            reference: kind of the reference, as :func:`kind_of` names it.
         """
         return self.for_kind(probe if probe == reference else MINUTIAE)
 
     def for_kind(self, kind: str) -> Calibration:
-        """The calibration of comparisons between templates of one kind, as :func:`kind_of` names it."""
+        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it."""
         if kind in self.own:
             return self.own[kind]
         if kind in shipped_names():
@@ -317,18 +343,18 @@ class Calibrations:
 
 
 def kind_of(template: Template) -> str:
-    """What a calibration is for.
+    """Return the kind of a template, which determines its calibration.
 
     Returns:
-        ``minutiae``, or ``minutiae-`` and the name of their extractor where it is known; ``embedding-`` and the
-        name of a model, and so of other modalities.
+        ``minutiae-`` and the name of the extractor, or ``minutiae`` if the extractor is unknown; ``embedding-`` and
+        the name of the model; the same form for other modalities.
     """
     return Kind.of(template).calibrated_as
 
 
 @cache
 def shipped_names() -> frozenset[str]:
-    """Calibrations that abis brings; docs/scores.md tells them apart."""
+    """Names of the calibrations that abis ships; docs/scores.md describes them."""
     folder = files("abis.scoring").joinpath("calibrations")
     return frozenset(
         file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json")
@@ -337,10 +363,13 @@ def shipped_names() -> frozenset[str]:
 
 @cache
 def shipped(name: str) -> Calibration:
-    """A calibration that abis brings.
+    """Return a calibration that abis ships.
+
+    Args:
+        name: one of :func:`shipped_names`.
 
     Raises:
-        KeyError: naming those there are.
+        KeyError: no calibration of this name is shipped; the message lists the names.
 
     >>> shipped("minutiae-leader").kind
     'minutiae'
@@ -354,20 +383,20 @@ def shipped(name: str) -> Calibration:
 def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64]:
     """Compare one probe with references of the same kind: 1:1, or 1:n.
 
-    The references are prepared anew at each call; to search the same ones again and again, enroll them in
-    a :class:`abis.Gallery`. Any number of threads may call at once.
+    Each call prepares the references again. To search the same references repeatedly, enroll them in a
+    :class:`abis.Gallery`. Calls from several threads at once are safe.
 
     Args:
         probe: minutiae or an embedding.
-        references: templates that may be compared with the probe: fingers of the same or an unknown
-            position, embeddings of the same position and model.
+        references: templates that are comparable with the probe: fingers of the same or an unknown position, or
+            embeddings of the same position and model.
 
     Returns:
-        (len(references),) float64, calibrated log10 likelihood ratios: 6 means that this much likeness is a
-        million times likelier where both templates are of one subject.
+        (len(references),) float64, calibrated log10 likelihood ratios. A value of 6 means that the raw score is a
+        million times likelier if both templates are of one subject.
 
     Raises:
-        TemplateError: naming the first reference that may not be compared with the probe.
+        TemplateError: a reference is not comparable with the probe; the message names the first one.
 
     >>> from abis.template import Embedding
     >>> face = Embedding(vector=[0.6, 0.8, 0.0], model="demo")
@@ -396,16 +425,27 @@ def bent_line(
     minimum: float | npt.NDArray[np.float64],
     maximum: float,
 ) -> npt.NDArray[np.float64]:
-    """The curve of :class:`Calibration`, from its numbers; a minimum for all or for each."""
+    """Evaluate the curve of :class:`Calibration` from its parameters.
+
+    Args:
+        raw: raw scores, any shape.
+        slope: decades per unit of raw score, above 0.
+        offset: LLR of the line at a raw score of 0.
+        minimum: LLR that low scores approach: one for all scores, or an array of the shape of ``raw``.
+        maximum: LLR that high scores approach.
+
+    Returns:
+        float64 log10 likelihood ratios of the shape of ``raw``.
+    """
     line = slope * raw + offset
     raised = np.maximum(line, minimum) + _rounding(line - minimum)
     return np.asarray(np.minimum(raised, maximum) - _rounding(raised - maximum))
 
 
 def _rounding(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How far a bend stays off the corner, at a signed distance from it: (sqrt(d*d + w*w) - |d|) / 2.
+    """Gap between a bend and its corner, at a signed distance d from the corner: (sqrt(d*d + w*w) - |d|) / 2.
 
-    Written as a quotient, which loses no digits far away; 0 at infinity.
+    The quotient below is equal to it and keeps all digits at large distances; it is 0 at infinity.
     """
     distance = np.abs(distance)
     return np.asarray((_BEND * _BEND / 2) / (np.sqrt(distance * distance + _BEND * _BEND) + distance))
@@ -443,7 +483,7 @@ def _non_mated(content: object) -> NonMated | None:
     tables = {}
     for name in _TABLES:
         if not all(isinstance(rate, _NUMBER) for rate in fields[name]):
-            raise FormatError(f"non_mated: {name} holds something else than numbers")
+            raise FormatError(f"non_mated: {name} holds a value that is not a number; expected numbers only")
         tables[name] = tuple(map(float, fields[name]))
     return NonMated(**fields | tables)
 
@@ -456,17 +496,17 @@ def _as_version_3(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(content: object, what: str, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` as an object of just the expected fields of the expected types, or FormatError."""
+    """Return ``content`` if it is an object of exactly the expected fields and types; else raise FormatError."""
     if not isinstance(content, dict):
         raise FormatError(f"{what} is {type(content).__name__}; expected an object")
     for name, kind in expected.items():
         if name not in content:
-            raise FormatError(f"{what} has no {name!r}")
+            raise FormatError(f"{what} has no {name!r}; expected the fields {', '.join(expected)}")
         if not isinstance(content[name], kind) or isinstance(content[name], bool):
             raise FormatError(
                 f"{what}: {name} is {content[name]!r}; expected {getattr(kind, '__name__', kind)}"
             )
     for name in content:
         if name not in expected:
-            raise FormatError(f"{what} has an unknown field {name!r}")
+            raise FormatError(f"{what} has an unknown field {name!r}; expected {', '.join(expected)}")
     return content

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Powers and logarithms by operations that IEEE 754 rounds alike everywhere: the same bits on every CPU.
+"""Powers and logarithms with bit-identical results on every CPU.
 
-NumPy's own ``log10`` and ``power`` differ in the last bit between SIMD levels.
+They use only operations whose rounding IEEE 754 defines. ``numpy.log10`` and ``numpy.power`` differ in the last bit
+between instruction sets.
 """
 
 from __future__ import annotations
@@ -19,8 +20,15 @@ _SQRT_HALF = 0.7071067811865476
 
 
 def power_of_10(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """10**x for x <= 0."""
-    x = np.maximum(x, -400.0)  # 10**-400 is 0 already
+    """Return 10**x.
+
+    Args:
+        x: float64 exponents of any shape, at most 0.
+
+    Returns:
+        float64 of the shape of ``x``.
+    """
+    x = np.maximum(x, -400.0)  # 10**-400 is 0 in float64
     exponent = np.rint(x * _LOG2_OF_10)
     fraction = (x * _LOG2_OF_10 - exponent) * _LN_OF_2  # within 0.35: Taylor to x**13 is exact to 1e-17
     power = np.ones_like(x)
@@ -31,7 +39,14 @@ def power_of_10(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def log10(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log10 of positive numbers; exact for 1."""
+    """Return the base-10 logarithm; exactly 0 at 1.
+
+    Args:
+        x: float64 numbers above 0, of any shape.
+
+    Returns:
+        float64 of the shape of ``x``.
+    """
     mantissa, exponent = np.frexp(x)
     low = mantissa < _SQRT_HALF
     mantissa = np.where(low, 2 * mantissa, mantissa)

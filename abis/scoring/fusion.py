@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparisons of one subject become one score: alternatives average, independent evidence adds.
+"""Fuse the comparisons of a subject into one score: alternatives are averaged, independent evidence is added.
 
-Every comparison has a calibrated log10 likelihood ratio (LLR). Comparisons with the same probe position
-are *alternatives*: an unknown finger against ten fingers, the references of several encounters, several
-impressions in the probe. Their likelihood ratios are averaged, because the mean of likelihood ratios is
-one again: over non-mated subjects its expectation is still 1. Over the probe's positions, which are taken
-as independent, LLRs add. What was not compared is no evidence, for or against. From which sum on two samples
-are taken for one subject's is the business of :mod:`abis.scoring.thresholds`.
+Every comparison has a calibrated log10 likelihood ratio (LLR). Comparisons of one probe position with one subject are
+*alternatives*: an unknown finger with ten fingers, one finger with the references of several encounters, several
+impressions of one finger in the probe. Their likelihood ratios are averaged. The mean of likelihood ratios is a
+likelihood ratio: its expectation over non-mated subjects is 1. Different positions of the probe are taken as
+independent, and their LLRs are added. A position that was not compared adds nothing. The threshold of the sum is the
+subject of :mod:`abis.scoring.thresholds`.
 
-A fused score depends on nothing but the LLRs: not on the order of templates, on who else is compared, or
-on the CPU.
+A fused score depends on its LLRs only: not on the order of templates, the other subjects, or the CPU.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class Comparisons:
     """One probe template compared with n references of one position.
 
     Attributes:
-        position: of the probe template.
-        reference_position: of the references.
-        subject: (n,) int64, whose each reference is, as the caller numbers subjects.
-        encounter: (n,) int64, in which it was taken, as the caller numbers encounters.
+        position: position of the probe template.
+        reference_position: position of the references.
+        subject: (n,) int64, the caller's number of the subject of each reference.
+        encounter: (n,) int64, the caller's number of the encounter of each reference.
         raw: (n,) float32, comparison scores.
-        llr: (n,) float64, the same as log10 likelihood ratios.
-        calibration: that made them so.
+        llr: (n,) float64, log10 likelihood ratios of the scores.
+        calibration: calibration from ``raw`` to ``llr``.
     """
 
     position: Position
@@ -62,9 +61,16 @@ class Comparisons:
         balance: NDArray[np.float64] | None,
         calibrations: Calibrations,
     ) -> Comparisons:
-        """Calibrate raw scores of one probe with references of one kind.
+        """Calibrate the raw scores of one probe template with references of one kind.
 
-        ``balance`` is what :func:`abis.comparison.balance` gives.
+        Args:
+            probe: probe template.
+            reference: kind of all references.
+            subject: (n,) int64, the caller's number of the subject of each reference.
+            encounter: (n,) int64, the caller's number of the encounter of each reference.
+            raw: (n,) float32, comparison scores.
+            balance: (n,) float64, the result of :func:`abis.comparison.balance`. None: unknown.
+            calibrations: the calibrations in force.
         """
         calibration = calibrations.for_pair(kind_of(probe), reference.calibrated_as)
         llr = calibration.llr(raw, balance)
@@ -74,7 +80,7 @@ class Comparisons:
         return len(self.raw)
 
     def where(self, chosen: NDArray[np.bool_]) -> Comparisons:
-        """The chosen ones; ``chosen`` is (n,)."""
+        """Return the comparisons at which ``chosen``, an (n,) mask, is True."""
         return Comparisons(
             self.position,
             self.reference_position,
@@ -88,14 +94,14 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one position of the probe says about a subject.
+    """The part of a subject's score that one position of the probe contributes.
 
     Attributes:
-        position: of the probe.
+        position: position of the probe.
         score: log10 likelihood ratio; a subject's score is the sum over its evidence.
         raw: comparison score of the best reference.
-        encounter_id: of the best reference.
-        reference_position: of the best reference; another than ``position`` where a finger is unknown.
+        encounter_id: encounter of the best reference.
+        reference_position: position of the best reference; differs from ``position`` only for unknown fingers.
     """
 
     position: Position
@@ -110,14 +116,14 @@ class Evidence:
 
 
 def fuse(comparisons: Iterable[Comparisons], count: int) -> NDArray[np.float64]:
-    """One score for each subject.
+    """Fuse comparisons into one score for each subject.
 
     Args:
-        comparisons: of any probe positions; their subjects are numbers below ``count``.
-        count: how many subject numbers there are.
+        comparisons: comparisons of any probe positions, with subject numbers from 0 to ``count - 1``.
+        count: number of subjects.
 
     Returns:
-        (count,) float64, log10 likelihood ratios; NaN for subjects that nothing was compared with.
+        (count,) float64, log10 likelihood ratios; NaN for subjects without a comparison.
     """
     total = np.zeros(count)
     compared = np.zeros(count, np.bool_)
@@ -134,14 +140,14 @@ def fuse(comparisons: Iterable[Comparisons], count: int) -> NDArray[np.float64]:
 def compared_by(
     comparisons: Iterable[Comparisons], subjects: NDArray[np.int64]
 ) -> tuple[list[list[list[Calibration]]], NDArray[np.int64]]:
-    """What each subject was compared by, which decides its threshold.
+    """Group subjects by the positions and calibrations of their comparisons, which determine the threshold.
 
     Args:
-        comparisons: of any probe positions.
-        subjects: (m,) ascending numbers of subjects.
+        comparisons: comparisons of any probe positions.
+        subjects: (m,) int64, ascending subject numbers.
 
     Returns:
-        The different ways, each as :data:`abis.scoring.thresholds.Compared`; and (m,) which of them is each subject's.
+        The groups, each as :data:`abis.scoring.thresholds.Compared`; and (m,) int64, the group of each subject.
     """
     counts: dict[tuple[Position, Calibration], NDArray[np.int64]] = {}
     for c in comparisons:
@@ -167,12 +173,12 @@ def compared_by(
 def explain(
     comparisons: Iterable[Comparisons], subject: int, encounter_ids: Mapping[int, str]
 ) -> tuple[Evidence, ...]:
-    """The evidence behind the score that :func:`fuse` gives a subject, by probe position.
+    """Return the evidence behind one subject's score of :func:`fuse`, one item for each probe position.
 
     Args:
-        comparisons: of this subject, and maybe of others.
-        subject: its number in ``comparisons``.
-        encounter_ids: name of each encounter of this subject.
+        comparisons: comparisons with this subject; those with other subjects are ignored.
+        subject: number of the subject in ``comparisons``.
+        encounter_ids: encounter id by encounter number, for every encounter of the subject.
     """
     own = [c.where(c.subject == subject) for c in comparisons]
     return explain_each(own, encounter_ids).get(subject, ())
@@ -181,11 +187,14 @@ def explain(
 def explain_each(
     comparisons: Iterable[Comparisons], encounter_ids: Mapping[int, str]
 ) -> dict[int, tuple[Evidence, ...]]:
-    """The evidence behind the score of every subject that something was compared with.
+    """Return the evidence behind the score of every subject that has a comparison.
 
     Args:
-        comparisons: of any subjects.
-        encounter_ids: name of each encounter.
+        comparisons: comparisons with any subjects.
+        encounter_ids: encounter id by encounter number, for every encounter in ``comparisons``.
+
+    Returns:
+        The evidence by subject number, one item for each probe position.
     """
     evidence: dict[int, tuple[Evidence, ...]] = {}
     for group in _by_position(comparisons):
@@ -195,15 +204,15 @@ def explain_each(
 
 
 def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """log10 of the mean likelihood ratio of each subject.
+    """Return the log10 of the mean likelihood ratio of each subject.
 
     Args:
-        subject: (n,) numbers below ``count``, in any order.
-        llr: (n,) log10 likelihood ratios, finite.
-        count: how many subject numbers there are.
+        subject: (n,) int64, subject numbers from 0 to ``count - 1`` in any order.
+        llr: (n,) float64, finite log10 likelihood ratios.
+        count: number of subjects.
 
     Returns:
-        (count,) float64; NaN for subjects that do not occur. One value is returned as it is.
+        (count,) float64; NaN for subjects that do not occur. The LLR of a subject that occurs once is unchanged.
     """
     mean = np.full(count, np.nan)
     mean[subject] = llr
@@ -211,7 +220,9 @@ def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: in
     if not several.any():
         return mean
     subject, llr = subject[several], llr[several]
-    order = np.lexsort((llr, subject))  # sorted, a sum does not depend on the order given
+    order = np.lexsort(
+        (llr, subject)
+    )  # the sum of sorted values does not depend on the order of the arguments
     subject, llr = subject[order], llr[order]
     start = np.flatnonzero(np.diff(subject, prepend=-1))
     size = np.diff(start, append=len(subject))
@@ -225,13 +236,13 @@ def alternatives(subject: NDArray[np.int64], llr: NDArray[np.float64], count: in
 def _evidence(
     comparisons: Sequence[Comparisons], encounter_ids: Mapping[int, str]
 ) -> Iterator[tuple[int, Evidence]]:
-    """The evidence of one probe position, subject by subject."""
+    """Yield each subject's number and its evidence from one probe position."""
     subject = np.concatenate([c.subject for c in comparisons])
     raw = np.concatenate([c.raw for c in comparisons])
     llr = np.concatenate([c.llr for c in comparisons])
     encounter = np.concatenate([c.encounter for c in comparisons])
     position = np.repeat([c.reference_position for c in comparisons], [len(c) for c in comparisons])
-    order = np.lexsort((position, encounter, -raw, -llr, subject))  # no tie is left to the order given
+    order = np.lexsort((position, encounter, -raw, -llr, subject))  # a total order: no tie remains
     best = order[np.flatnonzero(np.diff(subject[order], prepend=-1))]
     _, number = np.unique(subject, return_inverse=True)
     scores = alternatives(number, llr, len(best))
@@ -252,7 +263,7 @@ def _evidence(
 
 
 def _by_position(comparisons: Iterable[Comparisons]) -> list[list[Comparisons]]:
-    """Groups of one probe position each, in the order of positions."""
+    """Group comparisons by probe position, in ascending order of positions."""
     groups: dict[Position, list[Comparisons]] = {}
     for c in comparisons:
         groups.setdefault(c.position, []).append(c)

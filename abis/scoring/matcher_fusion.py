@@ -88,7 +88,7 @@ class ScoreInput:
         raw, llr = np.array(self.raw, np.float64), np.array(self.llr, np.float64)
         if not (len(raw) == len(llr) > 1 and np.isfinite([raw, llr]).all()):
             raise ValueError(
-                f"{self.name}: knots are {len(raw)} and {len(llr)} numbers; expected as many, finite"
+                f"{self.name}: knots are {len(raw)} and {len(llr)} numbers; expected equal counts above 1, all finite"
             )
         if not ((np.diff(raw) > 0).all() and (np.diff(llr) >= 0).all()):
             raise ValueError(f"{self.name}: knots do not ascend")
@@ -98,7 +98,15 @@ class ScoreInput:
             )
 
     def evidence(self, raw: npt.ArrayLike, quality: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
-        """What scores of any shape add to the fused score; NaN is a missing score or an unknown quality."""
+        """Return what scores add to the fused score.
+
+        Args:
+            raw: scores of any shape; NaN is a missing score.
+            quality: qualities of the shape of ``raw``; NaN is an unknown quality. None: all are unknown.
+
+        Returns:
+            float64 log10 likelihood ratios of the shape of ``raw``, weighted.
+        """
         raw = np.asarray(raw, dtype=np.float64)
         weight: Any = self.weight
         if self.quality is not None and quality is not None:
@@ -153,18 +161,18 @@ class ScoreFusion:
 
     def to_json(self) -> str:
         """The fusion as JSON text; :meth:`from_json` reads it back."""
-        stored = _Stored("abis fusion", _VERSION, self.method, self.inputs, self.offset)
+        stored = _FusionFile("abis fusion", _VERSION, self.method, self.inputs, self.offset)
         return msgspec.json.format(msgspec.json.encode(stored).decode(), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Read a fusion from the JSON text of :meth:`to_json`.
 
         Raises:
             FormatError: the text is not a fusion; the message states the field.
         """
         try:
-            stored = msgspec.json.decode(text, type=_Stored)
+            stored = msgspec.json.decode(text, type=_FusionFile)
         except msgspec.DecodeError as error:
             raise FormatError(f"not a fusion: {error}; expected the output of `abis fuse`") from error
         return cls(stored.method, stored.inputs, stored.offset)
@@ -175,7 +183,12 @@ class ScoreFusion:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file written by :meth:`save`; raises as :meth:`from_json`, naming the file."""
+        """Read a fusion from a file of :meth:`save`.
+
+        Raises:
+            FormatError: the file is not a fusion; the message names the file and the field.
+            OSError: the file cannot be read.
+        """
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
         except (FormatError, UnicodeDecodeError) as error:
@@ -186,7 +199,7 @@ class ScoreFusion:
         return [one.name for one in self.inputs]
 
 
-class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+class _FusionFile(msgspec.Struct, forbid_unknown_fields=True):
     """The file of a fusion."""
 
     format: Literal["abis fusion"]

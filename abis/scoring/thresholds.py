@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fused score at which to decide, from the error rate that is wanted and what was compared.
+"""Thresholds of fused scores from the error rate that the caller asks for.
 
-What a fused score of non-mated comparisons may be follows from how their single scores are spread
-(:class:`abis.scoring.calibration.NonMated`) and from the rules of :mod:`abis.scoring.fusion`:
+The distribution of a non-mated fused score follows from the distribution of single non-mated scores
+(:class:`abis.scoring.calibration.NonMated`) and the rules of :mod:`abis.scoring.fusion`:
 
-- *Alternatives* are averaged. A mean reaches t only where one of them does, so the chance of that is at most
-  the sum of theirs (union bound).
-- *Positions* are taken as independent and added. The distribution of a sum is the convolution of theirs.
-- Calibrations without counted scores have nothing but the mean of their likelihood ratios, 1, which neither
-  averaging nor multiplying changes: a score of t is reached by at most 10**-t (Markov's inequality).
-- A gallery of N gives a false positive where any of its N subjects matches: each is allowed an N-th of the
-  rate (union bound).
+- *Alternatives* are averaged. A mean reaches t only if at least one alternative reaches t, so its rate is at most the
+  sum of the alternatives' rates (union bound).
+- *Positions* are taken as independent and added. The distribution of the sum is the convolution of their
+  distributions.
+- A calibration without counted rates has only the mean of its non-mated likelihood ratios, which is 1. Averages and
+  products of independent ratios keep this mean. So at most a fraction 10**-t of non-mated scores reaches t
+  (Markov's inequality).
+- A search of N subjects has a false positive if any of the N subjects matches. So the FMR of each subject is the FPIR
+  divided by N (union bound).
 
-Each step errs to the safe side: scores are rounded up to the next multiple of 1 / STEPS_A_DECADE. Rates that were not
-counted are those of a fitted tail, and their upper limits stand beside them (:func:`fmr_at`). All of it is sums and
-products in one fixed order, so that a threshold is the same to the bit on every CPU.
+Each step is conservative: scores are rounded up to the next multiple of 1 / STEPS_A_DECADE. Rates too low to be
+counted come from a fitted tail, and have upper limits (:func:`fmr_at`). The computation consists of sums and products
+in one fixed order, so thresholds are bit-identical on every CPU.
 """
 
 from __future__ import annotations
@@ -34,30 +36,32 @@ from abis.scoring.exact import power_of_10
 __all__ = ["Compared", "check_rate", "fmr_at", "highest_score", "threshold_for_fmr", "threshold_for_fpir"]
 
 Compared: TypeAlias = Sequence[Sequence[Calibration]]
-"""What was compared for one score: for each position of the probe, the calibration of every comparison."""
+"""The comparisons behind one score: for each position of the probe, the calibration of each comparison."""
 
-_CACHED = 4096  # sets of comparisons whose distribution is kept
-_LOWEST_RATE_DECADES = 60  # of Markov's bound: below what anybody may ask for
+_CACHED = 4096  # distributions in the cache, one for each set of comparisons
+_LOWEST_RATE_DECADES = 60  # range of the table of Markov's bound; below every rate in practical use
 
 
 def threshold_for_fmr(fmr: float, compared: Compared) -> float:
-    """The lowest score that at most ``fmr`` of non-mated comparisons of this kind reach.
+    """Return the lowest threshold at which the false match rate (FMR) is at most ``fmr``.
 
     Args:
         fmr: false match rate, above 0, at most 1.
-        compared: for each position of the probe, the calibrations of its comparisons; what was not compared
-            is left out.
+        compared: for each compared position of the probe, the calibrations of its comparisons.
 
     Returns:
-        A log10 likelihood ratio. Where the evidence cannot bear out the rate, however high its scores, one
-        that no score reaches.
+        The threshold, a log10 likelihood ratio. If no score of these comparisons supports so low a rate, the
+        threshold is above every possible score.
+
+    Raises:
+        ArgumentError: ``fmr`` is not above 0 and at most 1.
 
     >>> from abis.scoring.calibration import shipped
     >>> finger, face = shipped("minutiae"), shipped("embedding-w600k_mbf")
     >>> one = threshold_for_fmr(1e-4, [[finger]])
     >>> one < threshold_for_fmr(1e-6, [[finger]]) < threshold_for_fmr(1e-6, [[finger] * 10])
     True
-    >>> threshold_for_fmr(1e-6, [[shipped("embedding")]])  # nothing is known of a model: -log10(fmr)
+    >>> threshold_for_fmr(1e-6, [[shipped("embedding")]])  # no counted rates: -log10(fmr)
     6.0
     """
     check_rate("fmr", fmr)
@@ -68,12 +72,18 @@ def threshold_for_fmr(fmr: float, compared: Compared) -> float:
 
 
 def threshold_for_fpir(fpir: float, gallery_size: int, compared: Compared) -> float:
-    """The lowest score that any of ``gallery_size`` subjects reaches in at most ``fpir`` of searches without a mate.
+    """Return a threshold at which the false positive identification rate (FPIR) of a gallery is at most ``fpir``.
 
     Args:
         fpir: false positive identification rate, above 0, at most 1.
-        gallery_size: subjects searched, at least 1.
-        compared: as for :func:`threshold_for_fmr`, of each subject.
+        gallery_size: number of subjects searched, at least 1.
+        compared: for each compared position of the probe, the calibrations of its comparisons with one subject.
+
+    Returns:
+        The threshold, a log10 likelihood ratio, as :func:`threshold_for_fmr` returns it for ``fpir / gallery_size``.
+
+    Raises:
+        ArgumentError: ``fpir`` is not above 0 and at most 1, or ``gallery_size`` is below 1.
     """
     check_rate("fpir", fpir)
     if gallery_size < 1:
@@ -82,12 +92,13 @@ def threshold_for_fpir(fpir: float, gallery_size: int, compared: Compared) -> fl
 
 
 def fmr_at(threshold: float, compared: Compared, *, limit: bool = False) -> float:
-    """This part of non-mated comparisons of this kind reach a score: what it is worth on its own.
+    """Return the false match rate at a threshold: the fraction of non-mated comparisons that reach it.
 
     Args:
         threshold: log10 likelihood ratio.
-        compared: as for :func:`threshold_for_fmr`.
-        limit: give the upper 95 % limit (one-sided), from all that is uncertain of rates that were not counted.
+        compared: for each compared position of the probe, the calibrations of its comparisons.
+        limit: True: the one-sided upper 95 % limit of the rate, which includes the uncertainty of rates from a
+            fitted tail. False (default): the estimate.
 
     >>> from abis.scoring.calibration import shipped
     >>> finger = shipped("minutiae")
@@ -101,12 +112,13 @@ def fmr_at(threshold: float, compared: Compared, *, limit: bool = False) -> floa
 
 
 def highest_score(compared: Compared) -> float:
-    """The bound that every score of such comparisons, mated or not, stays below.
+    """Return the upper bound of all scores of such comparisons, mated and non-mated.
 
-    A threshold at or above it cannot be reached: not even by a template compared with itself.
+    Every score is below the bound, even that of a template compared with itself. So a threshold at or above the bound
+    matches nothing.
 
     Args:
-        compared: as for :func:`threshold_for_fmr`.
+        compared: for each compared position of the probe, the calibrations of its comparisons.
 
     >>> from abis.scoring.calibration import shipped
     >>> highest_score([[shipped("minutiae")]] * 2) == 2 * shipped("minutiae").maximum
@@ -118,14 +130,14 @@ def highest_score(compared: Compared) -> float:
 
 
 class _Tail(NamedTuple):
-    """``rates[k]`` is at least the part of scores of ``start + k`` steps or more; past the last, none is."""
+    """Distribution of scores: ``rates[k]`` bounds the fraction at or above ``start + k`` steps; beyond, it is 0."""
 
     start: int
     rates: NDArray[np.float64]
 
 
 def _fused(compared: Compared, *, limit: bool = False) -> _Tail:
-    # Positions in any order, alternatives in any order: one and the same distribution.
+    # Counted and sorted, so that the result does not depend on the order of positions and alternatives.
     positions = Counter(_counted(alternatives) for alternatives in compared if alternatives)
     if not positions:
         return _Tail(0, np.ones(1))
@@ -149,9 +161,9 @@ def _fixed_order(item: tuple[_Alternatives, int]) -> list[tuple[tuple[str, float
 
 @lru_cache(maxsize=_CACHED)
 def _sum(positions: tuple[tuple[_Alternatives, int], ...], limit: bool) -> _Tail:
-    """The distribution of the sum over positions; by their kind and how many there are."""
+    """Return the distribution of the sum over positions; each item is the alternatives of a position and a count."""
     parts: list[_Tail] = []
-    bounded = False  # whether a position has Markov's inequality alone: one bound serves them all
+    bounded = False  # whether a position has Markov's inequality only; one bound covers all such positions
     for alternatives, count in positions:
         if any(calibration.non_mated is None for calibration, _ in alternatives):
             bounded = True
@@ -160,7 +172,7 @@ def _sum(positions: tuple[tuple[_Alternatives, int], ...], limit: bool) -> _Tail
     if bounded:
         parts.append(_MARKOV)
     total = parts[0] if len(parts) == 1 else reduce(_convolved, map(_rounded_up, parts))
-    total.rates.flags.writeable = False  # it is kept
+    total.rates.flags.writeable = False  # the array stays in the cache
     return total
 
 
@@ -177,29 +189,29 @@ def _mean(alternatives: _Alternatives, limit: bool) -> _Tail:
 
 
 def _rounded_up(tail: _Tail) -> _Tail:
-    """Of the same scores, each rounded up to the next step: what lies between two steps counts as the upper."""
+    """Return the distribution of the scores rounded up to the next step."""
     return _Tail(tail.start + 1, tail.rates)
 
 
 def _convolved(one: _Tail, other: _Tail) -> _Tail:
-    """Of the sum of two independent scores that are whole steps."""
+    """Return the distribution of the sum of two independent scores that are whole steps."""
     few, many = sorted((_parts(one), _parts(other)), key=len)
     parts = np.zeros(len(few) + len(many) - 1)
     for k in range(len(few)):
         parts[k : k + len(many)] += few[k] * many
-    from_the_top = np.cumsum(parts[::-1])[::-1]  # so that a rate of 1e-15 keeps its digits
+    from_the_top = np.cumsum(parts[::-1])[::-1]  # keeps the digits of a rate of 1e-15
     return _Tail(one.start + other.start, np.minimum(from_the_top, 1.0))
 
 
 def _parts(tail: _Tail) -> NDArray[np.float64]:
-    """Of scores at each step."""
+    """Return the fraction of scores at each step."""
     parts: NDArray[np.float64] = tail.rates - np.append(tail.rates[1:], 0.0)
     return parts
 
 
 def _markov() -> _Tail:
     steps = np.arange(_LOWEST_RATE_DECADES * STEPS_A_DECADE + 1)
-    # Less the last digits, or 10**-6 would be above 1e-6.
+    # Lowered in the last digits: otherwise 10**-6 would be computed above 1e-6.
     return _Tail(0, power_of_10(-steps / STEPS_A_DECADE) * (1 - 1e-14))
 
 
@@ -207,6 +219,11 @@ _MARKOV = _markov()
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raise ArgumentError where a rate is not above 0 and up to 1; ``name`` is what the message calls it."""
+    """Raise ArgumentError unless a rate is above 0 and at most 1.
+
+    Args:
+        name: name of the argument, for the message.
+        rate: the rate to check, a fraction.
+    """
     if not 0 < rate <= 1:
-        raise ArgumentError(f"{name} is {rate}; expected a rate above 0 and up to 1")
+        raise ArgumentError(f"{name} is {rate}; expected a rate above 0 and at most 1")

@@ -14,18 +14,18 @@ import numpy as np
 from abis.comparison import explain
 from abis.comparison.drawing import draw_pair
 from abis.evaluation.findings import DISCARDED, Findings, Pair
-from abis.evaluation.identification import Identification
+from abis.evaluation.identification import IdentificationRates
 from abis.evaluation.report import plots
 from abis.evaluation.report.elements import cell, figure, table
-from abis.evaluation.report.provenance import Provenance
+from abis.evaluation.report.provenance import ReportProvenance
 from abis.evaluation.report.words import counted, interval, percent, sentences, threshold, wanted
-from abis.evaluation.thresholds import GALLERY_SIZES, Claim
+from abis.evaluation.thresholds import GALLERY_SIZES, CheckedPromise
 from abis.template import Minutiae, Position
 
 __all__ = ["page", "write_report"]
 
 
-def write_report(path: Path, findings: Findings, source: Provenance) -> None:
+def write_report(path: Path, findings: Findings, source: ReportProvenance) -> None:
     """Write the report on findings as one self-contained HTML page, for screen, phone and print.
 
     Raises:
@@ -35,7 +35,7 @@ def write_report(path: Path, findings: Findings, source: Provenance) -> None:
     path.write_text(page(findings, source), encoding="utf-8")
 
 
-def page(findings: Findings, source: Provenance) -> str:
+def page(findings: Findings, source: ReportProvenance) -> str:
     """The page's HTML."""
     style = files("abis.evaluation.report").joinpath("style.css").read_text(encoding="utf-8")
     parts = [
@@ -62,7 +62,7 @@ def page(findings: Findings, source: Provenance) -> str:
 # --- its parts, from top to bottom ------------------------------------------------------------------------
 
 
-def _head(findings: Findings, source: Provenance) -> Iterator[str]:
+def _head(findings: Findings, source: ReportProvenance) -> Iterator[str]:
     yield "<header>"
     yield f"<h1>Evaluation of {escape(findings.name)}</h1>"
     date = f'<span class="nowrap">{source.date}</span>'
@@ -96,7 +96,7 @@ def _summary(findings: Findings) -> Iterator[str]:
 
 def _verification(findings: Findings) -> Iterator[str]:
     yield "<h2>Verification, 1:1</h2>"
-    yield from _pictures([plots.det(findings), plots.distributions(findings)])
+    yield from _plots([plots.det(findings), plots.distributions(findings)])
     for protocol in findings.protocols:
         summary = protocol.summary
         yield from table(
@@ -125,14 +125,14 @@ def _thresholds(findings: Findings) -> Iterator[str]:
             "<p>These scores are on a scale of their own, so no threshold can be promised for galleries larger "
             "than what was measured here. Fit a calibration to them first.</p>"
         )
-        yield from _pictures([plots.thresholds(findings)])
+        yield from _plots([plots.thresholds(findings)])
         return
     yield (
         "<p>Scores are log10 likelihood ratios: 3 says that so much likeness is a thousand times likelier where "
         f"both templates are of one subject. They cost {findings.cllr:.3f} bits a decision (Cllr: 0 is perfect, "
         f"1 says nothing); the best calibration of the same scores would cost {findings.min_cllr:.3f}.</p>"
     )
-    yield from _pictures([plots.thresholds(findings), plots.reliability(findings)])
+    yield from _plots([plots.thresholds(findings), plots.reliability(findings)])
     if findings.main.claims:
         yield from table(
             "Thresholds asked for as error rates.",
@@ -165,7 +165,7 @@ def _identification(findings: Findings) -> Iterator[str]:
         return
     yield "<h2>Identification, 1:N</h2>"
     yield f"<p>{escape(_searched(findings, found))}</p>"
-    yield from _pictures([plots.cmc(findings, found), plots.identification_det(findings, found)])
+    yield from _plots([plots.cmc(findings, found), plots.identification_det(findings, found)])
     yield from table(
         "FNIR at rank 1, at FPIR.",
         f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} searches with "
@@ -196,7 +196,7 @@ def _quality(findings: Findings) -> Iterator[str]:
         "templates: leave these out, and the error rate falls. So a threshold says at capture which sample to take "
         "again.</p>"
     )
-    yield from _pictures([plots.discard(findings, curve)])
+    yield from _plots([plots.discard(findings, curve)])
     yield from table(
         "FNMR when comparisons of the lowest quality are discarded.",
         f"{findings.main.mated:,} mated comparisons, each of the lower quality of its two templates; the threshold "
@@ -280,7 +280,7 @@ def _method(findings: Findings) -> Iterator[str]:
     )
 
 
-def _provenance(source: Provenance) -> Iterator[str]:
+def _provenance(source: ReportProvenance) -> Iterator[str]:
     yield "<h2>Provenance</h2>"
     rows = [
         ("Command", f"<code>{escape(source.command)}</code>"),
@@ -298,12 +298,10 @@ def _provenance(source: Provenance) -> Iterator[str]:
 # --- what they are made of ---------------------------------------------------------------------------------
 
 
-def _pictures(pictures: Sequence[plots.Picture]) -> Iterator[str]:
+def _plots(plotted: Sequence[plots.Plot]) -> Iterator[str]:
     yield '<div class="figures">'
-    for picture in pictures:
-        yield figure(
-            picture.svg, picture.alternative, f"<b>{escape(picture.title)}</b> {escape(picture.caption)}"
-        )
+    for plot in plotted:
+        yield figure(plot.svg, plot.alternative, f"<b>{escape(plot.title)}</b> {escape(plot.caption)}")
     yield "</div>"
 
 
@@ -326,14 +324,14 @@ def _drawn(pair: Pair, findings: Findings) -> str:
     )
 
 
-def _expected_fpir(claim: Claim, size: int) -> str:
+def _expected_fpir(claim: CheckedPromise, size: int) -> str:
     """By the union bound from the rate promised; that of another size grows in proportion."""
     promise = claim.promise
     fpir = promise.rate * size / (promise.gallery_size or 1)
     return percent(fpir) if fpir < 1 else "no bound"
 
 
-def _searched(findings: Findings, found: Identification) -> str:
+def _searched(findings: Findings, found: IdentificationRates) -> str:
     taken = (
         "the same probes with their own subject taken out of the gallery"
         if found.gallery_size_without_mate < found.gallery_size

@@ -16,13 +16,13 @@ from abis.errors import AbisError
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.findings import DISCARDED, Findings
-from abis.evaluation.identification import Identification
+from abis.evaluation.identification import IdentificationRates
 from abis.evaluation.report.words import counted, percent, wanted
 from abis.evaluation.scores import FAILED
 from abis.evaluation.summary import Summary
 
 __all__ = [
-    "Picture",
+    "Plot",
     "cmc",
     "det",
     "discard",
@@ -61,7 +61,7 @@ _Z = 1.96  # standard deviations to the ends of a 95 % interval
 
 
 @dataclass(frozen=True)
-class Picture:
+class Plot:
     """A figure: SVG, what it shows in words, and the caption's bold and plain part."""
 
     svg: str
@@ -70,7 +70,7 @@ class Picture:
     caption: str
 
 
-def det(findings: Findings) -> Picture:
+def det(findings: Findings) -> Plot:
     """Detection error trade-off of the main protocol, with its band."""
     summary = findings.main
     with _axes() as (axes, svg):
@@ -90,7 +90,7 @@ def det(findings: Findings) -> Picture:
     points = "; ".join(
         f"at FMR {wanted(row.wanted)} FNMR {percent(row.fnmr.value)}" for row in summary.fnmr_at
     )
-    return Picture(
+    return Plot(
         svg(),
         f"DET curve, FNMR over FMR on logarithmic axes: {points}; equal error rate {percent(summary.eer.value)}.",
         "Detection error trade-off.",
@@ -100,7 +100,7 @@ def det(findings: Findings) -> Picture:
     )
 
 
-def distributions(findings: Findings) -> Picture:
+def distributions(findings: Findings) -> Plot:
     """Histograms of mated and non-mated scores."""
     summary = findings.main
     kinds = [_made(summary.rates.mated), _made(summary.rates.non_mated)]
@@ -120,7 +120,7 @@ def distributions(findings: Findings) -> Picture:
         axes.set_ylabel(f"comparisons per {edges[1] - edges[0]:.2g}, % of their kind")
         axes.legend(loc="upper center")
     medians = [float(kind[len(kind) // 2]) if len(kind) else float("nan") for kind in kinds]
-    return Picture(
+    return Plot(
         svg(),
         f"Histograms of scores: the median mated score is {medians[0]:.2f}, the median non-mated one "
         f"{medians[1]:.2f}.",
@@ -130,7 +130,7 @@ def distributions(findings: Findings) -> Picture:
     )
 
 
-def thresholds(findings: Findings) -> Picture:
+def thresholds(findings: Findings) -> Plot:
     """FMR and FNMR over the threshold, and what was promised."""
     summary = findings.main
     low, high = _range([_made(summary.rates.mated), _made(summary.rates.non_mated)])
@@ -158,7 +158,7 @@ def thresholds(findings: Findings) -> Picture:
         f"at {claim.promise.threshold:.2f}, FMR {percent(claim.fmr.value)} and FNMR {percent(claim.fnmr.value)}"
         for claim in summary.claims
     )
-    return Picture(
+    return Plot(
         svg(),
         f"FMR falling and FNMR rising over the threshold, logarithmic error rates{': ' + claims if claims else ''}.",
         "Error rates over the threshold.",
@@ -166,7 +166,7 @@ def thresholds(findings: Findings) -> Picture:
     )
 
 
-def reliability(findings: Findings) -> Picture:
+def reliability(findings: Findings) -> Plot:
     """Observed against claimed likelihood ratios."""
     kinds = [_made(findings.main.rates.mated), _made(findings.main.rates.non_mated)]
     low, high = _range(kinds)
@@ -208,7 +208,7 @@ def reliability(findings: Findings) -> Picture:
             middle[both].tolist(), observed(mated[both], non_mated[both]).tolist(), strict=True
         )
     )
-    return Picture(
+    return Plot(
         svg(),
         f"Observed over claimed log10 likelihood ratios: {points or 'none of the bins holds both kinds'}.",
         "Reliability of likelihood ratios.",
@@ -218,7 +218,7 @@ def reliability(findings: Findings) -> Picture:
     )
 
 
-def cmc(findings: Findings, found: Identification) -> Picture:
+def cmc(findings: Findings, found: IdentificationRates) -> Plot:
     """Cumulative match characteristic."""
     curve = found.cmc
     with _axes() as (axes, svg):
@@ -232,7 +232,7 @@ def cmc(findings: Findings, found: Identification) -> Picture:
         axes.set_xlabel("rank")
         axes.set_ylabel("mates at this rank or before, %")
     last = percent(float(curve.hits[-1]))
-    return Picture(
+    return Plot(
         svg(),
         f"Cumulative match characteristic: {percent(float(curve.hits[0]))} of mates at rank 1, {last} up to "
         f"rank {len(curve.rank)}.",
@@ -242,7 +242,7 @@ def cmc(findings: Findings, found: Identification) -> Picture:
     )
 
 
-def identification_det(findings: Findings, found: Identification) -> Picture:
+def identification_det(findings: Findings, found: IdentificationRates) -> Plot:
     """FNIR over FPIR at rank 1."""
     with _axes() as (axes, svg):
         _trade_off(axes, found.rates, ("FPIR", "FNIR"))
@@ -251,7 +251,7 @@ def identification_det(findings: Findings, found: Identification) -> Picture:
     points = "; ".join(
         f"at FPIR {wanted(row.wanted)} FNIR {percent(row.fnir.value)}" for row in found.fnir_at
     )
-    return Picture(
+    return Plot(
         svg(),
         f"FNIR over FPIR on logarithmic axes: {points}.",
         "Open-set identification.",
@@ -261,7 +261,7 @@ def identification_det(findings: Findings, found: Identification) -> Picture:
     )
 
 
-def discard(findings: Findings, curve: ErrorVersusDiscard) -> Picture:
+def discard(findings: Findings, curve: ErrorVersusDiscard) -> Plot:
     """FNMR over the part discarded, up to half."""
     first = float(curve.fnmr[0])
     with _axes() as (axes, svg):
@@ -281,7 +281,7 @@ def discard(findings: Findings, curve: ErrorVersusDiscard) -> Picture:
         axes.set_ylabel("FNMR of the others, %")
         axes.legend(loc="upper right")
     points = "; ".join(f"{part:.0%} discarded, {percent(curve.at(part))}" for part in DISCARDED)
-    return Picture(
+    return Plot(
         svg(),
         f"FNMR over the part of comparisons discarded: {points}.",
         "Error versus discard.",

@@ -15,13 +15,13 @@ from pathlib import Path
 from abis.comparison import simd_level
 from abis.parallel import available_cores
 
-__all__ = ["Provenance", "digest", "provenance"]
+__all__ = ["ReportProvenance", "digest", "provenance"]
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Provenance:
+class ReportProvenance:
     """Where figures come from.
 
     Attributes:
@@ -41,10 +41,10 @@ class Provenance:
     seed: int
 
 
-def provenance(command: Sequence[str], data: Sequence[Path], *, seed: int) -> Provenance:
+def provenance(command: Sequence[str], data: Sequence[Path], *, seed: int) -> ReportProvenance:
     """That of figures made now; reads the data once more, for their hashes."""
     cores = available_cores()
-    return Provenance(
+    return ReportProvenance(
         command=shlex.join(command),
         data=tuple((str(path), digest(path)) for path in data),
         software=", ".join(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.findings import Findings
 from abis.evaluation.intervals import Estimate
-from abis.evaluation.thresholds import Claim
+from abis.evaluation.thresholds import CheckedPromise
 
 __all__ = ["counted", "interval", "percent", "sentences", "threshold", "wanted"]
 
@@ -165,6 +165,6 @@ def _calibration(findings: Findings, cllr: float) -> str:
     )
 
 
-def _is_broken(claim: Claim) -> bool:
+def _is_broken(claim: CheckedPromise) -> bool:
     """Whether even the low end of the interval is above the promise."""
     return claim.promise.gallery_size is None and claim.fmr.low > claim.promise.rate
