@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abis.errors import (
         AbisError,
         AlreadyEnrolled,
+        ArgumentError,
         DuplicateFound,
         FormatError,
         NotEnrolled,
@@ -39,6 +40,7 @@ __all__ = [
     "AbisError",
     "AlreadyEnrolled",
     "AnswerPolicy",
+    "ArgumentError",
     "Candidate",
     "Claim",
     "Disclosure",
@@ -76,6 +78,7 @@ _MODULES = {
     "abis.errors": (
         "AbisError",
         "AlreadyEnrolled",
+        "ArgumentError",
         "DuplicateFound",
         "FormatError",
         "NotEnrolled",

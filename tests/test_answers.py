@@ -138,3 +138,36 @@ def test_failed_comparisons_alone_have_a_place_in_the_bootstrap() -> None:
     bins = np.full(3, 9, np.uint16)
     _place(bins, failed, threshold, *_table(threshold))
     assert bins.tolist() == [0, 0, 0]
+
+
+def test_folders_and_patterns_name_subjects_and_positions(tmp_path: Path) -> None:
+    record = iso_19794_2_2005.write([t for t in everything(1)[:1] if isinstance(t, Minutiae)])
+    unknown = bytearray(record)
+    unknown[24] = 0  # the finger position of the only view
+    photos = tmp_path / "photos"
+    for subject in ("David_A", "David_B"):
+        (photos / subject).mkdir(parents=True)
+        (photos / subject / "left_index.fmr").write_bytes(unknown)
+    (photos / "David_C_right_thumb.fmr").write_bytes(unknown)
+    assert CliRunner().invoke(app, ["enroll", str(tmp_path / "g"), str(photos)]).exit_code == 0
+    with Gallery.open(tmp_path / "g") as gallery:
+        assert set(gallery) == {"David_A", "David_B", "David"}
+        assert {p.name: n for p, n in gallery.info().templates.items() if n} == {
+            "LEFT_INDEX": 2,
+            "RIGHT_THUMB": 1,
+        }
+    pattern = "(?P<position>[^-]+)-(?P<subject>.*)"
+    (tmp_path / "right_index-77.fmr").write_bytes(unknown)
+    arguments = ["enroll", str(tmp_path / "h"), str(tmp_path / "right_index-77.fmr"), "--pattern", pattern]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    with Gallery.open(tmp_path / "h") as gallery:
+        assert {p.name for p, n in gallery.info().templates.items() if n} == {"RIGHT_INDEX"}
+
+
+def test_many_faces_of_one_subject_are_asked_about(tmp_path: Path) -> None:
+    from abis.formats import native  # noqa: PLC0415
+
+    for n in range(11):
+        (tmp_path / f"David_{n}.abis").write_bytes(native.write(face(n)))
+    run = CliRunner().invoke(app, ["enroll", str(tmp_path / "g"), *map(str, sorted(tmp_path.glob("*.abis")))])
+    assert "David: 11 faces; if they are of several people" in " ".join(run.output.split())

@@ -14,8 +14,11 @@ import abis
 from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
 from abis.comparison.modality import MODALITIES, modality_at, modality_of
+from abis.deduplication.pairing import Criterion, find_pairs
+from abis.deduplication.tiles import Tile
 from abis.formats import native
 from abis.formats._native_many import read_many
+from abis.index.segments import Entry, Segment
 from abis.scoring.calibration import Calibrations
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template
@@ -47,13 +50,13 @@ def voice(person: int, capture: int) -> list[Template]:
 
 def eyes(person: int, capture: int) -> list[Template]:
     return [
-        code(2 * person, flips=0.15, capture=capture, shift=capture % 3, position=Position.LEFT_EYE),
-        code(2 * person + 1, flips=0.15, capture=capture, position=Position.RIGHT_EYE),
+        code(2 * person, flips=0.05, capture=capture, shift=capture % 3, position=Position.LEFT_EYE),
+        code(2 * person + 1, flips=0.05, capture=capture, position=Position.RIGHT_EYE),
     ]
 
 
 def unknown_eye(person: int, capture: int) -> list[Template]:
-    return [code(person, flips=0.15, capture=capture, position=Position.UNKNOWN_EYE)]
+    return [code(person, flips=0.05, capture=capture, position=Position.UNKNOWN_EYE)]
 
 
 def everything(person: int, capture: int) -> list[Template]:
@@ -117,11 +120,35 @@ def test_evidence_is_of_each_position_and_adds_up(make: Make, tmp_path: Path) ->
     assert sorted(e.position for e in found.evidence) == sorted(t.position for t in make(1, 1))
 
 
+@EACH
+def test_a_duplicate_is_found(make: Make, tmp_path: Path) -> None:
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        for person in range(12):
+            gallery.enroll(f"person {person}", make(person, 0))
+        gallery.enroll("again", make(4, 1))
+        found = gallery.deduplicate(fpir=0.1)
+        assert {"again", "person 4"} in [{pair.subject_id, pair.other_id} for pair in found.pairs]
+
+
+def test_the_first_look_at_pairs_of_irises_loses_none() -> None:
+    def tile(capture: int) -> Tile:
+        entries = (Entry(n, n, template) for n in range(1, 41) for template in eyes(n, capture))
+        return Tile.of([Segment.of(0, 41, entries)])
+
+    calibrations = Calibrations.of()
+    every, chosen = (
+        find_pairs(tile(1), tile(0), criterion, calibrations, ordered=False)
+        for criterion in (Criterion(5_000, threshold=3.0, exact=True), Criterion(5_000, threshold=3.0))
+    )
+    assert [(pair.probe, pair.reference) for pair in every] == [(n, n) for n in range(1, 41)]
+    assert chosen == every
+
+
 def test_an_unknown_eye_is_found_among_left_and_right_ones(tmp_path: Path) -> None:
     with abis.Gallery.open(tmp_path / "gallery") as gallery:
         for person in range(20):
             gallery.enroll(f"person {person}", eyes(person, 0))
-        probe = code(2 * 7 + 1, flips=0.15, capture=5, position=Position.UNKNOWN_EYE)
+        probe = code(2 * 7 + 1, flips=0.05, capture=5, position=Position.UNKNOWN_EYE)
         assert gallery.identify([probe])[0].subject_id == "person 7"
 
 

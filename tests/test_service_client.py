@@ -39,9 +39,10 @@ def generated(interop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_generated_client_enrolls_identifies_verifies_and_merges(generated: Any, tmp_path: Path) -> None:
     settings = Settings(str(tmp_path / "gallery"), port=0, jwks=write_keys(tmp_path))
     bearer = token()
-    with client_of(settings, bearer) as http:
-        url = str(http.base_url).rstrip("/")
-        osia = generated.AuthenticatedClient(base_url=url, token=bearer)
+    with (
+        client_of(settings, bearer) as http,
+        generated.AuthenticatedClient(base_url=str(http.base_url).rstrip("/"), token=bearer) as osia,
+    ):
 
         def call(name: str, *arguments: Any, **more: Any) -> Any:
             module = importlib.import_module(f"osia_client.api.{name}")

@@ -21,7 +21,7 @@ COMMANDS = {
     ),
     "enroll": (
         "enrolment",
-        "Enroll the subjects that the file names begin with.",
+        "Enroll the subjects that folders or file names name; create the gallery if it does not exist.",
     ),
     "identify": (
         "recognition",

@@ -63,7 +63,8 @@ Pattern = Annotated[
     typer.Option(
         metavar="REGEX",
         help="Regular expression that the file name without its ending must match as a whole; the group "
-        "(?P<subject>...) is the subject id. The default takes all characters before the first underscore.",
+        "(?P<subject>...) is the subject id, and (?P<position>...), if there, the position. By default the subject is "
+        "the name of the folder in FOLDER/SUBJECT/FILE, else all characters before the first underscore.",
     ),
 ]
 FingerPosition = Annotated[
@@ -124,11 +125,14 @@ def parse_rate(text: str | float) -> float:
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The files among the paths, and the files directly in the folders among them except hidden ones, sorted."""
+    """The files among the paths, and those in the folders among them and in their folders, sorted; no hidden ones."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found.extend(sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")))
+            for folder in (path, *sorted(subject_folders([path]))):
+                found.extend(
+                    sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+                )
         else:
             found.append(path)
     if not found:
@@ -136,11 +140,25 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[str, list[Path]], list[Path]]:
+def subject_folders(paths: Sequence[Path]) -> frozenset[Path]:
+    """The folders directly in the folders among the paths, which are named after subjects; no hidden ones."""
+    return frozenset(
+        folder
+        for path in paths
+        if path.is_dir()
+        for folder in path.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".")
+    )
+
+
+def group_by_subject(
+    files: Sequence[Path], pattern: str | None, folders: frozenset[Path]
+) -> tuple[dict[str, list[Path]], list[Path]]:
     """The files of each subject, in the order of first appearance; and the files whose names do not match.
 
     Args:
-        files: files named after their subjects.
+        files: files named after their subjects, or in folders that are.
+        folders: named after subjects; their files are of that subject unless there is a pattern.
         pattern: regular expression with the group ``subject``, for the whole name without its ending; None for
             :data:`DEFAULT_PATTERN`.
     """
@@ -148,6 +166,9 @@ def group_by_subject(files: Sequence[Path], pattern: str | None) -> tuple[dict[s
     groups: dict[str, list[Path]] = {}
     misfits = []
     for file in files:
+        if pattern is None and file.parent in folders:
+            groups.setdefault(file.parent.name, []).append(file)
+            continue
         fit = expression.fullmatch(file.stem)
         if fit is None or not fit["subject"]:
             misfits.append(file)

@@ -22,12 +22,13 @@ from abis.cli.arguments import (
     SubjectId,
     files_in,
 )
-from abis.cli.console import Faults, describe, print_json, progress_bar
+from abis.cli.console import Faults, describe, print_json, progress_bar, say
 from abis.cli.images import ImageOptions, files_by_subject, read_all, reader
 from abis.cli.opening import open_any, open_or_create
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled
 from abis.gallery import Gallery
 from abis.store import Enrollment
+from abis.template import Position
 
 if TYPE_CHECKING:
     from abis.cluster import Cluster
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["commands"]
 
 commands = typer.Typer()
+
+_MANY_FACES = 10  # of one subject: more are rather of several people whose names begin alike
 
 BATCH = 1_000
 """Subjects enrolled at once: as many as the gallery takes in one transaction."""
@@ -65,15 +68,15 @@ def enroll(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Enroll the subjects that the file names begin with; create the gallery if it does not exist.
+    """Enroll the subjects that folders or file names name; create the gallery if it does not exist.
 
-    079203001234_right_index.fmr and 079203001234_left_index.fmr are files of subject 079203001234. If one of a
+    079203001234_right_index.fmr and 079203001234_left_index.fmr are files of subject 079203001234, and so are all
+    files in the folder photos/079203001234 of photos. If one of a
     subject's files cannot be read, the subject is not enrolled.
     """
-    images = ImageOptions(position, dpi, face_model, cache)
+    images = ImageOptions(position, dpi, face_model, cache, pattern)
     faults = Faults()
-    found = files_in(files)
-    people = files_by_subject(found, pattern, faults) if subject is None else {subject: found}
+    people = files_by_subject(files, pattern, faults) if subject is None else {subject: files_in(files)}
     enrolled = templates = skipped = 0
     with (
         open_or_create(gallery) as opened,
@@ -88,7 +91,9 @@ def enroll(
                     skipped += 1
                 else:
                     try:
-                        yield Enrollment(name, templates_of.read_all(own), encounter)
+                        enrollment = Enrollment(name, templates_of.read_all(own), encounter)
+                        _warn_of_many_faces(enrollment)
+                        yield enrollment
                     except (AbisError, ValueError, OSError) as error:
                         faults.add(f"{name} is not enrolled: {describe(error)}")
                 progress(done, len(people))
@@ -130,6 +135,15 @@ def enroll(
             f"{gallery} holds {size:,} subjects."
         )
     faults.exit_if_any()
+
+
+def _warn_of_many_faces(enrollment: Enrollment) -> None:
+    faces = sum(template.position is Position.FACE for template in enrollment.templates)
+    if faces > _MANY_FACES:
+        say(
+            f"{enrollment.subject_id}: {faces} faces; if they are of several people, put each person's files into a "
+            "folder of its own or give --pattern"
+        )
 
 
 def _wanted(people: Mapping[str, Sequence[Path]], gallery: Gallery | Cluster, *, skip: bool) -> list[Path]:

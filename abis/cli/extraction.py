@@ -16,8 +16,8 @@ from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
 from abis.errors import ExtractionError, FormatError
 from abis.files import private_folder, write_whole
-from abis.formats import Format, write
-from abis.template import Minutiae, Template
+from abis.formats import Format, read_file, write
+from abis.template import Minutiae, Position, Template
 
 __all__ = ["commands"]
 
@@ -51,7 +51,7 @@ def extract(
     if count > 1:
         raise typer.BadParameter(f"{count} images would become {name}.abis")
     private_folder(output)
-    wanted = [file for file in found if not _path(output, file, 0).exists()]
+    wanted = [file for file in found if not _is_extracted(_path(output, file, 0), images.position)]
     extracted = 0
     try:
         with reader(wanted, images) as opened, progress_bar("extracting") as progress:
@@ -94,6 +94,13 @@ def _write(templates: Sequence[Template], output: Path, image: Path) -> None:
     for number in reversed(range(len(templates))):
         path = _path(output, image, number)
         write_whole(path, write([templates[number]], Format.NATIVE))
+
+
+def _is_extracted(path: Path, position: Position | None) -> bool:
+    """Whether a template is there, and of the position that is stated, if one is."""
+    if not path.exists():
+        return False
+    return position is None or all(template.position == position for template in read_file(path))
 
 
 def _path(output: Path, image: Path, number: int) -> Path:

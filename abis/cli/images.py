@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abis.cli.arguments import files_in, group_by_subject, moved
+from abis.cli.arguments import compile_pattern, files_in, group_by_subject, moved, subject_folders
 from abis.cli.console import Faults, say
 from abis.errors import AbisError, ExtractionError
 from abis.formats import ansi_nist, is_image, read_file
@@ -34,12 +34,22 @@ class ImageOptions:
         dpi: resolution of finger images in pixels per inch; None for the default of :func:`abis.extraction.extract`.
         face_model: network for face images; None for SFace.
         cache: folder that keeps the extracted templates; None keeps none.
+        pattern: regular expression for names, whose group ``position``, if there is one, states the position.
     """
 
     position: Position | None = None
     dpi: float | None = None
     face_model: Path | None = None
     cache: Path | None = None
+    pattern: str | None = None
+
+    def position_of(self, file: Path) -> Position | None:
+        """The position of a file: stated for all, by the pattern's group ``position``, or at the end of its name."""
+        if self.position is not None:
+            return self.position
+        expression = None if self.pattern is None else compile_pattern(self.pattern)
+        fit = expression.fullmatch(file.stem) if expression and "position" in expression.groupindex else None
+        return position_in(f"_{fit['position']}" if fit and fit["position"] else file.stem)
 
 
 @contextmanager
@@ -115,7 +125,7 @@ class Reader:
         """The template at the position stated by the command or, if it states none itself, by the file's name."""
         position = self._options.position
         if position is None and template.position is Position.UNKNOWN_FINGER:
-            named = position_in(file.stem)
+            named = self._options.position_of(file)
             position = named if named is not None and named.is_finger else None
         return moved(template, position, file)
 
@@ -139,8 +149,7 @@ class Reader:
         from abis.extraction.extracting import Settings  # noqa: PLC0415 - an extra, for images only
 
         options = self._options
-        position = position_in(file.stem) if options.position is None else options.position
-        return extractors.submit(file, Settings(position, options.dpi, options.face_model))
+        return extractors.submit(file, Settings(options.position_of(file), options.dpi, options.face_model))
 
 
 def read_all(files: Sequence[Path], images: ImageOptions) -> tuple[Template, ...]:
@@ -150,9 +159,9 @@ def read_all(files: Sequence[Path], images: ImageOptions) -> tuple[Template, ...
         return templates_of.read_all(found)
 
 
-def files_by_subject(files: Sequence[Path], pattern: str | None, faults: Faults) -> dict[str, list[Path]]:
-    """The files of each subject; files whose names do not match the pattern are reported as faults."""
-    groups, misfits = group_by_subject(files, pattern)
+def files_by_subject(paths: Sequence[Path], pattern: str | None, faults: Faults) -> dict[str, list[Path]]:
+    """The files of each subject among files and folders; names that do not match the pattern are reported as faults."""
+    groups, misfits = group_by_subject(files_in(paths), pattern, subject_folders(paths))
     for file in misfits:
         faults.add(
             f"{file}: the file name does not match; give --pattern to say which part is the subject id"

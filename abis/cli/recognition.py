@@ -97,14 +97,14 @@ def identify(
 
     Probes with files that cannot be read are named, and the others go on.
     """
-    images = ImageOptions(position, dpi, face_model, cache)
+    images = ImageOptions(position, dpi, face_model, cache, pattern)
     faults = Faults()
     found = files_in(files)
     match together:
         case None:
             probes = {str(file): [file] for file in found}
         case Together.SUBJECT:
-            probes = files_by_subject(found, pattern, faults)
+            probes = files_by_subject(files, pattern, faults)
         case Together.ALL:
             probes = {", ".join(map(str, found)): found}
     files_of_probes = [file for own in probes.values() for file in own]

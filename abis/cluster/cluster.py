@@ -471,17 +471,18 @@ class Cluster:
         """Search for a probe among the subjects of all shards, as :meth:`abis.Gallery.identify` does.
 
         Args:
-            templates: the probe.
-            max_candidates: list at most so many.
-            fpir: false positive identification rate of the whole, at its present size.
-            share: of each shard that gets more than a first look.
-            labels: look only among subjects that have any of these.
-            exact: compare with everyone in full.
-            partial: where a shard does not answer, answer without it, and say so: in ``missing``.
+            templates: templates of the probe.
+            max_candidates: largest number of candidates to return.
+            fpir: false positive identification rate of the whole cluster at its present size; sets the threshold.
+                None for no threshold.
+            share: share of each shard that the second stage compares.
+            labels: search only subjects that have at least one of these labels; None for all subjects.
+            exact: compare the probe in full with all subjects.
+            partial: answer without the shards that do not answer, and name them in ``missing``.
 
         Raises:
-            ShardUnavailable: where a shard does not answer; with ``partial``, where none does.
-            TemplateError: where probe and gallery have embeddings of different models only.
+            ShardUnavailable: a shard does not answer; with ``partial``, no shard answers.
+            TemplateError: probe and gallery have only embeddings, of different models.
         """
         options = SearchOptions(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
         (result,) = self._begun([plain(checked_templates(templates))], options, partial)()

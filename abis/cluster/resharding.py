@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from abis.cluster.calls import ShardCall, ShardClient, clients_of
 from abis.cluster.manifest import UNCOUNTED, ClusterManifest, Shard, manifest_file
@@ -103,11 +104,11 @@ class _Division:
         return Part(manifest.cluster, number, self._after, manifest.version + 1, moving)
 
     def _close(self) -> int:
-        """From now on nobody else reads or writes; returns how many subjects there are."""
+        """Close all shards to other readers and writers, and return the number of subjects."""
         adopt = not self._manifest.shards and self._after == 1
         calls = [c.ask(ShardWorker.become, self._part(c.number, moving=True), adopt) for c in self.clients]
         subjects = sum(call.result() for call in calls)
-        if self._manifest.subjects == UNCOUNTED:  # nobody has moved yet
+        if self._manifest.subjects == UNCOUNTED:  # no subject has moved yet
             self._manifest = replace(self._manifest, subjects=subjects)
             self._manifest.write(self._folder)
         return self._manifest.subjects

@@ -27,7 +27,7 @@ _BLOCK = 64  # bytes; kIrisBlock of cpp/iris/iris.h
 
 
 def rotations(columns: int) -> int:
-    """How many columns a code of so many is turned to each side."""
+    """The number of columns by which a code of ``columns`` columns is turned to each side."""
     return min(columns - 1, int(columns * REACH_DEGREES / 360))
 
 

@@ -175,7 +175,7 @@ def cosines_of_pairs(
 
     Args:
         probes: (n, d) float16, C-contiguous unit vectors.
-        references: (m, d) float16, likewise.
+        references: (m, d) float16, C-contiguous unit vectors.
         probe: (p,) int64, rows of probes.
         reference: (p,) int64, rows of references.
         threads: how many to use; 0 is one a core. Ctrl-C stops them all.

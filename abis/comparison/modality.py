@@ -40,7 +40,7 @@ __all__ = [
 
 Scores = npt.NDArray[np.float32]
 Compare = Callable[[Any, "npt.NDArray[np.int64] | None", int], Scores]
-"""Raw scores of a probe against some slots of references, or all of them, with so many threads."""
+"""Function of a probe, slots of references (None for all) and a number of threads, that returns raw scores."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP: routes, limits, tokens and errors around the operations. An ASGI application.
 
-``/health/live``, ``/health/ready`` and ``/metrics`` need no token and name nobody.
+``/health/live``, ``/health/ready`` and ``/metrics`` need no token and name no person.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Route(NamedTuple):
 
 
 class Disconnected(Exception):  # noqa: N818 - reads as the sentence it says
-    """The caller has gone; there is nobody to answer."""
+    """The caller disconnected before the answer."""
 
 
 class _Running:

@@ -244,7 +244,7 @@ class ScoreDetail(_Message, kw_only=True):
 
 
 class Candidate(_Message, kw_only=True):
-    """A person whom a search found."""
+    """A candidate of a search."""
 
     person_id: str
     rank: int

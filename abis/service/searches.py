@@ -34,7 +34,7 @@ _MORE = 4  # times as many candidates are asked for, where too many were left ou
 
 
 class Caller(NamedTuple):
-    """Who asks, and what for: the actor of the audit log. An empty name: nobody is known."""
+    """Caller and purpose of a request: the actor of the audit log. The name is empty if no caller is known."""
 
     name: str
     purpose: str

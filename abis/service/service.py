@@ -30,7 +30,7 @@ __all__ = ["Service"]
 
 _T = TypeVar("_T")
 _THREADS = 16
-_SMALL_BYTES = 64 * 1024  # templates of so many are read at once, without a thread
+_SMALL_BYTES = 64 * 1024  # templates up to this size are read without a thread
 
 
 class Service:

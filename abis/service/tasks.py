@@ -31,7 +31,7 @@ _AGAIN_S = 2.0  # before a task is worked on again that the store had no answer 
 _TIMEOUT_S = 20.0  # of a callback
 _FORGET_S = 3_600.0
 _OPERATIONS = {operation.name: operation for operation in OPERATIONS}
-_NOBODY = Caller("", "")
+_UNNAMED = Caller("", "")
 _T = TypeVar("_T")
 
 
@@ -157,7 +157,7 @@ class Tasks:
         return _FORGET_S
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await self._service.in_thread(_NOBODY, work)
+        return await self._service.in_thread(_UNNAMED, work)
 
 
 def _refused(call: Call, refused: Refusal) -> Answer:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who did what to whom, when, and why: the entries of a log in which each holds the hash of the one before.
+"""Entries of the audit log: actor, purpose, operation, subject and time, each with the hash of the entry before.
 
-An entry never holds a template or a score. Whoever changes, removes or inserts one changes the hashes of all
-after it; whoever has written down the number and hash of a later entry elsewhere can tell.
+An entry never holds a template or a score. A changed, removed or inserted entry changes the hashes of all later
+entries. The number and hash of a later entry, noted elsewhere, reveal it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_NAME = 255
 
 
 class Actor(NamedTuple):
-    """Who acts, and what for."""
+    """Name of the actor, and purpose of its actions."""
 
     name: str
     purpose: str
@@ -41,11 +41,11 @@ class AuditEntry:
     Attributes:
         number: from 1, without gaps.
         time: UTC.
-        actor: who, as :meth:`Gallery.acting` was told; empty where it was not.
-        purpose: what for, likewise.
+        actor: name given to :meth:`Gallery.acting`; empty if none was given.
+        purpose: purpose given to :meth:`Gallery.acting`; empty if none was given.
         operation: "enroll", "verify", "erase", …
-        subject_id: whom it was done to; empty where no single subject was meant.
-        outcome: in words.
+        subject_id: subject of the operation; empty if the operation concerns no single subject.
+        outcome: outcome in words.
         hash: SHA-256 over the hash of the entry before and this one, hexadecimal.
     """
 

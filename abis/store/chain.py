@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that somebody is not there.
+"""Proof of non-membership over the sorted subject ids.
 
-All subjects form a chain in the order of their ids, by bytes: each row knows the key of the ``next``, the gallery's
-own that of the first. An index of which a page was lost shows fewer subjects than there are, and then
-two neighbours in it are not neighbours in the chain. So nobody is said not to be enrolled, and nobody is enrolled
-under a name that might be taken, before the two beside the name have been asked.
+All subjects form a chain in the order of the bytes of their ids. Each subject's row holds the key of the ``next``
+subject, and the gallery's row holds the key of the first. If a page of the index is lost, two neighbours in the index
+are not neighbours in the chain. A subject is reported as not enrolled, and a new subject_id is accepted, only after
+the subjects on both sides of the id were found to be neighbours in the chain.
 """
 
 from __future__ import annotations
@@ -24,17 +24,21 @@ __all__ = ["Gap", "all_before", "before", "gaps", "subjects_or_proof"]
 
 
 class Gap(NamedTuple):
-    """Two subjects between whom there is nobody; None for either end of the chain."""
+    """Two subjects that are neighbours in the chain; None for either end of the chain."""
 
     before: SubjectRow | None
     after: SubjectRow | None
 
 
 def subjects_or_proof(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
-    """The rows of those that are enrolled.
+    """Rows of the given subjects that are enrolled, by subject_id.
+
+    Args:
+        connection: connection to read with.
+        subject_ids: ids to look for.
 
     Raises:
-        DamageError: where it is not certain that the others are not.
+        DamageError: the chain does not prove that each other id is not enrolled.
     """
     wanted = set(subject_ids)
     found = subjects_by_id(connection, wanted)
@@ -47,15 +51,15 @@ def subjects_or_proof(connection: sa.Connection, subject_ids: Iterable[str]) -> 
 def gaps(
     connection: sa.Connection, subject_ids: Sequence[str], first: int
 ) -> Iterator[tuple[Sequence[str], Gap]]:
-    """Where in the chain names belong that are not in it; those of one gap together.
+    """The gaps of the chain in which subject ids that are not enrolled belong, each with the ids of that gap.
 
     Args:
-        connection: to read by.
-        subject_ids: sorted, each once.
-        first: key of the first of the chain.
+        connection: connection to read with.
+        subject_ids: ids that are not enrolled, sorted, each once.
+        first: key of the first subject of the chain.
 
     Raises:
-        DamageError: where two neighbours by the index are not neighbours by the chain.
+        DamageError: two neighbours in the index are not neighbours in the chain.
     """
     at, portion = 0, 1  # one, as what comes in order belongs in one gap; then many
     while at < len(subject_ids):
@@ -73,10 +77,15 @@ def gaps(
 
 
 def before(connection: sa.Connection, row: SubjectRow, first: int) -> SubjectRow | None:
-    """Who comes before a subject in the chain; None where it is the first.
+    """The subject before a subject in the chain; None if the subject is the first.
+
+    Args:
+        connection: connection to read with.
+        row: row of the subject.
+        first: key of the first subject of the chain.
 
     Raises:
-        DamageError: where it is not certain.
+        DamageError: the index and the chain disagree.
     """
     return all_before(connection, [row], first)[row.key]
 
@@ -113,7 +122,7 @@ def _checked(name: str, gap: Gap, first: int) -> Gap:
 
 
 def _neighbours(connection: sa.Connection, names: Sequence[str]) -> dict[str, Gap]:
-    """Whom the index shows beside each name."""
+    """The subjects on both sides of each name, by the index."""
     wanted = sa.values(sa.column("name", sa.String), name="wanted").data([(name,) for name in names]).cte()
     lower, upper, other = subjects.alias(), subjects.alias(), subjects.alias()
     last = sa.select(sa.func.max(other.c.subject_id)).where(other.c.subject_id < wanted.c.name)

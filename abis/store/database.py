@@ -127,11 +127,11 @@ class Database:
         return rows
 
     def cut_log(self) -> bool:
-        """Write SQLite's log back and cut it to nothing; False where a reader still looks at it."""
+        """Write SQLite's log back and truncate it; False if a reader still uses it."""
         with self.errors(), self._one_writer:
             raw: Any = self._engine.raw_connection()
             try:
-                raw.execute(f"PRAGMA busy_timeout={_LOG_TIMEOUT_MS}")  # while it waits nobody can write
+                raw.execute(f"PRAGMA busy_timeout={_LOG_TIMEOUT_MS}")  # writers wait meanwhile
                 return not raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
                 raw.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")

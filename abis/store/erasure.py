@@ -19,22 +19,22 @@ from abis.text import printable
 
 __all__ = ["Expired", "Tombstone", "erase", "remove_older_than", "scrub"]
 
-_PATIENCE_S = 30.0  # that readers are waited for who still look at the log
+_PATIENCE_S = 30.0  # to wait for readers of an older state of the log
 _PAGE = 1_000  # encounters removed in one transaction
 
 
 @dataclass(frozen=True)
 class Tombstone:
-    """What is left of a subject that was erased: the proof that it was.
+    """Proof that a subject was erased.
 
     Attributes:
-        subject_id: as it was enrolled.
-        erased: when, UTC.
-        encounters: how many there were.
-        templates: likewise.
-        quarantined: records of it that imports had refused and kept.
-        audit: number of the entry in the audit log that says so.
-        audit_hash: of that entry, hexadecimal.
+        subject_id: id under which the subject was enrolled.
+        erased: time of the erasure, UTC.
+        encounters: number of erased encounters.
+        templates: number of erased templates.
+        quarantined: number of erased quarantined records of the subject.
+        audit: number of the audit log's entry of the erasure.
+        audit_hash: hash of that entry, hexadecimal.
     """
 
     subject_id: str

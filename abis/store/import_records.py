@@ -42,15 +42,15 @@ PlainRecord = tuple[Any, ...]
 
 
 class Record(NamedTuple):
-    """All that a source says of one subject at once: what is enrolled as a whole, or quarantined.
+    """One record of a source, which is enrolled or quarantined as a whole.
 
     Attributes:
-        subject_id: as the source has it; not yet checked, not even to be text.
-        encounter_id: likewise; None where the source names none.
-        samples: in the order of the source.
-        end: how much of the source has been read with this record, in units of the source's own.
-        fault: what the source found wrong, or None.
-        labels: of the subject.
+        subject_id: the source's subject id, unchecked and of any type.
+        encounter_id: the source's encounter id, unchecked and of any type; None if the source has none.
+        samples: samples in the order of the source.
+        end: position of the source after this record, in units of the source.
+        fault: fault that the source found, or None.
+        labels: labels of the subject.
     """
 
     subject_id: object

@@ -21,16 +21,20 @@ from abis.store.transaction import Transaction
 
 __all__ = ["encrypt", "reseal", "rewrap", "rotate"]
 
-_PAGE = 2_000  # templates sealed again in one transaction: others wait some 50 ms
+_PAGE = 2_000  # templates sealed again in one transaction: other writers wait meanwhile
 
 
 def encrypt(store: Store, key: KeyService) -> None:
-    """Encrypt what is written from now on, and authenticate all rows; :func:`reseal` seals what is there already.
+    """Encrypt new templates from now on, and authenticate all rows. :func:`reseal` seals existing templates.
 
-    Nobody else can write while the rows get their tags: some 20 microseconds a row.
+    All rows get their tags in one transaction. Other writers wait until it ends.
+
+    Args:
+        store: store of a gallery that is not encrypted.
+        key: master key, or a client of a key service.
 
     Raises:
-        StoreError: where the gallery is encrypted already.
+        StoreError: the gallery is encrypted already.
     """
     with store.writing() as transaction:
         if transaction.state.data_key:
@@ -43,10 +47,10 @@ def encrypt(store: Store, key: KeyService) -> None:
 
 
 def rotate(store: Store, key: KeyService) -> None:
-    """Seal what is written from now on by a new data key; :func:`reseal` does what is there already.
+    """Seal new templates with a new data key from now on. :func:`reseal` seals existing templates with it.
 
     Raises:
-        StoreError: where the gallery is not encrypted, or a rotation is not at its end.
+        StoreError: the gallery is not encrypted, or an earlier rotation is incomplete.
     """
     with store.writing() as transaction:
         if not transaction.state.data_key:

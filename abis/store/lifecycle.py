@@ -145,17 +145,17 @@ def keys_with_labels(store: Store, labels: Iterable[str]) -> tuple[NDArray[np.in
 
 
 def merge(store: Store, source_id: str, target_id: str) -> dict[str, str]:
-    """Give all encounters of one subject to another, in whom they are of one person; the former goes.
+    """Move all encounters of one subject to another subject of the same person, and remove the first.
 
     An encounter_id that the target has already becomes ``source_id:encounter_id``. The target gets the labels of
     both, keeps its level, and has the more restrictive status of both.
 
     Returns:
-        What the encounters are called now, by what they were called.
+        The new encounter_ids by the former ones.
 
     Raises:
-        NotEnrolled: where there is no such subject.
-        AlreadyEnrolled: where even the longer name is taken.
+        NotEnrolled: one of the subjects is not enrolled.
+        AlreadyEnrolled: the target also has an encounter with the longer name.
     """
     with store.writing() as transaction:
         return merge_within(transaction, source_id, target_id)

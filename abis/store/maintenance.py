@@ -22,9 +22,10 @@ _BACKUP_PAGES = 2_000  # of the database copied between two calls of progress: 8
 
 
 def compact(store: Store) -> None:
-    """Write the database anew without its gaps, and let go of what was removed.
+    """Rewrite the database without free space and without the bytes of removed rows.
 
-    Takes the time to write it once, and the room; SQLite lets nobody write meanwhile, PostgreSQL nobody read.
+    Needs the time and the disk space of one more copy. Meanwhile SQLite blocks writers, and PostgreSQL blocks readers
+    and writers.
     """
     if store.database.is_sqlite:
         store.database.execute_alone("VACUUM", "PRAGMA optimize")

@@ -23,7 +23,7 @@ _KEPT = timedelta(days=1)
 
 
 def new_request() -> str:
-    """A number that nobody else has."""
+    """A new request number, unique among all processes."""
     return f"{microseconds(datetime.now(UTC)):020d}:{secrets.token_hex(8)}"
 
 

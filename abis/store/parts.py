@@ -49,14 +49,14 @@ _PART = "part"  # the name of the setting
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of what a store is.
+    """The part of a spread gallery that a store holds.
 
     Attributes:
         whole: the id of the gallery that is spread.
         number: from 0.
-        of: how many parts there are.
-        version: of the division; grows when the whole is divided anew.
-        moving: whether subjects are being moved between parts now: nobody may enroll or search.
+        of: number of parts.
+        version: version of the division; grows each time the gallery is divided again.
+        moving: True while subjects are moved between parts; enrolments and searches are then refused.
     """
 
     whole: str

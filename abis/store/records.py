@@ -170,11 +170,11 @@ class Subject:
 
 
 class Named(NamedTuple):
-    """What is known by keys, of those that are in the store.
+    """Names and statuses by key, of the subjects and encounters that are in the store.
 
     Attributes:
         subjects: subject_ids by keys of subjects.
-        statuses: likewise.
+        statuses: statuses by keys of subjects.
         encounters: encounter_ids by keys of encounters.
     """
 
@@ -227,8 +227,12 @@ class State:
 
     Attributes:
         change: number of the last change.
-        last_subject: the largest key ever given to a subject; likewise for encounters and templates.
-        subjects: how many subjects there are; likewise for encounters and templates.
+        last_subject: the largest key ever given to a subject.
+        last_encounter: the largest key ever given to an encounter.
+        last_template: the largest key ever given to a template.
+        subjects: number of subjects.
+        encounters: number of encounters.
+        templates: number of templates.
         data_key: number of the data key that seals new templates; 0 where the gallery is not encrypted.
         reseal_from: templates from this key on may still be sealed by an older data key, or not at all;
             0 where all are sealed as ``data_key`` says.
@@ -280,7 +284,7 @@ class Tail:
 
     Attributes:
         removed: keys of the encounters removed since the mark.
-        enrolled: templates in the order of enrolment, as of ``state``; the first so many.
+        enrolled: the first templates after the mark, in the order of enrolment, up to the reader's limit.
         mark: where this tail ends.
         state: the store's counters when this was read.
         complete: False where more templates follow.

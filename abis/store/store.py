@@ -66,7 +66,7 @@ _ANSWERS = "disclosure"  # names the setting that tells what answers disclose
 _CACHE = "cache:"  # begins the names of settings that tell where snapshots are
 _SCRUBBED = "scrubbed"  # names the setting that tells the change since which no older snapshot may stay
 _SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
-_SNAPSHOTS = 64  # so many are remembered: one a folder and time, on as many machines as have one
+_SNAPSHOTS = 64  # number of snapshots whose digests are kept; each cache folder has one at a time
 
 
 _ENCOUNTERS = sa.select(schema.encounters)
@@ -297,12 +297,12 @@ class Store:
             return list(connection.scalars(query))
 
     def tail(self, after: Mark, *, limit: int, last: int | None = None) -> Tail:
-        """What changed after a mark; from ``Mark()`` on, the whole store.
+        """Changes after a mark; the whole store after ``Mark()``.
 
         Args:
-            after: what is known already.
-            limit: at most so many templates.
-            last: no template with a key above it.
+            after: mark up to which the reader knows the store.
+            limit: largest number of templates to return.
+            last: largest key of a template to return; None for no limit.
         """
         with self.database.reading() as connection:
             state = state_of(connection)

@@ -43,21 +43,21 @@ from abis.store.tags import xor_of
 
 __all__ = ["Transaction"]
 
-_NOBODY = audit.Actor("", "")
+_UNNAMED = audit.Actor("", "")
 _ENCOUNTERS = sa.select(schema.encounters)
 
 _WRITTEN = schema.encounters, schema.templates, schema.changes, schema.audit  # after subjects
 
 
 class Transaction:
-    """The one writer there is at a time.
+    """One write transaction of a store. A store has one at a time.
 
     Attributes:
-        connection: holds the lock of the gallery's row.
-        state: the counters; written at the end.
-        cipher: seals templates.
-        tags: authenticate rows.
-        now: microseconds, the same for all that is written.
+        connection: connection that holds the lock of the gallery's row.
+        state: counters of the store; written at the end.
+        cipher: cipher that seals templates.
+        tags: tags that authenticate rows.
+        now: time of everything that the transaction writes, in microseconds.
     """
 
     def __init__(self, connection: sa.Connection, state: State, cipher: Cipher | None) -> None:
@@ -66,7 +66,7 @@ class Transaction:
         self.cipher = cipher
         self.tags = tags_of(connection)
         self.now = microseconds(datetime.now(UTC))
-        self._actor = audit.actor() or _NOBODY
+        self._actor = audit.actor() or _UNNAMED
         self._subjects: dict[int, SubjectRow] = {}  # as they will be, new ones too
         self._new: list[SubjectRow] = []
         self._changed: set[int] = set()  # keys of rows to be written again
@@ -81,7 +81,7 @@ class Transaction:
         """The key of a subject.
 
         Raises:
-            NotEnrolled: where there is none.
+            NotEnrolled: the subject is not enrolled.
         """
         check_id("subject_id", subject_id)
         found = self.find([subject_id])
@@ -90,20 +90,21 @@ class Transaction:
         return found[subject_id]
 
     def find(self, subject_ids: Iterable[str], *, proof: bool = True) -> dict[str, int]:
-        """The keys of those subjects that there are.
+        """Keys of the given subjects that are enrolled, by subject_id.
 
         Args:
-            subject_ids: whom to look for.
-            proof: make sure that the others are not there; :meth:`write` will, of those who are new.
+            subject_ids: ids to look for.
+            proof: prove that the other ids are not enrolled. False is safe for ids of new subjects, which
+                :meth:`write` proves.
         """
         rows = (chain.subjects_or_proof if proof else subjects_by_id)(self.connection, subject_ids)
         return {subject_id: self._known(row).key for subject_id, row in rows.items()}
 
     def subject(self, key: int) -> SubjectRow:
-        """A subject's row as it will be; to be changed by methods of this class alone.
+        """A subject's row with this transaction's changes. Only methods of this class may change it.
 
         Raises:
-            DamageError: where it is not found.
+            DamageError: the table has no such row.
         """
         row = self._subjects.get(key)
         if row is None:
@@ -114,7 +115,7 @@ class Transaction:
         return row
 
     def new_subject(self, subject_id: str) -> int:
-        """Make a subject of whom :meth:`find` has said that it is not there; the caller enrolls an encounter."""
+        """Add a subject that :meth:`find` did not find, and return its key. The caller enrolls an encounter."""
         self.state.last_subject += 1
         self.state.subjects += 1
         row = SubjectRow(self.state.last_subject, subject_id)

@@ -38,7 +38,7 @@ from abis.gallery import Gallery
 from benchmarks.lib.brokers import Broker, is_installed
 from benchmarks.lib.common import DataMissingError, optional, options, print_table, write
 from benchmarks.lib.servers import programs, server
-from benchmarks.scale.service import datum_of, finger
+from benchmarks.scale.service import datum_of, finger, until_ready
 
 PATIENCE_S = 300.0
 
@@ -87,7 +87,7 @@ class Callbacks:
 
 
 class Process:
-    """A command that is started again whenever it ends."""
+    """A command of abis in a process of its own."""
 
     def __init__(self, *command: str) -> None:
         self._command = [sys.executable, "-m", "abis", *command]
@@ -209,6 +209,7 @@ def _served(
         _settings({"callback_origins": [callbacks.url]}),
     )
     try:
+        until_ready(port)  # a service that starts while there is no database ends
         killer = Killer(lambda: kill(process), kills, np.random.default_rng(seed))
         persons, tasks = _work(f"http://127.0.0.1:{port}", callbacks, count, killer)
         killer.wait()
