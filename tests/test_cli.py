@@ -300,7 +300,7 @@ def test_evaluate_searches_one_folder_in_another(impressions: Path, tmp_path: Pa
         (impressions / f"{person}_0.fmr").rename(gallery / f"{person}_0.fmr")
     result = run("evaluate", impressions, "--gallery", gallery)
     assert result.exit_code == 0
-    assert "4 searches among 2 fingers, 3 for somebody not there" in result.stdout
+    assert "4 mated searches in 2 fingers, 3 non-mated" in result.stdout
 
 
 # ------------------------------------------------------------------------------------ calibrate, fuse
@@ -393,7 +393,7 @@ def test_evaluate_calibrates_scores(tmp_path: Path) -> None:
     scores, calibration = tmp_path / "scores.csv", tmp_path / "my.calibration"
     scores.write_text("score,mated\n" + "".join(f"{i % 10},{int(i % 10 > 6)}\n" for i in range(100)))
     shipped("minutiae").save(calibration)
-    assert "unknown scale" in run("evaluate", scores).stdout
+    assert "not calibrated" in run("evaluate", scores).stdout
     assert "Cllr" in run("evaluate", scores, "--calibration", calibration).stdout
 
 

@@ -346,7 +346,7 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
         shards = [json.loads(line) for line in run("cluster", "info", folder, "--json").stdout.splitlines()]
         assert sum(shard["subjects"] for shard in shards) == 3
         result = run("check", folder)
-        assert (result.exit_code, "is a cluster" in result.stderr) == (2, True)
+        assert (result.exit_code, "does not work on a cluster" in result.stderr) == (2, True)
 
 
 def reshard_and_die(folder: Path, shards: list[Shard], address: str, pages: int) -> None:

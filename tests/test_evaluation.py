@@ -553,9 +553,9 @@ def test_pattern_names_finger_and_impression(small_set: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", "no regular expression"),
+        ("(", "not a regular expression"),
         (r"(?P<finger>\d+)_\d", "no group named impression"),
-        (r"(?P<finger>x)(?P<impression>y)", "none of 7 files"),
+        (r"(?P<finger>x)(?P<impression>y)", "none of 7 file names"),
         (r"(?P<finger>\d+)_(?P<impression>)\d", "are both impression"),
     ],
 )

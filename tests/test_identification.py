@@ -136,7 +136,7 @@ def test_folders_are_searched(tmp_path: Path) -> None:
     assert (found.main.non_mated, found.main.non_mated_failed) == (68, 6)
     assert [failure.name for failure in found.failures] == ["3_0"]
     assert calls[-1] == (8, 8)
-    assert "searches among 5 fingers, 2 for somebody not there" in str(found)
+    assert "mated searches in 5 fingers, 2 non-mated" in str(found)
 
 
 def test_without_strangers_everyone_is_one_as_well(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_without_strangers_everyone_is_one_as_well(tmp_path: Path) -> None:
 def test_nobody_to_be_found_is_an_error(tmp_path: Path) -> None:
     probes = templates(tmp_path / "probes", [1], [0])
     gallery = templates(tmp_path / "gallery", [2], [0])
-    with pytest.raises(ValueError, match="nobody could be found"):
+    with pytest.raises(ValueError, match="expected at least one probe with a mate"):
         evaluate_searches(probes, gallery)
 
 

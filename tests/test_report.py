@@ -132,7 +132,7 @@ def test_quality_that_predicts_error_is_shown_where_templates_state_it(
     [
         ([0.1, 0.01], "predicts error well"),
         ([0.1, 0.07], "predicts some errors"),
-        ([0.1, 0.12], "says little"),
+        ([0.1, 0.12], "hardly predicts"),
     ],
 )
 def test_how_well_quality_predicts_error_is_said(findings: Findings, fnmr: list[float], words: str) -> None:
@@ -221,7 +221,7 @@ def test_promises_for_other_gallery_sizes_grow_in_proportion(findings: Findings,
 
 def test_failures_are_listed(findings: Findings, html: str) -> None:
     assert Page(html).table("file") == [[failure.name, failure.reason] for failure in findings.failures]
-    assert "1 other files were left alone: notes.txt" in html
+    assert "1 other files were ignored: notes.txt" in html
     assert any("1 files could not be read; 3 mated" in sentence for sentence in sentences(findings))
 
 
@@ -258,15 +258,17 @@ def test_report_of_plain_scores_says_what_it_cannot_say(tmp_path: Path) -> None:
     parsed = Page(html)
     assert len(parsed.attributes["img"]) == 3  # no reliability, no searches, no prints
     assert "scale of their own" in html
-    assert any("too narrow wherever subjects come more than once" in text for text in parsed.text["li"])
+    assert any(
+        "too narrow if a subject occurs in more than one comparison" in text for text in parsed.text["li"]
+    )
 
 
 def test_summary_tells_good_from_bad(findings: Findings) -> None:
     def text(**changes: object) -> str:
         return " ".join(sentences(replace(findings, **changes)))  # type: ignore[arg-type]
 
-    assert "they mean what they say" in text(cllr=findings.min_cllr)
-    assert "before relying on them" in text(cllr=findings.min_cllr + 0.2)
+    assert "the calibration is good" in text(cllr=findings.min_cllr)
+    assert "before relying on the scores" in text(cllr=findings.min_cllr + 0.2)
     assert "Every template could be read" not in text()
     assert "intervals are wide" in text()
     assert "intervals are wide" not in text(subjects=1000)

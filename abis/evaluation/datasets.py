@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets: folders of template files whose names say which finger and which impression they are of."""
+"""Data sets: folders of template files, with the finger and the impression in each file name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from abis.template import Template
 __all__ = ["DEFAULT_PATTERN", "DataSet", "FailureToAcquire", "FolderSample", "read_folder"]
 
 DEFAULT_PATTERN = r"(?P<finger>.+)_(?P<impression>[^_]+)"
-"""Names as ``101_3``: all up to the last underscore is the finger, the rest the impression."""
+"""Default pattern of file names, such as ``101_3``: the finger before the last underscore, the impression after it."""
 
 
 @dataclass(frozen=True)
 class FolderSample:
-    """One file: its stem as ``name``, and its template, or None where that failed to be read."""
+    """One file of a data set.
+
+    Attributes:
+        name: the file's name without its ending.
+        finger: finger in the file name.
+        impression: impression in the file name.
+        template: template in the file. None: the file could not be read.
+    """
 
     name: str
     finger: str
@@ -30,7 +37,12 @@ class FolderSample:
 
 @dataclass(frozen=True)
 class FailureToAcquire:
-    """A file from which no template was acquired, and why: a failure to acquire."""
+    """A file without a usable template: a failure to acquire.
+
+    Attributes:
+        name: the file's name without its ending.
+        reason: the error of the reader.
+    """
 
     name: str
     reason: str
@@ -41,10 +53,10 @@ class DataSet:
     """The samples of a folder.
 
     Attributes:
-        name: of the folder.
-        samples: in the order of finger and impression, numbers by their value; failed ones included.
-        failures: the samples without a template, and why.
-        ignored: names of files that do not fit the pattern.
+        name: name of the folder.
+        samples: all samples, failed ones included, by finger and impression; numbers in names sort by value.
+        failures: the samples without a template, with the reasons.
+        ignored: names of files that do not match the pattern.
     """
 
     name: str
@@ -59,18 +71,19 @@ def read_folder(
     pattern: str = DEFAULT_PATTERN,
     read: Callable[[Path], tuple[Template, ...]] = read_file,
 ) -> DataSet:
-    """Read every template file of a folder; its own folders are left alone.
+    """Read every template file of a folder; subfolders and hidden files are ignored.
 
     Args:
-        folder: of files in any format that :func:`abis.read` knows, one finger view each.
-        pattern: regular expression with the groups ``finger`` and ``impression``; must fit the whole of a
-            file's stem, or else of its name.
-        read: makes templates of a file, as :func:`abis.read_file` does; called in the order of the files' names.
+        folder: folder of files in any format that :func:`abis.read` reads, with one template each.
+        pattern: regular expression with the groups ``finger`` and ``impression``. It must match the whole name of a
+            file, without or with the ending. Default: :data:`DEFAULT_PATTERN`.
+        read: function that returns the templates of a file, called in the order of file names. Default:
+            :func:`abis.read_file`.
 
     Raises:
-        ValueError: where the pattern is not one or lacks a group; where two files are the same impression
-            of a finger; where no file fits.
-        OSError: where the folder cannot be read.
+        ValueError: the pattern is not a regular expression or lacks a group, two files are the same impression of a
+            finger, or no file matches the pattern.
+        OSError: the folder cannot be read.
     """
     expression = _compile(pattern)
     samples: dict[tuple[str, str], FolderSample] = {}
@@ -92,9 +105,7 @@ def read_folder(
             failures.append(FailureToAcquire(path.stem, str(error)))
         samples[key] = FolderSample(path.stem, *key, template)
     if not samples:
-        raise ValueError(
-            f"{folder}: none of {len(ignored)} files has a name that fits the pattern {pattern!r}"
-        )
+        raise ValueError(f"{folder}: none of {len(ignored)} file names matches the pattern {pattern!r}")
     ordered = sorted(
         samples.values(), key=lambda sample: (_natural(sample.finger), _natural(sample.impression))
     )
@@ -105,21 +116,24 @@ def _compile(pattern: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     missing = {"finger", "impression"} - expression.groupindex.keys()
     if missing:
-        raise ValueError(f"{pattern!r} has no group named {' or '.join(sorted(missing))}, as (?P<finger>...)")
+        raise ValueError(
+            f"{pattern!r} has no group named {' or '.join(sorted(missing))}; "
+            "expected (?P<finger>...) and (?P<impression>...)"
+        )
     return expression
 
 
 def _only(templates: tuple[Template, ...]) -> Template:
     if len(templates) != 1:
-        raise AbisError(f"holds {len(templates)} templates; expected one")
+        raise AbisError(f"contains {len(templates)} templates; expected one")
     return templates[0]
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
-    """A sorting key under which 2 comes before 10."""
+    """Return a sorting key that puts 2 before 10."""
     return [
         (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the quality that extractors state predict error? The error-versus-discard characteristic."""
+"""Error-versus-discard characteristic: how well the quality that extractors state predicts errors."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from abis.template import Template
 
 __all__ = ["ErrorVersusDiscard", "discard_of", "error_versus_discard"]
 
-_AT_FIRST = 0.1  # FNMR with nothing discarded: errors enough for a curve, however good the templates
-_LEAST_MATED = 50  # of which five are errors at first
+_AT_FIRST = 0.1  # FNMR before any comparison is discarded; gives enough errors for a curve
+_LEAST_MATED = 50  # mated comparisons; five are errors at an FNMR of 10 %
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorVersusDiscard:
-    """FNMR of the comparisons that are left when those of the lowest quality are discarded.
+    """FNMR of the comparisons that remain when those of the lowest quality are discarded.
 
     P. Grother and E. Tabassi, Performance of Biometric Quality Measures, IEEE TPAMI 29(4), 2007; ISO/IEC 29794-1.
-    A measure that knows nothing leaves the FNMR where it is; the best possible brings it to zero as soon as its
-    first value is discarded.
+    A quality without information leaves the FNMR unchanged. The best possible quality reaches an FNMR of zero when a
+    fraction of comparisons equal to the initial FNMR is discarded.
 
     Attributes:
-        discarded: (k,) part of the comparisons discarded, ascending from 0; of equal quality all or none are.
-        fnmr: (k,) of the others.
-        quality: (k,) lowest quality that is kept.
-        threshold: score from which a comparison is a match, the same for all.
+        discarded: (k,) fraction of comparisons discarded, ascending from 0. Comparisons of equal quality are
+            discarded together.
+        fnmr: (k,) FNMR of the comparisons that remain.
+        quality: (k,) lowest quality that remains.
+        threshold: threshold of the comparisons, the same at every fraction.
     """
 
     discarded: npt.NDArray[np.float64]
@@ -41,27 +42,28 @@ class ErrorVersusDiscard:
     threshold: float
 
     def at(self, discarded: float) -> float:
-        """FNMR where at most this part is discarded."""
+        """Return the FNMR after discarding at most the fraction ``discarded`` of the comparisons."""
         return float(self.fnmr[self.place(discarded)])
 
     def place(self, discarded: float) -> int:
-        """In the arrays, of the most that can be discarded up to this part."""
+        """Return the place in the arrays of the greatest fraction discarded that is at most ``discarded``."""
         return int(np.searchsorted(self.discarded, discarded, side="right")) - 1
 
 
 def error_versus_discard(
     score: npt.NDArray[np.floating[Any]], quality: npt.NDArray[np.floating[Any]], *, fnmr: float
 ) -> ErrorVersusDiscard:
-    """The characteristic of a quality measure.
+    """Compute the error-versus-discard characteristic of a quality measure.
 
     Args:
-        score: (n,) mated scores; -inf where the comparison failed.
-        quality: (n,) of each comparison: the lower of its two samples', larger is better; -inf where a sample
-            failed to be extracted.
-        fnmr: at which to begin: the threshold is the lowest score that at least this part of the scores is below.
+        score: (n,) mated scores; -inf for a comparison that failed.
+        quality: (n,) quality of each comparison: the lower quality of its two samples, larger is better; -inf if a
+            sample has no template.
+        fnmr: FNMR before any comparison is discarded, between 0 and 1. The threshold is the lowest score above at
+            least this fraction of the scores.
 
     Raises:
-        ValueError: the lengths differ, a value is NaN, there is none, or ``fnmr`` is not between 0 and 1.
+        ValueError: the lengths differ or are 0, a value is NaN, or ``fnmr`` is not between 0 and 1.
 
     >>> curve = error_versus_discard(np.array([1.0, 5, 6, 7]), np.array([10.0, 40, 30, 20]), fnmr=0.25)
     >>> curve.discarded, curve.fnmr
@@ -70,7 +72,9 @@ def error_versus_discard(
     check_scores("score", score)
     check_scores("quality", quality)
     if len(score) != len(quality) or not len(score):
-        raise ValueError(f"{len(score)} scores and {len(quality)} qualities; expected as many, at least one")
+        raise ValueError(
+            f"{len(score)} scores and {len(quality)} qualities; expected equal counts of at least one"
+        )
     if not 0 < fnmr < 1:
         raise ValueError(f"fnmr is {fnmr}; expected a rate between 0 and 1")
     ascending = np.sort(score)
@@ -94,17 +98,17 @@ def discard_of(
     reference: npt.NDArray[np.integer[Any]],
     score: npt.NDArray[np.floating[Any]],
 ) -> ErrorVersusDiscard | None:
-    """The characteristic of the quality that templates state, from a threshold at an FNMR of 10 %.
+    """Compute the characteristic of the quality that templates state, at a threshold with an FNMR of 10 %.
 
     Args:
-        templates: of the samples; None where one failed, which is of the lowest quality.
-        probe: (n,) place of the first sample of each mated comparison.
-        reference: (n,) of the second.
-        score: (n,) theirs.
+        templates: templates of all samples; None for a failed sample, which has the lowest quality.
+        probe: (n,) place in ``templates`` of the probe of each mated comparison.
+        reference: (n,) place in ``templates`` of the reference of each mated comparison.
+        score: (n,) score of each mated comparison; -inf for one that failed.
 
     Returns:
-        None where a template states no quality, no two differ in it, or there are too few comparisons or
-        too many that failed.
+        The characteristic. None: a template states no quality, all qualities are equal, there are fewer than 50
+        comparisons, or 10 % of them or more failed.
     """
     stated = [-np.inf if template is None else quality_of(template) for template in templates]
     if len(score) < _LEAST_MATED or None in stated or np.mean(score == FAILED) >= _AT_FIRST:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation found, whatever it began with: one object that text, JSON and report are made from."""
+"""The findings of an evaluation: the one object from which text, JSON and the report are made."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from abis.template import Template
 __all__ = ["DISCARDED", "Accuracy", "Findings", "Pair", "Protocol", "assess", "extremes", "pairs_of"]
 
 DISCARDED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-"""Parts of the mated comparisons that are discarded at most, by their quality."""
+"""Fractions of the mated comparisons at which text and report state the error-versus-discard curve."""
 
 _A_TENTH = 0.1
-_WORST = 10  # pairs of a kind
+_WORST = 10  # mated pairs and non-mated pairs listed
 _PART = 1 << 20
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One comparison among the worst.
+    """One of the worst comparisons: a mated pair with a low score or a non-mated pair with a high score.
 
     Attributes:
-        probe, reference: names of the samples.
-        mated: what is true.
-        score: log10 likelihood ratio where the findings' ``calibrated``, else the score given.
-        templates: of probe and reference, where they may be drawn.
+        probe: name of the probe's sample.
+        reference: name of the reference's sample.
+        mated: whether both samples are of one subject.
+        score: log10 likelihood ratio if the findings are ``calibrated``; otherwise the raw score.
+        templates: templates of probe and reference, for a drawing. None: no templates.
     """
 
     probe: str
@@ -52,7 +53,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which comparisons were made, and their error rates."""
+    """A set of comparisons, by the name of its rule, and their error rates.
+
+    Attributes:
+        name: name of the rule, such as "FVC protocol".
+        summary: error rates of the comparisons.
+    """
 
     name: str
     summary: Summary
@@ -60,7 +66,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The part of pairs decided right over the folds of a protocol such as LFW's, a fraction."""
+    """Accuracy over the folds of a protocol such as LFW's.
+
+    Attributes:
+        mean: mean over the folds of the fraction of pairs decided correctly.
+        standard_error: standard error of the mean.
+        folds: number of folds.
+    """
 
     mean: float
     standard_error: float
@@ -69,25 +81,25 @@ class Accuracy:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Error rates of a data set, and what else was seen.
+    """Error rates of a data set, and further results of its evaluation.
 
     Attributes:
-        name: of the data set.
-        compared: what was compared with what, a clause for people.
-        unit: what the bootstrap drew: "fingers", "subjects" or "comparisons".
-        samples: templates or images, failed ones included; None where nobody says.
-        subjects: whose they are; None likewise.
-        from_files: whether each sample was a file of its own, that could fail to be read.
-        failures: samples without a template, and why.
-        ignored: names of files left alone.
-        protocols: the main one first.
+        name: name of the data set.
+        compared: clause that states which samples were compared, for text output.
+        unit: unit that the bootstrap draws: "fingers", "people", "subjects" or "comparisons".
+        samples: number of templates or images, failed ones included. None: unknown.
+        subjects: number of subjects of the samples. None: unknown.
+        from_files: whether each sample was a file of its own, which could be unreadable.
+        failures: samples without a template, with the reasons.
+        ignored: names of files that are not part of the data set.
+        protocols: error rates of each protocol, the main one first.
         calibrated: whether scores are log10 likelihood ratios.
-        cllr: bits, of the main protocol's likelihood ratios; None where scores are not.
-        min_cllr: bits; see :func:`abis.evaluation.min_cllr`.
-        identification: the rates of 1:N searches, where they can be had.
-        accuracy: where the pairs come in folds.
-        discard: whether the templates' quality predicts error in the main protocol, where they state one.
-        worst: up to ten mated pairs that score lowest, then ten non-mated that score highest.
+        cllr: Cllr of the main protocol's likelihood ratios, in bits. None: scores are not likelihood ratios.
+        min_cllr: least Cllr of the main protocol's scores, in bits; see :func:`abis.evaluation.min_cllr`.
+        identification: error rates of 1:N searches. None: not measured.
+        accuracy: accuracy over folds. None: the pairs have no folds.
+        discard: error-versus-discard curve of the templates' quality in the main protocol. None: not measured.
+        worst: at most ten mated pairs with the lowest scores, then at most ten non-mated pairs with the highest.
     """
 
     name: str
@@ -113,7 +125,7 @@ class Findings:
         return self.protocols[0].summary
 
     def figures(self) -> dict[str, object]:
-        """All figures, for JSON."""
+        """Return all figures as a dictionary for JSON."""
         return {
             "name": self.name,
             "samples": self.samples,
@@ -142,7 +154,7 @@ class Findings:
         }
 
     def __str__(self) -> str:
-        """A table for people."""
+        """Return the findings as a text table."""
         return "\n".join([*self._head(), "", *self._rates(), "", *self._notes()])
 
     def _head(self) -> Iterator[str]:
@@ -151,7 +163,7 @@ class Findings:
             return
         yield f"{self.name}: {self.samples:,} samples of {self.subjects:,} {self.unit}"
         if self.from_files:
-            yield f"{len(self.failures):,} of them failed to be read"
+            yield f"{len(self.failures):,} samples could not be read"
             yield f"{len(self.ignored):,} other files ignored"
 
     def _rates(self) -> Iterator[str]:
@@ -159,9 +171,9 @@ class Findings:
         yield f"{'':22}" + "".join(f"{protocol.name:>26}" for protocol in self.protocols)
         rows = [
             ("mated", [f"{side.mated:,}" for side in summaries]),
-            ("  of them failed", [f"{side.mated_failed:,}" for side in summaries]),
+            ("  failed", [f"{side.mated_failed:,}" for side in summaries]),
             ("non-mated", [f"{side.non_mated:,}" for side in summaries]),
-            ("  of them failed", [f"{side.non_mated_failed:,}" for side in summaries]),
+            ("  failed", [f"{side.non_mated_failed:,}" for side in summaries]),
             ("EER", [str(side.eer) for side in summaries]),
             ("FMR100  (FMR <= 1 %)", [str(side.fmr100) for side in summaries]),
             ("FMR1000 (FMR <= 0.1 %)", [str(side.fmr1000) for side in summaries]),
@@ -171,7 +183,7 @@ class Findings:
             yield f"{name:22}" + "".join(f"{cell:>26}" for cell in cells)
         if (found := self.identification) is not None:
             yield ""
-            yield f"{found.mated:,} searches among {found.gallery_size:,} {self._enrolled}, {_without(found)}"
+            yield f"{found.mated:,} mated searches in {found.gallery_size:,} {self._enrolled}, {_non_mated(found)}"
             yield f"{'FNIR, rank 1':22}{found.rank_1!s:>26}"
             for row in found.fnir_at:
                 limit = f"FPIR <= {100 * row.wanted:g} %" if row.wanted else "FPIR = 0"
@@ -185,11 +197,11 @@ class Findings:
         if self.accuracy is not None:
             mean, error = 100 * self.accuracy.mean, 100 * self.accuracy.standard_error
             yield f"Accuracy over {self.accuracy.folds} folds: {mean:.2f} % (standard error {error:.2f})."
-        yield f"FNMR at the FMR named; [ ]: 95 % interval by bootstrap over {self.unit}."
+        yield f"Each FNMR is at the FMR of its row; [ ]: 95 % interval by bootstrap over {self.unit}."
         if self.cllr is not None:
-            yield f"Likelihood ratios: Cllr {self.cllr:.3f} bits, at best {self.min_cllr:.3f}."
+            yield f"Likelihood ratios: Cllr {self.cllr:.3f} bits; least Cllr of these scores {self.min_cllr:.3f}."
         else:
-            yield f"Scores of unknown scale: Cllr of the best likelihood ratios they can give {self.min_cllr:.3f}."
+            yield f"Scores are not calibrated; least Cllr after calibration {self.min_cllr:.3f} bits."
         if self.discard is not None:
             first, left = (100 * self.discard.at(part) for part in (0, _A_TENTH))
             yield f"Quality: without the lowest {100 * _A_TENTH:g} %, an FNMR of {first:.1f} % becomes {left:.1f} %."
@@ -199,9 +211,18 @@ class Findings:
 def assess(
     name: str, scores: Scores, *, calibrated: bool, calibration: Calibration | None, seed: int
 ) -> tuple[Protocol, float | None, float]:
-    """A protocol's error rates, and Cllr (None where scores are not calibrated) and least Cllr.
+    """Measure the error rates of a protocol, its Cllr and its least Cllr.
 
-    ``calibration`` is what made the scores, where that is known.
+    Args:
+        name: name of the protocol.
+        scores: scores of all comparisons of the protocol.
+        calibrated: whether the scores are log10 likelihood ratios.
+        calibration: calibration of the scores. None: unknown.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The protocol; its Cllr in bits, None if the scores are not calibrated or all comparisons of a kind failed; its
+        least Cllr in bits.
     """
     summary = summarise(scores, seed=seed, promises=promises(calibration) if calibrated else ())
     made = [
@@ -214,9 +235,16 @@ def assess(
 
 
 def extremes(scores: Scores, rates: ErrorRates) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The comparisons among the lowest mated and the highest non-mated scores, the worst first.
+    """Return the places of the lowest mated and of the highest non-mated scores, the worst first.
 
-    Failed comparisons are not among them: they are listed with their reason.
+    Failed comparisons are left out.
+
+    Args:
+        scores: scores of all comparisons.
+        rates: error rates of the same scores.
+
+    Returns:
+        Places in ``scores`` of at most ten mated and at most ten non-mated comparisons.
     """
     made = rates.mated[np.searchsorted(rates.mated, FAILED, side="right") :]
     lowest = made[: _WORST + 1][-1:].max(initial=FAILED)
@@ -234,9 +262,11 @@ def extremes(scores: Scores, rates: ErrorRates) -> tuple[npt.NDArray[np.int64], 
     )
 
 
-def _without(found: IdentificationRates) -> str:
-    taken = ", their own taken out" if found.gallery_size_without_mate < found.gallery_size else ""
-    return f"{found.non_mated:,} for somebody not there{taken}"
+def _non_mated(found: IdentificationRates) -> str:
+    left_out = (
+        ", with the own subject left out" if found.gallery_size_without_mate < found.gallery_size else ""
+    )
+    return f"{found.non_mated:,} non-mated{left_out}"
 
 
 def _estimate(name: str, estimate: Estimate) -> dict[str, float | int]:
@@ -280,7 +310,9 @@ def _discards(curve: ErrorVersusDiscard) -> list[dict[str, float]]:
             "fnmr_percent": 100 * float(curve.fnmr[place]),
         }
         for place in places
-        if np.isfinite(curve.quality[place])  # JSON has no infinity; with failures in, there is no quality
+        if np.isfinite(
+            curve.quality[place]
+        )  # JSON has no infinity, the quality where failed samples are kept
     ]
 
 
@@ -308,14 +340,14 @@ def pairs_of(
     scores: Scores,
     rates: ErrorRates,
 ) -> tuple[Pair, ...]:
-    """The worst pairs.
+    """Return the worst pairs: the lowest mated scores, then the highest non-mated scores.
 
     Args:
-        names: of the samples.
-        templates: of the samples, where they may be drawn.
-        samples_of: gives the samples of probe and reference of a comparison.
-        scores: of all comparisons.
-        rates: of the same.
+        names: names of all samples.
+        templates: templates of all samples, for drawings. None: no drawings.
+        samples_of: function from the place of a comparison to the places of its probe and reference in ``names``.
+        scores: scores of all comparisons.
+        rates: error rates of the same scores.
     """
     found = []
     for mated, places in zip((True, False), extremes(scores, rates), strict=True):

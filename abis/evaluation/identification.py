@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Error rates of 1:N searches, closed-set and open-set, after ISO/IEC 19795-1.
 
-A search with a mate in the gallery errs where the mate is not among the first R candidates with a score at
-or above the threshold (FNIR); one without errs where any candidate is at or above it (FPIR). With a
-threshold below all scores, 1 - FNIR over R is the cumulative match characteristic (CMC).
+A mated search, one whose subject is enrolled, errs if the mate is not among the first R candidates or scores below the
+threshold (FNIR). A non-mated search errs if any candidate reaches the threshold (FPIR). With a threshold below all
+scores, 1 - FNIR as a function of R is the cumulative match characteristic (CMC).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from abis.evaluation.scores import FAILED
 __all__ = ["Cmc", "FnirAtFpir", "IdentificationRates", "SearchOutcomes", "measure_identification", "search"]
 
 _FPIRS = (0.1, 0.01, 0.001)
-_CMC_RANKS = 100  # at most
+_CMC_RANKS = 100  # length of the CMC at most
 
 Floats = npt.NDArray[np.floating[Any]]
 Subjects = npt.NDArray[np.integer[Any]]
@@ -31,17 +31,17 @@ Subjects = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, eq=False)
 class SearchOutcomes:
-    """What searches of one gallery gave, every enrolled subject being ranked by its best reference.
+    """Results of mated and non-mated searches of one gallery; a subject's score is that of its best reference.
 
     Attributes:
-        gallery_size: enrolled subjects, N.
-        gallery_size_without_mate: subjects searched where there is no mate.
-        mate_score: (m,) score of the mate; -inf where it or the probe failed.
-        mate_rank: (m,) from 1: one more than the other subjects that score as high or higher, so that ties
-            speak against the system; 0 where it or the probe failed.
-        mate_subject: (m,) whose probe it was.
-        highest: (k,) the highest score in each search without a mate.
-        highest_subject: (k,) whose probe it was.
+        gallery_size: number of enrolled subjects, N.
+        gallery_size_without_mate: number of subjects compared in a non-mated search.
+        mate_score: (m,) score of the mate in each mated search; -inf if the mate or the probe failed.
+        mate_rank: (m,) rank of the mate: 1 plus the number of other subjects with an equal or higher score, so ties
+            count against the system; 0 if the mate or the probe failed.
+        mate_subject: (m,) number of the probe's subject in each mated search.
+        highest: (k,) highest score in each non-mated search.
+        highest_subject: (k,) number of the probe's subject in each non-mated search.
     """
 
     gallery_size: int
@@ -53,10 +53,13 @@ class SearchOutcomes:
     highest_subject: Subjects
 
     def at_rank(self, rank: int) -> ErrorRates:
-        """FPIR as its FMR and FNIR as its FNMR, with so many candidates looked at.
+        """Return the error rates if the first ``rank`` candidates are examined: ``fmr`` is FPIR, ``fnmr`` is FNIR.
+
+        Args:
+            rank: number of candidates examined, R, at least 1.
 
         Raises:
-            ValueError: where there are no searches with a mate, or none without.
+            ValueError: there is no mated search or no non-mated search.
         """
         listed = (self.mate_rank > 0) & (self.mate_rank <= rank)
         return ErrorRates(np.where(listed, self.mate_score, FAILED), self.highest)
@@ -67,11 +70,11 @@ class FnirAtFpir:
     """The FNIR at an FPIR.
 
     Attributes:
-        rank: candidates looked at, R.
-        wanted: the FPIR asked for.
-        threshold: the lowest at which FPIR is at most that.
-        fpir: there.
-        fnir: there, with its 95 % interval over the subjects of the probes.
+        rank: number of candidates examined, R.
+        wanted: FPIR asked for, a fraction.
+        threshold: lowest threshold with an FPIR of at most ``wanted``.
+        fpir: FPIR at the threshold.
+        fnir: FNIR at the threshold, with its 95 % interval over the subjects of the probes.
     """
 
     rank: int
@@ -83,9 +86,13 @@ class FnirAtFpir:
 
 @dataclass(frozen=True, eq=False)
 class Cmc:
-    """Cumulative match characteristic: the part of mates among the first ``rank`` candidates, all (k,).
+    """Cumulative match characteristic: the fraction of mates among the first ``rank`` candidates.
 
-    ``low`` and ``high`` are pointwise 95 % intervals.
+    Attributes:
+        rank: (k,) ascending ranks from 1.
+        hits: (k,) fraction of mated searches with the mate at this rank or before.
+        low: (k,) lower end of the pointwise 95 % interval of ``hits``.
+        high: (k,) upper end of the pointwise 95 % interval of ``hits``.
     """
 
     rank: npt.NDArray[np.int64]
@@ -99,15 +106,17 @@ class IdentificationRates:
     """The error rates of 1:N searches.
 
     Attributes:
-        gallery_size: enrolled subjects, N; searches without a mate may have one less, see ``SearchOutcomes``.
-        gallery_size_without_mate: likewise.
-        mated, non_mated: searches with and without a mate in the gallery.
-        list_length: candidates that a search could list: all.
+        gallery_size: number of enrolled subjects, N.
+        gallery_size_without_mate: number of subjects compared in a non-mated search: N, or N - 1 if the probe's own
+            subject is left out.
+        mated: number of searches whose subject is enrolled.
+        non_mated: number of searches whose subject is not enrolled or is left out.
+        list_length: greatest number of candidates of a search, N.
         rank_1: FNIR at rank 1 without a threshold.
-        fnir_at: at rank 1 and FPIRs of 10 %, 1 % and so on, for as long as one false alarm is allowed, and
-            at none.
-        cmc: up to rank 100.
-        rates: FPIR as FMR and FNIR at rank 1 as FNMR, at every threshold.
+        fnir_at: FNIR at rank 1 and FPIRs of 10 %, 1 % and 0.1 %, where that allows at least one false positive; and
+            at an FPIR of 0.
+        cmc: the cumulative match characteristic up to rank 100.
+        rates: error rates at every threshold: ``fmr`` is FPIR, ``fnmr`` is FNIR at rank 1.
     """
 
     gallery_size: int
@@ -128,14 +137,14 @@ def search(
     *,
     without_mate: bool,
 ) -> SearchOutcomes:
-    """Searches from all scores of probes against a gallery.
+    """Simulate searches from the scores of every probe with every reference.
 
     Args:
-        rows: for each probe, (g,) scores against every reference, :data:`FAILED` where there is none.
-        probe_subject: (p,) whose probe it is.
-        reference_subject: (g,) whose reference it is.
-        without_mate: whether every probe is searched a second time with its own subject taken out of the
-            gallery, to serve as one that is not enrolled. Else those are the probes whose subject is not.
+        rows: (g,) scores with every reference, for each probe; :data:`FAILED` for a comparison without a score.
+        probe_subject: (p,) subject number of each probe.
+        reference_subject: (g,) subject number of each reference.
+        without_mate: True: every probe is also searched in the gallery without its own subject, as a non-mated
+            search. False: the non-mated searches are those of probes whose subject has no reference.
     """
     order = np.argsort(reference_subject, kind="stable")
     enrolled, first = np.unique(reference_subject[order], return_index=True)
@@ -167,10 +176,16 @@ def search(
 
 
 def measure_identification(searches: SearchOutcomes, *, seed: int = 0) -> IdentificationRates:
-    """The rates, with intervals by bootstrap over the subjects of the probes; the gallery is as it is.
+    """Measure the error rates of searches, with 95 % intervals by bootstrap over the subjects of the probes.
+
+    The bootstrap leaves the gallery unchanged.
+
+    Args:
+        searches: results of mated and non-mated searches.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: where there are no searches with a mate, or none without.
+        ValueError: there is no mated search or no non-mated search.
     """
     rates = searches.at_rank(1)
     draws = _Draws(searches, seed)
@@ -199,11 +214,11 @@ def measure_identification(searches: SearchOutcomes, *, seed: int = 0) -> Identi
 
 
 class _Draws:
-    """How often the subjects of the probes were drawn, for each search and replicate."""
+    """Bootstrap draws: how often the subject of each search's probe is drawn in each replicate."""
 
     def __init__(self, searches: SearchOutcomes, seed: int) -> None:
-        everyone = np.concatenate([searches.mate_subject, searches.highest_subject])
-        subjects, place = np.unique(everyone, return_inverse=True)
+        probe_subjects = np.concatenate([searches.mate_subject, searches.highest_subject])
+        subjects, place = np.unique(probe_subjects, return_inverse=True)
         generator = np.random.default_rng(seed)
         n = len(subjects)
         drawn = np.stack(
@@ -216,19 +231,19 @@ class _Draws:
         self._mate_score, self._highest = score[order], searches.highest[descending]
         self._mated = drawn[:, place[:mated]]
         self._mate_order = order
-        self._strangers = drawn[:, place[mated:][descending]]
+        self._non_mated = drawn[:, place[mated:][descending]]
 
     def mated_means(self, hit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """(b, k) part of the searches with a mate that hit, in each replicate; ``hit`` is (m, k)."""
+        """Return the (b, k) fraction of mated searches with a hit in each replicate; ``hit`` is (m, k)."""
         with np.errstate(invalid="ignore"):
             means = self._mated.astype(np.float64) @ hit / self._mated.sum(axis=1, keepdims=True)
         return np.asarray(means)
 
     def fnir_at_fpir(self, fpir: float) -> npt.NDArray[np.float64]:
-        """(b,) FNIR at rank 1, at each replicate's own lowest threshold with an FPIR of at most ``fpir``."""
+        """Return the (b,) FNIR at rank 1, at each replicate's own lowest threshold with an FPIR of at most ``fpir``."""
         fnir = np.full(len(self._mated), np.nan)
-        for replicate, (mated, strangers) in enumerate(zip(self._mated, self._strangers, strict=True)):
-            alarms = np.cumsum(strangers, dtype=np.int64)
+        for replicate, (mated, non_mated) in enumerate(zip(self._mated, self._non_mated, strict=True)):
+            alarms = np.cumsum(non_mated, dtype=np.int64)
             if alarms[-1] == 0 or not mated.any():
                 continue
             refused = int(np.searchsorted(alarms / alarms[-1], fpir, side="right"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""95 % intervals from the replicates of a bootstrap; the rule of three where no error was seen."""
+"""95 % intervals from the replicates of a bootstrap, and by the rule of three if no error occurred."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _TAIL_PERCENT = 2.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """An error rate measured, a fraction in [0, 1], and its 95 % interval.
+    """A measured error rate, a fraction in [0, 1], and its 95 % interval.
 
     Attributes:
-        value: as measured.
-        low, high: the interval; see :func:`interval`.
-        replicates: (b,) the same rate in each replicate.
-        trials: comparisons in which the error could have happened.
+        value: measured rate.
+        low: lower end of the interval; see :func:`interval`.
+        high: upper end of the interval.
+        replicates: (b,) rate in each replicate of the bootstrap.
+        trials: number of comparisons or searches in which the error could occur.
     """
 
     value: float
@@ -41,18 +42,18 @@ class Estimate:
 
 
 def interval(value: float, replicates: npt.NDArray[np.float64], trials: int) -> tuple[float, float]:
-    """The 95 % interval of an error rate.
+    """Return the lower and upper end of the 95 % interval of an error rate.
 
-    The middle 95 % of the replicates, widened to hold ``value`` where the bootstrap is biased; where no
-    error was seen, at least up to ``3 / trials``: the rule of three (ISO/IEC 19795-1:2006, 6.6), which takes
-    the comparisons as independent; and where nothing but errors were, likewise at least down to 1 minus that.
+    The interval contains the middle 95 % of the replicates and ``value``. If ``value`` is 0, it extends at least to
+    ``3 / trials``, the rule of three (ISO/IEC 19795-1:2006, 6.6), which takes comparisons as independent. If
+    ``value`` is 1, it extends at least down to ``1 - 3 / trials``.
 
     Args:
-        value: the rate as measured.
-        replicates: (b,) the same rate in each replicate; NaN in one that cannot tell.
-        trials: comparisons in which the error could have happened.
+        value: measured rate.
+        replicates: (b,) rate in each replicate of the bootstrap; NaN in a replicate without such comparisons.
+        trials: number of comparisons or searches in which the error could occur.
     """
-    # A replicate that drew one subject only has no non-mated comparison, hence no rate.
+    # A replicate with a single subject has no non-mated comparison, so its rate is NaN.
     rates = replicates[np.isfinite(replicates)]
     ends = np.percentile(rates, [_TAIL_PERCENT, 100 - _TAIL_PERCENT]) if len(rates) else (0.0, 1.0)
     unseen_above = 3 / trials if value == 0 else 0.0
@@ -62,7 +63,11 @@ def interval(value: float, replicates: npt.NDArray[np.float64], trials: int) -> 
 
 
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of rates measured on different subjects, e.g. over the sets of a competition."""
+    """Return the mean of rates measured on different subjects, such as the data sets of a competition.
+
+    Args:
+        estimates: at least one estimate; all have the same number of replicates.
+    """
     return Estimate(
         value=float(np.mean([estimate.value for estimate in estimates])),
         replicates=np.mean([estimate.replicates for estimate in estimates], axis=0),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a folder of references and one of probes to the error rates of 1:N searches."""
+"""Measure the error rates of 1:N searches from a folder of probes and a folder of references."""
 
 from __future__ import annotations
 
@@ -31,32 +31,35 @@ def evaluate_searches(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
-    """Search for every template of one folder among those of another, comparing with all of them.
+    """Search every probe of one folder among the references of another, with a comparison of every pair.
 
-    Probes whose finger is among the references have a mate; the others are searches for somebody who is not
-    enrolled. Where all have one, each is searched a second time with its own finger taken out. A file that
-    cannot be read is a failure to acquire or to enroll: its comparisons fail.
+    A search is mated if the probe's finger has a reference, and non-mated otherwise. If every probe is mated, each
+    is also searched among the references without its own finger, as a non-mated search. A file that cannot be read
+    is a failure to acquire or to enroll: its comparisons fail.
 
     Args:
-        probes: a folder of files named ``<finger>_<impression>.*``, or as ``pattern`` says.
-        references: another; the finger is what is enrolled, with any number of impressions.
-        pattern: see :func:`abis.evaluation.read_folder`.
-        read: likewise.
-        threads: how many compare at once; 0 for all cores. The scores do not depend on it.
-        seed: of the bootstrap.
-        progress: called with the probes searched and their total.
+        probes: folder of probes, in files named ``<finger>_<impression>.*`` or as ``pattern`` states.
+        references: folder of references, with file names of the same form. A finger is enrolled with all its
+            impressions.
+        pattern: regular expression of file names, with the groups ``finger`` and ``impression``. Default:
+            :data:`~abis.evaluation.datasets.DEFAULT_PATTERN`.
+        read: function that returns the templates of a file. Default: :func:`abis.read_file`.
+        threads: number of threads of a search; 0 (default): one for each core. Scores do not depend on it.
+        seed: seed of the bootstrap.
+        progress: function that is called after each probe, with the number of probes searched and their total.
+            None: no calls.
 
     Raises:
-        ValueError: see :func:`abis.evaluation.read_folder`; where no probe has a mate, or minutiae and
-            embeddings are mixed.
-        OSError: where a folder cannot be read.
+        ValueError: no probe has a mate, no template can be read, minutiae and embeddings are mixed, or a folder is
+            not a data set (see :func:`abis.evaluation.read_folder`).
+        OSError: a folder cannot be read.
     """
     searched, enrolled = (read_folder(folder, pattern=pattern, read=read) for folder in (probes, references))
     samples = (*searched.samples, *enrolled.samples)
     finger = finger_numbers(samples)
     probe_finger, reference_finger = finger[: len(searched.samples)], finger[len(searched.samples) :]
     if not np.isin(probe_finger, reference_finger).any():
-        raise ValueError(f"no finger of {probes} is in {references}: nobody could be found")
+        raise ValueError(f"no finger of {probes} is in {references}; expected at least one probe with a mate")
     templates = [sample.template for sample in enrolled.samples]
     present = np.flatnonzero([template is not None for template in templates])
     if all(sample.template is None for sample in samples):
@@ -71,12 +74,12 @@ def evaluate_searches(
             progress(place + 1, len(searched.samples))
     made = score != FAILED
     searching, found_in = np.nonzero(made)
-    everyone = [sample.template for sample in samples]
-    balance = balance_of_pairs(everyone, searching, len(searched.samples) + found_in)
+    all_templates = [sample.template for sample in samples]
+    balance = balance_of_pairs(all_templates, searching, len(searched.samples) + found_in)
     score[made] = calibration.llr(score[made], balance)
 
-    strangers = ~np.isin(probe_finger, reference_finger)
-    found = search(score, probe_finger, reference_finger, without_mate=not strangers.any())
+    non_mated = ~np.isin(probe_finger, reference_finger)
+    found = search(score, probe_finger, reference_finger, without_mate=not non_mated.any())
     probe, reference = (side.ravel() for side in np.indices(score.shape, dtype=np.int32))
     scores = Scores(score.ravel(), probe_finger[probe], reference_finger[reference])
     protocol, cllr, min_cllr = assess(

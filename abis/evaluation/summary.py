@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures by which comparison is judged, with their intervals."""
+"""Error rates of a set of comparisons at the usual operating points, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class FnmrAtFmr:
     """The FNMR at an FMR.
 
     Attributes:
-        wanted: the FMR asked for.
-        threshold: the lowest at which FMR is at most that.
-        fmr: there, at most ``wanted``.
-        fnmr: there, with its 95 % interval.
+        wanted: FMR asked for, a fraction.
+        threshold: lowest threshold with an FMR of at most ``wanted``.
+        fmr: FMR at the threshold.
+        fnmr: FNMR at the threshold, with its 95 % interval.
     """
 
     wanted: float
@@ -40,7 +40,13 @@ class FnmrAtFmr:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Pointwise 95 % intervals of a DET curve: of FNMR at fixed FMRs, all (k,), FMR ascending."""
+    """Pointwise 95 % intervals of the FNMR along a DET curve.
+
+    Attributes:
+        fmr: (k,) ascending FMRs.
+        low: (k,) lower end of the interval of the FNMR at each FMR.
+        high: (k,) upper end of the interval of the FNMR at each FMR.
+    """
 
     fmr: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
@@ -55,14 +61,19 @@ class Summary:
     FNMR at the lowest threshold with an FMR of at most 1 %, 0.1 % and 0.
 
     Attributes:
-        mated, non_mated: comparisons, failed ones included.
-        mated_failed, non_mated_failed: those of them that could not be made: non-matches.
-        eer, fmr100, fmr1000, zero_fmr: fractions, with 95 % intervals over subjects.
-        fnmr_at: at FMRs of 1 %, 0.1 %, and so on for as long as at least one false match is allowed, and at
-            none.
-        claims: what was measured at the thresholds of the promises given.
-        band: of the DET curve.
-        rates: at every threshold.
+        mated: number of mated comparisons, failed ones included.
+        non_mated: number of non-mated comparisons, failed ones included.
+        mated_failed: number of mated comparisons that failed; they count as non-matches.
+        non_mated_failed: number of non-mated comparisons that failed; they count as non-matches.
+        eer: equal error rate, with its 95 % interval over subjects.
+        fmr100: FNMR at an FMR of at most 1 %, with its 95 % interval over subjects.
+        fmr1000: FNMR at an FMR of at most 0.1 %, with its 95 % interval over subjects.
+        zero_fmr: FNMR at an FMR of 0, with its 95 % interval over subjects.
+        fnmr_at: FNMR at FMRs of 1 %, 0.1 % and so on, where that allows at least one false match; and at an FMR
+            of 0.
+        claims: error rates measured at the threshold of each promise.
+        band: 95 % intervals along the DET curve.
+        rates: error rates at every threshold.
     """
 
     mated: int
@@ -80,15 +91,15 @@ class Summary:
 
 
 def summarise(scores: Scores, *, seed: int = 0, promises: Sequence[Promise] = ()) -> Summary:
-    """Error rates with intervals by bootstrap over the subjects of ``scores``.
+    """Measure error rates, with 95 % intervals by bootstrap over the subjects of ``scores``.
 
     Args:
-        scores: comparison scores, or log10 likelihood ratios.
-        seed: of the bootstrap.
-        promises: thresholds to hold against the measurement; for likelihood ratios only.
+        scores: comparison scores or log10 likelihood ratios.
+        seed: seed of the bootstrap.
+        promises: thresholds to measure error rates at; only for log10 likelihood ratios. Default: none.
 
     Raises:
-        ValueError: where there is no mated or no non-mated comparison.
+        ValueError: there is no mated or no non-mated comparison.
     """
     rates = ErrorRates.of(scores)
     replicates = bootstrap(scores, seed=seed, rates=rates)
@@ -127,7 +138,7 @@ def summarise(scores: Scores, *, seed: int = 0, promises: Sequence[Promise] = ()
 
 
 def _band(rates: ErrorRates, replicates: DetReplicates) -> Band:
-    """Down to the FMR of three false matches: below, what the replicates hold is chance."""
+    """Return the band down to the FMR of three false matches; below, the replicates are mostly chance."""
     lowest = min(3 / len(rates.non_mated), 0.5)
     fmr = np.geomspace(lowest, 1, max(round(-np.log10(lowest) * _BAND_POINTS), 2))
     ends = [interval(rates.at_fmr(f).fnmr, replicates.fnmr_at_fmr(f), len(rates.mated)) for f in fmr.tolist()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What thresholds on log10 likelihood ratios promise, to be held against what was measured."""
+"""Thresholds with a promised error rate, to be checked against measured error rates."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from abis.scoring.thresholds import threshold_for_fmr, threshold_for_fpir
 __all__ = ["GALLERY_SIZES", "CheckedPromise", "Promise", "promises"]
 
 GALLERY_SIZES = (10_000, 1_000_000, 50_000_000)
+"""Numbers of enrolled subjects for which an FPIR is promised."""
+
 _FMRS = (1e-2, 1e-3, 1e-4, 1e-6)
 _FPIR = 1e-2
 
 
 @dataclass(frozen=True)
 class Promise:
-    """A threshold and the error rate it is set for.
+    """A threshold and the error rate that it promises.
 
     Attributes:
-        rate: wanted, a fraction.
-        gallery_size: subjects searched, where ``rate`` is an FPIR; None where it is an FMR.
-        threshold: log10 likelihood ratio.
+        rate: promised FMR or FPIR, a fraction.
+        gallery_size: number of subjects searched, if ``rate`` is an FPIR. None: ``rate`` is an FMR.
+        threshold: the threshold, a log10 likelihood ratio.
     """
 
     rate: float
@@ -39,7 +41,13 @@ class Promise:
 
 @dataclass(frozen=True)
 class CheckedPromise:
-    """A promise, and the rates measured at its threshold, with 95 % intervals."""
+    """A promise and the error rates measured at its threshold.
+
+    Attributes:
+        promise: the threshold and its promised rate.
+        fmr: measured false match rate, with its 95 % interval.
+        fnmr: measured false non-match rate, with its 95 % interval.
+    """
 
     promise: Promise
     fmr: Estimate
@@ -47,10 +55,10 @@ class CheckedPromise:
 
 
 def promises(calibration: Calibration | None) -> tuple[Promise, ...]:
-    """The thresholds one asks for: of some FMRs, and of an FPIR of 1 % at the sizes of real galleries.
+    """Return the thresholds for FMRs from 1 % to 0.0001 %, and for an FPIR of 1 % at :data:`GALLERY_SIZES`.
 
     Args:
-        calibration: of the scores, one comparison each; None where nobody knows, and thresholds rest on
+        calibration: calibration of the scores, each of one comparison. None: unknown, and thresholds follow from
             Markov's inequality.
     """
     compared = [[shipped("embedding") if calibration is None else calibration]]

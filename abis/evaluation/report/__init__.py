@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings as one page that can be attached to a tender."""
+"""The evaluation report: the findings as one self-contained HTML page."""
 
 from abis.evaluation.report.page import page, write_report
 from abis.evaluation.report.provenance import ReportProvenance, provenance

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report is made of: figures and tables as HTML."""
+"""Figures and tables of the report, as HTML."""
 
 from __future__ import annotations
 
@@ -17,24 +17,35 @@ __all__ = ["Cell", "cell", "figure", "table"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure, and what stands small beside it."""
+    """A cell of a table.
+
+    Attributes:
+        figure: main text.
+        small: text in small type after it; empty: none.
+    """
 
     figure: str
     small: str = ""
 
     def html(self) -> str:
-        """Its content, escaped."""
+        """Return the content of the cell as escaped HTML."""
         small = f" <small>{escape(self.small)}</small>" if self.small else ""
         return f"{escape(self.figure)}{small}"
 
 
 def cell(estimate: Estimate) -> Cell:
-    """A rate with its interval."""
+    """Return a cell with an error rate and its 95 % interval."""
     return Cell(percent(estimate.value), interval(estimate))
 
 
 def figure(svg: str, alternative: str, caption: str) -> str:
-    """An SVG document as an image, so that its ids are its own; ``caption`` is HTML."""
+    """Return an SVG document as an HTML figure; an image keeps its ids apart from those of other figures.
+
+    Args:
+        svg: SVG document.
+        alternative: text alternative, plain text.
+        caption: caption, HTML.
+    """
     content = base64.b64encode(svg.encode()).decode()
     return (
         f'<figure><img src="data:image/svg+xml;base64,{content}" alt="{escape(alternative)}">'
@@ -50,7 +61,15 @@ def table(
     *,
     words: int = 1,
 ) -> Iterator[str]:
-    """A table whose first ``words`` columns are text, the very first heading its rows; the others are figures."""
+    """Yield the HTML of a table; the first column has the row headings.
+
+    Args:
+        title: caption in bold type.
+        note: rest of the caption.
+        columns: column headings.
+        rows: cells of each row, one for each column.
+        words: number of columns from the left that are text; the others are numbers, aligned to the right.
+    """
     name = "-".join(re.findall("[a-z]+", title.lower()))
     kinds = [' class="text"' if place < words else "" for place in range(len(columns))]
     head = "".join(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report as one HTML page that needs nothing else: no script, no network, no other file."""
+"""The report as one self-contained HTML page: no script, no network, no other file."""
 
 from __future__ import annotations
 
@@ -28,15 +28,28 @@ __all__ = ["page", "write_report"]
 def write_report(path: Path, findings: Findings, source: ReportProvenance) -> None:
     """Write the report on findings as one self-contained HTML page, for screen, phone and print.
 
+    Args:
+        path: HTML file to write; an existing file is replaced.
+        findings: the findings of an evaluation.
+        source: provenance of the findings, as :func:`abis.evaluation.report.provenance` returns it.
+
     Raises:
-        AbisError: where matplotlib is missing: ``pip install abis[report]``.
-        OSError: where the file cannot be written.
+        AbisError: matplotlib is not installed: ``pip install abis[report]``.
+        OSError: the file cannot be written.
     """
     path.write_text(page(findings, source), encoding="utf-8")
 
 
 def page(findings: Findings, source: ReportProvenance) -> str:
-    """The page's HTML."""
+    """Return the report on findings as the HTML text of one page.
+
+    Args:
+        findings: the findings of an evaluation.
+        source: provenance of the findings.
+
+    Raises:
+        AbisError: matplotlib is not installed.
+    """
     style = files("abis.evaluation.report").joinpath("style.css").read_text(encoding="utf-8")
     parts = [
         *_head(findings, source),
@@ -59,7 +72,7 @@ def page(findings: Findings, source: ReportProvenance) -> str:
     )
 
 
-# --- its parts, from top to bottom ------------------------------------------------------------------------
+# --- parts of the page, from top to bottom ----------------------------------------------------------------
 
 
 def _head(findings: Findings, source: ReportProvenance) -> Iterator[str]:
@@ -102,8 +115,8 @@ def _verification(findings: Findings) -> Iterator[str]:
         yield from table(
             f"FNMR at FMR, {protocol.name}.",
             f"{summary.mated:,} mated comparisons, {summary.mated_failed:,} of them failed; "
-            f"{summary.non_mated:,} non-mated, {summary.non_mated_failed:,} failed. The threshold is the "
-            "lowest at which FMR is not above the one asked for.",
+            f"{summary.non_mated:,} non-mated, {summary.non_mated_failed:,} failed. Each threshold is the "
+            "lowest with an FMR of at most the FMR asked for.",
             ("FMR asked for", "threshold", "FMR measured", "FNMR, 95\xa0% interval"),
             [
                 (
@@ -122,23 +135,23 @@ def _thresholds(findings: Findings) -> Iterator[str]:
     yield "<h2>Scores and thresholds</h2>"
     if findings.cllr is None:
         yield (
-            "<p>These scores are on a scale of their own, so no threshold can be promised for galleries larger "
-            "than what was measured here. Fit a calibration to them first.</p>"
+            "<p>These scores are on a scale of their own: they are not likelihood ratios. Thresholds for larger "
+            "galleries cannot be derived from them. Fit a calibration to the scores first.</p>"
         )
         yield from _plots([plots.thresholds(findings)])
         return
     yield (
-        "<p>Scores are log10 likelihood ratios: 3 says that so much likeness is a thousand times likelier where "
-        f"both templates are of one subject. They cost {findings.cllr:.3f} bits a decision (Cllr: 0 is perfect, "
-        f"1 says nothing); the best calibration of the same scores would cost {findings.min_cllr:.3f}.</p>"
+        "<p>Scores are log10 likelihood ratios. A score of 3 means that the evidence is a thousand times likelier if "
+        f"both templates are of one subject. Cllr, the cost of a score, is {findings.cllr:.3f} bits a decision; 0 is "
+        f"perfect, and 1 is no information. The best calibration of the same scores has {findings.min_cllr:.3f}.</p>"
     )
     yield from _plots([plots.thresholds(findings), plots.reliability(findings)])
     if findings.main.claims:
         yield from table(
             "Thresholds asked for as error rates.",
-            "What each promises, what was measured at it here, and the FPIR to expect at most among so many "
-            "enrolled subjects. An FMR of 0 % was measured where no false match was seen; its interval then "
-            "ends by the rule of three.",
+            "The promise of each threshold, the error rates measured at it, and an upper bound of the FPIR by the "
+            "number of enrolled subjects. An FMR of 0 % means that no false match occurred; its interval ends at "
+            "the rule of three.",
             (
                 "asked for",
                 "threshold",
@@ -168,14 +181,14 @@ def _identification(findings: Findings) -> Iterator[str]:
     yield from _plots([plots.cmc(findings, found), plots.identification_det(findings, found)])
     yield from table(
         "FNIR at rank 1, at FPIR.",
-        f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} searches with "
-        f"a mate and {found.non_mated:,} without.",
+        f"N = {found.gallery_size:,} enrolled, list length {found.list_length:,}, {found.mated:,} mated searches and "
+        f"{found.non_mated:,} non-mated searches.",
         ("FPIR asked for", "threshold", "FPIR measured", "FNIR, 95\xa0% interval"),
         [
-            ("none: every list is looked at", "", "", cell(found.rank_1)),
+            ("no threshold", "", "", cell(found.rank_1)),
             *(
                 (
-                    f"at most {wanted(row.wanted)}" if row.wanted else "0, no false alarm",
+                    f"at most {wanted(row.wanted)}" if row.wanted else "0, no false positive",
                     threshold(row.threshold, findings),
                     percent(row.fpir),
                     cell(row.fnir),
@@ -192,15 +205,15 @@ def _quality(findings: Findings) -> Iterator[str]:
         return
     yield "<h2>Quality</h2>"
     yield (
-        "<p>Each template states a quality. If it is worth anything, the comparisons that fail are those of poor "
-        "templates: leave these out, and the error rate falls. So a threshold says at capture which sample to take "
-        "again.</p>"
+        "<p>Each template states a quality. If quality predicts errors, the error rate falls when comparisons of "
+        "low quality are discarded. A threshold on quality then tells the operator to repeat a capture.</p>"
     )
     yield from _plots([plots.discard(findings, curve)])
     yield from table(
         "FNMR when comparisons of the lowest quality are discarded.",
-        f"{findings.main.mated:,} mated comparisons, each of the lower quality of its two templates; the threshold "
-        f"stays at {threshold(curve.threshold, findings)}, where the FNMR of all is {percent(float(curve.fnmr[0]))}.",
+        f"{findings.main.mated:,} mated comparisons. The quality of a comparison is the lower one of its two "
+        f"templates. The threshold is {threshold(curve.threshold, findings)} in every row; the FNMR of all "
+        f"comparisons is {percent(float(curve.fnmr[0]))}.",
         ("discarded", "lowest quality kept", "comparisons left", "FNMR"),
         [
             (
@@ -219,10 +232,13 @@ def _worst_pairs(findings: Findings) -> Iterator[str]:
         return
     yield "<h2>The worst pairs</h2>"
     yield (
-        "<p>Look at these before all else: a wrong label, a print taken upside down or a photograph twice in the "
-        "set shows here.</p>"
+        "<p>Examine these pairs first. Wrong labels, prints captured upside down and photographs that occur twice "
+        "in the data set appear here.</p>"
     )
-    for mated, title in ((True, "Mated, but least alike"), (False, "Non-mated, but most alike")):
+    for mated, title in (
+        (True, "Mated pairs with the lowest scores"),
+        (False, "Non-mated pairs with the highest scores"),
+    ):
         pairs = [pair for pair in findings.worst if pair.mated is mated]
         if not pairs:
             continue
@@ -249,34 +265,34 @@ def _failures(findings: Findings) -> Iterator[str]:
     yield "<h2>Files</h2>"
     if findings.failures:
         yield from table(
-            "Could not be read.",
-            f"{len(findings.failures):,} of {findings.samples or 0:,}. Their comparisons count as non-matches.",
+            "Files that could not be read.",
+            f"{len(findings.failures):,} of {findings.samples or 0:,} files. Their comparisons count as non-matches.",
             ("file", "reason"),
             [(failure.name, failure.reason) for failure in findings.failures],
             words=2,
         )
     if findings.ignored:
         names = ", ".join(findings.ignored[:20]) + (", …" if len(findings.ignored) > 20 else "")
-        yield f"<p>{len(findings.ignored):,} other files were left alone: {escape(names)}.</p>"
+        yield f"<p>{len(findings.ignored):,} other files were ignored: {escape(names)}.</p>"
 
 
 def _method(findings: Findings) -> Iterator[str]:
-    yield "<h2>How it was measured</h2>"
+    yield "<h2>Method</h2>"
     yield (
-        "<p>Error rates are those of ISO/IEC 19795-1. A comparison is a match where its score is at or above the "
-        "threshold. FNMR at an FMR is taken at the next higher threshold, so that the FMR is not exceeded, and "
-        "is not interpolated. A template that could not be read, and a comparison that failed, are non-matches: "
-        "nothing is left out.</p>"
+        "<p>Error rates are defined by ISO/IEC 19795-1. A comparison is a match if its score is at or above the "
+        "threshold. FNMR at an FMR is the FNMR at the lowest threshold whose FMR does not exceed it, without "
+        "interpolation. Comparisons that failed, or whose template could not be read, count as non-matches. No "
+        "comparison is left out.</p>"
     )
     drawn = findings.unit
     yield (
-        f"<p>95 % intervals are by bootstrap: {drawn} were drawn anew, with replacement, a thousand times"
+        f"<p>95 % intervals are by bootstrap: {drawn} are drawn with replacement, a thousand times."
         + (
-            ", and a comparison counted as often as those on both its sides were"
+            f" The weight of a comparison is the product of the numbers of draws of its {drawn}."
             if drawn != "comparisons"
             else ""
         )
-        + ". Where no error was seen they end at 3 divided by the number of comparisons (rule of three).</p>"
+        + " If no error occurred, the interval ends at 3 divided by the number of comparisons (rule of three).</p>"
     )
 
 
@@ -295,7 +311,7 @@ def _provenance(source: ReportProvenance) -> Iterator[str]:
     yield "</tbody></table>"
 
 
-# --- what they are made of ---------------------------------------------------------------------------------
+# --- elements of the parts ---------------------------------------------------------------------------------
 
 
 def _plots(plotted: Sequence[plots.Plot]) -> Iterator[str]:
@@ -306,10 +322,10 @@ def _plots(plotted: Sequence[plots.Plot]) -> Iterator[str]:
 
 
 def _drawn(pair: Pair, findings: Findings) -> str:
-    """The pair's minutiae side by side; nothing where they are no fingers."""
+    """Return a figure of the minutiae of both templates side by side; empty if a template is not of a finger."""
     match pair.templates:
         case (Minutiae() as first, Minutiae() as second):
-            # File names say whose the prints are, whatever position is noted in them.
+            # The file names determine the fingers, so positions in the templates do not matter here.
             probe, reference = (replace(t, position=Position.UNKNOWN_FINGER) for t in (first, second))
         case _:
             return ""
@@ -325,20 +341,20 @@ def _drawn(pair: Pair, findings: Findings) -> str:
 
 
 def _expected_fpir(claim: CheckedPromise, size: int) -> str:
-    """By the union bound from the rate promised; that of another size grows in proportion."""
+    """Return the union bound of the FPIR in a gallery of ``size`` subjects, from the promised rate."""
     promise = claim.promise
     fpir = promise.rate * size / (promise.gallery_size or 1)
     return percent(fpir) if fpir < 1 else "no bound"
 
 
 def _searched(findings: Findings, found: IdentificationRates) -> str:
-    taken = (
-        "the same probes with their own subject taken out of the gallery"
+    non_mated = (
+        "the same probes in the gallery without their own subject"
         if found.gallery_size_without_mate < found.gallery_size
         else "probes of subjects who are not enrolled"
     )
     return (
-        f"{found.gallery_size:,} {counted(findings)} enrolled; {found.mated:,} searches with a mate, and "
-        f"{found.non_mated:,} without: {taken}. Every reference is compared with, and ties in rank count against "
-        "the system."
+        f"{found.gallery_size:,} {counted(findings)} are enrolled. There are {found.mated:,} mated searches and "
+        f"{found.non_mated:,} non-mated searches ({non_mated}). Each search compares every reference. Ties in rank "
+        "count against the system."
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where figures come from: what was measured, by what, on what, when."""
+"""Provenance of a report's figures: command, data, software, machine and date."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class ReportProvenance:
-    """Where figures come from.
+    """Provenance of a report's figures.
 
     Attributes:
-        command: that made them.
-        data: of each file or folder read, its path as given and the SHA-256 of its content.
-        software: names and versions.
-        machine: processor, cores and instruction set.
-        date: UTC, ISO 8601.
-        seed: of the bootstrap.
+        command: command line that computed the figures.
+        data: path, as given, and SHA-256 (:func:`digest`) of each file or folder read.
+        software: names and versions of abis, Python and NumPy.
+        machine: processor, number of cores, instruction set and operating system.
+        date: date and time in UTC.
+        seed: seed of the bootstrap.
     """
 
     command: str
@@ -42,7 +42,16 @@ class ReportProvenance:
 
 
 def provenance(command: Sequence[str], data: Sequence[Path], *, seed: int) -> ReportProvenance:
-    """That of figures made now; reads the data once more, for their hashes."""
+    """Return the provenance of figures computed now by this process; reads the data again for their hashes.
+
+    Args:
+        command: arguments of the command line, the program first.
+        data: files and folders that were read.
+        seed: seed of the bootstrap.
+
+    Raises:
+        OSError: a file or folder cannot be read.
+    """
     cores = available_cores()
     return ReportProvenance(
         command=shlex.join(command),
@@ -57,7 +66,10 @@ def provenance(command: Sequence[str], data: Sequence[Path], *, seed: int) -> Re
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of the lines ``sha256sum *`` prints for its files that are not hidden."""
+    """Return the SHA-256 of a file or folder, in hexadecimal.
+
+    The SHA-256 of a folder is that of the lines that ``sha256sum *`` prints for its files that are not hidden.
+    """
     if not path.is_dir():
         return _sha256(path)
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
@@ -76,7 +88,7 @@ def _sha256(path: Path) -> str:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from its sources
+    except PackageNotFoundError:  # the package runs from its source folder
         return "(not installed)"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers as they stand in the report, and the findings in sentences."""
+"""Format the numbers of the report, and state the findings in sentences."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from abis.evaluation.thresholds import CheckedPromise
 
 __all__ = ["counted", "interval", "percent", "sentences", "threshold", "wanted"]
 
-_PERCENT = "\xa0%"  # kept on the line of its number
+_PERCENT = "\xa0%"  # a no-break space keeps the sign on the line of its number
 _FEW_SUBJECTS = 100
-_A_FEW = 0.1  # of the comparisons, discarded
-_WELL, _SOME = 0.5, 0.15  # of what the best possible quality gains by that
+_A_FEW = 0.1  # fraction of comparisons discarded
+_WELL, _SOME = 0.5, 0.15  # fractions of the gain of the best possible quality
 _GOOD_LOSS, _FAIR_LOSS = 0.02, 0.1  # bits of Cllr that calibration loses
 
 
 def percent(rate: float) -> str:
-    r"""A rate in %, with two decimals, or below 0.1 % two digits that count.
+    r"""Format a rate in %, with two decimals; below 0.1 %, with two significant digits.
 
     >>> percent(0.0285), percent(0), percent(0.00000123), percent(1)
     ('2.85\xa0%', '0\xa0%', '0.00012\xa0%', '100\xa0%')
@@ -30,7 +30,7 @@ def percent(rate: float) -> str:
 
 
 def wanted(rate: float) -> str:
-    r"""A rate that somebody asked for, as short as it is.
+    r"""Format a rate that the caller asked for in %, without trailing zeros.
 
     >>> wanted(0.01), wanted(1e-6)
     ('1\xa0%', '0.0001\xa0%')
@@ -39,13 +39,13 @@ def wanted(rate: float) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """Its 95 % interval, as ``0.02 to 7.85 %``: both ends with the decimals of the upper one."""
+    """Format a 95 % interval, such as ``0.02 to 7.85 %``; both ends have the decimals of the upper end."""
     decimals = _decimals(estimate.high)
     return f"{_decimal(estimate.low, decimals)} to {_decimal(estimate.high, decimals)}{_PERCENT}"
 
 
 def threshold(value: float, findings: Findings) -> str:
-    """A score; likelihood ratios need no more than three decimals."""
+    """Format a score: likelihood ratios with three decimals, raw scores with five significant digits."""
     return f"{value:.3f}" if findings.calibrated else f"{value:.5g}"
 
 
@@ -60,11 +60,13 @@ def _decimal(rate: float, decimals: int) -> str:
 
 
 def sentences(findings: Findings) -> Iterator[str]:
-    """What was found, the most important first."""
+    """Yield the findings in sentences, the most important first."""
     main = findings.main
-    whose = f", of {f'{findings.subjects:,} {counted(findings)}'}," if findings.subjects is not None else ""
+    subjects = (
+        f", of {f'{findings.subjects:,} {counted(findings)}'}," if findings.subjects is not None else ""
+    )
     yield (
-        f"{findings.compared[0].upper()}{findings.compared[1:]}{whose} were compared: {main.mated:,} mated and "
+        f"{findings.compared[0].upper()}{findings.compared[1:]}{subjects} were compared: {main.mated:,} mated and "
         f"{main.non_mated:,} non-mated comparisons."
     )
     row = next((row for row in reversed(main.fnmr_at[:-1]) if row.wanted * main.non_mated >= 10), None)
@@ -75,13 +77,13 @@ def sentences(findings: Findings) -> Iterator[str]:
         else f"lets none of the {main.non_mated:,} non-mated comparisons match"
     )
     yield (
-        f"A threshold that {limit} refuses {percent(row.fnmr.value)} of the mated ones (95 % interval: "
+        f"A threshold that {limit} rejects {percent(row.fnmr.value)} of the mated comparisons (95 % interval: "
         f"{interval(row.fnmr)}). The equal error rate is {percent(main.eer.value)} ({interval(main.eer)})."
     )
     if findings.accuracy is not None:
         accuracy = findings.accuracy
         yield (
-            f"Over {accuracy.folds} folds, {100 * accuracy.mean:.2f} % of the pairs are decided right "
+            f"Over {accuracy.folds} folds, {100 * accuracy.mean:.2f} % of the pairs are decided correctly "
             f"(standard error {100 * accuracy.standard_error:.2f} %)."
         )
     if (found := findings.identification) is not None:
@@ -89,21 +91,21 @@ def sentences(findings: Findings) -> Iterator[str]:
             value=1 - found.rank_1.value, replicates=1 - found.rank_1.replicates, trials=found.mated
         )
         yield (
-            f"Searched among {found.gallery_size:,} {counted(findings)}, the mate comes first in "
-            f"{percent(hits.value)} of {found.mated:,} searches ({interval(hits)})."
+            f"In a gallery of {found.gallery_size:,} {counted(findings)}, the mate has rank 1 in "
+            f"{percent(hits.value)} of {found.mated:,} mated searches ({interval(hits)})."
         )
     if findings.cllr is not None:
         yield _calibration(findings, findings.cllr)
         if broken := [claim for claim in main.claims if _is_broken(claim)]:
             yield (
-                "Against what was promised, more non-mated comparisons match at the threshold for "
+                "More non-mated comparisons match than promised at the threshold for "
                 + ", ".join(f"{claim.promise} ({percent(claim.fmr.value)})" for claim in broken)
-                + ": calibrate on data like this before use."
+                + ". Fit a calibration to data like this before use."
             )
         elif main.claims:
             yield (
-                "No threshold asked for as an error rate lets more non-mated comparisons match than it "
-                "promises, as far as so many comparisons can tell."
+                "At every threshold for a promised FMR, the measured FMR is within the promise, to the precision "
+                "of this number of comparisons."
             )
     if findings.discard is not None:
         yield _quality(findings.discard)
@@ -112,24 +114,24 @@ def sentences(findings: Findings) -> Iterator[str]:
         comparisons = (
             f"{main.mated_failed:,} mated and {main.non_mated_failed:,} non-mated comparisons failed"
         )
-        yield f"{failed + '; ' if failed else ''}{comparisons}. All of these count as non-matches."
+        yield f"{failed + '; ' if failed else ''}{comparisons}. Failed comparisons count as non-matches."
     else:
         read = "Every template could be read, and every" if findings.from_files else "Every"
         yield f"{read} comparison was made."
     if findings.unit == "comparisons":
         yield (
-            "The file does not say whose templates were compared, so the intervals take comparisons for "
-            "independent. They are too narrow wherever subjects come more than once."
+            "The file does not state the subjects of the templates, so the intervals treat comparisons as "
+            "independent. They are too narrow if a subject occurs in more than one comparison."
         )
     elif findings.subjects is not None and findings.subjects < _FEW_SUBJECTS:
         yield (
-            f"With {findings.subjects} {findings.unit} the intervals are wide. They say what other "
-            f"{findings.unit} from the same source would give, not another sensor or population."
+            f"With {findings.subjects} {findings.unit} the intervals are wide. They cover other "
+            f"{findings.unit} from the same source, but not another sensor or population."
         )
 
 
 def counted(findings: Findings) -> str:
-    """What the subjects are called."""
+    """Return the noun for the subjects of the findings: fingers, people or subjects."""
     return "subjects" if findings.unit == "comparisons" else findings.unit
 
 
@@ -143,28 +145,28 @@ def _quality(curve: ErrorVersusDiscard) -> str:
         if gained >= _WELL
         else "predicts some errors"
         if gained >= _SOME
-        else "says little here"
+        else "hardly predicts errors on this data"
     )
     return (
-        f"The quality stated in the templates {judgement}: without the {percent(float(curve.discarded[place]))} of the "
-        f"mated comparisons of the lowest quality, an FNMR of {percent(first)} becomes {percent(left)}."
+        f"The quality stated in the templates {judgement}: if the {percent(float(curve.discarded[place]))} of the "
+        f"mated comparisons with the lowest quality are discarded, an FNMR of {percent(first)} becomes {percent(left)}."
     )
 
 
 def _calibration(findings: Findings, cllr: float) -> str:
     loss = cllr - findings.min_cllr
     if loss <= _GOOD_LOSS:
-        judgement = "they mean what they say"
+        judgement = "the calibration is good"
     elif loss <= _FAIR_LOSS:
-        judgement = "they can be used as they are, and a calibration on data like this would help a little"
+        judgement = "the scores can be used, and a calibration on data like this would improve them a little"
     else:
-        judgement = "calibrate on data like this before relying on them"
+        judgement = "fit a calibration to data like this before relying on the scores"
     return (
-        f"As likelihood ratios, scores cost {cllr:.3f} bits a decision (Cllr), {loss:.3f} more than the best "
-        f"calibration of the same scores: {judgement}."
+        f"The cost of the scores as likelihood ratios (Cllr) is {cllr:.3f} bits a decision, {loss:.3f} more than the "
+        f"best calibration of the same scores: {judgement}."
     )
 
 
 def _is_broken(claim: CheckedPromise) -> bool:
-    """Whether even the low end of the interval is above the promise."""
+    """Return whether the lower end of the 95 % interval of the FMR is above the promised FMR."""
     return claim.promise.gallery_size is None and claim.fmr.low > claim.promise.rate
