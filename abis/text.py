@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["has_control_characters", "printable", "spreadsheet_cell"]
+__all__ = ["escaped_cell", "has_control_characters", "printable", "spreadsheet_cell", "unescaped_cell"]
 
 _CONTROL = ("Cc", "Zl", "Zp")
 """Unicode categories of characters that move a cursor or end a line: controls, line and paragraph separators."""
@@ -42,6 +42,26 @@ def spreadsheet_cell(text: object) -> str:
     """
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def escaped_cell(text: str) -> str:
+    """A cell of a table for people and programs: an apostrophe precedes a formula. :func:`unescaped_cell` reverses it.
+
+    A text of apostrophes and a formula gets one more apostrophe, so that every text comes back.
+
+    >>> escaped_cell("=1+1"), escaped_cell("'=1+1"), escaped_cell("'s-Gravenhage")
+    ("'=1+1", "''=1+1", "'s-Gravenhage")
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def unescaped_cell(cell: str) -> str:
+    """The text of a cell that :func:`escaped_cell` made; other cells stay as they are.
+
+    >>> unescaped_cell("'=1+1"), unescaped_cell("-3"), unescaped_cell("'s-Gravenhage")
+    ('=1+1', '-3', "'s-Gravenhage")
+    """
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def _is_control(character: str) -> bool:

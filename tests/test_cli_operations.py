@@ -9,6 +9,7 @@ import pytest
 from people import everything, face
 from shell import run
 
+from abis import AnswerPolicy, Disclosure
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.store import Enrollment
@@ -34,6 +35,29 @@ def test_check_compact_and_backup(gallery: str) -> None:
     found = run("check", "copy", code=2).stdout
     assert "subjects: 4 rows, but the counter says 5: restore a backup\n" in found
     assert "1 faults" in found
+
+
+def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
+    default = {"disclosure": "full", "max_candidates": 1_000_000, "failures": None, "pause_s": 900.0}
+    assert json.loads(run("disclosure", gallery, "--json", code=0).stdout) == default
+    told = run(
+        "disclosure", gallery, "--level", "decision", "--max-candidates", "5", "--failures", "3", code=0
+    )
+    assert told.stdout.splitlines() == [
+        "disclosure: decision",
+        "candidates of a search, at most: 5",
+        "failed verifications in a row before a pause: 3",
+        "first pause: 900 seconds",
+    ]
+    set_ = {"disclosure": "decision", "max_candidates": 5, "failures": 3, "pause_s": 60.0}
+    assert json.loads(run("disclosure", gallery, "--pause", "60", "--json", code=0).stdout) == set_
+    with Gallery.open(gallery, load=False) as opened:
+        assert opened.answer_policy == AnswerPolicy(Disclosure.DECISION, 5, 3, 60.0)
+        assert opened.verify(everything(1, 1), "s1").evidence == ()
+    assert run("disclosure", gallery, "--failures", "0", code=0).stdout.splitlines()[2].endswith(": no limit")
+    refused = run("disclosure", gallery, "--max-candidates", "0", "--level", "full", code=2)
+    assert "max_candidates is 0; expected 1 to 1,000,000" in refused.stderr
+    assert json.loads(run("disclosure", gallery, "--json", code=0).stdout)["disclosure"] == "decision"
 
 
 def test_a_policy_asks_for_more_than_a_score(gallery: str, tmp_path: Path) -> None:

@@ -205,6 +205,34 @@ def test_ids_with_control_characters_stay_out(store: Store, tmp_path: Path) -> N
     assert all(reason.isprintable() for _, reason, _ in kept(store))
 
 
+FORMULAS = ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "'=1", "''-1", "'s-Gravenhage"]
+
+
+def test_no_csv_file_holds_a_formula_and_every_id_comes_back(tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "g", load=False) as gallery:
+        for name in FORMULAS:
+            gallery.enroll(name, everything(1), encounter_id=name)
+    out = tmp_path / "out"
+    for command in (
+        ["deduplicate", tmp_path / "g", "-o", tmp_path / "pairs.csv", "--threshold", 0],
+        ["export", tmp_path / "g", out],
+    ):
+        done = CliRunner().invoke(app, list(map(str, command)))
+        assert done.exit_code == 0, done.output
+    for path in (tmp_path / "pairs.csv", out / "manifest.csv"):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        ids = [
+            row[name] for row in rows for name in ("subject_id", "other_id", "encounter_id") if name in row
+        ]
+        assert len(ids) >= len(FORMULAS)
+        assert not any(one.startswith(("=", "+", "-", "@")) for one in ids)
+    with Gallery.open(tmp_path / "again", load=False) as again:
+        import_records(open_path(out / "manifest.csv", pattern=NAMES), again._store)
+        assert sorted(again) == sorted(FORMULAS)
+        assert all(again.subject(name).encounters[0].encounter_id == name for name in FORMULAS)
+
+
 def test_an_exported_quarantine_holds_no_formula(tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "g", load=False) as gallery:
         gallery.enroll("other", everything(1))

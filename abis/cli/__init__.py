@@ -50,6 +50,7 @@ COMMANDS = {
         "subjects",
         "Remove subjects so that no byte of their templates is left.",
     ),
+    "disclosure": ("administration", "Print or set what the answers of a gallery disclose."),
     "expire": ("administration", "Remove and overwrite all encounters enrolled before a date."),
     "import": ("transfer", "Import the records of another system."),
     "export": (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands for the operator of a gallery: info, check, compact, backup, expire."""
+"""Commands for the operator of a gallery: info, disclosure, check, compact, backup, expire."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from abis.cli.arguments import AsJson, GalleryPath
 from abis.cli.console import FAILED, out, print_json, progress_bar
 from abis.cli.opening import open_any, open_existing
+from abis.gallery.answers import AnswerPolicy, Disclosure
 
 __all__ = ["commands"]
 
@@ -53,6 +54,54 @@ def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
     table.add_row("changes so far", f"{found.change:,}")
     table.add_row("schema version", str(found.schema_version))
     out.print(table)
+
+
+@commands.command()
+def disclosure(
+    gallery: GalleryPath,
+    *,
+    level: Annotated[
+        Disclosure | None, typer.Option(help="Tell scores in full, rounded, or only the decision.")
+    ] = None,
+    max_candidates: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Largest number of candidates that a search may ask for."),
+    ] = None,
+    failures: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Number of failed verifications in a row after which a subject is paused; 0 for no limit.",
+        ),
+    ] = None,
+    pause: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Length of the first pause; each further failure doubles it, up to a day."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print or set what the answers of a gallery disclose. Options that are not given keep their values."""
+    with open_existing(gallery) as opened:
+        policy = opened.answer_policy
+        changed = AnswerPolicy(
+            policy.disclosure if level is None else level,
+            policy.max_candidates if max_candidates is None else max_candidates,
+            policy.failures if failures is None else failures or None,
+            policy.pause_s if pause is None else pause,
+        )
+        if changed != policy:
+            opened.set_answer_policy(changed)
+    if as_json:
+        print_json(asdict(changed))
+        return
+    limit = "no limit" if changed.failures is None else f"{changed.failures:,}"
+    typer.echo(f"disclosure: {changed.disclosure}")
+    typer.echo(f"candidates of a search, at most: {changed.max_candidates:,}")
+    typer.echo(f"failed verifications in a row before a pause: {limit}")
+    typer.echo(f"first pause: {changed.pause_s:g} seconds")
 
 
 @commands.command()

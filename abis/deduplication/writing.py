@@ -14,6 +14,7 @@ from abis.deduplication.results import DuplicatePair, Duplicates
 from abis.errors import AbisError
 from abis.files import write_whole
 from abis.template import Position
+from abis.text import escaped_cell
 
 __all__ = ["ENDINGS", "check_ending", "write_duplicates"]
 
@@ -83,7 +84,10 @@ def _json(duplicates: Duplicates) -> bytes:
 
 
 def _csv(duplicates: Duplicates) -> bytes:
-    """A column for each position that was compared; empty for pairs that lack it."""
+    """A column for each position that was compared; empty for pairs that lack it.
+
+    Ids that a spreadsheet would take for formulas are escaped.
+    """
     rows = _rows(duplicates)
     positions = [p.name for p in sorted({Position(e.position) for pair, _ in rows for e in pair.evidence})]
     stream = StringIO(newline="")
@@ -91,7 +95,8 @@ def _csv(duplicates: Duplicates) -> bytes:
     writer.writeheader()
     for pair, row in rows:
         own = {e.position.name: repr(e.score) for e in pair.evidence}
-        writer.writerow(row | own | {"weak": "yes" if pair.is_weak else "no"})
+        ids = {name: escaped_cell(row[name]) for name in ("subject_id", "other_id")}
+        writer.writerow(row | own | ids | {"weak": "yes" if pair.is_weak else "no"})
     return stream.getvalue().encode()
 
 

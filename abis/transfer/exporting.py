@@ -20,6 +20,7 @@ from abis.files import private_stream, publish
 from abis.formats import Format, native, write
 from abis.store import Mark, Store
 from abis.template import Minutiae, Template
+from abis.text import escaped_cell
 from abis.transfer.sources.archive import ENCOUNTER, POSITION, SUBJECT, is_archive
 
 __all__ = ["ExportReport", "export"]
@@ -178,7 +179,8 @@ class _FolderWriter(_Writer):
             self._folder.mkdir(mode=0o700)
         with private_stream(path, new=True) as file:
             file.write(row.data)
-        self._rows.writerow([row.subject_id, row.encounter_id, row.position, row.path])
+        ids = map(escaped_cell, (row.subject_id, row.encounter_id))
+        self._rows.writerow([*ids, row.position, row.path])
 
 
 class _TarWriter(_Writer):

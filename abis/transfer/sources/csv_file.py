@@ -11,6 +11,7 @@ from typing import IO
 
 from abis.errors import FormatError
 from abis.store.import_records import Record, Sample
+from abis.text import unescaped_cell
 from abis.transfer.sources.files import LARGEST_FILE
 from abis.transfer.sources.names import NamedSample, records_of
 from abis.transfer.sources.source import Progress, Source, of_file
@@ -23,6 +24,8 @@ _LONGEST_CELL = 2**24  # characters: what a quotation mark that is never closed 
 
 class CsvSource(Source):
     """A row for each template; those of a subject must follow each other.
+
+    Ids that are escaped for spreadsheets, by an apostrophe before a formula, are read without it.
 
     Args:
         path: of the file.
@@ -84,6 +87,9 @@ class CsvSource(Source):
                     fault = f"{len(row)} cells; expected {len(self._names)} as in line 1"
                     yield self._faulty(lines, place, number, fault)
                 else:
+                    for column in (self._columns.subject_id, self._columns.encounter_id):
+                        if column is not None:
+                            row[column] = unescaped_cell(row[column])
                     yield self._columns.sample(row, place, number)
 
     def _faulty(self, lines: _Lines, place: str, number: int, fault: str) -> NamedSample:
