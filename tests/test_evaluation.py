@@ -480,7 +480,7 @@ def test_lfw_pairs_are_read(tmp_path: Path) -> None:
     [
         ("", "line 1"),
         ("ten\t300\n", "line 1"),
-        ("1\t1\nZico\t1\t3\n", "1 pairs; line 1 promises 2"),
+        ("1\t1\nZico\t1\t3\n", "1 pairs; expected 2 by line 1"),
         ("1\t1\nZico\t1\t3\nZico 1 Abel 2\n", "line 3"),
         ("1\t1\nZico\t1\tx\nA\t1\tB\t2\n", "line 2"),
     ],

@@ -118,10 +118,10 @@ def test_large_files_are_read_in_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no comparison"),
-        ("score,mated\n", "holds no comparison"),
+        ("", "no comparison; expected at least one row"),
+        ("score,mated\n", "no comparison; expected at least one row"),
         ("raw,mated\n1,1\n", "no column 'score'; there are raw, mated"),
-        ("score,probe\n1,a\n", "nothing says which comparisons are mated"),
+        ("score,probe\n1,a\n", "no column states which comparisons are mated"),
         ("score,mated\n1,1\nx,0\n", "row 2: score is 'x'"),
         ("score,mated\n1,1\n1,maybe\n", "row 2: mated is 'maybe'"),
         ("score,mated\n1,1\ninf,0\n", "row 2: score is inf"),
@@ -142,7 +142,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, name: str) -> None:
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(FormatError, match=name):
         read_scores(path)
-    with pytest.raises(FormatError, match="no score file"):
+    with pytest.raises(FormatError, match="is not a score file"):
         read_scores(tmp_path / "scores.txt")
 
 
@@ -255,7 +255,7 @@ def test_listed_pairs_of_embeddings_are_compared(tmp_path: Path) -> None:
         ({"names": ["a_1"]}, "expected .n, d. floating-point numbers and n names"),
         ({"embeddings": np.zeros((15, 4))}, "embedding 0, Ann_0_0000, has length 0"),
         ({"embeddings": np.zeros(15)}, "shape .15,."),
-        ({"identity": ["a"]}, "1 identities; expected 15"),
+        ({"identity": ["a"]}, "1 identities; expected one for each of 15"),
     ],
 )
 def test_bad_embeddings_say_why(tmp_path: Path, changes: dict[str, object], message: str) -> None:

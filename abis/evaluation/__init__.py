@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error rates after ISO/IEC 19795-1, their intervals, protocols and data sets, and the report on them."""
+"""Measure error rates by ISO/IEC 19795-1 with intervals, fit calibrations and fusions, and write reports."""
 
 from abis.evaluation.datasets import DataSet, FailureToAcquire, FolderSample, read_folder
 from abis.evaluation.discard import ErrorVersusDiscard, error_versus_discard

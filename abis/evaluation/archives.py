@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays by name in npz files of unknown origin: nothing in them is run, and what is wrong is said."""
+"""Read npz files of named arrays from untrusted sources; no code in the files is run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ __all__ = ["open_npz"]
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[NpzFile]:
-    """Open a file of arrays; what goes wrong while they are read names it too.
+    """Open an npz file of named arrays, as a context manager; errors inside the context name the file.
+
+    Args:
+        path: the npz file.
 
     Raises:
-        FormatError: where it is none, is damaged, or holds Python objects.
-        OSError: where it cannot be read.
+        FormatError: the file is not an npz file, is damaged, or contains Python objects.
+        OSError: the file cannot be read.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, NpzFile):
-                raise FormatError(f"{path}: one array; expected an archive of arrays with names")
+                raise FormatError(f"{path}: one array without a name; expected an npz file of named arrays")
             yield archive
     except FormatError:
         raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a file of embeddings to error rates: all of them against each other, or the pairs of a list."""
+"""Measure the error rates of a file of embeddings, over all pairs or over the pairs of a list."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class EmbeddingFile:
     """Embeddings of many images.
 
     Attributes:
-        name: of the file.
-        model: of the network; the file's name where it does not say.
-        names: of the images, as ``Aaron_Eckhart_0001``.
-        embedding: (n, d) float16, of unit length.
-        person: (n,) whose image it is, numbered in the order of the people's names.
-        people: their names.
+        name: name of the file, without its ending.
+        model: name of the neural network; the name of the file if the file does not state the model.
+        names: name of each image, such as ``Aaron_Eckhart_0001``.
+        embedding: (n, d) float16, one embedding of unit length for each image.
+        person: (n,) unsigned integers, number of each image's person, the place of the name in ``people``.
+        people: names of the persons, sorted.
     """
 
     name: str
@@ -45,16 +45,21 @@ class EmbeddingFile:
 
     @property
     def calibration(self) -> Calibration:
-        """The one in force for their model."""
+        """The calibration in force for the model of the embeddings."""
         return Calibrations.of().for_template(self.template(0))
 
     def template(self, row: int) -> Embedding:
-        """One of them."""
+        """Return the template of the image at place ``row``."""
         return Embedding(vector=self.embedding[row], model=self.model)
 
 
 def is_embeddings(path: Path) -> bool:
-    """Whether a file is an npz with an array ``embeddings``."""
+    """Return whether a file is an npz file with an array ``embeddings``.
+
+    Raises:
+        FormatError: the file ends in .npz and is not an npz file.
+        OSError: the file cannot be read.
+    """
     if path.suffix.lower() != ".npz":
         return False
     with open_npz(path) as archive:
@@ -62,12 +67,17 @@ def is_embeddings(path: Path) -> bool:
 
 
 def read_embeddings(path: Path) -> EmbeddingFile:
-    """Read an npz of ``embeddings`` (n, d) and ``names`` (n,); ``identity`` (n,) and ``model`` if it has them.
+    """Read an npz file of embeddings.
 
-    Without ``identity``, the person is the name up to its last underscore.
+    Args:
+        path: npz file with the arrays ``embeddings`` (n, d), floating-point numbers, and ``names`` (n,), names of the
+            images. Optional arrays are ``identity`` (n,), names of the persons, and ``model``, the name of the
+            network. Without ``identity``, the person is the image's name before its last underscore.
 
     Raises:
-        FormatError: naming the file and what is wrong with it.
+        FormatError: an array is missing, has the wrong shape or type, or an embedding has no length; the message
+            names the file.
+        OSError: the file cannot be read.
     """
     with open_npz(path) as archive:
         if missing := {"embeddings", "names"} - set(archive.files):
@@ -83,11 +93,13 @@ def read_embeddings(path: Path) -> EmbeddingFile:
     if identity is None:
         identity = [name.rpartition("_")[0] for name in names]
     if len(identity) != len(names):
-        raise FormatError(f"{path}: {len(identity)} identities; expected {len(names)}")
+        raise FormatError(f"{path}: {len(identity)} identities; expected one for each of {len(names)} names")
     lengths = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         row = int(np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))[0])
-        raise FormatError(f"{path}: embedding {row}, {names[row]}, has length {lengths[row, 0]}")
+        raise FormatError(
+            f"{path}: embedding {row}, {names[row]}, has length {lengths[row, 0]}; expected a finite length above 0"
+        )
     people, place = np.unique(identity, return_inverse=True)
     person: npt.NDArray[np.unsignedinteger[Any]] = place.astype(np.min_scalar_type(len(people)))
     return EmbeddingFile(
@@ -103,7 +115,16 @@ def read_embeddings(path: Path) -> EmbeddingFile:
 def all_scores(
     images: EmbeddingFile, *, threads: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> Scores:
-    """log10 likelihood ratios of every two images, float32, in the order of ``all_pairs``."""
+    """Compare every two images.
+
+    Args:
+        images: embeddings of the images.
+        threads: number of threads; 0 (default): one for each core.
+        progress: function that is called with the number of pairs compared and their total. None: no calls.
+
+    Returns:
+        float32 log10 likelihood ratios of all pairs, in the order of ``all_pairs``.
+    """
     n = len(images.names)
     calibration = images.calibration
     score = np.empty(n * (n - 1) // 2, dtype=np.float32)
@@ -130,19 +151,20 @@ def evaluate_embeddings(
 ) -> Findings:
     """Compare every two embeddings of a file, or the pairs of a list in the form of LFW's ``pairs.txt``.
 
-    Takes 8 bytes of memory a pair, and half as much again for a while.
+    The comparison of all pairs takes 8 bytes of memory for each pair, and up to 12 bytes temporarily.
 
     Args:
-        path: see :func:`read_embeddings`.
-        pairs: see :func:`abis.evaluation.read_lfw_pairs`; the accuracy over its folds is measured too.
-        threads: how many compare at once; 0 for all cores.
-        seed: of the bootstrap.
-        progress: called with the pairs compared and their total.
+        path: npz file with the arrays ``embeddings`` and ``names``; see :func:`read_embeddings`.
+        pairs: list of pairs; see :func:`abis.evaluation.read_lfw_pairs`. The accuracy over its folds is measured too.
+            None: all pairs.
+        threads: number of threads; 0 (default): one for each core.
+        seed: seed of the bootstrap.
+        progress: function that is called with the number of pairs compared and their total. None: no calls.
 
     Raises:
-        FormatError: where a file is not as described, or the list names an image that there is not.
-        ValueError: where no two images are of one person or no two of different people.
-        OSError: where a file cannot be read.
+        FormatError: a file is not as described, or the list contains an image that is not in the file.
+        ValueError: no two images are of one person, or no two are of different persons.
+        OSError: a file cannot be read.
     """
     images = read_embeddings(path)
     if pairs is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """False match and false non-match rates, after ISO/IEC 19795-1:2006, 4.6.
 
-A comparison is a match where its score is at or above the threshold. Everything here is exact: no
-binning, no interpolation between observed scores.
+A comparison is a match if its score is at or above the threshold. All rates are exact: without bins and without
+interpolation between scores.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ __all__ = ["Det", "ErrorRates", "OperatingPoint", "ascending", "equal_error_rate
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
-_EXACT_POINTS = 4096  # up to so many scores a kind, a DET curve holds every distinct one
-_POINTS = 2048  # beyond, so many ranks, evenly spaced in their logarithm
+_EXACT_POINTS = 4096  # up to this number of scores of a kind, a DET curve contains every distinct score
+_POINTS = 2048  # number of ranks beyond that, evenly spaced in their logarithm
 _PART = 1 << 20
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and the error rates at it, fractions in [0, 1]."""
+    """A threshold and its error rates.
+
+    Attributes:
+        threshold: the threshold, on the scale of the scores.
+        fmr: false match rate, a fraction in [0, 1].
+        fnmr: false non-match rate, a fraction in [0, 1].
+    """
 
     threshold: float
     fmr: float
@@ -36,7 +42,13 @@ class OperatingPoint:
 
 @dataclass(frozen=True, eq=False)
 class Det:
-    """Detection error trade-off (ISO/IEC 19795-1:2006, 4.7): error rates at ascending thresholds, (k,)."""
+    """Detection error trade-off curve (ISO/IEC 19795-1:2006, 4.7).
+
+    Attributes:
+        threshold: (k,) ascending thresholds.
+        fmr: (k,) FMR at each threshold.
+        fnmr: (k,) FNMR at each threshold.
+    """
 
     threshold: FloatArray
     fmr: npt.NDArray[np.float64]
@@ -47,15 +59,16 @@ class Det:
 class ErrorRates:
     """The error rates of a set of mated and of non-mated scores, at any threshold.
 
-    A failed comparison (-inf) is a non-match at every threshold: it adds to FNMR where it was mated, and
-    counts among the comparisons of FMR where it was not.
+    A failed comparison (-inf) is a non-match at every threshold. It adds to the FNMR if it is mated, and to the number
+    of comparisons of the FMR if it is non-mated.
 
     Attributes:
-        mated: (m,) float32 or float64, sorted ascending; m > 0.
-        non_mated: (n,) likewise.
+        mated: (m,) float32 or float64, mated scores in ascending order; m > 0. Scores given in another order are
+            sorted.
+        non_mated: (n,) non-mated scores of the same dtype, in ascending order; n > 0.
 
     Raises:
-        ValueError: where either kind is empty, or a score is NaN or plus infinity.
+        ValueError: there is no mated or no non-mated score, or a score is NaN or plus infinity.
 
     >>> rates = ErrorRates(np.array([3.0, 5, 6, 9]), np.array([0.0, 1, 2, 4]))
     >>> rates.eer
@@ -73,40 +86,42 @@ class ErrorRates:
             scores = np.asarray(getattr(self, name))
             check_scores(f"{name} score", scores)
             if len(scores) == 0:
-                raise ValueError(f"no {name} scores: an error rate needs both mated and non-mated ones")
+                raise ValueError(f"no {name} scores; expected both mated and non-mated scores")
             object.__setattr__(self, name, ascending(scores.astype(common, copy=False)))
 
     @classmethod
     def of(cls, scores: Scores) -> Self:
-        """Those of scores and subjects, in little more memory than a copy of the scores."""
+        """Return the error rates of scores; the memory is about that of a copy of the scores."""
         mated, non_mated = separate(scores)
         mated.sort()
         non_mated.sort()
         return cls(mated, non_mated)
 
     def fmr(self, threshold: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Part of the non-mated comparisons with a score at or above the threshold (or thresholds)."""
+        """Return the false match rate at a threshold, or at each of an array of thresholds."""
         rejected = np.searchsorted(self.non_mated, self._comparable(threshold))
         return (len(self.non_mated) - rejected) / len(self.non_mated)
 
     def fnmr(self, threshold: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Part of the mated comparisons with a score below the threshold (or thresholds)."""
+        """Return the false non-match rate at a threshold, or at each of an array of thresholds."""
         rejected = np.searchsorted(self.mated, self._comparable(threshold))
         return np.asarray(rejected / len(self.mated))
 
     def at(self, threshold: float) -> OperatingPoint:
-        """The error rates at one threshold."""
+        """Return the error rates at one threshold."""
         return OperatingPoint(threshold, float(self.fmr(threshold)), float(self.fnmr(threshold)))
 
     def at_fmr(self, fmr: float) -> OperatingPoint:
-        """The lowest threshold at which FMR is at most ``fmr``, and the rates there.
+        """Return the lowest threshold with an FMR of at most ``fmr``, and its error rates.
 
-        That is the next representable number above the highest non-mated score that must be refused: FMR
-        never exceeds what was asked for, and FNMR is taken at that threshold, not interpolated.
-        FVC's FMR100 and FMR1000 are ``at_fmr(0.01).fnmr`` and ``at_fmr(0.001).fnmr``.
+        The threshold is the next representable number above the highest non-mated score that must not match. FNMR is
+        not interpolated. FVC's FMR100 and FMR1000 are ``at_fmr(0.01).fnmr`` and ``at_fmr(0.001).fnmr``.
+
+        Args:
+            fmr: false match rate asked for, a fraction in [0, 1].
 
         Raises:
-            ValueError: where ``fmr`` is outside [0, 1].
+            ValueError: ``fmr`` is outside [0, 1].
         """
         if not 0 <= fmr <= 1:
             raise ValueError(f"fmr is {fmr}; expected a fraction, 0 to 1")
@@ -123,16 +138,16 @@ class ErrorRates:
 
     @property
     def zero_fmr(self) -> OperatingPoint:
-        """The lowest threshold without a false match: FVC's ZeroFMR is its FNMR."""
+        """The lowest threshold without a false match, and its error rates; its FNMR is FVC's ZeroFMR."""
         return self.at_fmr(0)
 
     @property
     def eer(self) -> float:
-        """Equal error rate, as the FVC competitions define it where no threshold makes both rates equal.
+        """Equal error rate, as the FVC competitions define it.
 
-        Maio, Maltoni, Cappelli, Wayman, Jain: FVC2000, IEEE TPAMI 24(3), 2002, section on performance
-        evaluation: of the last threshold with FNMR <= FMR and the first with FNMR >= FMR, the one with the
-        smaller sum of rates; the EER is the middle of its two rates.
+        Of the last threshold with FNMR <= FMR and the first threshold with FNMR >= FMR, the one with the smaller sum
+        of rates counts. The EER is the mean of its two rates. Source: Maio, Maltoni, Cappelli, Wayman, Jain: FVC2000,
+        IEEE TPAMI 24(3), 2002, section on performance evaluation.
         """
 
         def excess(threshold: float) -> float:
@@ -147,16 +162,16 @@ class ErrorRates:
         return float(equal_error_rate(self.fmr(thresholds), self.fnmr(thresholds)))
 
     def det(self) -> Det:
-        """The DET curve at every distinct score, or at some thousands of them where there are more."""
+        """Return the DET curve at the thresholds of :meth:`det_thresholds`."""
         threshold = self.det_thresholds()
         return Det(threshold, self.fmr(threshold), self.fnmr(threshold))
 
     def det_thresholds(self) -> FloatArray:
-        """(k,) ascending thresholds for a DET curve: from the lowest score to infinity.
+        """Return (k,) ascending thresholds for a DET curve, from the lowest score to infinity.
 
-        Every distinct score up to some thousands; beyond, non-mated scores at ranks counted from the
-        highest and mated ones at ranks counted from the lowest, evenly spaced in the rank's logarithm:
-        less than 1 % apart, and every one where errors are few.
+        Up to 4096 mated scores all distinct ones are thresholds, and the same holds for non-mated scores. Of more
+        scores, a selection is used: ranks evenly spaced in their logarithm, counted from the highest non-mated and
+        from the lowest mated score. Adjacent ranks differ by less than 1 %, and all ranks with few errors are present.
         """
         return np.unique(
             np.concatenate(
@@ -169,7 +184,7 @@ class ErrorRates:
         )
 
     def _comparable(self, threshold: npt.ArrayLike) -> FloatArray:
-        """The thresholds in the scores' own dtype, rounded up: which scores they refuse stays the same."""
+        """Return the thresholds in the dtype of the scores, rounded up so that the same scores match."""
         given = np.asarray(threshold, dtype=np.float64)
         with np.errstate(over="ignore"):
             rounded = given.astype(self.mated.dtype)
@@ -177,7 +192,15 @@ class ErrorRates:
 
 
 def equal_error_rate(fmr: npt.NDArray[np.float64], fnmr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The EER of DET curves (..., k) at ascending thresholds; see :attr:`ErrorRates.eer`."""
+    """Return the EER of each DET curve; see :attr:`ErrorRates.eer`.
+
+    Args:
+        fmr: (..., k) FMR at ascending thresholds.
+        fnmr: (..., k) FNMR at the same thresholds.
+
+    Returns:
+        (...) equal error rates.
+    """
     last_below = (fnmr <= fmr).sum(axis=-1, keepdims=True) - 1
     first_above = (fnmr < fmr).sum(axis=-1, keepdims=True)
     sums = [
@@ -188,20 +211,20 @@ def equal_error_rate(fmr: npt.NDArray[np.float64], fnmr: npt.NDArray[np.float64]
 
 
 def ascending(scores: FloatArray) -> FloatArray:
-    """The scores sorted: themselves where they are, else a copy."""
-    # In parts, for there may be very many.
+    """Return the scores in ascending order: the same array if it is sorted, otherwise a sorted copy."""
+    # In parts, to bound the memory of the comparison.
     parts = (scores[start : start + _PART + 1] for start in range(0, len(scores), _PART))
     return scores if all(bool((part[:-1] <= part[1:]).all()) for part in parts) else np.sort(scores)
 
 
 def _next_above(score: FloatArray) -> FloatArray:
-    """The next representable number above; below all numbers, -inf, that is the lowest."""
-    with np.errstate(over="ignore"):  # as numpy calls going there from -inf
+    """Return the next representable number above each score; for -inf, the lowest finite number."""
+    with np.errstate(over="ignore"):  # NumPy reports an overflow for -inf
         return np.nextafter(score, score.dtype.type(np.inf))
 
 
 def _ranks(n: int) -> npt.NDArray[np.int64]:
-    """Ranks 0 to n - 1, or a log-spaced selection of them that holds both ends."""
+    """Return the ranks 0 to n - 1, or a log-spaced selection with both ends if there are more than 4096."""
     if n <= _EXACT_POINTS:
         return np.arange(n)
     return np.unique(np.geomspace(1, n, _POINTS).round().astype(np.int64)) - 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fitting a calibration to raw scores of comparisons whose truth is known."""
+"""Fit a calibration to raw scores of comparisons that are known as mated or non-mated."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from abis.scoring.calibration import Calibration, Provenance, bent_line
 
 __all__ = ["TrainingScores", "fit", "fit_curve"]
 
-_BINS = 1 << 14  # scores beyond this many are fitted through their histogram
+_BINS = 1 << 14  # more scores than this are fitted through their histogram
 _STEPS = 200
-_LONGEST_STEP = 2.0  # in each parameter: far from the optimum the information is no guide
-_CONVERGED = 1e-12  # of the loss, relative
+_LONGEST_STEP = 2.0  # in each parameter; limits steps far from the optimum
+_CONVERGED = 1e-12  # relative change of the loss
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingScores:
-    """Raw scores of one data set, of comparisons whose truth is known.
+    """Raw scores of the mated and non-mated comparisons of one data set.
 
     Attributes:
-        name: of the data set.
-        mated: (m,) not empty.
-        non_mated: (n,) not empty.
-        non_mated_subjects: (n, 2) integers, whose templates were compared; None where nobody knows, and each
-            comparison is taken as one of two subjects of its own.
-        mated_balance: (m,) of the templates, as :func:`abis.comparison.balance` gives it; None where nobody knows.
-        non_mated_balance: (n,) likewise; there is either both or none.
+        name: name of the data set.
+        mated: (m,) mated scores, m > 0.
+        non_mated: (n,) non-mated scores, n > 0.
+        non_mated_subjects: (n, 2) integers, subject numbers of the probe and the reference of each non-mated score.
+            None: unknown, and comparisons are taken as independent.
+        mated_balance: (m,) balance of the templates of each mated score, the result of
+            :func:`abis.comparison.balance`. None: unknown.
+        non_mated_balance: (n,) balance of the templates of each non-mated score. It is None if and only if
+            ``mated_balance`` is None.
+
+    Raises:
+        ValueError: scores are empty or not finite, or balances are outside 0 to 1 or of another shape.
     """
 
     name: str
@@ -47,7 +52,9 @@ class TrainingScores:
         for kind in ("mated", "non_mated"):
             scores = getattr(self, kind)
             if scores.ndim != 1 or len(scores) == 0 or not np.isfinite([scores.min(), scores.max()]).all():
-                raise ValueError(f"{self.name}: {kind} scores are not (n,) finite numbers, n > 0")
+                raise ValueError(
+                    f"{self.name}: {kind} scores are of shape {scores.shape}; expected (n,) finite numbers, n > 0"
+                )
             balance = getattr(self, f"{kind}_balance")
             if (balance is None) != (self.mated_balance is None) or (
                 balance is not None
@@ -67,35 +74,35 @@ def fit(
     software: str,
     script: str,
 ) -> Calibration:
-    """Fit a calibration by logistic regression, every data set weighing the same, and in it both kinds.
+    """Fit a calibration to raw scores by logistic regression.
 
-    With both kinds weighing the same, the log odds that the regression models are the log likelihood ratio.
-    ``slope``, ``offset`` and ``minimum`` are those of least cross-entropy (least Cllr) against the targets
-    of Platt (Probabilistic outputs for support vector machines, 1999, section 2.2), which scores without
-    any overlap cannot drive to infinity; they are those of all sets together, since a set on its own would
-    hold the slope down to what its few hundred mated scores can tell. It is found by Fisher scoring, the
-    usual iteration of logistic regression, damped after Levenberg and Marquardt, for ``minimum`` is not
-    linear.
+    Every data set has the same weight, and so have its mated and its non-mated scores. With equal weights of both
+    kinds, the log odds of the regression are the log likelihood ratio.
 
-    ``minimum`` is not allowed below -log10 of the mated scores there were: no set of m scores can tell that
-    a thing is rarer than one in m. By the same argument the n non-mated scores bear out an LLR of log10(n)
-    at the most; up to there the line can be checked by counting. A system whose thresholds are error rates
-    at national scale must say something beyond, and the line, which is all there is, is followed to
-    ``maximum`` = 2 * log10(n), and no further: past log10(n), LLRs are extrapolation.
+    ``slope``, ``offset`` and ``minimum`` minimise the cross-entropy (Cllr) of all data sets together. The targets are
+    those of Platt (Probabilistic outputs for support vector machines, 1999, section 2.2), which keep the parameters
+    finite if mated and non-mated scores do not overlap. The targets follow from the scores of all data sets: those of
+    a single small data set would make the slope too low. The optimum is found by Fisher scoring with the damping of
+    Levenberg and Marquardt, because the curve is not linear in ``minimum``.
 
-    Where all sets tell balances, ``equal_minimum`` is fitted likewise, slope and offset being what they are.
+    ``minimum`` is at least -log10(m) for m mated scores, because m scores cannot show that an event is rarer than one
+    in m. By the same argument, n non-mated scores support LLRs up to log10(n), where counts can confirm the line.
+    National galleries need LLRs beyond that. So the line continues up to ``maximum`` = 2 * log10(n); LLRs above
+    log10(n) are extrapolated.
+
+    ``equal_minimum`` is fitted in the same way, with slope and offset fixed, if all data sets have balances.
 
     Args:
-        training: at least one set.
-        kind: of templates, as :func:`abis.scoring.calibration.kind_of` names them.
-        non_mated: what to count non-mated rates on, population by population; the worst holds. By default the
-            non-mated scores of all sets are one population.
-        date: of the fit, for the provenance; so are ``software`` and ``script``.
-        software: what made the raw scores.
-        script: what called this.
+        training: raw scores of at least one data set.
+        kind: kind of templates, as :func:`abis.scoring.calibration.kind_of` names it.
+        non_mated: populations on which to count non-mated rates; at each LLR the highest rate of a population holds.
+            None: the non-mated scores of all data sets are one population.
+        date: date of the fit for the provenance, ISO 8601.
+        software: name and version of the software that computed the raw scores, for the provenance.
+        script: script or command that repeats the fit, for the provenance.
 
     Raises:
-        ValueError: where non-mated scores are not the lower ones on average.
+        ValueError: mated scores are not higher than non-mated scores on average.
     """
     slope, offset, minimum, maximum = fit_curve(training)
     curve = Calibration(
@@ -120,7 +127,17 @@ def fit(
 
 
 def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, float]:
-    """Slope, offset, minimum and maximum of a calibration, as :func:`fit` finds them."""
+    """Fit the curve of a calibration, without its rates; see :func:`fit`.
+
+    Args:
+        training: raw scores of at least one data set.
+
+    Returns:
+        Slope, offset, minimum and maximum.
+
+    Raises:
+        ValueError: mated scores are not higher than non-mated scores on average.
+    """
     non_mated_count = sum(len(scores.non_mated) for scores in training)
     targets = _targets(training)
     parts = [_weighted(scores, targets, share=1 / len(training)) for scores in training]
@@ -131,12 +148,14 @@ def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, 
     centre = float(np.average(raw, weights=weight))
     spread = math.sqrt(float(np.average((raw - centre) ** 2, weights=weight)))
     if not np.average((raw - centre) * (target - 0.5), weights=weight) > 0:
-        raise ValueError("mated scores are not higher than non-mated ones on average: nothing to calibrate")
+        raise ValueError(
+            "mated scores are not higher than non-mated scores on average; larger scores must mean more similar"
+        )
 
     standard = (raw - centre) / spread
 
     def numbers(point: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-        """Slope, offset and minimum, for standardised scores; any point gives possible ones."""
+        """Return slope, offset and minimum for standardised scores; every point gives valid ones."""
         return math.exp(point[0]), float(point[1]), lowest / (1 + math.exp(-point[2]))
 
     def log_odds(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -149,7 +168,7 @@ def fit_curve(training: Sequence[TrainingScores]) -> tuple[float, float, float, 
 def _fit_equal_minimum(
     training: Sequence[TrainingScores], slope: float, offset: float, maximum: float
 ) -> float | None:
-    """The minimum of templates that hold equally much, where sets tell balances."""
+    """Fit the minimum at a balance of 1; None if a data set has no balances."""
     columns = []
     for scores in training:
         for kind, aim in zip(("mated", "non_mated"), _targets(training), strict=True):
@@ -171,18 +190,18 @@ def _fit_equal_minimum(
 
 
 def _targets(training: Sequence[TrainingScores]) -> tuple[float, float]:
-    """The probabilities of being mated that mated and non-mated scores are fitted to."""
+    """Return Platt's targets: the probabilities of a mate that mated and non-mated scores are fitted to."""
     mated, non_mated = (sum(len(getattr(s, kind)) for s in training) for kind in ("mated", "non_mated"))
     return 1 - 1 / (mated + 2), 1 / (non_mated + 2)
 
 
 def _lowest(training: Sequence[TrainingScores]) -> float:
-    """The least LLR that so many mated scores can bear out."""
+    """Return the least LLR that the number of mated scores supports."""
     return -math.log10(max(sum(len(scores.mated) for scores in training), 10))
 
 
 def _population(training: Sequence[TrainingScores]) -> NonMatedScores:
-    """The non-mated scores of all sets; subjects of different sets are different ones."""
+    """Return the non-mated scores of all data sets; subjects of different data sets are different subjects."""
     sets = [scores.non_mated for scores in training]
     balances = [scores.non_mated_balance for scores in training]
     subjects, offset = [], 0
@@ -197,7 +216,7 @@ def _population(training: Sequence[TrainingScores]) -> NonMatedScores:
 def _weighted(
     scores: TrainingScores, targets: tuple[float, float], *, share: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Raw scores, the probability of being mated that each is fitted to, and what each weighs."""
+    """Return raw scores, the target probability of each, and the weight of each."""
     columns = []
     for kind, target in zip((scores.mated, scores.non_mated), targets, strict=True):
         raw, count = _condensed(kind)
@@ -208,7 +227,7 @@ def _weighted(
 def _condensed(
     scores: npt.NDArray[np.floating[Any]],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The scores and how often each occurs; many scores as the middles of narrow bins."""
+    """Return scores and their counts; many scores are replaced by the middles of narrow bins."""
     if len(scores) <= _BINS:
         return scores.astype(np.float64), np.ones(len(scores))
     count, edges = np.histogram(scores, bins=_BINS)
@@ -222,7 +241,7 @@ def _fisher_scoring(
     target: npt.NDArray[np.float64],
     weight: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """The point at which ``curve``, natural log odds, has the least weighted cross-entropy to ``target``."""
+    """Return the point at which ``curve``, natural log odds, has the least weighted cross-entropy with ``target``."""
 
     def loss(log_odds: npt.NDArray[np.float64]) -> float:
         return float(weight @ (np.logaddexp(0, log_odds) - target * log_odds))

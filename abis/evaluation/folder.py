@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a folder of templates to error rates."""
+"""Measure the error rates of a folder of templates, each compared with every other."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What comparing all samples of a data set with each other showed.
+    """Scores and error rates of a data set, with every sample compared with every other.
 
-    The arrays are (pairs,) and hold every unordered pair once.
+    The arrays have the shape (pairs,) and contain every unordered pair once.
 
     Attributes:
-        data_set: the samples, and what failed.
-        probe: int32, place in ``data_set.samples`` of the sample that comes first.
-        reference: int32, of the other.
-        mated: bool.
-        fvc: bool, whether the FVC protocol has this pair.
-        raw: float32 comparison scores, -inf where a sample failed to be read.
-        balance: float64, of fingers, as :func:`abis.comparison.balance` gives it; None of embeddings.
-        score: float64 log10 likelihood ratios, -inf likewise.
+        data_set: the samples and the failures.
+        probe: int32, place of the probe, the first sample of the pair, in ``data_set.samples``.
+        reference: int32, place of the reference, the second sample of the pair.
+        mated: bool, whether both samples are of one finger.
+        fvc: bool, whether the FVC protocol contains the pair.
+        raw: float32 comparison scores; -inf if a sample could not be read.
+        balance: float64, balance of the templates of fingers (:func:`abis.comparison.balance`). None: the templates
+            are not of fingers.
+        score: float64 log10 likelihood ratios; -inf if a sample could not be read.
         all_against_all: error rates over all pairs.
-        fvc_protocol: error rates over the pairs of ``fvc``.
-        cllr, min_cllr: of the likelihood ratios over all pairs that could be compared, in bits.
-        seed: of the bootstrap.
+        fvc_protocol: error rates over the pairs of the FVC protocol.
+        cllr: Cllr over all comparisons that did not fail, in bits.
+        min_cllr: least Cllr over all comparisons that did not fail, in bits.
+        seed: seed of the bootstrap.
     """
 
     data_set: DataSet
@@ -65,15 +67,15 @@ class Evaluation:
     seed: int
 
     def scores(self) -> Scores:
-        """Likelihood ratios and fingers of all pairs."""
+        """Return the log10 likelihood ratios and the fingers of all pairs."""
         finger = finger_numbers(self.data_set.samples)
         return Scores(self.score, finger[self.probe], finger[self.reference])
 
     def findings(self) -> Findings:
-        """Error rates under both protocols, of 1:N searches, and the worst pairs.
+        """Return the error rates of both protocols and of 1:N searches, and the worst pairs.
 
-        In the searches the first impression of every finger is enrolled and the others are probes, each
-        searched with and without its own finger in the gallery.
+        In the searches the first impression of every finger is enrolled, and the other impressions are probes. Each
+        probe is searched with and without its own finger in the gallery.
         """
         samples = self.data_set.samples
         return Findings(
@@ -109,7 +111,7 @@ class Evaluation:
         )
 
     def __str__(self) -> str:
-        """A table for people."""
+        """Return the findings as a text table."""
         return str(self.findings())
 
 
@@ -124,21 +126,24 @@ def evaluate_folder(
 ) -> Evaluation:
     """Compare all templates of a folder with each other, and measure the errors under both protocols.
 
-    Every unordered pair is compared once, the sample that comes first as the probe. A file that cannot be
-    read is a failure to acquire: its comparisons fail, and a failed comparison is a non-match.
+    Every unordered pair is compared once; its first sample is the probe. A file that cannot be read is a failure to
+    acquire: its comparisons fail, and a failed comparison is a non-match.
 
     Args:
-        folder: of files named ``<finger>_<impression>.*``, or as ``pattern`` says.
-        pattern: see :func:`abis.evaluation.read_folder`.
-        read: likewise.
-        threads: how many compare at once; 0 for all cores. The scores do not depend on it.
-        seed: of the bootstrap.
-        progress: called with the comparisons done and their total, after every probe.
+        folder: folder of files named ``<finger>_<impression>.*``, or as ``pattern`` states.
+        pattern: regular expression of file names, with the groups ``finger`` and ``impression``. Default:
+            :data:`~abis.evaluation.datasets.DEFAULT_PATTERN`.
+        read: function that returns the templates of a file. Default: :func:`abis.read_file`.
+        threads: number of threads; 0 (default): one for each core. Scores do not depend on it.
+        seed: seed of the bootstrap.
+        progress: function that is called after every probe, with the number of comparisons done and their total.
+            None: no calls.
 
     Raises:
-        ValueError: see :func:`abis.evaluation.read_folder`; where no two samples are of one finger or no
-            two of different fingers; where minutiae and embeddings are mixed.
-        OSError: where the folder cannot be read.
+        ValueError: no two samples are of one finger or no two are of different fingers, minutiae and embeddings are
+            mixed, too few files can be read, or the folder is not a data set (see
+            :func:`abis.evaluation.read_folder`).
+        OSError: the folder cannot be read.
     """
     data_set = read_folder(folder, pattern=pattern, read=read)
     samples = data_set.samples
@@ -180,7 +185,7 @@ def evaluate_folder(
 
 
 def finger_numbers(samples: Sequence[FolderSample]) -> npt.NDArray[np.int32]:
-    """(n,) the finger of each sample, numbered from 0 in the order of the samples."""
+    """Return the (n,) finger number of each sample; fingers are numbered from 0 in the order of the samples."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(sample.finger, len(numbers)) for sample in samples], dtype=np.int32)
 
@@ -192,19 +197,20 @@ def compare_samples(
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Raw scores of every probe with the references after its place, in the order of ``all_pairs``.
+    """Return the raw scores of every probe with the references of later places, in the order of ``all_pairs``.
 
     Args:
-        probes: (n,) templates of one kind; None where there is none: its comparisons score -inf.
-        references: (n,) likewise: the same templates, or another extractor's of the same samples.
-        threads: 0 for all cores.
-        progress: called with the comparisons done and their total, after every probe.
+        probes: (n,) templates of one kind; None for a failed sample, whose comparisons score -inf.
+        references: (n,) templates of the same samples, by the same or another extractor; None for a failed sample.
+        threads: number of threads; 0 (default): one for each core.
+        progress: function that is called after every probe, with the number of comparisons done and their total.
+            None: no calls.
 
     Raises:
-        ValueError: where minutiae and embeddings are mixed, or the lengths differ.
+        ValueError: minutiae and embeddings are mixed, or the lengths differ.
     """
     if len(probes) != len(references):
-        raise ValueError(f"{len(probes)} probes but {len(references)} references")
+        raise ValueError(f"{len(probes)} probes and {len(references)} references; expected equal counts")
     compare = comparator(references, threads)
     total = len(probes) * (len(probes) - 1) // 2
     raw = np.full(total, FAILED, dtype=np.float32)
@@ -227,7 +233,16 @@ def balance_of_pairs(
     probe: npt.NDArray[np.integer[Any]],
     reference: npt.NDArray[np.integer[Any]],
 ) -> npt.NDArray[np.float64] | None:
-    """(n,) balance of templates by their numbers; None for embeddings."""
+    """Return the balance of each pair of templates; None if no template is of a finger.
+
+    Args:
+        templates: templates of all samples; None for a failed sample.
+        probe: (n,) place of each pair's probe in ``templates``.
+        reference: (n,) place of each pair's reference in ``templates``.
+
+    Returns:
+        (n,) float64, 0 to 1; see :func:`abis.comparison.balance`.
+    """
     if not any(isinstance(template, Minutiae) for template in templates):
         return None
     content = np.zeros(len(templates), np.int64)
@@ -239,7 +254,18 @@ def balance_of_pairs(
 def comparator(
     references: Sequence[Template | None], threads: int
 ) -> Callable[[Template, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
-    """What compares a probe with the references of some slots; a slot is a place among those that are."""
+    """Return a function that compares a probe with the references of given slots.
+
+    Args:
+        references: templates of one kind; None for a failed sample. The slots number the others from 0.
+        threads: number of threads; 0: one for each core.
+
+    Returns:
+        Function from a probe and (k,) slots to (k,) float32 raw scores.
+
+    Raises:
+        ValueError: the references are of several modalities or models.
+    """
     present = [template for template in references if template is not None]
     kinds = {Kind.of(template)[1:] for template in present}
     modalities = {modality_of(template).name for template in present}

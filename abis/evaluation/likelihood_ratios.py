@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good likelihood ratios are: Cllr and its part that no calibration could mend.
+"""Cllr, the cost of likelihood ratios, and the part of it that no calibration can remove.
 
 Brümmer, du Preez: Application-independent evaluation of speaker detection, Computer Speech & Language
 20(2-3), 2006.
@@ -14,17 +14,18 @@ from abis.evaluation.error_rates import FloatArray, ascending
 
 __all__ = ["cllr", "min_cllr"]
 
-_PART = 1 << 20  # scores worked on at a time, for memory's sake
+_PART = 1 << 20  # scores in one step, which bounds the memory
 
 
 def cllr(mated: FloatArray, non_mated: FloatArray) -> float:
-    """The cost of log10 likelihood ratios, in bits (section 3 of the paper): 0 is perfect, 1 says nothing.
+    """Return Cllr, the cost of log10 likelihood ratios in bits a decision (section 3 of the paper).
 
-    Above 1 they mislead. Failed comparisons made no likelihood ratio: leave them out.
+    A cost of 0 is perfect, 1 is that of no information, and above 1 the likelihood ratios mislead. Failed comparisons
+    have no likelihood ratio and must be left out.
 
     Args:
         mated: (m,) log10 likelihood ratios of mated comparisons.
-        non_mated: (n,) of non-mated comparisons.
+        non_mated: (n,) log10 likelihood ratios of non-mated comparisons.
 
     >>> cllr(np.array([0.0, 0.0]), np.array([0.0]))
     1.0
@@ -33,10 +34,14 @@ def cllr(mated: FloatArray, non_mated: FloatArray) -> float:
 
 
 def min_cllr(mated: FloatArray, non_mated: FloatArray) -> float:
-    """The least Cllr that any increasing function of these scores has, in bits: what calibration leaves.
+    """Return the least Cllr in bits that an increasing function of the scores can reach: the cost after calibration.
 
-    By the pool-adjacent-violators algorithm (section 6 of the paper), both kinds weighing the same. Any
-    scores will do, calibrated or not. Quick where they are sorted.
+    The function is found by the pool-adjacent-violators algorithm (section 6 of the paper), with equal weights of
+    mated and non-mated scores. The scores need not be calibrated. Sorted scores take less time.
+
+    Args:
+        mated: (m,) scores of mated comparisons, on any scale.
+        non_mated: (n,) scores of non-mated comparisons, on the same scale.
     """
     from sklearn.isotonic import isotonic_regression  # noqa: PLC0415 - a second to import
 
@@ -49,10 +54,10 @@ def min_cllr(mated: FloatArray, non_mated: FloatArray) -> float:
 def _levels(
     mated: FloatArray, non_mated: FloatArray
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The share of mated and of non-mated scores at each level, ascending.
+    """Return the shares of mated and of non-mated scores at each level, in ascending order.
 
-    A level is a mated score or all non-mated scores between two; an increasing function that fits best is
-    constant on such a run, since all of it is alike.
+    A level is one mated score, or all non-mated scores between two adjacent mated scores. The best increasing function
+    is constant on a level.
     """
     score, count = np.unique(mated, return_counts=True)
     below = np.searchsorted(non_mated, score)
@@ -68,14 +73,14 @@ def _levels(
 
 
 def _entropy(probability: FloatArray) -> FloatArray:
-    """Of a yes with this probability, in bits; 0 * log 0 is 0."""
+    """Return the binary entropy of a probability in bits; 0 * log 0 is 0."""
     no = 1 - probability
     yes_log, no_log = (np.log2(np.where(part > 0, part, 1)) for part in (probability, no))
     return -probability * yes_log - no * no_log
 
 
 def _mean_bits(llr: FloatArray, sign: int) -> float:
-    """The mean of log2(1 + 10**(sign * llr)): ``sign`` says which way is against the truth."""
+    """Return the mean of log2(1 + 10**(sign * llr)); ``sign`` is -1 for mated and 1 for non-mated comparisons."""
     total = 0.0
     for start in range(0, len(llr), _PART):
         against = sign * llr[start : start + _PART].astype(np.float64)

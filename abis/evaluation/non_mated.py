@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often non-mated comparisons reach a score: counted, and beyond the data by a fitted tail with its uncertainty.
+"""Rates of non-mated comparisons at each score: counted, and beyond the data from a fitted tail with its uncertainty.
 
 Scores above a high threshold follow a generalised Pareto distribution (Pickands, Statistical inference using
 extreme order statistics, Annals of Statistics 3(1), 1975). It is fitted by probability-weighted moments (Hosking
 and Wallis, Parameter and quantile estimation for the generalized Pareto distribution, Technometrics 29(3), 1987,
-section 3), and its uncertainty is that of other subjects: a bootstrap draws them anew, as in
-:mod:`abis.evaluation.intervals`. Its shape is held at 0 or above: a negative one would promise a score that no
-stranger can ever reach, which no count of pairs can show. That errs to the safe side, the less so the fewer of the
-highest scores it is fitted to: docs/decisions/0016-scores-by-content.md has the figures.
+section 3). Its uncertainty is measured by a bootstrap over subjects, as in :mod:`abis.evaluation.bootstrap`. Its shape
+is at least 0: a negative shape would promise a score that no non-mated comparison can reach, which no number of pairs
+can show. This is conservative, and more so the more of the highest scores the tail is fitted to:
+docs/decisions/0016-scores-by-content.md has the figures.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from abis.scoring.calibration import STEPS_A_DECADE, Calibration, NonMated
 __all__ = ["NonMatedScores", "non_mated_table"]
 
 COUNTED = 20
-"""Rates are counted as long as so many scores are above."""
+"""Least number of scores above a threshold for a counted rate."""
 TAIL_SHARE, TAIL_LEAST, TAIL_MOST = 2e-3, 100, 300
-"""The tail is fitted to this part of all scores, but to no fewer and no more than these."""
+"""Fraction of all scores that the tail is fitted to, and its least and greatest number of scores."""
 REPLICATES = 400
 CONFIDENCE = 0.95  # one-sided
 _HEAVIEST = 0.5
-"""Shape: heavier tails have no variance, and the estimator breaks down."""
+"""Greatest shape; heavier tails have no variance, and the estimator fails for them."""
 _DIGITS = 6  # of a rate, rounded up
 _CHUNK = 1 << 22
 
@@ -43,12 +43,12 @@ class NonMatedScores:
     """Raw scores of comparisons of different subjects, of one kind of templates.
 
     Attributes:
-        sets: (n,) each, of data sets that weigh the same: what is counted.
-        tail: (m,) scores, of these and of more comparisons of the same kind: how rates fall beyond.
-        subjects: (m, 2) integers, whose templates each of ``tail`` compared; None where nobody knows, and
-            all are taken as independent.
-        balances: (n,) each, of the scores of ``sets``, as :func:`abis.comparison.balance` gives it; None where
-            nobody knows.
+        sets: (n,) scores of each data set, for counted rates; every data set has the same weight.
+        tail: (m,) scores for the fitted tail: those of ``sets``, and of further comparisons of the same kind.
+        subjects: (m, 2) integers, subject numbers of the probe and the reference of each score of ``tail``. None:
+            unknown, and comparisons are taken as independent.
+        balances: (n,) balances of the scores of each data set in ``sets``, the result of
+            :func:`abis.comparison.balance`. None: unknown.
     """
 
     sets: Sequence[Floats]
@@ -58,14 +58,17 @@ class NonMatedScores:
 
 
 def non_mated_table(populations: Sequence[NonMatedScores], curve: Calibration, *, seed: int = 0) -> NonMated:
-    """The rates of a calibration: at each LLR those of the population that reaches it most often.
+    """Return the non-mated rates of a calibration: at each LLR, the highest rate of a population.
 
-    They hold for LLRs that balances went into, and for those of scores alone.
+    The rates hold for LLRs with known balances and for LLRs of scores alone.
 
     Args:
-        populations: at least one.
-        curve: raw scores to LLRs.
-        seed: of the bootstrap.
+        populations: scores of at least one population.
+        curve: calibration from raw scores to LLRs; its own rates are ignored.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: the non-mated scores of a population are all equal.
     """
     start = math.floor(curve.lowest * STEPS_A_DECADE)
     steps = np.arange(start, math.ceil(curve.maximum * STEPS_A_DECADE) + 1)
@@ -82,7 +85,7 @@ def non_mated_table(populations: Sequence[NonMatedScores], curve: Calibration, *
 def _rates(
     population: NonMatedScores, curve: Calibration, steps: npt.NDArray[np.int64], random: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """(2, k) rates at each step and their upper limits; and down to which rate they were counted."""
+    """Return the (2, k) rates and upper limits at each step, and the lowest rate that was counted."""
     counted = np.mean([_counted(scores, None, curve, steps) for scores in population.sets], axis=0)
     if population.balances is not None:
         pairs = zip(population.sets, population.balances, strict=True)
@@ -90,9 +93,9 @@ def _rates(
         counted = np.maximum(counted, balanced)
     highest = np.sort(np.concatenate([_highest(scores, COUNTED) for scores in population.sets]))[-COUNTED:]
     junction = float(highest[0])
-    # At the junction itself, not at the step below.
+    # The rate at the junction itself, not at the step below it.
     down_to = float(np.mean([(scores >= junction).mean() for scores in population.sets]))
-    # At a balance of 0, the highest LLR that a raw score can have: the difference is small up there.
+    # A balance of 0 gives a raw score its highest LLR; for high scores the difference is small.
     raw = _inverse(lambda raw: curve.llr(raw, np.zeros(len(raw))), steps / STEPS_A_DECADE)
     beyond = raw > junction
     rates = np.tile(counted, (2, 1))
@@ -104,7 +107,7 @@ def _rates(
 def _counted(
     scores: Floats, balance: Floats | None, curve: Calibration, steps: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """(k,) part of the scores whose LLR is at each step or more."""
+    """Return the (k,) fraction of scores with an LLR at or above each step."""
     count = np.zeros(len(steps) + 1)
     for first in range(0, len(scores), _CHUNK):
         part = slice(first, first + _CHUNK)
@@ -117,7 +120,7 @@ def _counted(
 def _tail(
     population: NonMatedScores, junction: float, raw: npt.NDArray[np.float64], random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """(2, k) the part, of those that reach ``junction``, that reach each raw score; and its upper limit."""
+    """Return the (2, k) rate, and its upper limit, at which scores that reach ``junction`` reach each raw score."""
     scores = population.tail
     size = min(len(scores), max(TAIL_LEAST, min(TAIL_MOST, int(TAIL_SHARE * len(scores)))))
     threshold = min(float(_highest(scores, size).min()), junction)
@@ -128,7 +131,7 @@ def _tail(
     order = np.argsort(excess)
     excess, chosen = excess[order], chosen[order]
     if not 0 < excess[-1] < math.inf:
-        raise ValueError("the non-mated scores are all equal: no tail can be fitted")
+        raise ValueError("the non-mated scores are all equal; expected different scores to fit a tail to")
 
     def beyond(raw: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         share = weight.sum() / len(weight)
@@ -150,7 +153,7 @@ def _weights(
     chosen: npt.NDArray[np.int64],
     random: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
-    """(REPLICATES, len(chosen)) how often each score counts where subjects, or else scores, are drawn anew."""
+    """Return the (REPLICATES, len(chosen)) bootstrap weight of each score, by draws of subjects or else of scores."""
     if subjects is None:
         return random.poisson(1.0, (REPLICATES, len(chosen))).astype(np.float64)
     present = np.zeros(int(subjects.max()) + 1, np.bool_)
@@ -165,7 +168,7 @@ def _weights(
 def _generalised_pareto(
     excess: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Shape and scale of excesses, ascending; Hosking and Wallis' shape k is the negative of this one."""
+    """Return shape and scale of ascending excesses; Hosking and Wallis' shape k is the negative of this shape."""
     total = weight.sum()
     above = 1 - (np.cumsum(weight) - weight / 2) / total
     mean = float(weight @ excess / total)
@@ -190,7 +193,7 @@ def _highest(scores: Floats, count: int) -> Floats:
 def _inverse(
     curve: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], llr: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Raw scores at which the curve reaches LLRs; infinite where it never does."""
+    """Return the raw score at which the curve reaches each LLR; infinite if it never does."""
     low, high = np.full(len(llr), -1e6), np.full(len(llr), 1e6)
     for _ in range(100):
         middle = (low + high) / 2
@@ -200,7 +203,7 @@ def _inverse(
 
 
 def _up(rate: float) -> float:
-    """Rounded up to some digits, for a file that one can read."""
+    """Return a rate rounded up to a few significant digits, for a readable file."""
     if rate <= 0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(rate)) - _DIGITS + 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pairs are compared: the FVC protocol, all against all, 1:N, and LFW's ten folds."""
+"""Evaluation protocols: the FVC protocol, all against all, 1:N searches, and the ten folds of LFW."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ __all__ = [
 
 
 def all_pairs(samples: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Every unordered pair of ``samples`` samples, probe before reference: (pairs,) indices of each.
+    """Return every unordered pair of ``samples`` samples, as (pairs,) places of probes and of references.
+
+    The probe is the sample that comes first.
 
     >>> all_pairs(3)
     (array([0, 0, 1], dtype=int32), array([1, 2, 2], dtype=int32))
@@ -39,7 +41,9 @@ def all_pairs(samples: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32
 
 
 def pair_at(samples: int) -> Callable[[int], tuple[int, int]]:
-    """What gives the samples of the pair at a place of :func:`all_pairs`, without holding them all.
+    """Return a function from the place of a pair in :func:`all_pairs` to the places of its two samples.
+
+    The function computes a pair without the arrays of all pairs.
 
     >>> pair_at(3)(2)
     (1, 2)
@@ -59,15 +63,16 @@ def fvc_pairs(
     reference: npt.NDArray[np.integer[Any]],
     finger: npt.NDArray[np.integer[Any]],
 ) -> npt.NDArray[np.bool_]:
-    """Which of the pairs the FVC protocol compares, as an (pairs,) mask.
+    """Return the (pairs,) mask of the pairs that the FVC protocol compares.
 
-    Every two impressions of one finger; and of every two fingers, their first impressions. FVC2000, IEEE
-    TPAMI 24(3), 2002, section on performance evaluation: 10 fingers of 8 impressions make 280 and 45.
+    The protocol compares every two impressions of one finger, and the first impressions of every two fingers. For
+    10 fingers of 8 impressions, these are 280 mated and 45 non-mated pairs. Source: FVC2000, IEEE TPAMI 24(3), 2002,
+    section on performance evaluation.
 
     Args:
-        probe: (pairs,) indices of samples.
-        reference: (pairs,) likewise.
-        finger: (samples,) number of each sample's finger; a finger's first sample is its first impression.
+        probe: (pairs,) place of each pair's probe among the samples.
+        reference: (pairs,) place of each pair's reference among the samples.
+        finger: (samples,) finger number of each sample; the first sample of a finger is its first impression.
     """
     first = np.zeros(len(finger), dtype=bool)
     first[np.unique(finger, return_index=True)[1]] = True
@@ -77,18 +82,18 @@ def fvc_pairs(
 def first_enrolled(
     score: npt.NDArray[np.floating[Any]], subject: npt.NDArray[np.integer[Any]], *, seed: int
 ) -> IdentificationRates | None:
-    """1:N searches out of the scores of all pairs: the first sample of every subject is enrolled.
+    """Measure 1:N searches from the scores of all pairs; the first sample of every subject is enrolled.
 
-    The other samples are probes. Each is searched twice: in the gallery, and in the gallery without its own
-    subject, where it stands for somebody who is not enrolled.
+    The other samples are probes. Each probe is searched twice: in the gallery, as a mated search, and in the gallery
+    without its own subject, as a non-mated search.
 
     Args:
-        score: (pairs,) in the order of :func:`all_pairs`.
-        subject: (samples,) whose each sample is.
-        seed: of the bootstrap.
+        score: (pairs,) score of each pair, in the order of :func:`all_pairs`.
+        subject: (samples,) subject number of each sample.
+        seed: seed of the bootstrap.
 
     Returns:
-        The rates; None where there are fewer than two subjects, or no probes.
+        The error rates. None: there are fewer than two subjects, or no probes.
     """
     enrolled = np.sort(np.unique(subject, return_index=True)[1])
     probes = np.setdiff1d(np.arange(len(subject)), enrolled)
@@ -108,9 +113,10 @@ class LfwPairs:
     """The verification pairs of Labeled Faces in the Wild (``pairs.txt``).
 
     Attributes:
-        first, second: image names, as ``Aaron_Eckhart_0001``; one per pair.
-        mated: (pairs,) bool.
-        fold: (pairs,) int64, from 0.
+        first: name of the first image of each pair, such as ``Aaron_Eckhart_0001``.
+        second: name of the second image of each pair.
+        mated: (pairs,) bool, whether both images are of one person.
+        fold: (pairs,) int64, fold of each pair, from 0.
     """
 
     first: tuple[str, ...]
@@ -120,18 +126,27 @@ class LfwPairs:
 
 
 def read_lfw_pairs(path: Path) -> LfwPairs:
-    """Read LFW's ``pairs.txt``: a line of folds and pairs a kind, then the folds, mated pairs first.
+    """Read a list of pairs in the format of LFW's ``pairs.txt``.
+
+    The first line states the number of folds, and the number of mated (and of non-mated) pairs in a fold. The folds
+    follow, each with its mated pairs first.
+
+    Args:
+        path: the text file.
 
     Raises:
-        FormatError: naming the first line that is not as LFW's README describes.
+        FormatError: a line is not as LFW's README describes; the message names the first such line.
+        OSError: the file cannot be read.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     try:
         folds, each = (int(number) for number in lines[0].split())
     except (IndexError, ValueError):
-        raise FormatError(f"{path.name}, line 1: expected the numbers of folds and of pairs a kind") from None
+        raise FormatError(
+            f"{path.name}, line 1: expected the number of folds and the number of mated pairs in a fold"
+        ) from None
     if len(lines) - 1 != folds * 2 * each:
-        raise FormatError(f"{path.name}: {len(lines) - 1} pairs; line 1 promises {folds * 2 * each}")
+        raise FormatError(f"{path.name}: {len(lines) - 1} pairs; expected {folds * 2 * each} by line 1")
     first, second, mated = [], [], []
     for number, line in enumerate(lines[1:], start=2):
         match line.split("\t"):
@@ -151,13 +166,18 @@ def read_lfw_pairs(path: Path) -> LfwPairs:
 def ten_fold_accuracy(
     score: npt.NDArray[np.floating[Any]], mated: npt.NDArray[np.bool_], fold: npt.NDArray[np.integer[Any]]
 ) -> npt.NDArray[np.float64]:
-    """(folds,) part of each fold decided right, at the threshold that is best on all the other folds.
+    """Return the (folds,) fraction of pairs decided correctly in each fold, at the best threshold of the other folds.
 
-    Huang, Ramesh, Berg, Learned-Miller: Labeled Faces in the Wild, UMass Amherst TR 07-49, 2007, section
-    on evaluation ("image-restricted" and unrestricted alike).
+    Source: Huang, Ramesh, Berg, Learned-Miller: Labeled Faces in the Wild, UMass Amherst TR 07-49, 2007, section on
+    evaluation. The image-restricted and the unrestricted protocol use the same measure.
+
+    Args:
+        score: (pairs,) float32 or float64, larger means more similar.
+        mated: (pairs,) bool, whether both images are of one person.
+        fold: (pairs,) integers, fold of each pair.
     """
     check_scores("score", score)
-    score = score.astype(np.float64)  # in which the middle of two float32 scores is between them
+    score = score.astype(np.float64)  # the mean of two adjacent float32 scores needs float64
     accuracy = []
     for held_out in np.unique(fold):
         test = fold == held_out
@@ -167,14 +187,14 @@ def ten_fold_accuracy(
 
 
 def _best_threshold(score: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_]) -> float:
-    """The threshold that decides most pairs right, half-way between two scores; of several the middle one."""
+    """Return the threshold with the most correct decisions, half-way between two scores; of several, the middle one."""
     order = np.argsort(score)
     ascending = score[order]
     accepted = len(score) - np.arange(len(score))
     mated_accepted = np.cumsum(mated[order][::-1])[::-1]
     right = mated_accepted + (~mated).sum() - (accepted - mated_accepted)
     below = np.append(ascending[0], ascending[:-1])
-    distinct = np.append(True, below[1:] < ascending[1:])  # of equal scores all or none are accepted
+    distinct = np.append(True, below[1:] < ascending[1:])  # equal scores are accepted together
     best = np.flatnonzero(distinct & (right == right[distinct].max()))
     middle = best[len(best) // 2]
     return float((below[middle] + ascending[middle]) / 2)

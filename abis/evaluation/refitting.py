@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A calibration fitted to one's own scores, and what that is worth: tried on subjects it has not seen."""
+"""Fit a calibration to the caller's scores, and cross-validate it on subjects that were not in the fit."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from abis.scoring.thresholds import threshold_for_fmr
 __all__ = ["Quality", "Refit", "refit"]
 
 CLAIMED_FMRS = (1e-2, 1e-3, 1e-4)
+"""FMRs at whose thresholds calibrations are tested."""
+
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well likelihood ratios and thresholds keep what they promise.
+    """Measured quality of a calibration: the cost of its likelihood ratios and the error rates at its thresholds.
 
     Attributes:
-        cllr, min_cllr: in bits; see :mod:`abis.evaluation.likelihood_ratios`.
-        fmr: the rate seen at the threshold for each of :data:`CLAIMED_FMRS`; None where so few non-mated
-            scores cannot tell.
-        fnmr: likewise, of mated ones.
+        cllr: cost of the likelihood ratios, in bits; see :func:`abis.evaluation.cllr`.
+        min_cllr: least cost of the same scores, in bits; see :func:`abis.evaluation.min_cllr`.
+        fmr: measured FMR at the threshold for each of :data:`CLAIMED_FMRS`. None: too few non-mated scores to
+            measure it.
+        fnmr: measured FNMR at the same thresholds. None: too few non-mated scores to measure the FMR.
     """
 
     cllr: float
@@ -42,13 +45,14 @@ class Quality:
 
 @dataclass(frozen=True)
 class Refit:
-    """A calibration of one's own.
+    """A calibration fitted to the caller's scores, with its cross-validated quality.
 
     Attributes:
-        calibration: fitted to all scores.
-        before: of the calibration in use, on the same scores; None where there is none.
-        after: of fits like this one, each on subjects it was not fitted to.
-        mated, non_mated: scores.
+        calibration: calibration fitted to all scores.
+        before: quality of the calibration in use on the same scores. None: no calibration is in use.
+        after: quality of cross-validation fits, each tested on subjects that were not in the fit.
+        mated: number of mated scores.
+        non_mated: number of non-mated scores.
     """
 
     calibration: Calibration
@@ -63,19 +67,19 @@ class Refit:
             "",
             f"{'':34}{'in use':>14}{'refitted':>14}",
             self._line("Cllr, bits", "{:.4f}", lambda q: q.cllr),
-            self._line("  at best", "{:.4f}", lambda q: q.min_cllr),
+            self._line("  least Cllr", "{:.4f}", lambda q: q.min_cllr),
         ]
         for place, fmr in enumerate(CLAIMED_FMRS):
             lines.append(
                 self._line(f"FMR at the threshold for {fmr:.0e}", "{:.2e}", lambda q, k=place: q.fmr[k])
             )
-            lines.append(self._line("  FNMR there", "{:.2%}", lambda q, k=place: q.fnmr[k]))
+            lines.append(self._line("  FNMR", "{:.2%}", lambda q, k=place: q.fnmr[k]))
         table = self.calibration.non_mated
         assert table is not None
         lines += [
             "",
-            "Refitted: five times on four fifths of the subjects, tested on the others. -: too few scores to tell.",
-            f"Rates are counted down to {table.counted:.1e}; below, they are those of a fitted tail.",
+            "Refitted: five fits to four fifths of the subjects, each tested on the others. -: too few scores.",
+            f"FMRs are counted down to {table.counted:.1e}; lower FMRs come from a fitted tail.",
         ]
         return "\n".join(lines)
 
@@ -96,25 +100,25 @@ def refit(
     balance: npt.NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> Refit:
-    """Fit a calibration to raw scores, and cross-validate such fits over subjects.
+    """Fit a calibration to raw scores, and cross-validate the fit over subjects.
 
     Args:
-        scores: raw scores and their subjects; failed ones are left out.
-        kind: of templates, as :func:`abis.scoring.calibration.kind_of` names them.
-        name: of the data, for the provenance.
-        in_use: the calibration that such scores have had so far.
-        balance: (n,) of the templates, as :func:`abis.comparison.balance` gives it; None where nobody knows.
-        seed: of the parts that subjects are dealt into.
+        scores: raw scores and their subjects; failed comparisons are left out.
+        kind: kind of templates, as :func:`abis.scoring.calibration.kind_of` names it.
+        name: name of the data, for the provenance.
+        in_use: calibration that is in use for such scores. None: no calibration is in use.
+        balance: (n,) balance of each pair of templates, the result of :func:`abis.comparison.balance`. None: unknown.
+        seed: seed of the assignment of subjects to the five parts.
 
     Raises:
-        ValueError: where there are too few scores or subjects of either kind.
+        ValueError: there are too few mated or non-mated scores, or too few subjects.
     """
     has_score = scores.score != FAILED
     made = _Compared(scores.select(has_score), None if balance is None else balance[has_score])
     mated = made.mated
     if not mated.any() or mated.all():
         raise ValueError(
-            f"{name}: no {'non-mated' if mated.any() else 'mated'} scores; both kinds are needed"
+            f"{name}: no {'non-mated' if mated.any() else 'mated'} scores; expected both mated and non-mated scores"
         )
     before = None
     if in_use is not None:
@@ -125,13 +129,13 @@ def refit(
         if 0 < int(part.mated.sum()) < len(part.mated):
             tested.append(_Tested(_fitted(made.select(learn), kind, name), part))
     if not tested:
-        raise ValueError(f"{name}: too few subjects to test a calibration on some and fit it to the others")
+        raise ValueError(f"{name}: too few subjects to fit a calibration to some and test it on the others")
     return Refit(_fitted(made, kind, name), before, _quality(tested), int(mated.sum()), int((~mated).sum()))
 
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """Scores, and the balance of what was compared where it is known."""
+    """Scores, and the balance of each pair of templates; None if the balance is unknown."""
 
     scores: Scores
     balance: npt.NDArray[np.float64] | None
@@ -152,7 +156,7 @@ class _Tested:
 
 
 def _quality(tested: list[_Tested]) -> Quality:
-    """Pooled over parts."""
+    """Return the quality over all tested parts together."""
     mated, non_mated = (np.concatenate([getattr(t, kind) for t in tested]) for kind in ("mated", "non_mated"))
     fmr: list[float | None] = []
     fnmr: list[float | None] = []
@@ -188,7 +192,7 @@ def _fitted(compared: _Compared, kind: str, name: str) -> Calibration:
 
 
 def _folds(scores: Scores, seed: int) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Comparisons to fit to and to test on: both subjects of each are in the part, or both are not."""
+    """Return five pairs of masks, for the fit and for the test; both subjects of a comparison are on its side."""
     count = 1 + max(int(scores.probe_subject.max()), int(scores.reference_subject.max()))
     part = np.random.default_rng(seed).permutation(count) % _FOLDS
     probe, reference = part[scores.probe_subject], part[scores.reference_subject]

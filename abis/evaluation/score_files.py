@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score files: one row a comparison, as CSV, Parquet or npz; written, and read in bounded memory.
+"""Read and write score files: CSV, Parquet or npz files with one row for each comparison.
 
-Columns, of the same names in all three:
+Columns, with the same names in all three formats:
 
-- ``score``: a number, larger = more alike; empty, NaN or ``-inf`` where the comparison failed.
-- The truth, in one of two ways: ``probe_subject`` and ``reference_subject``, whose equality makes a comparison
-  mated; or ``mated``, 0 or 1.
-- ``balance``: how alike the two templates are in content, 0 to 1 (:func:`abis.comparison.balance`); may be absent.
-- ``probe`` and ``reference``: names of the samples; where only ``mated`` says what is true, samples that mated
-  comparisons join, directly or by others, are of one subject.
+- ``score``: a number, larger means more similar; empty, NaN or ``-inf`` for a failed comparison.
+- ``probe_subject`` and ``reference_subject``, names or numbers of the subjects: a comparison is mated if both
+  are equal. Or ``mated``, 0 or 1.
+- ``balance``, optional: balance of the two templates, 0 to 1 (:func:`abis.comparison.balance`).
+- ``probe`` and ``reference``, optional: names of the samples. In a file with ``mated`` and without subjects, samples
+  that mated comparisons connect, directly or through other samples, are of one subject.
 
-Other columns are left alone.
+Other columns are ignored. Files are read in parts, which bounds the memory for text.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from abis.scoring.calibration import Calibration
 __all__ = ["ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
 
 _HEADER = ("probe", "reference", "mated", "score", "raw")
-_CHUNK = 1 << 16  # rows turned into or made from text at a time, so that memory stays bounded
+_CHUNK = 1 << 16  # rows of text in one part, which bounds the memory
 _SUBJECTS = ("probe_subject", "reference_subject")
 _SAMPLES = ("probe", "reference")
-_MOST_NUMBERS = 1 << 26  # of subjects that are looked up in a table
+_MOST_NUMBERS = 1 << 26  # greatest subject number that a lookup table is used for
 _TRUTH = {"1": True, "0": False, "true": True, "false": False}
 
 
@@ -47,16 +47,17 @@ class ScoreFile:
     """The comparisons of a score file.
 
     Attributes:
-        name: of the file.
-        scores: and whose templates were compared.
-        subjects: how many there are; None where the file tells nothing of them, and every comparison has two
-            of its own.
-        samples: the names of samples, by number; empty where the file does not say.
-        probe, reference: (n,) int32 numbers of samples, or None.
-        balance: (n,) float64, of the templates; None where the file does not say.
-        calibrated: whether the scores are log10 likelihood ratios: files that abis wrote have a column
-            ``raw`` beside them.
-        failed: comparisons without a score.
+        name: name of the file.
+        scores: scores of the n comparisons, with their subjects.
+        subjects: number of subjects. None: the file has neither subjects nor samples, and each comparison is given
+            subjects of its own.
+        samples: names of the samples by number; empty if the file has no samples.
+        probe: (n,) int32, sample number of each probe. None: the file has no samples.
+        reference: (n,) int32, sample number of each reference. None: the file has no samples.
+        balance: (n,) float64, balance of the templates. None: the file has no balances.
+        calibrated: whether the scores are log10 likelihood ratios: the file has a column ``raw``, as files of
+            :func:`write_scores` have.
+        failed: number of comparisons without a score.
     """
 
     name: str
@@ -76,20 +77,21 @@ def read_scores(
     column: Sequence[str] = ("score",),
     progress: Callable[[int, int], None] | None = None,
 ) -> ScoreFile:
-    """Read a score file; what its columns are stands at the head of this module.
+    """Read a score file (CSV, Parquet or npz); :mod:`abis.evaluation.score_files` describes its columns.
 
-    CSV needs 20 bytes of memory a comparison and takes some seconds a million; Parquet (needs
-    ``pip install abis[parquet]``) and npz are quick.
+    CSV takes 20 bytes of memory for each comparison, and more time than Parquet and npz. Parquet needs
+    ``pip install abis[parquet]``.
 
     Args:
-        path: ends in .csv, .parquet or .npz.
-        column: names of the column that holds the scores; the first that there is.
-        progress: called with the bytes or rows read, and their total.
+        path: file whose name ends in .csv, .parquet or .npz.
+        column: possible names of the column of scores; the first one that the file has is read. Default: ``score``.
+        progress: function that is called with the number of bytes or rows read and their total. None: no calls.
 
     Raises:
-        FormatError: naming the file, the row and what is wrong with it; where ``mated`` contradicts itself.
-        AbisError: where pyarrow is missing.
-        OSError: where the file cannot be read.
+        FormatError: a column is missing, a value is not valid, or ``mated`` contradicts itself; the message names the
+            file and the row.
+        AbisError: the file is Parquet and pyarrow is not installed.
+        OSError: the file cannot be read.
     """
     builder = _ScoreFileBuilder(path)
     for columns in read_columns(
@@ -100,7 +102,7 @@ def read_scores(
 
 
 def _with_scores_of(path: Path, column: Sequence[str], columns: Columns) -> Columns:
-    """The columns, that of the scores called ``score``."""
+    """Return the columns, with the column of scores under the name ``score``."""
     found = next((name for name in column if name in columns), None)
     if found is None:
         raise FormatError(
@@ -116,24 +118,26 @@ def evaluate_scores(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
-    """The error rates of a score file.
+    """Measure the error rates of a score file.
 
     Args:
-        path: see :func:`read_scores`.
-        calibration: turns its scores into log10 likelihood ratios; none is needed for files that abis wrote.
-        seed: of the bootstrap.
-        progress: as in :func:`read_scores`.
+        path: file whose name ends in .csv, .parquet or .npz; see :func:`read_scores`.
+        calibration: calibration of the scores to log10 likelihood ratios. None: the scores are evaluated as they are.
+        seed: seed of the bootstrap.
+        progress: function that is called with the number of bytes or rows read and their total. None: no calls.
 
     Raises:
-        FormatError, AbisError, OSError: as :func:`read_scores`.
-        ValueError: where all comparisons are mated or none is; where a calibration is given for scores that
-            are likelihood ratios already.
+        FormatError: the file is not a valid score file; see :func:`read_scores`.
+        AbisError: the file is Parquet and pyarrow is not installed.
+        OSError: the file cannot be read.
+        ValueError: there is no mated or no non-mated comparison, or ``calibration`` is given and the scores are
+            likelihood ratios already.
     """
     file = read_scores(path, progress=progress)
     scores = file.scores
     if calibration is not None:
         if file.calibrated:
-            raise ValueError(f"{path}: scores are likelihood ratios already; give no calibration for them")
+            raise ValueError(f"{path}: scores are likelihood ratios already; omit the calibration")
         made = scores.score > FAILED
         score = np.full(len(scores), FAILED)
         score[made] = calibration.llr(
@@ -172,11 +176,19 @@ def evaluate_scores(
 
 
 def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False) -> int:
-    """Write the scores of the FVC protocol, or of every unordered pair, as CSV; returns how many.
+    """Write the scores of an evaluation as CSV, and return the number of rows.
 
-    Columns: ``probe`` and ``reference`` (file stems), ``mated`` (0 or 1), ``score`` (log10 likelihood
-    ratio) and ``raw`` (comparison score), both with all their digits; ``-inf`` where a template failed to
-    be read. Of fingers also ``balance``, which a calibration makes use of.
+    Columns: ``probe`` and ``reference`` (names of files without ending), ``mated`` (0 or 1), ``score`` (log10
+    likelihood ratio) and ``raw`` (comparison score), without loss of digits; ``-inf`` if a template could not be read.
+    Comparisons of fingers also have ``balance``.
+
+    Args:
+        path: CSV file to write; an existing file is replaced.
+        evaluation: the evaluation of a folder.
+        all_pairs: True: write every unordered pair. False (default): write the pairs of the FVC protocol.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     names = [sample.name for sample in evaluation.data_set.samples]
     chosen = np.arange(len(evaluation.raw)) if all_pairs else np.flatnonzero(evaluation.fvc)
@@ -203,7 +215,7 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
 
 
 class _ScoreFileBuilder:
-    """Puts the parts of a file together, names as numbers."""
+    """Collects the parts of a score file, and replaces names of subjects and samples by numbers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -213,7 +225,7 @@ class _ScoreFileBuilder:
         self.calibrated = False
 
     def extend(self, columns: Columns) -> None:
-        """Check the columns of some rows, and keep what is needed of them."""
+        """Check the columns of the next rows, and keep those that a :class:`ScoreFile` needs."""
         if self.rows == 0:
             self._check_header(columns)
         kept: dict[str, npt.NDArray[Any]] = {"score": self._scores(columns["score"])}
@@ -230,9 +242,9 @@ class _ScoreFileBuilder:
         self.rows += len(kept["score"])
 
     def finish(self) -> ScoreFile:
-        """All parts as one."""
+        """Return all parts as one score file."""
         if self.rows == 0:
-            raise FormatError(f"{self.path}: holds no comparison")
+            raise FormatError(f"{self.path}: no comparison; expected at least one row")
         if all((part == FAILED).all() for part in self.parts["score"]):
             raise FormatError(f"{self.path}: none of its {self.rows} comparisons has a score")
         columns = {name: self._joined(name) for name in tuple(self.parts)}
@@ -266,7 +278,7 @@ class _ScoreFileBuilder:
             raise FormatError(f"{self.path}: no column 'score'; there are {', '.join(columns)}")
         if not ("mated" in columns or all(name in columns for name in _SUBJECTS)):
             raise FormatError(
-                f"{self.path}: nothing says which comparisons are mated; expected a column 'mated', or "
+                f"{self.path}: no column states which comparisons are mated; expected a column 'mated', or "
                 f"'probe_subject' and 'reference_subject'; there are {', '.join(columns)}"
             )
         self.calibrated = "raw" in columns
@@ -276,7 +288,9 @@ class _ScoreFileBuilder:
         score[np.isnan(score)] = FAILED
         if np.isposinf(score).any():
             row = self.rows + int(np.flatnonzero(np.isposinf(score))[0])
-            raise FormatError(f"{self.path}, row {row + 1}: score is inf; expected a finite one, or none")
+            raise FormatError(
+                f"{self.path}, row {row + 1}: score is inf; expected a finite score, or none if it failed"
+            )
         return score
 
     def _balances(self, column: Column, *, made: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -289,7 +303,7 @@ class _ScoreFileBuilder:
         return balance
 
     def _numbers(self, name: str, column: Column) -> npt.NDArray[np.floating[Any]]:
-        """NaN where there is none."""
+        """Return a column as numbers; NaN for an empty value."""
         if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
             return column.astype(np.float32 if column.dtype == np.float32 else np.float64)
         return np.array([self._number(name, row, text) for row, text in enumerate(column)])
@@ -334,7 +348,7 @@ class _ScoreFileBuilder:
     def _joined_by_mates(
         self, probe: npt.NDArray[np.int32], reference: npt.NDArray[np.int32], mated: npt.NDArray[np.bool_]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Subjects as the sets of samples that mated comparisons join."""
+        """Return subject numbers, where samples that mated comparisons connect are of one subject."""
         from scipy.sparse import coo_array  # noqa: PLC0415 - a while to import
         from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
 
@@ -354,7 +368,7 @@ class _ScoreFileBuilder:
 def _dense(
     probe: npt.NDArray[np.integer[Any]], reference: npt.NDArray[np.integer[Any]]
 ) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]], int]:
-    """Both sides' subjects numbered from 0 without gaps, in the smallest integers, and how many they are."""
+    """Renumber the subjects of both sides from 0 without gaps, in the smallest dtype; also return their number."""
     low, high = (int(end) for end in (min(probe.min(), reference.min()), max(probe.max(), reference.max())))
     if low < 0 or high >= _MOST_NUMBERS:  # such as numbers of identity cards
         values, place = np.unique(np.concatenate([probe, reference]), return_inverse=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning to fuse the scores of several matchers from comparisons whose truth is known."""
+"""Learn to fuse the scores of several matchers, from comparisons that are known as mated or non-mated."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from abis.scoring.matcher_fusion import QualityWeight, ScoreFusion, ScoreInput
 __all__ = ["METHODS", "FusionTrial", "MatcherScores", "best_fusion", "learn_fusion", "try_fusions"]
 
 MatcherScores: TypeAlias = Mapping[str, npt.NDArray[np.float64]]
+"""(n,) scores by the name of the matcher; NaN is a missing score."""
 
 _KNOTS = 65
 _DENSITY_POINTS = 513
 _FOLDS = 5
-_PENALTY = 1e-3  # of a weight's distance from 1, per comparison weighed alike
+_PENALTY = 1e-3  # weight of the squared distance of the parameters from their start
 _CRITERION_FMR = 1e-3
 
 
@@ -35,25 +36,27 @@ def learn_fusion(
     method: str = "sum",
     qualities: MatcherScores | None = None,
 ) -> ScoreFusion:
-    """Learn to fuse.
+    """Learn the fusion of several matchers' scores by one of four methods.
 
-    - ``sum``: each matcher's scores become log10 likelihood ratios by the curve of
-      :class:`abis.scoring.calibration.Calibration`, and are added: right where matchers are independent.
-    - ``logistic``: the same curves, with weights and an offset by logistic regression: for correlated matchers, whose
-      weights come out below 1. A missing score is evidence of its own where failures tell mates from strangers.
-    - ``density``: likelihood ratios as the quotient of two smoothed densities, made to rise with the score by the
-      pool-adjacent-violators algorithm and level where either kind has no scores, so that no single high score can
-      claim more than there were scores to show it; then added.
-    - ``quality``: as ``logistic``, with weights that rise or fall with the quality of what was compared.
+    - ``sum``: the curve of :class:`abis.scoring.calibration.Calibration` turns each matcher's scores into log10
+      likelihood ratios, which are added. This is correct for independent matchers.
+    - ``logistic``: the same curves, with weights and an offset by logistic regression. Correlated matchers get weights
+      below 1. A missing score is evidence if failures are more frequent in mated or in non-mated comparisons.
+    - ``density``: the likelihood ratio is the quotient of two smoothed densities. The pool-adjacent-violators algorithm
+      makes it rise with the score. It is level where mated or non-mated scores are absent, which limits the evidence
+      of a single high score. The log10 likelihood ratios are added.
+    - ``quality``: ``logistic``, with weights that depend linearly on the quality of the samples.
 
     Args:
-        scores: by matcher, (n,) scores, NaN where missing.
-        mated: (n,) the truth.
-        method: one of :data:`METHODS`.
-        qualities: for ``quality``, by matcher, (n,) on any scale, NaN where nobody knows; matchers may be left out.
+        scores: (n,) scores by matcher, NaN for a missing score.
+        mated: (n,) bool, whether each comparison is mated.
+        method: one of :data:`METHODS`. Default: ``sum``.
+        qualities: (n,) qualities by matcher, on any scale, NaN if unknown; matchers may be left out. Only for the
+            method ``quality``. None: no qualities.
 
     Raises:
-        ValueError: where a matcher has no scores of one kind, or does not tell mates from strangers.
+        ValueError: a matcher has no mated or no non-mated scores, its mated scores are not higher on average, or the
+            method ``quality`` has no qualities.
     """
     if method == "density":
         curves = {name: _density_ratio(name, raw, mated) for name, raw in scores.items()}
@@ -65,7 +68,7 @@ def learn_fusion(
     if method == "quality":
         known = {name: own for name, own in (qualities or {}).items() if np.isfinite(own).any()}
         if not known:
-            raise ValueError("no qualities to learn weights by")
+            raise ValueError("no qualities; expected those of at least one matcher for the method 'quality'")
         inputs = tuple(
             replace(one, quality=_quality(one.name, known[one.name])) if one.name in known else one
             for one in inputs
@@ -74,18 +77,18 @@ def learn_fusion(
 
 
 METHODS = ("sum", "logistic", "density", "quality")
-"""The last one needs qualities."""
+"""Methods of fusion, the simplest first; ``quality`` needs qualities."""
 
 
 @dataclass(frozen=True)
 class FusionTrial:
-    """How well a method does on subjects it has not learnt from.
+    """Cross-validated error rates of a method of fusion.
 
     Attributes:
-        method: of :data:`METHODS`.
-        cllr: of the fused likelihood ratios, in bits.
-        eer: fraction.
-        fnmr: fraction, at an FMR of 0.1 %.
+        method: one of :data:`METHODS`.
+        cllr: Cllr of the fused log10 likelihood ratios, in bits.
+        eer: equal error rate, a fraction.
+        fnmr: FNMR at an FMR of 0.1 %, a fraction.
     """
 
     method: str
@@ -102,14 +105,15 @@ def try_fusions(
     qualities: MatcherScores | None = None,
     seed: int = 0,
 ) -> list[FusionTrial]:
-    """Cross-validate every method over subjects: who is tested, on either side, was not learnt from.
+    """Cross-validate every method over subjects; no subject of a tested comparison is in the fit.
 
     Args:
-        scores: by matcher, (n,) scores, NaN where missing.
-        probe_subject: (n,) numbers.
-        reference_subject: (n,) in the same numbering; mated where they are equal.
-        qualities: as for :func:`learn_fusion`; without, ``quality`` is not tried.
-        seed: of the five parts that subjects are dealt into.
+        scores: (n,) scores by matcher, NaN for a missing score.
+        probe_subject: (n,) integers, subject number of each probe.
+        reference_subject: (n,) integers, subject number of each reference. A comparison is mated if both are equal.
+        qualities: (n,) qualities by matcher, NaN if unknown; matchers may be left out. None: the method ``quality``
+            is not tried.
+        seed: seed of the assignment of subjects to the five parts.
     """
     mated = probe_subject == reference_subject
     trials = []
@@ -136,7 +140,7 @@ def try_fusions(
 
 
 def best_fusion(trials: list[FusionTrial]) -> str:
-    """The method of the lowest FNMR at an FMR of 0.1 %, or of those as good, the simplest."""
+    """Return the method with the lowest FNMR at an FMR of 0.1 %; the simplest one if several are equal."""
     return min(trials, key=lambda trial: (trial.fnmr, METHODS.index(trial.method))).method
 
 
@@ -173,7 +177,7 @@ def _kinds(
 
 
 def _line(name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_]) -> _Knots:
-    """The bent line of a calibration, at knots: dense where it bends."""
+    """Return the curve of a calibration fitted to one matcher's scores, at equidistant knots."""
     own, strange = _kinds(name, raw, mated)
     numbers = fit_curve([TrainingScores(name, own, strange)])
     low, high = min(own.min(), strange.min()), max(own.max(), strange.max())
@@ -182,12 +186,12 @@ def _line(name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_])
 
 
 def _density_ratio(name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[np.bool_]) -> _Knots:
-    """Kernel densities after Silverman (Density Estimation, 1986, section 3.4.1), their quotient made to rise."""
+    """Return the rising quotient of two kernel densities (Silverman, Density Estimation, 1986, section 3.4.1)."""
     from sklearn.isotonic import isotonic_regression  # noqa: PLC0415 - a second to import
 
     own, strange = _kinds(name, raw, mated)
     points = np.linspace(min(own.min(), strange.min()), max(own.max(), strange.max()), _DENSITY_POINTS)
-    # Half a score more for each kind, spread over all points: what was not seen may still be.
+    # Half a score more of each kind, spread over all points, so that no density is zero.
     densities = [_density(points, kind) + 0.5 / len(kind) / len(points) for kind in (own, strange)]
     ratio = np.log10(densities[0] / densities[1])
     rising = isotonic_regression(ratio, sample_weight=densities[0] + densities[1])
@@ -195,7 +199,7 @@ def _density_ratio(name: str, raw: npt.NDArray[np.float64], mated: npt.NDArray[n
 
 
 def _density(points: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The part of the scores near each point, smoothed by a normal kernel."""
+    """Return the fraction of the scores near each point, smoothed by a normal kernel."""
     step = points[1] - points[0]
     part = np.histogram(scores, bins=np.append(points - step / 2, points[-1] + step / 2))[0] / len(scores)
     quartiles = np.percentile(scores, [25, 75])
@@ -219,7 +223,7 @@ def _weighted(
     mated: npt.NDArray[np.bool_],
     qualities: MatcherScores,
 ) -> ScoreFusion:
-    """Weights, what a missing score says, and an offset, of least cross-entropy; both kinds weighing the same."""
+    """Fit weights, evidence of missing scores and offset by least cross-entropy, with equal weights of both kinds."""
     from scipy.optimize import minimize  # noqa: PLC0415 - a while to import
 
     count = len(inputs)
@@ -243,7 +247,7 @@ def _weighted(
         gradient = columns.T @ (weight * (1 / (1 + np.exp(-odds)) - mated)) + 2 * _PENALTY * (point - start)
         return float(value), gradient
 
-    # More likeness is never evidence against.
+    # No weight is negative: a higher score is never evidence against a match.
     bounds = [(0.0, None)] * count + [(None, None)] * (len(start) - count)
     point = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
     learnt = tuple(replace(one, weight=point[k], missing=point[count + k]) for k, one in enumerate(inputs))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CSV, Parquet and npz as columns of names, so many rows at a time."""
+"""Read CSV, Parquet and npz files as named columns, in parts of a fixed number of rows."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ Columns: TypeAlias = Mapping[str, Column]
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-_LINES = 1 << 16  # of text at a time
-_ROWS = 1 << 20  # of numbers at a time
+_LINES = 1 << 16  # lines of CSV in one part
+_ROWS = 1 << 20  # rows of Parquet and npz in one part
 
 
 def read_columns(
     path: Path, wanted: Sequence[str], progress: Callable[[int, int], None] | None
 ) -> Iterator[Columns]:
-    """The columns of a file, in parts of some rows; those of CSV are text.
+    """Yield the columns of a file, in parts of a fixed number of rows; columns of CSV are text.
 
     Args:
-        path: ends in one of :data:`ENDINGS`.
-        wanted: names of columns; others may be left out. Those that there are not are.
-        progress: called with the bytes or rows read, and their total.
+        path: file whose name ends in one of :data:`ENDINGS`.
+        wanted: names of the columns to read. Columns that the file lacks are left out; further columns may be
+            yielded.
+        progress: function that is called after each part, with the number of bytes or rows read and their total.
+            None: no calls.
 
     Raises:
-        FormatError: naming the file and the line or what else is wrong with it.
-        AbisError: where pyarrow is missing.
-        OSError: where the file cannot be read.
+        FormatError: the file is damaged or lacks all wanted columns; the message names the file and the line.
+        AbisError: the file is Parquet and pyarrow is not installed.
+        OSError: the file cannot be read.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise FormatError(f"{path}: no score file; expected a name that ends in {', '.join(ENDINGS)}")
+        raise FormatError(f"{path} is not a score file; expected a name that ends in {', '.join(ENDINGS)}")
     yield from read(path, wanted, progress or (lambda done, total: None))
 
 
@@ -81,7 +83,7 @@ def _read_parquet(path: Path, wanted: Sequence[str], progress: Progress) -> Iter
     parquet = _pyarrow_parquet()
     try:
         file = parquet.ParquetFile(path)
-    except ValueError as error:  # pyarrow's errors are
+    except ValueError as error:  # the base class of pyarrow's errors
         raise FormatError(f"{path}: {error}") from error
     there = [name for name in file.schema_arrow.names if name in wanted]
     if not there:
@@ -118,4 +120,4 @@ def _read_npz(path: Path, wanted: Sequence[str], progress: Progress) -> Iterator
 
 _READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
 ENDINGS = tuple(_READERS)
-"""Of the names of score files."""
+"""Endings of the names of score files."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scores of many comparisons, and whose templates were compared."""
+"""The scores of many comparisons, with the subjects of probes and references."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 __all__ = ["FAILED", "Scores", "check_scores", "pooled", "separate"]
 
 FAILED = -np.inf
-"""The score of a comparison that could not be made: a non-match at every threshold."""
+"""Score of a failed comparison: a non-match at every threshold."""
 
 
 _PART = 1 << 20
@@ -21,18 +21,19 @@ _PART = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """One score per comparison, and the subjects on both sides; mated where they are the same.
+    """Scores of n comparisons, with the subject of each probe and reference; a pair of one subject is mated.
 
-    What counts as a subject is what one holds to be independent: a finger in the FVC sets, where nobody
-    says which fingers are of one person; a person where that is known.
+    Subjects are the units that the bootstrap takes as independent: persons where they are known, and fingers in the
+    FVC sets, which do not state the persons.
 
     Attributes:
-        score: (n,) float32 or float64, larger = more alike; :data:`FAILED` where there is none.
-        probe_subject: (n,) integers from 0 up.
-        reference_subject: (n,) integers from 0 up, in the same numbering.
+        score: (n,) float32 or float64, larger means more similar; :data:`FAILED` for a failed comparison.
+        probe_subject: (n,) integers, subject number of each probe, from 0.
+        reference_subject: (n,) integers, subject number of each reference, in the numbering of ``probe_subject``.
 
     Raises:
-        ValueError: where the shapes or dtypes differ from these, or a score is NaN or plus infinity.
+        ValueError: a shape or dtype differs from these, a subject number is negative, or a score is NaN or plus
+            infinity.
     """
 
     score: npt.NDArray[np.floating[Any]]
@@ -49,23 +50,23 @@ class Scores:
                     f"expected integers of shape {self.score.shape}"
                 )
             if len(subject) and subject.min() < 0:
-                raise ValueError(f"{name} holds {subject.min()}; subjects are numbered from 0")
+                raise ValueError(f"{name} contains {subject.min()}; expected subjects numbered from 0")
 
     def __len__(self) -> int:
         return len(self.score)
 
     @property
     def mated(self) -> npt.NDArray[np.bool_]:
-        """(n,) True where both templates are of one subject."""
+        """(n,) True for each mated comparison."""
         return np.asarray(self.probe_subject == self.reference_subject)
 
     def select(self, where: npt.NDArray[np.bool_]) -> Scores:
-        """The comparisons where ``where``, an (n,) mask, is True."""
+        """Return the comparisons at which ``where``, an (n,) mask, is True."""
         return Scores(self.score[where], self.probe_subject[where], self.reference_subject[where])
 
 
 def separate(scores: Scores) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
-    """The mated and the non-mated scores, a copy of each in their order; in parts, for memory's sake."""
+    """Return copies of the mated and of the non-mated scores, in order; the masks are built in parts to save memory."""
     parts = [slice(start, start + _PART) for start in range(0, len(scores), _PART)]
     masks = ((part, scores.probe_subject[part] == scores.reference_subject[part]) for part in parts)
     mated = np.concatenate([scores.score[part][mask] for part, mask in masks] or [scores.score[:0]])
@@ -79,7 +80,7 @@ def separate(scores: Scores) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray
 
 
 def pooled(parts: Sequence[Scores]) -> Scores:
-    """The scores of several data sets together; subjects of different sets are different subjects."""
+    """Return the scores of several data sets as one; subjects of different data sets are different subjects."""
     offset = 0
     probe, reference = [], []
     for part in parts:
@@ -92,12 +93,17 @@ def pooled(parts: Sequence[Scores]) -> Scores:
 
 
 def check_scores(name: str, score: npt.NDArray[np.floating[Any]]) -> None:
-    """Refuse what is not (n,) float32 or float64 scores, each finite or :data:`FAILED`."""
+    """Raise ValueError unless ``score`` is (n,) float32 or float64, each finite or :data:`FAILED`.
+
+    Args:
+        name: name of the scores, for the message.
+        score: the scores to check.
+    """
     if score.ndim != 1 or score.dtype not in (np.float32, np.float64):
         raise ValueError(f"{name} is {score.dtype} of shape {score.shape}; expected (n,) float32 or float64")
-    # The maximum is NaN where any score is: one pass, and no mask as long as the scores.
+    # The maximum is NaN if any score is NaN. It takes one pass and no mask in memory.
     if len(score) and not score.max() < np.inf:
         first = int(np.flatnonzero(~(score < np.inf))[0])
         raise ValueError(
-            f"{name} {first} is {score[first]}; expected a finite score, or -inf where there is none"
+            f"{name} {first} is {score[first]}; expected a finite score, or -inf for a failed comparison"
         )
