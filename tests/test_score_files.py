@@ -241,7 +241,7 @@ def test_listed_pairs_of_embeddings_are_compared(tmp_path: Path) -> None:
     assert (found.accuracy.mean, found.accuracy.folds) == (1, 2)
     np.savez(tmp_path / "other.npz", **{**np.load(embeddings(tmp_path)), "identity": ["Ann"] * 15})
     with pytest.raises(
-        FormatError, match="Ann_1_0000 and Ann_2_0001 are different people's; other says otherwise"
+        FormatError, match="Ann_1_0000 and Ann_2_0001 are listed as non-mated; expected mated, as in other"
     ):
         evaluate_embeddings(tmp_path / "other.npz", pairs=pairs)
     pairs.write_text("1\t1\nAnn_0\t0\t9\nAnn_1\t0\tAnn_2\t1\n")

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bootstrap over subjects: the DET curve that other subjects from the same source might have given.
+"""Bootstrap over subjects: DET curves of other samples of subjects from the same source.
 
-Scores that share a subject are not independent, on either side of a comparison. So subjects are drawn
-anew, with replacement, and a comparison then counts as often as its two subjects were drawn: w(a) * w(b)
-times where it is non-mated, w(a) times where it is mated. Where probes and references are of the same
-people, that is the subsets bootstrap of Bolle, Ratha, Pankanti: Error analysis of pattern recognition
-systems, CVIU 93(1), 2004, on both sides at once; where they are of different people, every draw is one
-of probe subjects and one of reference subjects, the two-way bootstrap of Owen: The pigeonhole bootstrap,
-Annals of Applied Statistics 1(2), 2007.
+Scores that share a subject are not independent. So the bootstrap draws subjects with replacement. With w(a) draws of
+subject a, a mated comparison of a counts w(a) times, and a non-mated comparison of a and b counts w(a) * w(b) times.
+If probes and references are of the same subjects, this is the subsets bootstrap (Bolle, Ratha, Pankanti: Error analysis
+of pattern recognition systems, CVIU 93(1), 2004) on both sides at once. If they are of different subjects, probe
+subjects and reference subjects are drawn independently: the two-way bootstrap (Owen: The pigeonhole bootstrap, Annals
+of Applied Statistics 1(2), 2007).
 
-Mated comparisons and the highest non-mated scores are counted one by one, and so are all where they are a
-few million. Of more non-mated scores the lower ones, the *bulk*, are counted to first order: w(a) * w(b) =
-1 + (w(a) - 1) + (w(b) - 1) + (w(a) - 1) * (w(b) - 1), and the last term, whose mean is zero and whose parts
-are uncorrelated (Hoeffding's decomposition), is left out. Of c pairs of S subjects it is about S / 4c of the
-variance where subjects differ at all; the cut is made where that is below a four-hundredth. Where scores
-depend on no subject it is a third; but the two-way bootstrap then has three times the true variance (see
-Owen), and the interval stays on the safe side.
+Mated comparisons and the highest non-mated scores are counted one by one. Up to four million non-mated scores, all of
+them are. Of more, the lower scores, the *bulk*, are counted to first order: w(a) * w(b) = 1 + (w(a) - 1) + (w(b) - 1) +
+(w(a) - 1) * (w(b) - 1), without the last term. Its mean is zero, and its parts are uncorrelated (Hoeffding's
+decomposition). For c pairs of S subjects it is about S / 4c of the variance if scores depend on subjects; the bulk
+begins where that is below 1/400. If scores do not depend on subjects, it is a third of the variance. The two-way
+bootstrap then has three times the true variance (see Owen), so the interval remains conservative.
 """
 
 from __future__ import annotations
@@ -35,16 +33,16 @@ from abis.parallel import available_cores
 __all__ = ["REPLICATES", "DetReplicates", "bootstrap"]
 
 REPLICATES = 1000
-"""Draws of a bootstrap: the ends of a 95 % interval are then the 25th values from either side."""
+"""Replicates of a bootstrap; the ends of a 95 % interval are the 25th lowest and the 25th highest."""
 
-_ONE_BY_ONE = 4_000_000  # non-mated scores that are always counted one by one: a second of work
-_PAIRS_A_SUBJECT = 100  # at least so many times the subjects are; see above
-_FEWEST_SUBJECTS = 1000  # of fewer the first order is off by more than a thousandth
-_BLOCK = 250  # replicates counted in one pass: their rows of counts stay in the processor's caches
-_SLICE = 1 << 20  # comparisons placed in one call: Ctrl-C is heard in between
-_CELLS = 1 << 14  # of the table that finds a score's place among the thresholds
-_BULK_BINS = 256  # multiplied at a time
-_MOST_COUNTS = 1 << 26  # of subjects and bins: 256 MB a core
+_ONE_BY_ONE = 4_000_000  # non-mated scores that are always counted one by one
+_PAIRS_A_SUBJECT = 100  # least pairs counted one by one, for each subject; see above
+_FEWEST_SUBJECTS = 1000  # with fewer subjects the error of the first order is above 1/1000
+_BLOCK = 250  # replicates counted in one pass; their counts fit in the CPU caches
+_SLICE = 1 << 20  # comparisons placed in one call; Ctrl-C takes effect between calls
+_CELLS = 1 << 14  # cells of the table that locates a score among the thresholds
+_BULK_BINS = 256  # bins of the bulk multiplied in one step
+_MOST_COUNTS = 1 << 26  # subjects times bins of the bulk: 256 MB a core
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -54,9 +52,9 @@ class DetReplicates:
     """The DET curve of every replicate of a bootstrap.
 
     Attributes:
-        threshold: (k,) ascending, the last one infinite.
-        fmr: (b, k); NaN where a replicate holds no non-mated comparison.
-        fnmr: (b, k).
+        threshold: (k,) ascending thresholds; the last one is infinite.
+        fmr: (b, k) FMR of each replicate at each threshold; NaN in a replicate without a non-mated comparison.
+        fnmr: (b, k) FNMR of each replicate at each threshold.
     """
 
     threshold: FloatArray
@@ -64,17 +62,17 @@ class DetReplicates:
     fnmr: npt.NDArray[np.float64]
 
     def eer(self) -> npt.NDArray[np.float64]:
-        """(b,) the equal error rate of each replicate."""
+        """Return the (b,) equal error rate of each replicate."""
         return np.where(np.isnan(self.fmr[:, 0]), np.nan, equal_error_rate(self.fmr, self.fnmr))
 
     def fnmr_at_fmr(self, fmr: float) -> npt.NDArray[np.float64]:
-        """(b,) the FNMR of each replicate at its own first threshold with an FMR of at most ``fmr``."""
+        """Return the (b,) FNMR of each replicate at its own lowest threshold with an FMR of at most ``fmr``."""
         first = (self.fmr > fmr).sum(axis=1, keepdims=True)
         rates = np.take_along_axis(self.fnmr, first, axis=1)[:, 0]
         return np.where(np.isnan(self.fmr[:, 0]), np.nan, rates)
 
     def at(self, threshold: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """(b,) FMR and (b,) FNMR of each replicate at the next higher threshold there is."""
+        """Return the (b,) FMR and FNMR of each replicate at the lowest threshold of the curve from ``threshold`` up."""
         place = np.searchsorted(self.threshold, np.array(threshold, self.threshold.dtype))
         return self.fmr[:, place], self.fnmr[:, place]
 
@@ -82,20 +80,18 @@ class DetReplicates:
 def bootstrap(
     scores: Scores, *, replicates: int = REPLICATES, seed: int = 0, rates: ErrorRates | None = None
 ) -> DetReplicates:
-    """Draw the subjects anew ``replicates`` times, and count the errors at every threshold each time.
+    """Draw the subjects with replacement, and count the errors at every threshold, once for each replicate.
 
-    A million comparisons and a thousand replicates cost a tenth of a second on one core, up to four
-    million non-mated ones; each further hundred million cost some three seconds. It runs on all cores, and
-    the result does not depend on how many they are. Memory: some 40 bytes a threshold and replicate, 10
-    bytes a comparison that is counted one by one, and in the bulk 4 bytes a threshold, subject and core. Of
-    fewer than a thousand subjects, or more than that has room for, all comparisons are counted one by one,
-    which takes ten seconds of a core a hundred million.
+    The bootstrap runs on all cores; the result does not depend on their number. Memory: about 40 bytes for each
+    threshold and replicate, 10 bytes for each comparison counted one by one, and 4 bytes for each threshold of the
+    bulk, subject and core. With fewer than a thousand subjects, or if the bulk does not fit in memory, all
+    comparisons are counted one by one, which takes more time.
 
     Args:
-        scores: of at least one mated and one non-mated comparison.
-        replicates: how many times.
-        seed: of the random draws.
-        rates: those of ``scores``, where they are known already; they take sorting.
+        scores: scores of at least one mated and one non-mated comparison.
+        replicates: number of replicates, b.
+        seed: seed of the random draws.
+        rates: error rates of ``scores``, which saves sorting the scores again. None: they are computed.
     """
     rates = ErrorRates.of(scores) if rates is None else rates
     threshold = rates.det_thresholds()
@@ -117,7 +113,7 @@ def bootstrap(
     with ThreadPoolExecutor(available_cores()) as pool:
         matches = np.concatenate(list(pool.map(count, starts)), axis=2)
     non_mated_matches, mated_matches = (kind.T for kind in matches)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as promised
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
         fmr = non_mated_matches / non_mated_matches[:, :1]
         fnmr = (mated_matches[:, :1] - mated_matches) / mated_matches[:, :1]
     return DetReplicates(threshold, fmr, fnmr)
@@ -125,13 +121,13 @@ def bootstrap(
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """Comparisons and their bins, the places of the highest thresholds at or below their scores.
+    """Comparisons and their bins; a bin is the place of the highest threshold at or below the score.
 
     Attributes:
-        present: (subjects,) whether a subject has any comparison.
-        one_by_one: parts of (bins, probe subjects, reference subjects).
-        bulk: (subjects, bins) int32, how often a subject is on either side of the comparisons of each of the
-            lowest bins; of no bins where all are counted one by one.
+        present: (subjects,) bool, whether a subject has a comparison.
+        one_by_one: comparisons counted one by one, in parts of (bins, probe subjects, reference subjects).
+        bulk: (subjects, bins) int32, number of comparisons of each subject, as probe or reference, in each of the
+            lowest bins. It has no bins if all comparisons are counted one by one.
     """
 
     present: npt.NDArray[np.bool_]
@@ -140,7 +136,7 @@ class _Placed:
 
 
 def _place_all(scores: Scores, rates: ErrorRates, threshold: FloatArray) -> _Placed:
-    """Find every comparison's bin, and add up those of the bulk."""
+    """Find the bin of every comparison, and count the comparisons of the bulk by subject and bin."""
     table = _table(threshold)
     subjects = 1 + max(int(scores.probe_subject.max()), int(scores.reference_subject.max()))
     cut = _bulk_bins(rates, threshold, subjects)
@@ -170,7 +166,7 @@ def _place_all(scores: Scores, rates: ErrorRates, threshold: FloatArray) -> _Pla
 
 
 def _bulk_bins(rates: ErrorRates, threshold: FloatArray, subjects: int) -> int:
-    """How many of the lowest bins are the bulk."""
+    """Return the number of lowest bins that form the bulk."""
     one_by_one = max(_ONE_BY_ONE, _PAIRS_A_SUBJECT * subjects)
     at_or_above = len(rates.non_mated) - np.searchsorted(rates.non_mated, threshold)
     bins = int((at_or_above >= one_by_one).sum()) - 1
@@ -179,7 +175,7 @@ def _bulk_bins(rates: ErrorRates, threshold: FloatArray, subjects: int) -> int:
 
 
 def _table(threshold: FloatArray) -> tuple[npt.NDArray[np.int64], tuple[float, float]]:
-    """For :func:`_place`: the place at the start of each of many equal cells, their start and density."""
+    """Return the table of :func:`_place`: the bin at the start of each cell, the first start, and cells per unit."""
     finite = threshold[np.isfinite(threshold)].astype(np.float64)
     if len(finite) == 0:  # every comparison failed
         return np.zeros(1, np.int64), (0.0, 1.0)  # a density of 0 would make a failed score, -inf, NaN
@@ -193,19 +189,19 @@ def _add_bulk(
 ) -> None:
     """Add the bulk to the last rows of ``matches``, (bins, replicates) from the highest bin down.
 
-    In whole numbers, which float64 adds exactly: the result does not depend on the order.
+    The sums are of whole numbers, which float64 adds exactly, so the result does not depend on the order.
     """
     off_one = weight.astype(np.float64) - 1
     total = matches[-bulk.shape[1] - 1].copy()
     for start in range(bulk.shape[1], 0, -_BULK_BINS):
         part = bulk[:, max(start - _BULK_BINS, 0) : start][:, ::-1].astype(np.float64)
-        # A pair stands in two rows of ``part``, so half its sum is the number of pairs.
+        # Each pair is in two rows of ``part``, so the number of pairs is half the sum.
         counts = part.sum(axis=0)[:, None] / 2 + part.T @ off_one
         first = len(matches) - start
         rows = matches[first : first + len(counts)]
         np.cumsum(counts.astype(np.int64), axis=0, out=rows)
         rows += total
-        # A bin of few pairs may count less than nothing; no curve may fall for that.
+        # The count of a bin with few pairs can be negative; the maximum keeps the curve from falling.
         np.maximum.accumulate(np.maximum(rows, total), axis=0, out=rows)
         total = rows[-1].copy()
 
@@ -213,7 +209,7 @@ def _add_bulk(
 def _draw(
     present: npt.NDArray[np.bool_], replicates: int, seed: np.random.SeedSequence
 ) -> npt.NDArray[np.uint8]:
-    """(subjects, replicates): how often each subject was drawn. More than 255 times does not happen."""
+    """Return the (subjects, replicates) number of draws of each subject, practically never above 255."""
     generator = np.random.default_rng(seed)
     drawn = int(present.sum())
     weight = np.zeros((len(present), replicates), dtype=np.uint8)
@@ -230,7 +226,7 @@ def _place(
     start: npt.NDArray[np.int64],
     cells: tuple[float, float],
 ) -> None:
-    """Look up a place near each score's threshold in a table of equal cells, and walk the rest."""
+    """Find the bin of each score: start at the bin of its cell in the table, and step to the exact bin."""
     low, cells_per_unit = cells
     for i in range(len(score)):
         cell = min(max((score[i] - low) * cells_per_unit, 0.0), len(start) - 1.0)
@@ -257,7 +253,7 @@ def _split(
     cut: int,
     bulk: npt.NDArray[np.int32],
 ) -> tuple[npt.NDArray[np.uint16], Integers, Integers]:
-    """Count non-mated comparisons below ``cut`` in ``bulk``, by subject and bin; return the others."""
+    """Count non-mated comparisons in bins below ``cut`` in ``bulk``, and return the other comparisons."""
     kept = np.empty(len(bins), np.int64)
     n = 0
     for i in range(len(bins)):

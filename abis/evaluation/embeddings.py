@@ -212,8 +212,10 @@ def _listed_pairs(images: EmbeddingFile, path: Path, *, seed: int) -> Findings:
     scores = Scores(score, images.person[probe], images.person[reference])
     if (wrong := np.flatnonzero(scores.mated != listed.mated)).size:
         pair = f"{listed.first[wrong[0]]} and {listed.second[wrong[0]]}"
-        truth = "one person's" if listed.mated[wrong[0]] else "different people's"
-        raise FormatError(f"{path}: {pair} are {truth}; {images.name} says otherwise")
+        listed_as, known_as = ("mated", "non-mated") if listed.mated[wrong[0]] else ("non-mated", "mated")
+        raise FormatError(
+            f"{path}: {pair} are listed as {listed_as}; expected {known_as}, as in {images.name}"
+        )
     protocol, cllr, min_cllr = assess(
         "listed pairs", scores, calibrated=True, calibration=images.calibration, seed=seed
     )

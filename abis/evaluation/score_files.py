@@ -360,7 +360,7 @@ class _ScoreFileBuilder:
             names = tuple(self.numbers["sample"])
             pair = f"{names[probe[wrong[0]]]} and {names[reference[wrong[0]]]}"
             raise FormatError(
-                f"{self.path}, row {wrong[0] + 1}: {pair} are not mated, but other rows make them one subject's"
+                f"{self.path}, row {wrong[0] + 1}: {pair} are not mated, but mated rows connect them as one subject"
             )
         return subjects
 

@@ -114,7 +114,7 @@ def _verification(findings: Findings) -> Iterator[str]:
         summary = protocol.summary
         yield from table(
             f"FNMR at FMR, {protocol.name}.",
-            f"{summary.mated:,} mated comparisons, {summary.mated_failed:,} of them failed; "
+            f"{summary.mated:,} mated comparisons, {summary.mated_failed:,} failed; "
             f"{summary.non_mated:,} non-mated, {summary.non_mated_failed:,} failed. Each threshold is the "
             "lowest with an FMR of at most the FMR asked for.",
             ("FMR asked for", "threshold", "FMR measured", "FNMR, 95\xa0% interval"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's figures, as SVG by matplotlib: each with a text for those who cannot see it, and a caption."""
+"""Plots of the report, as SVG by matplotlib, each with a text alternative and a caption."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _ACCENT, _DARK, _GREY, _BAND = "#0b5c8a", "#1d2329", "#767f88", "#c5dbe8"
-_SIZE = (4.6, 3.5)  # inches: at a phone's width the letters are still 10 pixels high
+_SIZE = (4.6, 3.5)  # inches; at the width of a phone, letters are 10 pixels high
 _STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans", "sans-serif"],
@@ -62,7 +62,14 @@ _Z = 1.96  # standard deviations to the ends of a 95 % interval
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: SVG, what it shows in words, and the caption's bold and plain part."""
+    """A plot of the report.
+
+    Attributes:
+        svg: SVG document.
+        alternative: text alternative that states the content of the plot.
+        title: bold part of the caption.
+        caption: rest of the caption.
+    """
 
     svg: str
     alternative: str
@@ -71,7 +78,7 @@ class Plot:
 
 
 def det(findings: Findings) -> Plot:
-    """Detection error trade-off of the main protocol, with its band."""
+    """Plot the detection error trade-off of the main protocol, with its 95 % band."""
     summary = findings.main
     with _axes() as (axes, svg):
         _trade_off(axes, summary.rates, ("FMR", "FNMR"))
@@ -94,14 +101,14 @@ def det(findings: Findings) -> Plot:
         svg(),
         f"DET curve, FNMR over FMR on logarithmic axes: {points}; equal error rate {percent(summary.eer.value)}.",
         "Detection error trade-off.",
-        f"Nearer the lower left corner is better. Band: 95\xa0% interval by bootstrap over {findings.unit}, down "
-        f"to three false matches. Where the curve lies on the lower edge, no error was seen. "
+        f"Curves nearer to the lower left corner are better. Band: 95\xa0% interval by bootstrap over {findings.unit}, "
+        f"down to three false matches. On the lower edge, no error occurred. "
         f"{_numbers(summary)}",
     )
 
 
 def distributions(findings: Findings) -> Plot:
-    """Histograms of mated and non-mated scores."""
+    """Plot histograms of mated and non-mated scores."""
     summary = findings.main
     kinds = [_made(summary.rates.mated), _made(summary.rates.non_mated)]
     low, high = _range(kinds)
@@ -122,16 +129,16 @@ def distributions(findings: Findings) -> Plot:
     medians = [float(kind[len(kind) // 2]) if len(kind) else float("nan") for kind in kinds]
     return Plot(
         svg(),
-        f"Histograms of scores: the median mated score is {medians[0]:.2f}, the median non-mated one "
+        f"Histograms of scores: the median mated score is {medians[0]:.2f}, the median non-mated score "
         f"{medians[1]:.2f}.",
         "Scores.",
-        f"The less both overlap, the fewer errors. Each kind adds up to 100\xa0%; the axis is logarithmic, to "
+        f"Histograms with less overlap mean fewer errors. Each histogram sums to 100\xa0%. The axis is logarithmic to "
         f"show the tails. {_numbers(summary)}",
     )
 
 
 def thresholds(findings: Findings) -> Plot:
-    """FMR and FNMR over the threshold, and what was promised."""
+    """Plot measured FMR and FNMR over the threshold, with the promised FMRs."""
     summary = findings.main
     low, high = _range([_made(summary.rates.mated), _made(summary.rates.non_mated)])
     at = np.linspace(low, high, _THRESHOLDS)
@@ -162,12 +169,12 @@ def thresholds(findings: Findings) -> Plot:
         svg(),
         f"FMR falling and FNMR rising over the threshold, logarithmic error rates{': ' + claims if claims else ''}.",
         "Error rates over the threshold.",
-        f"What a higher threshold costs and what it saves.{promise} {_numbers(summary)}",
+        f"A higher threshold has a lower FMR and a higher FNMR.{promise} {_numbers(summary)}",
     )
 
 
 def reliability(findings: Findings) -> Plot:
-    """Observed against claimed likelihood ratios."""
+    """Plot observed over claimed log10 likelihood ratios."""
     kinds = [_made(findings.main.rates.mated), _made(findings.main.rates.non_mated)]
     low, high = _range(kinds)
     width = 0.5 if high - low < 8 else 1.0
@@ -175,7 +182,7 @@ def reliability(findings: Findings) -> Plot:
     mated, non_mated = (np.diff(np.searchsorted(kind, edges)) for kind in kinds)
     middle = (edges[:-1] + edges[1:]) / 2
     both = (mated > 0) & (non_mated > 0)
-    least = (mated > 0) & (non_mated == 0)  # rule of three: up to three would have been missed
+    least = (mated > 0) & (non_mated == 0)  # rule of three: up to three are consistent with none
     most = (mated == 0) & (non_mated > 0)
 
     def observed(m: npt.NDArray[Any], n: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -210,16 +217,16 @@ def reliability(findings: Findings) -> Plot:
     )
     return Plot(
         svg(),
-        f"Observed over claimed log10 likelihood ratios: {points or 'none of the bins holds both kinds'}.",
+        f"Observed over claimed log10 likelihood ratios: {points or 'no bin has mated and non-mated scores'}.",
         "Reliability of likelihood ratios.",
-        f"Points on the dotted line mean what they say; above it, evidence is stronger than claimed, below it "
-        f"weaker. Triangles bound it where one kind was not seen (rule of three). Bins of {width:g}; intervals "
-        f"take comparisons for independent. {_numbers(findings.main)}",
+        f"Points on the dotted line are calibrated. Above the line, evidence is stronger than claimed; below it, "
+        f"weaker. Triangles are bounds for bins without mated or without non-mated scores (rule of three). Bins of "
+        f"{width:g}; intervals treat comparisons as independent. {_numbers(findings.main)}",
     )
 
 
 def cmc(findings: Findings, found: IdentificationRates) -> Plot:
-    """Cumulative match characteristic."""
+    """Plot the cumulative match characteristic."""
     curve = found.cmc
     with _axes() as (axes, svg):
         axes.fill_between(curve.rank, 100 * curve.low, 100 * curve.high, color=_BAND, lw=0)
@@ -237,16 +244,16 @@ def cmc(findings: Findings, found: IdentificationRates) -> Plot:
         f"Cumulative match characteristic: {percent(float(curve.hits[0]))} of mates at rank 1, {last} up to "
         f"rank {len(curve.rank)}.",
         "Cumulative match characteristic.",
-        f"How often the mate is among the first candidates. Band: 95\xa0% interval. {found.mated:,} searches, "
+        f"Share of mates among the first candidates. Band: 95\xa0% interval. {found.mated:,} mated searches, "
         f"gallery of {found.gallery_size:,} {counted(findings)}, list of {found.list_length:,}.",
     )
 
 
 def identification_det(findings: Findings, found: IdentificationRates) -> Plot:
-    """FNIR over FPIR at rank 1."""
+    """Plot FNIR at rank 1 over FPIR."""
     with _axes() as (axes, svg):
         _trade_off(axes, found.rates, ("FPIR", "FNIR"))
-        axes.set_xlabel("FPIR: false alarms among searches without mate, %")
+        axes.set_xlabel("FPIR: false positives among non-mated searches, %")
         axes.set_ylabel("FNIR at rank 1: mates missed, %")
     points = "; ".join(
         f"at FPIR {wanted(row.wanted)} FNIR {percent(row.fnir.value)}" for row in found.fnir_at
@@ -255,18 +262,18 @@ def identification_det(findings: Findings, found: IdentificationRates) -> Plot:
         svg(),
         f"FNIR over FPIR on logarithmic axes: {points}.",
         "Open-set identification.",
-        f"Nearer the lower left corner is better. {found.mated:,} searches with a mate among "
-        f"{found.gallery_size:,} {counted(findings)}, {found.non_mated:,} without among "
+        f"Curves nearer to the lower left corner are better. {found.mated:,} mated searches in "
+        f"{found.gallery_size:,} {counted(findings)}, {found.non_mated:,} non-mated searches in "
         f"{found.gallery_size_without_mate:,}.",
     )
 
 
 def discard(findings: Findings, curve: ErrorVersusDiscard) -> Plot:
-    """FNMR over the part discarded, up to half."""
+    """Plot FNMR over the fraction of comparisons discarded, up to one half."""
     first = float(curve.fnmr[0])
     with _axes() as (axes, svg):
         part = np.linspace(0, _MOST_DISCARDED, 200)
-        axes.axhline(100 * first, color=_GREY, lw=0.9, ls="--", label="quality that says nothing")
+        axes.axhline(100 * first, color=_GREY, lw=0.9, ls="--", label="quality without information")
         best = np.maximum(first - part, 0) / (1 - part)
         axes.plot(100 * part, 100 * best, color=_GREY, lw=0.9, ls=(0, (1, 2)), label="best possible")
         shown = curve.discarded <= _MOST_DISCARDED
@@ -283,19 +290,19 @@ def discard(findings: Findings, curve: ErrorVersusDiscard) -> Plot:
     points = "; ".join(f"{part:.0%} discarded, {percent(curve.at(part))}" for part in DISCARDED)
     return Plot(
         svg(),
-        f"FNMR over the part of comparisons discarded: {points}.",
+        f"FNMR over the fraction of comparisons discarded: {points}.",
         "Error versus discard.",
-        "The nearer to the dotted line, the better quality predicts error. The threshold is where the FNMR of all is "
+        "Curves nearer to the dotted line mean that quality predicts errors better. The FNMR of all comparisons is "
         f"{percent(first)}. N\xa0=\xa0{findings.main.mated:,} mated, fewer to the right.",
     )
 
 
-# --- what they share --------------------------------------------------------------------------------------
+# --- shared elements --------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _axes() -> Iterator[tuple[Any, Callable[[], str]]]:
-    """Empty axes, and what gives the SVG once they are drawn on."""
+    """Yield empty axes, and a function that returns the drawn axes as SVG."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra
         from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
@@ -319,7 +326,7 @@ def _axes() -> Iterator[tuple[Any, Callable[[], str]]]:
 
 
 def _trade_off(axes: Any, rates: ErrorRates, names: tuple[str, str]) -> None:
-    """One error rate over the other, logarithmic down to less than one error; none lies on the edge."""
+    """Plot one error rate over the other on logarithmic axes; a rate without an error lies on the lower edge."""
     curve = rates.det()
     some = slice(int((curve.fmr > 0).sum()) + 1)  # up to the first threshold without a false match
     left, bottom = 0.5 / len(rates.non_mated), 0.5 / len(rates.mated)
@@ -336,7 +343,7 @@ def _trade_off(axes: Any, rates: ErrorRates, names: tuple[str, str]) -> None:
 
 
 def _percent_axis(axis: Any, unit: float = 1.0) -> None:
-    """Ticks at powers of ten, in %; ``unit`` is what the axis' 1 is, as a fraction."""
+    """Set ticks at powers of ten in %; ``unit`` is the fraction that a 1 on the axis stands for."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: PLC0415 - an extra
 
     axis.set_major_locator(LogLocator(numticks=7))
@@ -347,7 +354,7 @@ def _percent_axis(axis: Any, unit: float = 1.0) -> None:
 
 
 def _made(scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
-    """Ascending scores without those of failed comparisons."""
+    """Return ascending scores without those of failed comparisons."""
     return scores[np.searchsorted(scores, FAILED, side="right") :]
 
 
@@ -358,7 +365,7 @@ def _range(kinds: list[npt.NDArray[np.floating[Any]]]) -> tuple[float, float]:
 
 
 def _histogram(kind: npt.NDArray[np.floating[Any]], edges: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Share of ascending scores in each bin, the last with its right edge."""
+    """Return the share of ascending scores in each bin; the last bin includes its right edge."""
     places = np.searchsorted(kind, edges)
     places[-1] = len(kind)
     return np.diff(places) / max(len(kind), 1)
