@@ -246,7 +246,7 @@ def test_a_rotation_that_was_stopped_goes_on_where_it_was(
             gallery.rotate_data_key(progress=stop)
         assert numbers_of_keys(database) == [0, 1, 2]
         assert gallery.check() == []
-        with pytest.raises(StoreError, match="an earlier rotation is not at its end"):
+        with pytest.raises(StoreError, match="an earlier rotation is incomplete"):
             gallery.rotate_data_key()
     with Gallery.open(database, key=KEY, load=False) as gallery:
         assert all(gallery.verify(everything(n, 1), f"s{n}") for n in range(10))

@@ -133,7 +133,7 @@ def test_an_erasure_waits_for_nobody_for_ever(tmp_path: Path, monkeypatch: pytes
         other = Store(f"sqlite:///{tmp_path}/store.sqlite")
         with other.database.reading() as connection:
             connection.exec_driver_sql("SELECT * FROM templates").fetchall()
-            with pytest.raises(StoreError, match="somebody still reads"):
+            with pytest.raises(StoreError, match="another process still reads"):
                 gallery.erase("a")
         other.close()
         assert "a" not in gallery

@@ -129,7 +129,7 @@ class ShardWorker:
             )
         if part.version != asked.version or part.moving != moving:
             raise StoreError(
-                f"{self._location}: the cluster is being divided anew, or was; open it again"
+                f"{self._location}: the cluster is being or was resharded; open it again"
                 f" (version {part.version}{', moving' if part.moving else ''}; asked for {asked.version})"
             )
 

@@ -80,7 +80,7 @@ def acting(name: str, purpose: str) -> Iterator[None]:
 
 
 def actor() -> Actor | None:
-    """Who acts now."""
+    """The present actor, or None."""
     return _actor.get()
 
 

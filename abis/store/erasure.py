@@ -57,8 +57,8 @@ class Expired(NamedTuple):
     """What was older than a time, and is removed.
 
     Attributes:
-        encounters: how many there were.
-        quarantined: records that imports had refused and kept.
+        encounters: number of removed encounters.
+        quarantined: number of removed quarantined records.
     """
 
     encounters: int
@@ -66,16 +66,16 @@ class Expired(NamedTuple):
 
 
 def erase(store: Store, subject_id: str) -> Tombstone:
-    """Remove a subject and its records in quarantine, and overwrite what they were.
+    """Remove a subject and its quarantined records, and overwrite their bytes.
 
     Args:
-        store: of the gallery.
-        subject_id: the subject to erase.
+        store: store of the gallery.
+        subject_id: subject to erase.
 
     Raises:
-        NotEnrolled: where there is nothing of such a subject.
-        StoreError: where somebody reads on and on what was there before; the subject is removed, and
-            :func:`scrub` does the rest later.
+        NotEnrolled: the subject is not enrolled and has no quarantined records.
+        StoreError: a reader of an older state keeps the write-ahead log from being emptied. The subject is removed;
+            call :func:`scrub` later to overwrite its bytes.
     """
     check_id("subject_id", subject_id)
     with store.writing() as transaction:
@@ -102,16 +102,20 @@ def erase(store: Store, subject_id: str) -> Tombstone:
 
 
 def remove_older_than(store: Store, before: datetime) -> Expired:
-    """Remove all encounters enrolled before a time; with its last encounter goes the subject.
+    """Remove all encounters enrolled before a time, and the subjects that have no other encounters.
 
-    Records in quarantine of imports that began before the time go too. Encounters without a time of enrolment stay.
+    Quarantined records of imports that began before the time are removed too. Encounters without a time of enrolment
+    stay.
 
     Args:
-        store: of the gallery.
-        before: the time, with a time zone.
+        store: store of the gallery.
+        before: time with a time zone.
 
     Returns:
-        How much was removed.
+        Numbers of removed encounters and quarantined records.
+
+    Raises:
+        ValueError: the time has no time zone.
     """
     if before.tzinfo is None:
         raise ValueError("the time has no time zone; expected one, e.g. datetime.UTC")
@@ -142,14 +146,14 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
 
 
 def scrub(store: Store) -> None:
-    """Overwrite what was removed.
+    """Overwrite the bytes of removed rows.
 
-    SQLite overwrites rows as they are deleted (``secure_delete``); here its log is written back and cut to
-    nothing. PostgreSQL's ``VACUUM`` frees the rows; their bytes stay in the free part of a page until it is
-    written again, ``abis compact`` writes all pages anew.
+    SQLite overwrites rows as they are deleted (``secure_delete``); this function writes its log back and truncates it.
+    PostgreSQL's ``VACUUM`` frees the rows. Their bytes stay in the free part of a page until the page is written again;
+    ``abis compact`` rewrites all pages.
 
     Raises:
-        StoreError: where somebody reads on and on what was there before.
+        StoreError: a reader of an older state keeps the write-ahead log from being emptied.
     """
     if not store.database.is_sqlite:
         store.database.execute_alone(*(f"VACUUM {table}" for table in store.database.tables()))
@@ -158,7 +162,7 @@ def scrub(store: Store) -> None:
     while not store.database.cut_log():
         if time.monotonic() > deadline:
             raise StoreError(
-                f"{store.name}: somebody still reads what was there before, so that the write-ahead log keeps "
-                "what was removed; `abis compact` later"
+                f"{store.name}: another process still reads an older state, so the write-ahead log keeps the "
+                "removed rows; run `abis compact` later"
             )
         time.sleep(0.05)

@@ -70,7 +70,7 @@ class QuarantinedRecord:
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether nothing is wrong with it but that somebody is enrolled who seems to be the same person."""
+        """Whether the only fault is that an enrolled subject seems to be the same person."""
         return self.reason.startswith(f"{printable(self.record.place)}: {DUPLICATE}")
 
     def __repr__(self) -> str:  # never the content

@@ -15,7 +15,7 @@ __all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "digest"]
 
 
 DUPLICATE = "is a duplicate of"
-"""What the reason begins with where a record is of somebody who is enrolled under another subject_id."""
+"""Beginning of the reason if the record's person is enrolled under another subject_id."""
 
 
 class Sample(NamedTuple):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keys of a gallery: made, rotated, wrapped anew, while others work on it."""
+"""Key management: encrypt a gallery, rotate its data key, change its master key. Other processes may go on."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def rotate(store: Store, key: KeyService) -> None:
             raise StoreError(f"{store.name}: is not encrypted")
         if transaction.state.reseal_from:
             raise StoreError(
-                f"{store.name}: an earlier rotation is not at its end; `abis keys reseal` goes on"
+                f"{store.name}: an earlier rotation is incomplete; run `abis keys reseal` to continue it"
             )
         _new_key(transaction, key)
 
 
 def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> int:
-    """Seal by the newest data key what is sealed by an older one or not at all; then forget older ones.
+    """Seal all templates with the newest data key, then delete the older data keys.
 
-    Others may read and write meanwhile. Stopped at any moment, it goes on where it was.
+    Other processes may read and write meanwhile. After an interruption the next call continues.
 
     Args:
-        store: an encrypted one.
-        progress: is called with the key of the last template looked at and that of the last there is.
+        store: store of an encrypted gallery.
+        progress: called with the key of the last template examined and of the last template in the store.
 
     Returns:
-        How many templates were sealed anew.
+        Number of templates sealed again.
     """
     count = 0
     while True:
@@ -101,10 +101,15 @@ def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> 
 
 
 def rewrap(store: Store, old: KeyService, new: KeyService) -> None:
-    """Put the data keys under a new master key. Processes that have the gallery open need not know.
+    """Wrap the data keys with a new master key. Processes that have the gallery open are not affected.
+
+    Args:
+        store: store of an encrypted gallery.
+        old: present master key, or a client of a key service.
+        new: new master key, or a client of a key service.
 
     Raises:
-        StoreError: where the gallery is not encrypted, or not with the old one.
+        StoreError: the gallery is not encrypted, or ``old`` is not its master key.
     """
     with store.writing() as transaction:
         if not transaction.state.data_key:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a subject: status, level and labels; merged, moved, replaced.
+"""Changes of a subject: status, level and labels; merge, move and replace.
 
-Encounters that go elsewhere get new keys, as if removed here and enrolled there in one transaction. So
-those who follow the store need to know of nothing but removal and enrolment.
+An encounter that moves to another subject gets a new key, as if removed and enrolled in one transaction. A reader that
+follows the store therefore sees only removals and enrolments.
 """
 
 from __future__ import annotations
@@ -184,11 +184,11 @@ def merge_within(transaction: Transaction, source_id: str, target_id: str) -> di
 
 
 def move(store: Store, encounter_id: str, source_id: str, target_id: str) -> None:
-    """Give one encounter to another subject; with its last one the former goes.
+    """Move one encounter to another subject; a subject without further encounters is removed.
 
     Raises:
-        NotEnrolled: where there is no such subject or encounter.
-        AlreadyEnrolled: where the target has an encounter of this name.
+        NotEnrolled: a subject or the encounter is not enrolled.
+        AlreadyEnrolled: the target has an encounter with this encounter_id.
     """
     with store.writing() as transaction:
         move_within(transaction, encounter_id, source_id, target_id)
@@ -206,10 +206,10 @@ def move_within(transaction: Transaction, encounter_id: str, source_id: str, tar
 
 
 def replace(store: Store, enrollment: Enrollment) -> None:
-    """Enroll a subject anew: all encounters it has give way to this one. Status, level and labels stay.
+    """Replace all encounters of a subject by one new encounter. Status, level and labels stay.
 
     Raises:
-        NotEnrolled: where there is no such subject.
+        NotEnrolled: the subject is not enrolled.
     """
     subject_id = enrollment.subject_id
     encounter_id = enrollment.encounter_id or FIRST_ENCOUNTER

@@ -34,28 +34,28 @@ def compact(store: Store) -> None:
         store.database.execute_alone(
             *(
                 f"ALTER TABLE {column.table.name} ALTER COLUMN {column.name} SET STATISTICS 0, "
-                f"ALTER COLUMN {column.name} TYPE bytea"  # which forgets those that an older abis let it make
+                f"ALTER COLUMN {column.name} TYPE bytea"  # removes statistics of older versions
                 for column in schema.SECRET
             ),
             # The gallery's own tables, one after the other: all of the server's catalogues at once may end in a
-            # deadlock with whoever connects.
+            # deadlock with other connections.
             f"VACUUM (FULL, ANALYZE) {', '.join(sorted(store.database.tables()))}",
             "VACUUM (FULL) pg_catalog.pg_statistic",
         )
 
 
 def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path:
-    """Copy a gallery's database as of this moment into a new folder, while others go on to work.
+    """Copy a gallery's database as of this moment into a new folder, while other processes use the gallery.
 
-    The copy is a gallery itself; it has appeared under its name only once it is whole and synced to disk.
+    The copy is a gallery. It appears under its name when it is complete and synced to disk.
 
     Args:
-        store: whose database is a file.
-        folder: to be made.
-        progress: is called with the pages copied and the pages in all.
+        store: store of a gallery in a folder.
+        folder: folder to create.
+        progress: called with the number of pages copied and of all pages.
 
     Raises:
-        StoreError: where there is such a folder already, or a server keeps the database.
+        StoreError: the folder holds a gallery, cannot be written, or the database is on a server.
     """
     source = store.database.file
     if source is None:
@@ -71,7 +71,7 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
         unfinished.touch(mode=0o600)
         with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(unfinished)) as copy:
             origin.execute("BEGIN")
-            origin.execute("SELECT change FROM gallery").fetchone()  # the state to be copied, whoever writes
+            origin.execute("SELECT change FROM gallery").fetchone()  # fixes the state to copy
             origin.backup(
                 copy,
                 pages=_BACKUP_PAGES,

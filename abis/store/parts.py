@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store that is one part of a gallery spread over several: which part it is, and subjects that change parts.
 
-What a part is of stands in its own database. So whoever opens a store in the belief that it is part 3 of 8 can
-tell whether it is, also after its place has been given to another, or the whole has been divided anew.
+Each part's own database states which part of which gallery it is. A process that opens a store as part 3 of 8 can
+therefore check that it is, also after another store took its place or the gallery was divided again.
 """
 
 from __future__ import annotations

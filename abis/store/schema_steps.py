@@ -198,7 +198,10 @@ _STATE_OF_4 = (
 
 
 def _to_4(connection: sa.Connection, key: KeyService | None) -> None:
-    """Each row gets a tag, and the gallery an id. In an encrypted gallery tags are MACs, and all is sealed anew."""
+    """Each row gets a tag, and the gallery an id.
+
+    In an encrypted gallery tags are MACs, and all templates are sealed again.
+    """
     key_type = "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT"
     for statement in _TABLES_OF_4.replace("KEY_TYPE", key_type).split(";"):
         connection.exec_driver_sql(statement)

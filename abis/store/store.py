@@ -419,7 +419,7 @@ class Store:
             return digest in settings.named(connection, _SNAPSHOT).values()
 
     def scrub_snapshots(self) -> list[Path]:
-        """Have no snapshot of before the present change be written or used any more.
+        """Refuse to write or use snapshots of changes before the present one.
 
         Returns:
             The folders on this machine that snapshots have been in, to be emptied.

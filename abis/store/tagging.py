@@ -25,7 +25,7 @@ def tag_all(connection: sa.Connection, state: State, tags: RowTags, kept: Callab
 
     Args:
         connection: in a writing transaction.
-        state: the counters; ``content`` and ``settings`` are computed anew.
+        state: the counters; ``content`` and ``settings`` are computed again.
         tags: of the gallery from now on.
         kept: gives the bytes of table ``kept`` by their key.
     """

@@ -335,7 +335,7 @@ class Transaction:
     # --------------------------------------------------------------------------------------------- end
 
     def write(self) -> None:
-        """Write what was gathered, and begin to gather anew."""
+        """Write the gathered rows, and clear them."""
         labels = self._new_labels()
         self._write_subjects()
         _insert(self.connection, schema.labels, labels)
