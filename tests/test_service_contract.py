@@ -43,7 +43,7 @@ def test_the_operations_are_those_of_the_document(interop: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "examples", [pytest.param(4, id="short"), pytest.param(200, id="long", marks=pytest.mark.slow)]
+    "examples", [pytest.param(4, id="short"), pytest.param(30, id="long", marks=pytest.mark.slow)]
 )
 def test_no_request_of_the_document_is_answered_otherwise(
     interop: Path, tmp_path: Path, examples: int
