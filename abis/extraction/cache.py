@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was extracted, kept in a folder by the content of the image: work that was done is not done again.
 
-The templates in it are not encrypted. Only who names a folder gets one; nobody but its owner can read it.
+The templates in it are not encrypted. A cache exists only if a folder is given, and only its owner can read it.
 """
 
 from __future__ import annotations

@@ -22,26 +22,26 @@ Content = Sequence[tuple[int, bytes]]
 
 
 class Look(Protocol):
-    """What is found of some arrivals."""
+    """The duplicates among some arrivals."""
 
     @property
     def duplicates(self) -> Mapping[int, str]:
-        """By number from 0, of whom those are that shall not be enrolled, in words."""
+        """Why arrivals are duplicates, in words, by their number from 0."""
 
     @property
     def again(self) -> Callable[[], Mapping[int, str]]:
-        """The same of those alone who have been enrolled by others since."""
+        """The same, compared only with subjects that others have enrolled since."""
 
 
 class Uniqueness(Protocol):
-    """Tells who is enrolled under another subject_id: :meth:`abis.Gallery.uniqueness` gives one."""
+    """Finds subjects that are enrolled under another id."""
 
     @property
     def rule(self) -> str:
-        """What is asked, in words."""
+        """The criterion, in words."""
 
     def look(self, arrivals: Sequence[Enrollment]) -> Look:
-        """Hold arrivals against all who are enrolled, and against each other."""
+        """Compare arrivals with all enrolled subjects, and with each other."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ def _plan(
 ) -> Plan:
     """Decide on each record, those before it in the batch taken as enrolled; duplicates by their numbers.
 
-    Whose first encounter is a duplicate waits as a whole: another, which may only be poorer, brings nobody in.
+    A subject whose first encounter is a duplicate is refused as a whole, with all further encounters.
     """
     seen: dict[str, dict[str, Content]] = {}
-    held: dict[str, str] = {}  # subjects of whom nothing is enrolled, and whose duplicates they are
+    held: dict[str, str] = {}  # why subjects without an enrolled encounter are duplicates
     enroll: list[StoredEnrollment] = []
     refused: list[tuple[Record, str]] = []
     numbers: list[int] = []

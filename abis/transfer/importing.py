@@ -20,7 +20,7 @@ from abis.transfer.workers import collected_by_hand, prepare_all
 __all__ = ["import_records", "retry"]
 
 _BATCH = 1_000  # records of one transaction
-_BATCH_BYTES = 2**24  # or so many bytes read: what bounds memory where records are large
+_BATCH_BYTES = 2**24  # or this number of bytes: it bounds memory if records are large
 
 Watch = Callable[[int, Progress], None]
 """Is called after each batch with the records read by this run, and how much of the source is read."""

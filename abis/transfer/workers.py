@@ -29,7 +29,7 @@ def prepare_all(batches: Iterable[Batch], workers: int) -> Generator[tuple[Batch
     """Each batch and what became of it, in order.
 
     Args:
-        batches: so many of them as there are workers, and one more, are in memory at once.
+        batches: as many as there are workers, and one more, are in memory at once.
         workers: processes besides this one; 0 does all of it here. They import the main module, as all
             processes of :mod:`multiprocessing` do: a script needs its ``if __name__ == "__main__"``.
     """

@@ -116,7 +116,7 @@ def serve(fingers: int, seed: int) -> None:
 
 
 def synthetic_index(fingers: int, seed: int) -> FingerIndex:
-    """An index of so many fingers: some thousand synthetic ones, again and again, each time turned."""
+    """An index of the given number of fingers: several thousand synthetic ones, repeated, each time rotated."""
     population = Population(seed=seed, fingers=(Position.RIGHT_INDEX,), face=False)
     some = FingerIndex.of(fingers_of(population, range(4096), impression=0)).arrays()
     rng = np.random.default_rng(seed)

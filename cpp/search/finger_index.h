@@ -70,7 +70,7 @@ public:
         float* evidence;
     };
     // Of every slot, for each of some probes: what it has of the first words of the probe's most telling minutiae,
-    // turned alike, and not far. Words are read from memory once for all probes, so many take less time than one by
+    // turned alike, and not far. Words are read from memory once for all probes, so a batch takes less time than one by
     // one.
     void screen(std::span<const Look> looks, unsigned threads, const std::function<void()>& poll) const;
     // Of some slots: what they have of the second words, turned alike; about the time that three slots take to screen.

@@ -79,6 +79,6 @@ def _open(name: str, flags: int, folder: int) -> int:
             and stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
         ):
             raise RefusedFileError("leads over a link") from None
-        if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
             raise RefusedFileError("is no regular file") from None
         raise

@@ -54,7 +54,7 @@ class Names:
 def records_of(samples: Iterable[NamedSample]) -> Iterator[Record]:
     """Samples of one subject and encounter that stand together make a record; a faulty one faults it.
 
-    Samples of nobody are records of their own.
+    Each sample without a subject is a record of its own.
     """
     for (subject_id, encounter_id, _), group in groupby(samples, _whose):
         own = list(group)

@@ -17,7 +17,7 @@ __all__ = ["Progress", "Source", "naming", "of_file"]
 
 
 class Progress(NamedTuple):
-    """How much of a source has been read, in units of its own; ``total`` is None where nobody knows."""
+    """How much of a source has been read, in the source's own units; ``total`` is None if it is unknown."""
 
     done: int
     total: int | None
