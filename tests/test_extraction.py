@@ -28,7 +28,7 @@ from abis.extraction import Extraction, ExtractionNote, extract, extract_many, f
 from abis.extraction import workers as workers_room
 from abis.extraction._onnx import initializer, model, node, tensor_info
 from abis.extraction.cache import Cache
-from abis.extraction.extracting import Settings, extract_all
+from abis.extraction.extracting import ExtractionSettings, extract_all
 from abis.extraction.images import read_images
 from abis.extraction.models import finger_extractor
 from abis.extraction.records import read as read_record
@@ -187,7 +187,7 @@ def test_the_face_is_aligned_whatever_the_image(portraits: Path, change: str) ->
             image = image.convert("L")
         case "close":
             image = image.crop((65, 60, 190, 190)).resize((2000, 2000), PIL.Image.Resampling.BICUBIC)
-    (after,) = extract_all(png(np.asarray(image)), Settings(Position.FACE)).templates
+    (after,) = extract_all(png(np.asarray(image)), ExtractionSettings(Position.FACE)).templates
     assert isinstance(after, Embedding)
     assert likeness(before, after) > 0.7
 
@@ -201,7 +201,7 @@ def test_of_several_faces_the_large_central_one_is_taken_and_that_is_said(portra
     with pytest.warns(ExtractionNote, match="2 faces; the large central one was taken"):
         found = face(png(np.asarray(both)))
     assert likeness(found, face(png(np.asarray(large)))) > 0.9
-    assert extract_all(png(np.asarray(both)), Settings(Position.FACE)).note.startswith("2 faces")
+    assert extract_all(png(np.asarray(both)), ExtractionSettings(Position.FACE)).note.startswith("2 faces")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_a_turned_portrait_is_turned_back_and_that_is_said(
 ) -> None:
     for name in ("Abel_Pacheco_0001", "Akhmed_Zakayev_0001"):
         image = PIL.Image.open(portraits / f"{name}.jpg")
-        (upright,) = extract_all(png(np.asarray(image)), Settings(Position.FACE)).templates
-        made = extract_all(png(np.asarray(image.transpose(turn))), Settings(Position.FACE))
+        (upright,) = extract_all(png(np.asarray(image)), ExtractionSettings(Position.FACE)).templates
+        made = extract_all(png(np.asarray(image.transpose(turn))), ExtractionSettings(Position.FACE))
         assert made.note == f"the image was {said}"
         assert made.templates == (upright,)
 
@@ -355,7 +355,7 @@ def test_every_page_of_a_file_is_an_image(kind: str) -> None:
         assert np.abs(image.grey().astype(int) - np.asarray(page)).mean() < 3  # GIF's frames share a palette
     with pytest.raises(ExtractionError, match=r"the file holds 3 images; expected one \(extract_many"):
         extract(file.getvalue(), position=RIGHT)
-    assert len(extract_all(file.getvalue(), Settings(RIGHT)).templates) == 3
+    assert len(extract_all(file.getvalue(), ExtractionSettings(RIGHT)).templates) == 3
 
 
 def tagged(pixels: npt.NDArray[np.uint8], kind: str, dpi: tuple[float, float]) -> bytes:
@@ -408,8 +408,11 @@ def test_field_cases_of_resolutions(cases: Path, name: str, asked: bool) -> None
 def test_a_slap_is_noted() -> None:
     one = ridges(1)
     slap = np.hstack([ridges(seed, minutiae=45) for seed in range(1, 5)])
-    assert "minutiae on 65 mm: probably several fingers" in extract_all(png(slap), Settings(RIGHT)).note
-    assert extract_all(png(one), Settings(RIGHT)).note == ""
+    assert (
+        "minutiae on 65 mm: probably several fingers"
+        in extract_all(png(slap), ExtractionSettings(RIGHT)).note
+    )
+    assert extract_all(png(one), ExtractionSettings(RIGHT)).note == ""
 
 
 def test_images_are_taken_from_buffers_paths_and_files(tmp_path: Path, finger: Minutiae) -> None:
@@ -496,7 +499,7 @@ def test_face_records_of_both_editions(portraits: Path, edition: int) -> None:
 
 def test_records_of_other_software(data: Path) -> None:
     for name in ("Default__Auth__Left_Index.iso", "FingerPrintLeft_Index.iso"):
-        made = extract_all((data / "conformance" / "finger_image" / name).read_bytes(), Settings())
+        made = extract_all((data / "conformance" / "finger_image" / name).read_bytes(), ExtractionSettings())
         (template,) = made.templates
         assert isinstance(template, Minutiae)
         assert made.note in ("", "its image states 1000 dpi; the record's 500 dpi are used")
@@ -544,7 +547,7 @@ class Deadly(bytes):
 
 def test_an_image_that_a_process_dies_of_fails_alone() -> None:
     with Extractors(workers=2) as extractors:
-        settings = Settings(RIGHT)
+        settings = ExtractionSettings(RIGHT)
         tasks = [extractors.submit(image, settings) for image in (b"a", Deadly(b"b"), b"c")]
         reasons = [extractors.result(task).reason for task in tasks]
         later = extractors.result(extractors.submit(b"d", settings)).reason
@@ -574,7 +577,7 @@ def test_what_is_in_the_cache_is_not_made_again(
     assert len(files) == 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
-    def fail(image: bytes, settings: Settings) -> Extraction:
+    def fail(image: bytes, settings: ExtractionSettings) -> Extraction:
         raise AssertionError("extracted again")
 
     monkeypatch.setattr(workers_room, "extract_all", fail)
@@ -591,11 +594,11 @@ def test_cache_keys_differ_by_all_that_matters(tmp_path: Path) -> None:
     network = tmp_path / "net.onnx"
     network.write_bytes(b"1")
     said = [
-        Settings(),
-        Settings(RIGHT),
-        Settings(RIGHT, 500),
-        Settings(Position.FACE),
-        Settings(Position.FACE, None, network),
+        ExtractionSettings(),
+        ExtractionSettings(RIGHT),
+        ExtractionSettings(RIGHT, 500),
+        ExtractionSettings(Position.FACE),
+        ExtractionSettings(Position.FACE, None, network),
     ]
     keys = {Cache(tmp_path).key(image, settings) for image in (b"1", b"2") for settings in said}
     assert len(keys) == 2 * len(said)

@@ -19,9 +19,9 @@ from abis.sizing import (
     Layout,
     Machine,
     Measurements,
+    MeasurementSource,
     PerSubject,
     Plan,
-    Source,
     figures,
     plan,
     written,
@@ -56,7 +56,7 @@ MEASURED = Measurements(  # made up
     log_bytes=100,
     import_s=1.5e-4,
     import_cores=2,
-    sources=(Source("scale.py", 1_000_000, "some CPU", 2, "avx512", "abis 0.1.0", "2026-11-28"),),
+    sources=(MeasurementSource("scale.py", 1_000_000, "some CPU", 2, "avx512", "abis 0.1.0", "2026-11-28"),),
 )
 NATION = Demand(subjects=50_000_000, searches_per_second=10, verifications_per_second=100)
 

@@ -18,7 +18,7 @@ from abis.formats import ansi_nist, is_image, read_file
 from abis.template import Position, Template
 
 if TYPE_CHECKING:
-    from abis.extraction.workers import Extractors, Task
+    from abis.extraction.workers import ExtractionTask, Extractors
 
 __all__ = ["ImageOptions", "Reader", "files_by_subject", "picture", "read_all", "reader", "reading"]
 
@@ -89,7 +89,7 @@ class Reader:
     def __init__(self, files: Sequence[Path], options: ImageOptions, stack: ExitStack) -> None:
         self._ahead = deque(files)
         self._workers = 1 if len(files) == 1 else 0
-        self._tasks: dict[Path, Task] = {}
+        self._tasks: dict[Path, ExtractionTask] = {}
         self._options = options
         self._stack = stack
         self._extractors: Extractors | None = None
@@ -145,11 +145,13 @@ class Reader:
             if file not in self._tasks and _holds_image(file):
                 self._tasks[file] = self._submit(extractors, file)
 
-    def _submit(self, extractors: Extractors, file: Path) -> Task:
-        from abis.extraction.extracting import Settings  # noqa: PLC0415 - an extra, for images only
+    def _submit(self, extractors: Extractors, file: Path) -> ExtractionTask:
+        from abis.extraction.extracting import ExtractionSettings  # noqa: PLC0415 - an extra, for images only
 
         options = self._options
-        return extractors.submit(file, Settings(options.position_of(file), options.dpi, options.face_model))
+        return extractors.submit(
+            file, ExtractionSettings(options.position_of(file), options.dpi, options.face_model)
+        )
 
 
 def read_all(files: Sequence[Path], images: ImageOptions) -> tuple[Template, ...]:

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 from abis.errors import FormatError
-from abis.extraction.extracting import Extraction, Settings
+from abis.extraction.extracting import Extraction, ExtractionSettings
 from abis.extraction.fingers import EXTRACTOR
 from abis.extraction.models import face_model_name, finger_model_name
 from abis.files import write_whole
@@ -30,7 +30,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def key(self, image: bytes, settings: Settings) -> str:
+    def key(self, image: bytes, settings: ExtractionSettings) -> str:
         """Of an image's content, all that was said about it, and the networks."""
         position = None if settings.position is None else settings.position.name
         models = [finger_model_name(), EXTRACTOR, face_model_name(settings.face_model)]

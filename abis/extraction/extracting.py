@@ -16,7 +16,7 @@ from abis.extraction.iris import extract_iris
 from abis.formats.inputs import Input, as_bytes
 from abis.template import Position, Template, several_fingers
 
-__all__ = ["Extraction", "ExtractionNote", "Settings", "extract", "extract_all"]
+__all__ = ["Extraction", "ExtractionNote", "ExtractionSettings", "extract", "extract_all"]
 
 
 _TIME_S = 60.0  # that the images of one file may take together: some hundred fingers
@@ -27,7 +27,7 @@ class ExtractionNote(UserWarning):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExtractionSettings:
     """What the caller knows about an image.
 
     Attributes:
@@ -110,13 +110,13 @@ def extract(
         raise ExtractionError(
             f"the file holds {len(images)} images; expected one (extract_many takes several)"
         )
-    template, note = _extract_one(images[0], Settings(position, dpi, face_model, allow_poor))
+    template, note = _extract_one(images[0], ExtractionSettings(position, dpi, face_model, allow_poor))
     if note:
         warnings.warn(note, ExtractionNote, stacklevel=2)
     return template
 
 
-def extract_all(image: bytes, settings: Settings) -> Extraction:
+def extract_all(image: bytes, settings: ExtractionSettings) -> Extraction:
     """The templates of all images of a file or record; a failure is an outcome."""
     try:
         made: list[tuple[Template, str]] = []
@@ -134,7 +134,7 @@ def extract_all(image: bytes, settings: Settings) -> Extraction:
     )
 
 
-def _extract_one(image: Picture, settings: Settings) -> tuple[Template, str]:
+def _extract_one(image: Picture, settings: ExtractionSettings) -> tuple[Template, str]:
     position = image.position if settings.position is None else settings.position
     if position is None:
         raise ExtractionError("an image does not say what it shows; state its position")

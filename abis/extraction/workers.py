@@ -20,12 +20,12 @@ from typing import Self
 
 from abis.errors import AbisError
 from abis.extraction.cache import Cache
-from abis.extraction.extracting import Extraction, Settings, extract_all
+from abis.extraction.extracting import Extraction, ExtractionSettings, extract_all
 from abis.extraction.isolation import decode_here
 from abis.parallel import available_cores, leave_ctrl_c_to_parent, processes_without_ctrl_c
 from abis.template import Position
 
-__all__ = ["Extractors", "Task", "extract_many"]
+__all__ = ["ExtractionTask", "Extractors", "extract_many"]
 
 _AHEAD = 2  # images a worker that are handed out before their results are asked for
 
@@ -53,9 +53,9 @@ def extract_many(
         workers: how many processes; 0 is one a core, 1 is none but this one.
         cache: a folder that keeps what was extracted, made where it is not; not encrypted.
     """
-    settings = Settings(position, dpi, face_model, allow_poor)
+    settings = ExtractionSettings(position, dpi, face_model, allow_poor)
     with Extractors(workers=workers, cache=cache) as extractors:
-        tasks: deque[Task] = deque()
+        tasks: deque[ExtractionTask] = deque()
         for image in images:
             tasks.append(extractors.submit(image, settings))
             if len(tasks) > extractors.ahead:
@@ -65,11 +65,11 @@ def extract_many(
 
 
 @dataclass
-class Task:
+class ExtractionTask:
     """An image that was handed out."""
 
     image: bytes | Path
-    settings: Settings
+    settings: ExtractionSettings
     future: Future[Extraction]
 
 
@@ -95,12 +95,12 @@ class Extractors:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, image: bytes | os.PathLike[str], settings: Settings) -> Task:
+    def submit(self, image: bytes | os.PathLike[str], settings: ExtractionSettings) -> ExtractionTask:
         """Hand an image out."""
         given = image if isinstance(image, bytes) else Path(image)
-        return Task(given, settings, self._start(given, settings))
+        return ExtractionTask(given, settings, self._start(given, settings))
 
-    def result(self, task: Task) -> Extraction:
+    def result(self, task: ExtractionTask) -> Extraction:
         """What came of it; waits for that.
 
         Raises:
@@ -111,7 +111,7 @@ class Extractors:
         except BrokenProcessPool:  # some process died, on this image or another one
             return self._alone(task)
 
-    def _start(self, image: bytes | Path, settings: Settings) -> Future[Extraction]:
+    def _start(self, image: bytes | Path, settings: ExtractionSettings) -> Future[Extraction]:
         if self._workers == 1:
             return _done_here(image, settings, self._cache)
         if self._pool is None:
@@ -123,7 +123,7 @@ class Extractors:
                 self._pool = _new_pool(self._workers)
                 return self._pool.submit(_extract, image, settings, self._cache)
 
-    def _alone(self, task: Task) -> Extraction:
+    def _alone(self, task: ExtractionTask) -> Extraction:
         """The image in a process of its own: if that dies too, it is this image's fault."""
         with _new_pool(1) as pool:
             try:
@@ -150,13 +150,13 @@ def _begin() -> None:
     decode_here()
 
 
-def _done_here(image: bytes | Path, settings: Settings, cache: Path | None) -> Future[Extraction]:
+def _done_here(image: bytes | Path, settings: ExtractionSettings, cache: Path | None) -> Future[Extraction]:
     future: Future[Extraction] = Future()
     future.set_result(_extract(image, settings, cache))
     return future
 
 
-def _extract(image: bytes | Path, settings: Settings, cache: Path | None) -> Extraction:
+def _extract(image: bytes | Path, settings: ExtractionSettings, cache: Path | None) -> Extraction:
     if isinstance(image, Path):
         try:
             image = image.read_bytes()

@@ -28,7 +28,7 @@ from abis.service.refusals import Refusal
 from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 
 __all__ = [
-    "Sample",
+    "BiometricSample",
     "computed",
     "decoded",
     "placed",
@@ -87,7 +87,7 @@ _FLOATS: dict[str, np.dtype[Any]] = {
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Sample:
+class BiometricSample:
     """The bytes of one biometric datum, fetched and decoded.
 
     Attributes:
@@ -101,7 +101,7 @@ class Sample:
     is_image: bool
 
 
-def sample_of(data: BiometricData, fetch: Callable[[str], bytes]) -> Sample:
+def sample_of(data: BiometricData, fetch: Callable[[str], bytes]) -> BiometricSample:
     """Take the bytes out of a datum, or fetch them.
 
     Args:
@@ -133,7 +133,7 @@ def sample_of(data: BiometricData, fetch: Callable[[str], bytes]) -> Sample:
             raise Refusal(error.status, f"{name}: {error.message}", error.headers) from None
         except FormatError as error:
             raise Refusal(400, f"{name}: {error}") from None
-        return Sample(data, content, is_image=name.startswith("image"))
+        return BiometricSample(data, content, is_image=name.startswith("image"))
     raise Refusal(400, "no template, templateRef, image or imageRef; expected one of them")
 
 
@@ -153,7 +153,7 @@ def decoded(text: str) -> bytes:
     return content
 
 
-def templates_of(sample: Sample) -> tuple[Template, ...]:
+def templates_of(sample: BiometricSample) -> tuple[Template, ...]:
     """The templates of a sample that is a record of them.
 
     Raises:

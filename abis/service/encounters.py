@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from abis.service import tables
-from abis.service.messages import Encounter
+from abis.service.messages import EncounterMessage
 from abis.service.refusals import Refusal
 from abis.store import Status, not_enrolled, schema
 from abis.store.chain import subjects_or_proof
@@ -30,7 +30,7 @@ __all__ = [
     "ALL",
     "Known",
     "Person",
-    "Record",
+    "StoredEncounter",
     "adopt",
     "checked_galleries",
     "keep_again",
@@ -46,7 +46,7 @@ ALL = "ALL"
 """OSIA's name for all galleries; as a gallery of an encounter: in none in particular."""
 
 
-class Record(Encounter, kw_only=True):
+class StoredEncounter(EncounterMessage, kw_only=True):
     """What is kept of a message, and how many templates each of its biometric data has."""
 
     counts: list[int]
@@ -227,7 +227,7 @@ def relabel(transaction: Transaction, person_id: str) -> None:
     transaction.add_labels(known.key, wanted)
 
 
-def keep_record(transaction: Transaction, record: Record) -> int:
+def keep_record(transaction: Transaction, record: StoredEncounter) -> int:
     """Keep the message that an encounter was written with; returns the key for its row."""
     return keep(transaction.connection, transaction.cipher, msgspec.json.encode(record))
 
@@ -240,8 +240,8 @@ def keep_again(transaction: Transaction, known: Known) -> int | None:
     return keep(transaction.connection, transaction.cipher, content)
 
 
-def record_of(connection: sa.Connection, cipher: Cipher | None, known: Known) -> Record | None:
+def record_of(connection: sa.Connection, cipher: Cipher | None, known: Known) -> StoredEncounter | None:
     """The message that an encounter was written with; None where it was enrolled by other means."""
     if known.record is None:
         return None
-    return msgspec.json.decode(kept(connection, cipher, known.record), type=Record)
+    return msgspec.json.decode(kept(connection, cipher, known.record), type=StoredEncounter)

@@ -25,7 +25,7 @@ from abis.gallery import Gallery
 from abis.service import metrics
 from abis.service.authentication import Authentication
 from abis.service.messages import Error, TaskId
-from abis.service.operations import OPERATIONS, Answer, Call, Operation
+from abis.service.operations import OPERATIONS, Call, OperationAnswer, OsiaOperation
 from abis.service.outbox import Request
 from abis.service.refusals import Refusal, refusal_of
 from abis.service.searches import Caller
@@ -46,7 +46,7 @@ _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class _Route(NamedTuple):
     segments: tuple[str | None, ...]  # None: any
     names: tuple[str, ...]
-    operations: dict[str, Operation]
+    operations: dict[str, OsiaOperation]
 
 
 class Disconnected(Exception):  # noqa: N818 - reads as the sentence it says
@@ -79,27 +79,27 @@ class _Running:
         await asyncio.to_thread(self.gallery.close)
 
 
-async def _live(_service: Service) -> Answer:
-    return Answer(200, {"status": "live"})
+async def _live(_service: Service) -> OperationAnswer:
+    return OperationAnswer(200, {"status": "live"})
 
 
-async def _ready(service: Service) -> Answer:
+async def _ready(service: Service) -> OperationAnswer:
     """The store answers, and where this process identifies, its references are loaded."""
     try:
         behind = await service.in_thread(Caller("", ""), lambda: service.gallery.changes_behind)
     except AbisError:
-        return Answer(503, {"status": "the store does not answer"})
+        return OperationAnswer(503, {"status": "the store does not answer"})
     if service.settings.identification and not service.gallery.is_loaded:
-        return Answer(503, {"status": "references are being loaded"})
-    return Answer(200, {"status": "ready", "referencesBehind": behind})
+        return OperationAnswer(503, {"status": "references are being loaded"})
+    return OperationAnswer(200, {"status": "ready", "referencesBehind": behind})
 
 
-async def _metrics(service: Service) -> Answer:
+async def _metrics(service: Service) -> OperationAnswer:
     text = await service.in_thread(Caller("", ""), lambda: metrics.text(service.gallery, service.outbox))
-    return Answer(200, text, metrics.MEDIA_TYPE)
+    return OperationAnswer(200, text, metrics.MEDIA_TYPE)
 
 
-_ABOUT: dict[str, Callable[[Service], Awaitable[Answer]]] = {
+_ABOUT: dict[str, Callable[[Service], Awaitable[OperationAnswer]]] = {
     "/health/live": _live,
     "/health/ready": _ready,
     "/metrics": _metrics,
@@ -161,10 +161,10 @@ class Application:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _answered(self, scope: _Scope, receive: _Receive) -> tuple[Answer, dict[str, str]]:
+    async def _answered(self, scope: _Scope, receive: _Receive) -> tuple[OperationAnswer, dict[str, str]]:
         if scope["method"] == "GET" and (about := _ABOUT.get(scope["path"])) is not None:
             return await about(self._service), {}
-        operation: Operation | None = None
+        operation: OsiaOperation | None = None
         headers: dict[str, str]
         begun = time.perf_counter()
         context = _traces.extract({k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]})
@@ -183,14 +183,16 @@ class Application:
             self._log(name, answer, seconds, scope)
         return answer, headers
 
-    def _refused(self, operation: Operation | None, error: Exception) -> tuple[Answer, dict[str, str]]:
+    def _refused(
+        self, operation: OsiaOperation | None, error: Exception
+    ) -> tuple[OperationAnswer, dict[str, str]]:
         refused = refusal_of(error)
         status = refused.status if operation is None else operation.status(refused.status)
         if status == 500:
             _log.exception("an operation failed")
-        return Answer(status, Error(code=status, message=refused.message)), refused.headers
+        return OperationAnswer(status, Error(code=status, message=refused.message)), refused.headers
 
-    def _log(self, operation: str, answer: Answer, seconds: float, scope: _Scope) -> None:
+    def _log(self, operation: str, answer: OperationAnswer, seconds: float, scope: _Scope) -> None:
         if not _log.isEnabledFor(logging.INFO):
             return
         fields: dict[str, object] = {
@@ -204,7 +206,7 @@ class Application:
                 fields["reason"] = answer.body.message
         _log.info("request", extra=fields)
 
-    def _found(self, scope: _Scope) -> tuple[Operation, dict[str, str]]:
+    def _found(self, scope: _Scope) -> tuple[OsiaOperation, dict[str, str]]:
         """The operation that is called, and the parameters in its path."""
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         try:
@@ -225,8 +227,8 @@ class Application:
         raise Refusal(404, "there is no such path")
 
     async def _operated(
-        self, operation: Operation, path: dict[str, str], scope: _Scope, receive: _Receive
-    ) -> Answer:
+        self, operation: OsiaOperation, path: dict[str, str], scope: _Scope, receive: _Receive
+    ) -> OperationAnswer:
         headers = Headers(scope=scope)
         if self._at_work >= self._limits.requests:
             raise Refusal(503, "too many requests are at work; send the request again")
@@ -253,7 +255,7 @@ class Application:
             return self._authentication.caller(authorization, scope)
         return await asyncio.to_thread(self._authentication.caller, authorization, scope)
 
-    async def _body(self, operation: Operation, headers: Headers, receive: _Receive) -> bytes:
+    async def _body(self, operation: OsiaOperation, headers: Headers, receive: _Receive) -> bytes:
         if operation.has_body:
             kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
             if kind != "application/json":
@@ -277,7 +279,7 @@ class Application:
             raise Refusal(408, f"the body took longer than {self._limits.receive_seconds:g} s") from None
         return bytes(body) if operation.has_body else b""
 
-    async def _run(self, call: Call, receive: _Receive) -> Answer:
+    async def _run(self, call: Call, receive: _Receive) -> OperationAnswer:
         transaction_id = call.query.get("transactionId")
         if transaction_id is None:
             raise Refusal(400, "transactionId: missing; expected the id of the transaction")
@@ -301,7 +303,9 @@ class Application:
             work.cancel()
             gone.cancel()
 
-    async def _submitted(self, call: Call, callback: str, transaction_id: str, priority: int) -> Answer:
+    async def _submitted(
+        self, call: Call, callback: str, transaction_id: str, priority: int
+    ) -> OperationAnswer:
         """Note a task, once its message and query are checked."""
         call.operation.prepare(self._service, call)
         request = Request(
@@ -320,7 +324,7 @@ class Application:
         )
         if self._running is not None:
             self._running.tasks.wake()
-        return Answer(202, TaskId(task_id=task_id))
+        return OperationAnswer(202, TaskId(task_id=task_id))
 
 
 async def _disconnected(receive: _Receive) -> None:
@@ -341,7 +345,7 @@ def _query(text: bytes) -> dict[str, str]:
 
 def _routes() -> list[_Route]:
     """Paths and what may be done there; fixed ones before those with parameters."""
-    found: dict[tuple[str | None, ...], dict[str, Operation]] = {}
+    found: dict[tuple[str | None, ...], dict[str, OsiaOperation]] = {}
     for operation in OPERATIONS:
         segments = tuple(None if s.startswith("{") else s for s in operation.path.split("/")[1:])
         found.setdefault(segments, {})[operation.method] = operation
@@ -349,11 +353,11 @@ def _routes() -> list[_Route]:
     return [_Route(segments, (), operations) for segments, operations in ordered]
 
 
-def _names(operation: Operation) -> list[str]:
+def _names(operation: OsiaOperation) -> list[str]:
     return [s[1:-1] for s in operation.path.split("/") if s.startswith("{")]
 
 
-def _response(answer: Answer, headers: dict[str, str]) -> Response:
+def _response(answer: OperationAnswer, headers: dict[str, str]) -> Response:
     common = {"Cache-Control": "no-store", **headers}
     if answer.body is None:
         return Response(status_code=answer.status, headers=common)

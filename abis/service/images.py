@@ -21,7 +21,7 @@ try:
 
     from abis.extraction import images as pictures
     from abis.extraction import records
-    from abis.extraction.extracting import Settings
+    from abis.extraction.extracting import ExtractionSettings
     from abis.extraction.workers import Extractors
 except ModuleNotFoundError:
     _IS_INSTALLED = False
@@ -82,7 +82,7 @@ class Images:
             raise Refusal(400, "images are not accepted: abis[extraction] is not installed; send a template")
         self._check_size(image)
         with self._lock:  # which starts the processes
-            task = self._extractors.submit(image, Settings(position, dpi, self._face_model))
+            task = self._extractors.submit(image, ExtractionSettings(position, dpi, self._face_model))
         try:
             task.future.exception(self._seconds)
         except FutureTimeoutError:

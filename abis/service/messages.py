@@ -16,8 +16,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 __all__ = [
     "BiometricComputedData",
     "BiometricData",
-    "Candidate",
-    "Encounter",
+    "CandidateMessage",
+    "EncounterMessage",
     "Error",
     "IdentifyRequest",
     "PersonIds",
@@ -184,7 +184,7 @@ class BiometricData(_Protected, kw_only=True):
     vendor: str | UnsetType = UNSET
 
 
-class Encounter(_Protected, kw_only=True):
+class EncounterMessage(_Protected, kw_only=True):
     """One capture session of a person. ``encounter_id`` is read only: what a request says there is ignored."""
 
     status: Literal["ACTIVE", "INACTIVE"]
@@ -243,7 +243,7 @@ class ScoreDetail(_Message, kw_only=True):
     biometric_sub_type: BiometricSubType | UnsetType = UNSET
 
 
-class Candidate(_Message, kw_only=True):
+class CandidateMessage(_Message, kw_only=True):
     """A candidate of a search."""
 
     person_id: str

@@ -20,7 +20,7 @@ from abis.service.messages import (
     BiometricData,
     BiometricSubType,
     BiometricType,
-    Encounter,
+    EncounterMessage,
     Filter,
     IdentifyRequest,
     PersonIds,
@@ -36,7 +36,7 @@ from abis.service.service import Service
 from abis.store import check_id
 from abis.template import Template
 
-__all__ = ["OPERATIONS", "Answer", "Call", "Operation", "nothing_more"]
+__all__ = ["OPERATIONS", "Call", "OperationAnswer", "OsiaOperation", "nothing_more"]
 
 _FPIR = {"LOW": 1e-2, "MEDIUM": 1e-3, "HIGH": 1e-4}
 _FMR = {"LOW": 1e-3, "MEDIUM": 1e-4, "HIGH": 1e-6}
@@ -45,7 +45,7 @@ _DEFAULT_PAGE, _LARGEST_PAGE = 1_000, 100_000
 _T = TypeVar("_T")
 
 
-class Answer(NamedTuple):
+class OperationAnswer(NamedTuple):
     """What an operation answers.
 
     Attributes:
@@ -77,7 +77,7 @@ class Call:
         note: is called with the answer in the transaction that does what is asked for.
     """
 
-    operation: Operation
+    operation: OsiaOperation
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
@@ -129,12 +129,12 @@ class Call:
         return value
 
 
-Run: TypeAlias = Callable[[Service, Call, Any], Awaitable[Answer]]
+Run: TypeAlias = Callable[[Service, Call, Any], Awaitable[OperationAnswer]]
 Prepare: TypeAlias = Callable[[Service, Call], object]
 
 
 @dataclass(frozen=True)
-class Operation:
+class OsiaOperation:
     """One row of the interface.
 
     Attributes:
@@ -166,7 +166,7 @@ class Operation:
 
 # ------------------------------------------------------------------------------------------------ encounters
 
-_encounter = msgspec.json.Decoder(Encounter)
+_encounter = msgspec.json.Decoder(EncounterMessage)
 _names = msgspec.json.Decoder(list[str])
 _identify_request = msgspec.json.Decoder(IdentifyRequest)
 _filter = msgspec.json.Decoder(Filter)
@@ -178,14 +178,14 @@ def _nothing(_service: Service, _call: Call) -> None:
     """There is neither a message nor a query to check."""
 
 
-def _an_encounter(_service: Service, call: Call) -> Encounter:
+def _an_encounter(_service: Service, call: Call) -> EncounterMessage:
     return call.message(_encounter)
 
 
-async def _create(service: Service, call: Call, message: Encounter) -> Answer:
+async def _create(service: Service, call: Call, message: EncounterMessage) -> OperationAnswer:
     new = await service.new(message)
     person_id, encounter_id = call.path.get("personId"), call.path.get("encounterId")
-    return Answer(
+    return OperationAnswer(
         200,
         await service.in_thread(
             call.caller, lambda: service.persons.create(person_id, encounter_id, new, call.note)
@@ -193,10 +193,10 @@ async def _create(service: Service, call: Call, message: Encounter) -> Answer:
     )
 
 
-async def _update(service: Service, call: Call, message: Encounter) -> Answer:
+async def _update(service: Service, call: Call, message: EncounterMessage) -> OperationAnswer:
     new = await service.new(message)
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
-    return Answer(
+    return OperationAnswer(
         200,
         await service.in_thread(
             call.caller, lambda: service.persons.update(person_id, encounter_id, new, call.note)
@@ -204,36 +204,38 @@ async def _update(service: Service, call: Call, message: Encounter) -> Answer:
     )
 
 
-async def _read_all(service: Service, call: Call, _: None) -> Answer:
+async def _read_all(service: Service, call: Call, _: None) -> OperationAnswer:
     person_id = call.path["personId"]
-    return Answer(200, await service.in_thread(call.caller, lambda: service.persons.read(person_id, None)))
+    return OperationAnswer(
+        200, await service.in_thread(call.caller, lambda: service.persons.read(person_id, None))
+    )
 
 
-async def _read(service: Service, call: Call, _: None) -> Answer:
+async def _read(service: Service, call: Call, _: None) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
     found = await service.in_thread(call.caller, lambda: service.persons.read(person_id, encounter_id))
-    return Answer(200, found[0])
+    return OperationAnswer(200, found[0])
 
 
-async def _delete(service: Service, call: Call, _: None) -> Answer:
+async def _delete(service: Service, call: Call, _: None) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path.get("encounterId")
     await service.in_thread(call.caller, lambda: service.persons.delete(person_id, encounter_id, call.note))
-    return Answer(204)
+    return OperationAnswer(204)
 
 
-async def _merge(service: Service, call: Call, _: None) -> Answer:
+async def _merge(service: Service, call: Call, _: None) -> OperationAnswer:
     target, source = call.path["personIdTarget"], call.path["personIdSource"]
     await service.in_thread(call.caller, lambda: service.persons.merge(target, source, call.note))
-    return Answer(204)
+    return OperationAnswer(204)
 
 
-async def _move(service: Service, call: Call, _: None) -> Answer:
+async def _move(service: Service, call: Call, _: None) -> OperationAnswer:
     target, source = call.path["personIdTarget"], call.path["personIdSource"]
     encounter_id = call.path["encounterId"]
     await service.in_thread(
         call.caller, lambda: service.persons.move(target, source, encounter_id, call.note)
     )
-    return Answer(204)
+    return OperationAnswer(204)
 
 
 def _a_status(_service: Service, call: Call) -> bool:
@@ -243,12 +245,12 @@ def _a_status(_service: Service, call: Call) -> bool:
     return status == "ACTIVE"
 
 
-async def _set_status(service: Service, call: Call, active: bool) -> Answer:
+async def _set_status(service: Service, call: Call, active: bool) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
     await service.in_thread(
         call.caller, lambda: service.persons.set_status(person_id, encounter_id, call.note, active=active)
     )
-    return Answer(204)
+    return OperationAnswer(204)
 
 
 def _galleries(_service: Service, call: Call) -> list[str]:
@@ -257,12 +259,12 @@ def _galleries(_service: Service, call: Call) -> list[str]:
     return galleries
 
 
-async def _set_galleries(service: Service, call: Call, galleries: list[str]) -> Answer:
+async def _set_galleries(service: Service, call: Call, galleries: list[str]) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
     await service.in_thread(
         call.caller, lambda: service.persons.set_galleries(person_id, encounter_id, galleries, call.note)
     )
-    return Answer(204)
+    return OperationAnswer(204)
 
 
 def _which_templates(_service: Service, call: Call) -> dict[str, str | None]:
@@ -274,9 +276,9 @@ def _which_templates(_service: Service, call: Call) -> dict[str, str | None]:
     }
 
 
-async def _read_templates(service: Service, call: Call, which: dict[str, str | None]) -> Answer:
+async def _read_templates(service: Service, call: Call, which: dict[str, str | None]) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
-    return Answer(
+    return OperationAnswer(
         200,
         await service.in_thread(
             call.caller, lambda: service.persons.templates(person_id, encounter_id, **which)
@@ -319,14 +321,14 @@ def _a_filter(service: Service, call: Call) -> _Asked:
     return _Asked([], *_search(service, call, given, None))
 
 
-async def _identify(service: Service, call: Call, asked: _Asked) -> Answer:
+async def _identify(service: Service, call: Call, asked: _Asked) -> OperationAnswer:
     _check_identification(service)
     templates = _of_types(await service.probe(asked.data), asked.types)
     await service.in_thread(call.caller, lambda: service.persons.check_gallery(asked.wanted.gallery))
-    return Answer(200, await service.searches.identify(call.caller, templates, asked.wanted))
+    return OperationAnswer(200, await service.searches.identify(call.caller, templates, asked.wanted))
 
 
-async def _identify_stored(service: Service, call: Call, asked: _Asked) -> Answer:
+async def _identify_stored(service: Service, call: Call, asked: _Asked) -> OperationAnswer:
     _check_identification(service)
     person_id, encounter_id = call.path["personId"], call.path.get("encounterId")
     wanted = replace(asked.wanted, without=person_id)
@@ -336,7 +338,7 @@ async def _identify_stored(service: Service, call: Call, asked: _Asked) -> Answe
         return service.persons.probe(person_id, encounter_id)
 
     templates = _of_types(await service.in_thread(call.caller, probe), asked.types)
-    return Answer(200, await service.searches.identify(call.caller, templates, wanted))
+    return OperationAnswer(200, await service.searches.identify(call.caller, templates, wanted))
 
 
 def _a_claim(service: Service, call: Call) -> tuple[list[BiometricData], _Decision]:
@@ -347,14 +349,16 @@ def _a_claim(service: Service, call: Call) -> tuple[list[BiometricData], _Decisi
     return request.biometric_data, _decision(service, call)
 
 
-async def _verify(service: Service, call: Call, asked: tuple[list[BiometricData], _Decision]) -> Answer:
+async def _verify(
+    service: Service, call: Call, asked: tuple[list[BiometricData], _Decision]
+) -> OperationAnswer:
     data, decision = asked
     gallery, person_id = call.path["galleryId"], call.path["personId"]
     templates = await service.probe(data)
     verified = await service.searches.verify(
         call.caller, gallery, person_id, templates, fmr=decision.fmr, threshold=decision.threshold
     )
-    return Answer(200, verified)
+    return OperationAnswer(200, verified)
 
 
 def _two_probes(service: Service, call: Call) -> tuple[VerifyFromBioRequest, _Decision]:
@@ -363,7 +367,9 @@ def _two_probes(service: Service, call: Call) -> tuple[VerifyFromBioRequest, _De
     return request, _decision(service, call)
 
 
-async def _compare(service: Service, call: Call, asked: tuple[VerifyFromBioRequest, _Decision]) -> Answer:
+async def _compare(
+    service: Service, call: Call, asked: tuple[VerifyFromBioRequest, _Decision]
+) -> OperationAnswer:
     request, decision = asked
     one = await service.probe(request.biometric_data1, "biometricData1")
     other = await service.probe(request.biometric_data2, "biometricData2")
@@ -371,7 +377,7 @@ async def _compare(service: Service, call: Call, asked: tuple[VerifyFromBioReque
     def compared() -> Verified:
         return service.searches.compare(one, other, fmr=decision.fmr, threshold=decision.threshold)
 
-    return Answer(200, await service.in_thread(call.caller, compared))
+    return OperationAnswer(200, await service.in_thread(call.caller, compared))
 
 
 def _check_identification(service: Service) -> None:
@@ -456,21 +462,21 @@ def _rate(call: Call, name: str, levels: Mapping[str, float]) -> float | None:
 # ------------------------------------------------------------------------------------------------- galleries
 
 
-async def _read_galleries(service: Service, call: Call, _: None) -> Answer:
-    return Answer(200, await service.in_thread(call.caller, service.persons.galleries))
+async def _read_galleries(service: Service, call: Call, _: None) -> OperationAnswer:
+    return OperationAnswer(200, await service.in_thread(call.caller, service.persons.galleries))
 
 
 def _a_page(_service: Service, call: Call) -> tuple[int, int]:
     return call.integer("offset", 0, 0, 2**62), call.integer("limit", _DEFAULT_PAGE, 0, _LARGEST_PAGE)
 
 
-async def _read_gallery(service: Service, call: Call, page: tuple[int, int]) -> Answer:
+async def _read_gallery(service: Service, call: Call, page: tuple[int, int]) -> OperationAnswer:
     offset, limit = page
     gallery = call.path["galleryId"]
     ids = await service.in_thread(call.caller, lambda: service.persons.content(gallery, offset, limit))
     if _prefers_csv(call.accept):
-        return Answer(200, _as_csv(ids), "text/csv; charset=utf-8")
-    return Answer(200, ids)
+        return OperationAnswer(200, _as_csv(ids), "text/csv; charset=utf-8")
+    return OperationAnswer(200, ids)
 
 
 def _prefers_csv(accept: str) -> bool:
@@ -489,15 +495,15 @@ def _as_csv(ids: list[PersonIds]) -> bytes:
 # ----------------------------------------------------------------------------------------------------- tasks
 
 
-async def _task_status(service: Service, call: Call, _: None) -> Answer:
+async def _task_status(service: Service, call: Call, _: None) -> OperationAnswer:
     task_id = call.path["taskId"]
-    return Answer(200, await service.in_thread(call.caller, lambda: service.outbox.status(task_id)))
+    return OperationAnswer(200, await service.in_thread(call.caller, lambda: service.outbox.status(task_id)))
 
 
-async def _redeliver(service: Service, call: Call, _: None) -> Answer:
+async def _redeliver(service: Service, call: Call, _: None) -> OperationAnswer:
     task_id = call.path["taskId"]
     await service.in_thread(call.caller, lambda: service.outbox.redeliver(task_id))
-    return Answer(204)
+    return OperationAnswer(204)
 
 
 # ----------------------------------------------------------------------------------------------------- table
@@ -511,18 +517,18 @@ _TASK = "/v1/tasks/{taskId}"
 _NONE, _404, _409, _BOTH = frozenset[int](), frozenset({404}), frozenset({409}), frozenset({404, 409})
 
 OPERATIONS = (
-    Operation(
+    OsiaOperation(
         "createEncounterNoIds", "POST", "/v1/persons", _WRITE, _NONE, _create, _an_encounter, has_body=True
     ),
-    Operation(
+    OsiaOperation(
         "createEncounterNoId", "POST", _ENCOUNTERS, _WRITE, _NONE, _create, _an_encounter, has_body=True
     ),
-    Operation("readAllEncounters", "GET", _ENCOUNTERS, _READ, _404, _read_all, _nothing),
-    Operation("createEncounter", "POST", _ENCOUNTER, _WRITE, _409, _create, _an_encounter, has_body=True),
-    Operation("readEncounter", "GET", _ENCOUNTER, _READ, _404, _read, _nothing),
-    Operation("updateEncounter", "PUT", _ENCOUNTER, _WRITE, _404, _update, _an_encounter, has_body=True),
-    Operation("deleteEncounter", "DELETE", _ENCOUNTER, _WRITE, _404, _delete, _nothing),
-    Operation(
+    OsiaOperation("readAllEncounters", "GET", _ENCOUNTERS, _READ, _404, _read_all, _nothing),
+    OsiaOperation("createEncounter", "POST", _ENCOUNTER, _WRITE, _409, _create, _an_encounter, has_body=True),
+    OsiaOperation("readEncounter", "GET", _ENCOUNTER, _READ, _404, _read, _nothing),
+    OsiaOperation("updateEncounter", "PUT", _ENCOUNTER, _WRITE, _404, _update, _an_encounter, has_body=True),
+    OsiaOperation("deleteEncounter", "DELETE", _ENCOUNTER, _WRITE, _404, _delete, _nothing),
+    OsiaOperation(
         "mergeEncounter",
         "POST",
         "/v1/persons/{personIdTarget}/merge/{personIdSource}",
@@ -531,7 +537,7 @@ OPERATIONS = (
         _merge,
         _nothing,
     ),
-    Operation(
+    OsiaOperation(
         "moveEncounter",
         "POST",
         "/v1/persons/{personIdTarget}/move/{personIdSource}/encounters/{encounterId}",
@@ -540,8 +546,10 @@ OPERATIONS = (
         _move,
         _nothing,
     ),
-    Operation("updateEncounterStatus", "PUT", f"{_ENCOUNTER}/status", _WRITE, _NONE, _set_status, _a_status),
-    Operation(
+    OsiaOperation(
+        "updateEncounterStatus", "PUT", f"{_ENCOUNTER}/status", _WRITE, _NONE, _set_status, _a_status
+    ),
+    OsiaOperation(
         "updateEncounterGalleries",
         "PUT",
         f"{_ENCOUNTER}/galleries",
@@ -551,12 +559,12 @@ OPERATIONS = (
         _galleries,
         has_body=True,
     ),
-    Operation(
+    OsiaOperation(
         "readTemplate", "GET", f"{_ENCOUNTER}/templates", _READ, _404, _read_templates, _which_templates
     ),
-    Operation("deleteAll", "DELETE", "/v1/persons/{personId}", _WRITE, _404, _delete, _nothing),
-    Operation("identify", "POST", _SEARCH, _IDENTIFY, _404, _identify, _a_probe, has_body=True),
-    Operation(
+    OsiaOperation("deleteAll", "DELETE", "/v1/persons/{personId}", _WRITE, _404, _delete, _nothing),
+    OsiaOperation("identify", "POST", _SEARCH, _IDENTIFY, _404, _identify, _a_probe, has_body=True),
+    OsiaOperation(
         "identifyFromId",
         "POST",
         f"{_SEARCH}/{{personId}}",
@@ -566,7 +574,7 @@ OPERATIONS = (
         _a_filter,
         has_body=True,
     ),
-    Operation(
+    OsiaOperation(
         "identifyFromEncounterId",
         "POST",
         f"{_SEARCH}/{{personId}}/encounters/{{encounterId}}",
@@ -576,7 +584,7 @@ OPERATIONS = (
         _a_filter,
         has_body=True,
     ),
-    Operation(
+    OsiaOperation(
         "verifyFromId",
         "POST",
         "/v1/verify/{galleryId}/{personId}",
@@ -586,12 +594,14 @@ OPERATIONS = (
         _a_claim,
         has_body=True,
     ),
-    Operation("verifyFromBio", "POST", "/v1/verify", _VERIFY, _NONE, _compare, _two_probes, has_body=True),
-    Operation("readGalleries", "GET", "/v1/galleries", _GALLERY, _NONE, _read_galleries, _nothing),
-    Operation(
+    OsiaOperation(
+        "verifyFromBio", "POST", "/v1/verify", _VERIFY, _NONE, _compare, _two_probes, has_body=True
+    ),
+    OsiaOperation("readGalleries", "GET", "/v1/galleries", _GALLERY, _NONE, _read_galleries, _nothing),
+    OsiaOperation(
         "readGalleryContent", "GET", "/v1/galleries/{galleryId}", _GALLERY, _404, _read_gallery, _a_page
     ),
-    Operation(
+    OsiaOperation(
         "readTaskStatus",
         "GET",
         f"{_TASK}/status",
@@ -601,7 +611,7 @@ OPERATIONS = (
         _nothing,
         may_call_back=False,
     ),
-    Operation(
+    OsiaOperation(
         "redeliverTaskResult",
         "POST",
         f"{_TASK}/redeliver",

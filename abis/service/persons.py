@@ -21,7 +21,7 @@ from abis.service.encounters import (
     ALL,
     Known,
     Person,
-    Record,
+    StoredEncounter,
     adopt,
     checked_galleries,
     keep_again,
@@ -31,7 +31,7 @@ from abis.service.encounters import (
     record_of,
     relabel,
 )
-from abis.service.messages import BiometricComputedData, BiometricData, Encounter, PersonIds
+from abis.service.messages import BiometricComputedData, BiometricData, EncounterMessage, PersonIds
 from abis.service.refusals import Refusal
 from abis.store import Enrollment, StoredTemplate, check_id, lifecycle, schema
 from abis.store.records import microseconds
@@ -53,7 +53,7 @@ class New:
         templates: one sequence for each biometric datum.
     """
 
-    message: Encounter
+    message: EncounterMessage
     templates: Sequence[Sequence[Template]]
 
     @property
@@ -252,7 +252,7 @@ class Persons:
 
     # ---------------------------------------------------------------------------------------- reading
 
-    def read(self, person_id: str, encounter_id: str | None) -> list[Encounter]:
+    def read(self, person_id: str, encounter_id: str | None) -> list[EncounterMessage]:
         """One encounter of a person, or all of them in the order of enrolment.
 
         Images are not kept; each biometric datum comes with its template.
@@ -395,8 +395,8 @@ class Persons:
 
 
 def _put(transaction: Transaction, key: int, new: New, galleries: Sequence[str]) -> None:
-    fields = {name: getattr(new.message, name) for name in Encounter.__struct_fields__}
-    record = keep_record(transaction, Record(**fields, counts=[len(own) for own in new.templates]))
+    fields = {name: getattr(new.message, name) for name in EncounterMessage.__struct_fields__}
+    record = keep_record(transaction, StoredEncounter(**fields, counts=[len(own) for own in new.templates]))
     put(transaction, key, active=new.message.status == "ACTIVE", galleries=galleries, record=record)
 
 
@@ -416,7 +416,7 @@ def _rows_of(
 
 
 def _paired(
-    record: Record | None, templates: Sequence[Template]
+    record: StoredEncounter | None, templates: Sequence[Template]
 ) -> Iterator[tuple[BiometricData | None, Sequence[Template]]]:
     """Each biometric datum of a message with its templates; no datum where there is no message."""
     if record is None or sum(record.counts) != len(templates):
@@ -430,10 +430,12 @@ def _paired(
 
 
 def _message(
-    encounter_id: str, known: Known, record: Record | None, templates: Sequence[Template]
-) -> Encounter:
+    encounter_id: str, known: Known, record: StoredEncounter | None, templates: Sequence[Template]
+) -> EncounterMessage:
     """An encounter as it is read."""
-    fields = {} if record is None else {name: getattr(record, name) for name in Encounter.__struct_fields__}
+    fields = (
+        {} if record is None else {name: getattr(record, name) for name in EncounterMessage.__struct_fields__}
+    )
     fields |= {
         "encounter_id": encounter_id,
         "status": "ACTIVE" if known.active else "INACTIVE",
@@ -445,7 +447,7 @@ def _message(
     if known.updated is not None:
         fields["updated_date"] = known.updated
     fields.setdefault("encounter_type", "UNKNOWN")
-    return Encounter(**fields)
+    return EncounterMessage(**fields)
 
 
 def _datum(data: BiometricData | None, templates: Sequence[Template]) -> BiometricData:

@@ -201,7 +201,7 @@ class Searches:
 
     async def identify(
         self, caller: Caller, templates: Sequence[Template], wanted: Search
-    ) -> list[messages.Candidate]:
+    ) -> list[messages.CandidateMessage]:
         """Who is this?
 
         Raises:
@@ -286,9 +286,9 @@ class Searches:
         data = None if record is None else record.biographic_data
         return data if isinstance(data, dict) else {}
 
-    def _candidate(self, candidate: Candidate, known: Person) -> messages.Candidate:
+    def _candidate(self, candidate: Candidate, known: Person) -> messages.CandidateMessage:
         is_active = candidate.status == Status.ACTIVE
-        return messages.Candidate(
+        return messages.CandidateMessage(
             person_id=candidate.subject_id,
             rank=candidate.rank,
             score=disclosed(candidate.score, self._settings.disclosure),

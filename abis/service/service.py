@@ -15,10 +15,10 @@ from msgspec import UNSET
 
 from abis.errors import AbisError
 from abis.gallery import Gallery
-from abis.service.biometrics import Sample, position_of, sample_of, templates_of
+from abis.service.biometrics import BiometricSample, position_of, sample_of, templates_of
 from abis.service.fetching import Fetcher
 from abis.service.images import Images
-from abis.service.messages import BiometricData, Encounter
+from abis.service.messages import BiometricData, EncounterMessage
 from abis.service.outbox import Outbox
 from abis.service.persons import New, Persons
 from abis.service.refusals import Refusal, at
@@ -81,7 +81,7 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, acting)
 
-    async def new(self, message: Encounter) -> New:
+    async def new(self, message: EncounterMessage) -> New:
         """An encounter and its templates.
 
         Raises:
@@ -133,7 +133,7 @@ class Service:
                 raise at(f"{field}[{number}]", error) from None
         return found
 
-    def _extracted(self, sample: Sample) -> tuple[Template, ...]:
+    def _extracted(self, sample: BiometricSample) -> tuple[Template, ...]:
         data, content = sample.data, sample.content
         if data.compression == "NONE":
             if data.width is UNSET or data.height is UNSET or data.bitdepth not in (UNSET, 8):

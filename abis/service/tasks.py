@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from abis.errors import StoreError
 from abis.service.messages import Error
-from abis.service.operations import OPERATIONS, Answer, Call
+from abis.service.operations import OPERATIONS, Call, OperationAnswer
 from abis.service.outbox import AlreadyDone, Delivery, Result, Task
 from abis.service.refusals import Refusal, refusal_of
 from abis.service.searches import Caller
@@ -160,6 +160,6 @@ class Tasks:
         return await self._service.in_thread(_UNNAMED, work)
 
 
-def _refused(call: Call, refused: Refusal) -> Answer:
+def _refused(call: Call, refused: Refusal) -> OperationAnswer:
     status = call.operation.status(refused.status)
-    return Answer(status, Error(code=status, message=refused.message))
+    return OperationAnswer(status, Error(code=status, message=refused.message))

@@ -7,8 +7,8 @@
 (2, 30)
 """
 
-from abis.sizing.measurements import Measurements, PerSubject, Source
-from abis.sizing.planning import Demand, Layout, Machine, Plan, State, plan
+from abis.sizing.measurements import Measurements, MeasurementSource, PerSubject
+from abis.sizing.planning import Demand, Layout, LoadState, Machine, Plan, plan
 from abis.sizing.simulation import Distribution, fork_join, many_servers
 from abis.sizing.words import figures, written
 
@@ -16,12 +16,12 @@ __all__ = [
     "Demand",
     "Distribution",
     "Layout",
+    "LoadState",
     "Machine",
+    "MeasurementSource",
     "Measurements",
     "PerSubject",
     "Plan",
-    "Source",
-    "State",
     "figures",
     "fork_join",
     "many_servers",

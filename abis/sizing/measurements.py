@@ -16,7 +16,7 @@ import numpy as np
 from abis.errors import AbisError
 from abis.sizing.simulation import Distribution
 
-__all__ = ["KINDS", "VERSION", "Measurements", "PerSubject", "Source"]
+__all__ = ["KINDS", "VERSION", "MeasurementSource", "Measurements", "PerSubject"]
 
 KINDS = ("one_finger", "two_fingers", "face", "two_fingers_face")
 """The kinds of probes whose searches were measured."""
@@ -43,7 +43,7 @@ class PerSubject:
 
 
 @dataclass(frozen=True)
-class Source:
+class MeasurementSource:
     """The run of a benchmark that constants come from."""
 
     script: str
@@ -99,7 +99,7 @@ class Measurements:
     log_bytes: float
     import_s: float
     import_cores: int
-    sources: tuple[Source, ...]
+    sources: tuple[MeasurementSource, ...]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Self:
@@ -214,7 +214,7 @@ class _File(msgspec.Struct):
     log_bytes: float
     import_s: float
     import_cores: int
-    sources: list[Source]
+    sources: list[MeasurementSource]
 
 
 def _distribution(percent: list[float], values: list[float]) -> Distribution:

@@ -20,7 +20,7 @@ from abis.errors import AbisError
 from abis.sizing.measurements import Measurements
 from abis.sizing.simulation import Distribution, FloatArray, fork_join, many_servers
 
-__all__ = ["Demand", "Layout", "Machine", "Plan", "State", "plan"]
+__all__ = ["Demand", "Layout", "LoadState", "Machine", "Plan", "plan"]
 
 BUSY = 0.8  # largest share of a core's time that is planned for
 MEMORY = 0.75  # largest share of a machine's memory; the rest is for the system and for growth
@@ -106,7 +106,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class State:
+class LoadState:
     """The load of a layout, with all machines or with one lost.
 
     Attributes:
@@ -194,7 +194,7 @@ class Layout:
     def _jitter(self) -> Distribution:
         return self.measured.jitter[self.measured.kind(self.demand.fingers, self.demand.faces)]
 
-    def state(self, machines: int) -> State:
+    def state(self, machines: int) -> LoadState:
         """The load on this number of the machines."""
         d = self.demand
         rate = d.all_searches_per_second
@@ -206,7 +206,9 @@ class Layout:
             each = d.verifications_per_second / machines
             seconds = many_servers(each, self.measured.verify, servers=self.other_cores)
             verifications = _percentiles(seconds, list(PERCENTILES))
-        return State(machines, busy, _percentiles(found, wanted), self.memory_bytes(machines), verifications)
+        return LoadState(
+            machines, busy, _percentiles(found, wanted), self.memory_bytes(machines), verifications
+        )
 
     def has_room(self, machines: int) -> bool:
         """Whether memory and cores suffice, whatever the latency."""
@@ -246,8 +248,8 @@ class Plan:
     """
 
     layout: Layout
-    whole: State
-    one_lost: State
+    whole: LoadState
+    one_lost: LoadState
 
     @property
     def store_bytes(self) -> float:

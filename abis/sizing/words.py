@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from abis.sizing.planning import BUSY, MEMORY, Plan, State
+from abis.sizing.planning import BUSY, MEMORY, LoadState, Plan
 
 __all__ = ["beyond", "duration", "figures", "size", "written"]
 
@@ -209,7 +209,7 @@ def _shown(plan: Plan) -> str:
     return " and ".join(filter(None, (fingers, "a face" if demand.faces else "")))
 
 
-def _state(state: State) -> Mapping[str, Any]:
+def _state(state: LoadState) -> Mapping[str, Any]:
     return {
         "machines": state.machines,
         "busy": state.busy,

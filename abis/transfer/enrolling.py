@@ -15,7 +15,7 @@ from abis.store.import_records import DUPLICATE, Prepared, Record, Rejected
 from abis.store.records import MAX_TEMPLATES_OF_SUBJECT, SubjectFullError
 from abis.store.transaction import Transaction
 
-__all__ = ["Look", "Plan", "Uniqueness", "enrolled"]
+__all__ = ["BatchPlan", "Look", "Uniqueness", "enrolled"]
 
 Content = Sequence[tuple[int, bytes]]
 """The templates of an encounter, (position, stored form) each; in any order they are the same."""
@@ -45,7 +45,7 @@ class Uniqueness(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """What is to become of some records."""
 
     enroll: list[StoredEnrollment]
@@ -60,7 +60,7 @@ def enrolled(
     records: Sequence[Record],
     prepared: Sequence[Prepared],
     unique: Uniqueness | None = None,
-) -> Iterator[tuple[Plan, Transaction]]:
+) -> Iterator[tuple[BatchPlan, Transaction]]:
     """Enroll the records that can be enrolled, in a transaction that ends with the ``with`` block.
 
     The first plan assumes that none of the records is enrolled. If that fails, the next plan reads what is enrolled.
@@ -101,15 +101,15 @@ def enrolled(
 class _Looked:
     """What was found of the records that a plan enrolls; by their numbers in the batch, from 0."""
 
-    def __init__(self, plan: Plan, unique: Uniqueness) -> None:
+    def __init__(self, plan: BatchPlan, unique: Uniqueness) -> None:
         self._numbers = plan.numbers
         self._look = unique.look([_enrollment(own) for own in plan.enroll])
         self.duplicates = self._numbered(self._look.duplicates)
 
-    def covers(self, plan: Plan) -> bool:
+    def covers(self, plan: BatchPlan) -> bool:
         return set(plan.numbers) <= set(self._numbers)
 
-    def is_late(self, plan: Plan) -> bool:
+    def is_late(self, plan: BatchPlan) -> bool:
         """Whether others have enrolled some of a plan since."""
         return not self._numbered(self._look.again()).keys().isdisjoint(plan.numbers)
 
@@ -131,7 +131,7 @@ def _plan(
     prepared: Sequence[Prepared],
     known: Mapping[str, Mapping[str, Content]],
     duplicates: Mapping[int, str],
-) -> Plan:
+) -> BatchPlan:
     """Decide on each record, those before it in the batch taken as enrolled; duplicates by their numbers.
 
     A subject whose first encounter is a duplicate is refused as a whole, with all further encounters.
@@ -169,7 +169,7 @@ def _plan(
             encounters[encounter_id] = own.templates
             enroll.append(own)
             numbers.append(number)
-    return Plan(enroll, numbers, already_there, refused)
+    return BatchPlan(enroll, numbers, already_there, refused)
 
 
 def _sorted(content: Content) -> list[bytes]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from abis.extraction.extracting import Settings, extract_all
+from abis.extraction.extracting import ExtractionSettings, extract_all
 from abis.extraction.images import read_images
 from abis.template import Minutiae, MinutiaKind, Position
 from benchmarks.accuracy.extraction import SETS
@@ -43,7 +43,7 @@ def main() -> None:
             largest = 0.0
             files = sorted((data / name).glob("*.tif"))
             for file in files:
-                found = extract_all(file.read_bytes(), Settings(Position.UNKNOWN_FINGER, dpi))
+                found = extract_all(file.read_bytes(), ExtractionSettings(Position.UNKNOWN_FINGER, dpi))
                 theirs = expected[f"{name}/{file.stem}"]
                 is_equal, degrees = _compare(found.templates[0] if found else None, theirs)
                 equal += is_equal

@@ -24,7 +24,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFilter
 
-from abis.extraction.extracting import Settings, extract_all
+from abis.extraction.extracting import ExtractionSettings, extract_all
 from abis.scoring.calibration import Calibration, shipped
 from abis.scoring.thresholds import threshold_for_fmr
 from abis.template import Embedding, Position
@@ -168,7 +168,7 @@ def _extracted(files: Sequence[Path], degrade: Degrade, seed: int) -> Portraits:
         image = degrade(PIL.Image.open(file).convert("RGB"), seed + zlib.crc32(file.name.encode()))
         png = io.BytesIO()
         image.save(png, "PNG", compress_level=1)
-        made = extract_all(png.getvalue(), Settings(Position.FACE, allow_poor=True))
+        made = extract_all(png.getvalue(), ExtractionSettings(Position.FACE, allow_poor=True))
         match made.templates:
             case (Embedding() as face,):
                 names.append(file.stem)

@@ -21,7 +21,7 @@ import numpy as np
 from abis.comparison import cosine
 from abis.comparison.modality import quality_of
 from abis.evaluation import Evaluation, error_versus_discard, evaluate_folder
-from abis.extraction.extracting import Extraction, Settings, extract_all
+from abis.extraction.extracting import Extraction, ExtractionSettings, extract_all
 from abis.template import Embedding, Position, Template
 from benchmarks.lib.common import optional, options, print_table, public_data, write
 
@@ -52,7 +52,7 @@ def _fingers(data: Path, seed: int, figures: dict[str, float | int | str]) -> No
     error_rows: list[tuple[object, ...]] = []
     quality_rows: list[tuple[str, ...]] = []
     for name, dpi in SETS.items():
-        settings = Settings(Position.UNKNOWN_FINGER, dpi)
+        settings = ExtractionSettings(Position.UNKNOWN_FINGER, dpi)
         done = _extracted(sorted((data / "images" / name).glob("*.tif")), settings)
         templates = {path: extraction.templates for path, (extraction, _) in done.items()}
         images = evaluate_folder(data / "images" / name, read=templates.__getitem__, seed=seed)
@@ -108,7 +108,7 @@ def _faces(data: Path, figures: dict[str, float | int | str], scores: Path | Non
     folder = data / "images" / "lfw_fold1"
     with (folder / "pairs.csv").open(encoding="utf-8") as file:
         pairs = list(csv.DictReader(file))
-    done = _extracted(sorted(folder.glob("*.jpg")), Settings(Position.FACE))
+    done = _extracted(sorted(folder.glob("*.jpg")), ExtractionSettings(Position.FACE))
     face = {path.name: extraction.templates for path, (extraction, _) in done.items()}
     mated = np.array([pair["mated"] == "1" for pair in pairs])
     sides = [(face[pair["first"]], face[pair["second"]]) for pair in pairs]
@@ -176,7 +176,7 @@ def _cosine(first: Sequence[Template], second: Sequence[Template]) -> float:
             return -np.inf
 
 
-def _extracted(files: Sequence[Path], settings: Settings) -> dict[Path, tuple[Extraction, float]]:
+def _extracted(files: Sequence[Path], settings: ExtractionSettings) -> dict[Path, tuple[Extraction, float]]:
     """What came of each file, and the CPU seconds it took; in this process, on one thread."""
     found = {}
     for number, file in enumerate(files, 1):

@@ -25,7 +25,7 @@ from typing import Any
 
 from abis.sizing import Demand, plan
 from abis.sizing.figure import draw
-from abis.sizing.measurements import KINDS, VERSION, Measurements, Source
+from abis.sizing.measurements import KINDS, VERSION, Measurements, MeasurementSource
 from benchmarks.lib.common import ROOT
 
 PICTURE = ROOT / "docs" / "pictures" / "fifty-million.svg"
@@ -172,7 +172,7 @@ def amounts(finger: float, face: float, both: float, *, whole: float) -> dict[st
 
 def source(script: str, figures: Figures, subjects: int) -> dict[str, Any]:
     """Where constants are from."""
-    names = [name for name in Source.__dataclass_fields__ if name not in ("script", "subjects")]
+    names = [name for name in MeasurementSource.__dataclass_fields__ if name not in ("script", "subjects")]
     return {"script": script, "subjects": subjects, **{name: figures[name] for name in names}}
 
 

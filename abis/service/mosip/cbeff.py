@@ -12,7 +12,7 @@ from abis.service.biometrics import decoded
 from abis.service.mosip.messages import Failure, Reason
 from abis.template import Position
 
-__all__ = ["MINUTIAE", "Block", "blocks"]
+__all__ = ["MINUTIAE", "BiometricBlock", "blocks"]
 
 _NAMESPACE = "{http://standards.iso.org/iso-iec/19785/-3/ed-2/}"
 MINUTIAE = b"FMR\0"
@@ -30,7 +30,7 @@ _FINGERS = {
 }
 
 
-class Block(NamedTuple):
+class BiometricBlock(NamedTuple):
     """One biometric data block.
 
     Attributes:
@@ -44,7 +44,7 @@ class Block(NamedTuple):
     content: bytes
 
 
-def blocks(document: bytes) -> list[Block]:
+def blocks(document: bytes) -> list[BiometricBlock]:
     """The blocks of a document; at least one.
 
     Raises:
@@ -69,7 +69,7 @@ def blocks(document: bytes) -> list[Block]:
     return found
 
 
-def _found(root: ElementTree.Element) -> Iterator[Block]:
+def _found(root: ElementTree.Element) -> Iterator[BiometricBlock]:
     for bir in root.iterfind(f"{_NAMESPACE}BIR"):
         types = _text(bir, "Type").split()
         kind = next((each for each in types if each in _CONTENT), None)
@@ -85,7 +85,7 @@ def _found(root: ElementTree.Element) -> Iterator[Block]:
             raise Failure(Reason.NO_DATA, "a block is not base64") from None
         if not content.startswith(_CONTENT[kind]):
             raise Failure(Reason.NO_DATA, f"a block of type {kind} holds something else")
-        yield Block(kind, _position(kind, _text(bir, "Subtype")), content)
+        yield BiometricBlock(kind, _position(kind, _text(bir, "Subtype")), content)
 
 
 def _position(kind: str, subtype: str) -> Position | None:

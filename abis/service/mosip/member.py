@@ -22,9 +22,9 @@ from abis.scoring.fusion import Evidence
 from abis.service import metrics
 from abis.service.biometrics import placed, type_of
 from abis.service.images import Images
-from abis.service.mosip.cbeff import MINUTIAE, Block, blocks
+from abis.service.mosip.cbeff import MINUTIAE, BiometricBlock, blocks
 from abis.service.mosip.data_share import DataShare
-from abis.service.mosip.messages import Asked, Failure, Kind, Reason, answer, parsed
+from abis.service.mosip.messages import Asked, Failure, MessageKind, Reason, answer, parsed
 from abis.service.persons import Persons
 from abis.service.refusals import Refusal
 from abis.service.searches import Caller, disclosed
@@ -110,15 +110,15 @@ class Member:
         fields: dict[str, Any] = {}
         with _CALLER.acting(self._gallery):
             match asked.kind:
-                case Kind.INSERT:
+                case MessageKind.INSERT:
                     return self._insert(asked, answer(repeated), key)
-                case Kind.DELETE:
+                case MessageKind.DELETE:
                     return self._delete(asked, answer(repeated), key)
-                case Kind.IDENTIFY:
+                case MessageKind.IDENTIFY:
                     fields = self._identify(asked)
-                case Kind.PENDING_JOBS:
+                case MessageKind.PENDING_JOBS:
                     fields = {"jobscount": str(max(0, self._pending() - 1))}  # without this one
-                case Kind.REFERENCE_COUNT:
+                case MessageKind.REFERENCE_COUNT:
                     fields = {"count": str(len(self._gallery))}
         return answer(repeated, **fields)
 
@@ -182,7 +182,7 @@ class Member:
             raise Failure(Reason.QUALITY, "; ".join(reasons))
         return found
 
-    def _extracted(self, block: Block) -> tuple[Template, ...]:
+    def _extracted(self, block: BiometricBlock) -> tuple[Template, ...]:
         if block.content.startswith(MINUTIAE):
             return tuple(placed(template, block.position) for template in read(block.content))
         return self._images.templates_of(block.content, block.position, None)

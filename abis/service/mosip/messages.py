@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Asked", "Failure", "Kind", "Reason", "answer", "parsed"]
+__all__ = ["Asked", "Failure", "MessageKind", "Reason", "answer", "parsed"]
 
 
 class Reason(IntEnum):
@@ -41,7 +41,7 @@ class Reason(IntEnum):
     QUALITY = 18
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     """The six messages."""
 
     INSERT = 0
@@ -74,7 +74,7 @@ class Asked:
         fpir: false positive identification rate; None: not stated.
     """
 
-    kind: Kind
+    kind: MessageKind
     request_id: str
     reference_id: str = ""
     reference_url: str = ""
@@ -84,14 +84,14 @@ class Asked:
 
 
 _KINDS = {
-    "mosip.abis.insert": Kind.INSERT,
-    "mosip.abis.identify": Kind.IDENTIFY,
-    "mosip.abis.delete": Kind.DELETE,
-    "mosip.abis.ping": Kind.PING,
-    "mosip.abis.pendingJobs": Kind.PENDING_JOBS,
-    "mosip.abis.referenceCount": Kind.REFERENCE_COUNT,
+    "mosip.abis.insert": MessageKind.INSERT,
+    "mosip.abis.identify": MessageKind.IDENTIFY,
+    "mosip.abis.delete": MessageKind.DELETE,
+    "mosip.abis.ping": MessageKind.PING,
+    "mosip.abis.pendingJobs": MessageKind.PENDING_JOBS,
+    "mosip.abis.referenceCount": MessageKind.REFERENCE_COUNT,
 }
-_WITH_REFERENCE = (Kind.INSERT, Kind.IDENTIFY, Kind.DELETE)
+_WITH_REFERENCE = (MessageKind.INSERT, MessageKind.IDENTIFY, MessageKind.DELETE)
 _VERSION = re.compile(r"[0-9]+\.[0-9]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 _URLS = ("referenceURL", "referenceUrl")  # insert and identify differ in MOSIP's own messages
@@ -136,13 +136,13 @@ def _asked(fields: dict[str, Any]) -> Asked:
     if kind in _WITH_REFERENCE:
         known.add("referenceId")
         reference_id = _text(fields, "referenceId", Reason.NO_REFERENCE_ID)
-    if kind in (Kind.INSERT, Kind.IDENTIFY):
+    if kind in (MessageKind.INSERT, MessageKind.IDENTIFY):
         known.update(_URLS)
         given = next((fields[each] for each in _URLS if each in fields), "")
         url = given if isinstance(given, str) else ""
-        if kind is Kind.INSERT and not url:
+        if kind is MessageKind.INSERT and not url:
             raise Failure(Reason.NO_REFERENCE_URL)
-    if kind is Kind.IDENTIFY:
+    if kind is MessageKind.IDENTIFY:
         known.update(("flags", "gallery"))
     if unknown := sorted(fields.keys() - known):
         raise Failure(Reason.INVALID_STRUCTURE, f"unknown key {unknown[0]!r}")

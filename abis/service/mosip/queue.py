@@ -20,7 +20,7 @@ from stomp.utils import Frame
 
 from abis.gallery import Gallery
 from abis.service.mosip.member import Member
-from abis.service.mosip.messages import Asked, Kind, parsed
+from abis.service.mosip.messages import Asked, MessageKind, parsed
 from abis.service.settings import MosipSettings, Settings
 
 __all__ = ["Queue", "serve"]
@@ -29,7 +29,7 @@ _log = logging.getLogger("abis.service.mosip")
 _SUBSCRIPTION = "abis"
 _HEARTBEAT_MS = 10_000
 _LONGEST_WAIT_S = 30.0
-_CHANGES = (Kind.INSERT, Kind.DELETE)
+_CHANGES = (MessageKind.INSERT, MessageKind.DELETE)
 
 
 class _Order:
@@ -61,7 +61,7 @@ def _waits(asked: Asked | None, other: Asked | None) -> bool:
     """Whether a message waits for another one that came before it."""
     if asked is None or other is None or other.kind not in _CHANGES:
         return False
-    if asked.kind is Kind.IDENTIFY:
+    if asked.kind is MessageKind.IDENTIFY:
         return True
     return asked.kind in _CHANGES and asked.reference_id == other.reference_id
 
