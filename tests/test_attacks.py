@@ -17,7 +17,7 @@ from benchmarks.durability.attacks import ATTACKS, Attack, carry_out
 @pytest.mark.parametrize("one", ATTACKS, ids=[one.run.__name__ for one in ATTACKS])
 def test_no_attack_succeeds(one: Attack) -> None:
     if one.run.__name__ in {"image_bomb", "decoder_crash"}:
-        pytest.importorskip("PIL", reason="the extra abis[extraction] is not installed")
+        pytest.importorskip("wsq", reason="the extra abis[extraction] is not installed")
     result = carry_out(one)
     assert result.good, result.seen
 

@@ -36,6 +36,16 @@ WITHOUT_DATA = {
 """Scripts that need public data, and arguments with which the rest of them takes little time."""
 
 
+NEEDS = {
+    "accuracy.calibration": "wsq",
+    "accuracy.check_leader": "wsq",
+    "accuracy.extraction": "wsq",
+    "fitting.fit_calibration": "wsq",
+    "fitting.fit_comparator": "wsq",
+    "scale.cluster": "ray",
+}
+"""A package of the extra of abis that a script needs: extraction or cluster."""
+
 SLOW = {"accuracy.tail": pytest.mark.slow}  # its synthetic part needs no data
 
 
@@ -43,9 +53,8 @@ SLOW = {"accuracy.tail": pytest.mark.slow}  # its synthetic part needs no data
 def test_a_benchmark_without_its_data_still_writes_its_figures(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    extra = {"accuracy.check_leader": "wsq", "accuracy.extraction": "wsq", "scale.cluster": "ray"}
-    if script in extra:
-        pytest.importorskip(extra[script], reason="an extra of abis is not installed")
+    if script in NEEDS:
+        pytest.importorskip(NEEDS[script], reason="an extra of abis is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABIS_DATA", str(tmp_path / "missing"))
     monkeypatch.setattr(sys, "argv", [script, "--json", "figures.json", *WITHOUT_DATA[script]])
