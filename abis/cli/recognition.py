@@ -189,7 +189,7 @@ def verify(
     """Decide whether the files, all of one person, are of the subject.
 
     Exit code 0: match; 1: non-match; 2: an error, or there is no such subject; 3: locked by its holder;
-    4: terminated; 5: refused, because a requirement is not met; 6: nothing comparable.
+    4: terminated; 5: refused, because a requirement is not met; 6: nothing comparable; 7: paused after failures.
     """
     templates = read_all(files, ImageOptions(position, dpi, face_model, cache))
     policy = Policy(fmr, level, face_fmr, fingers, needs_liveness)

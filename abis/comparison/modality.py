@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a modality is: the table that says how templates of each class are named, compared and calibrated.
 
-A new modality is a row here, an index in :mod:`abis.index.indexes`, and a stored form in :mod:`abis.formats.native`;
+A new modality is a row here, an index in :mod:`abis.index.segments`, and a stored form in :mod:`abis.formats.native`;
 docs/adding-a-modality.md walks through it.
 """
 
