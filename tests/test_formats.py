@@ -234,7 +234,7 @@ NATIVE = native.write(PLAIN)
 XYT = xyt.write([PLAIN])
 
 FAULTS = [
-    (b"", 0, r"begins with b'', as no supported format does"),
+    (b"", 0, r"is empty; expected a template record"),
     (b"%PDF-1.7", 0, r"begins with b'%PDF-1\.7', as no supported format does"),
     (ISO[:-1], 8, "record length is 48, but there are 47 bytes"),
     (ISO + b"\0", 48, "1 bytes follow where the record should end"),
@@ -410,3 +410,8 @@ def test_documented_examples_are_true() -> None:
     result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted > 10
     assert result.failed == 0
+
+
+def test_nothing_is_no_record() -> None:
+    with pytest.raises(FormatError, match="byte 0: is empty"):
+        formats.read(b"")

@@ -22,7 +22,7 @@ from people import LEFT, RIGHT, everything, face, finger, processes
 from abis.comparison import balance
 from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
-from abis.errors import AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
+from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
 from abis.identification import screening
 from abis.index import references
@@ -808,3 +808,18 @@ def test_processes_create_and_fill_one_gallery_together(tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "g") as gallery:
         assert sorted(gallery) == sorted(f"{w}-{n}" for w in range(4) for n in range(15) if n % 3)
         assert gallery.info().change == 4 * 20
+
+
+def test_one_string_is_no_list_of_labels(gallery: Gallery) -> None:
+    gallery.enroll("a", everything(1), labels=["north"])
+    for search in (
+        gallery.identify,
+        lambda probe, **options: list(gallery.identify_many([probe], **options)),
+    ):
+        with pytest.raises(TypeError, match="labels is one string"):
+            search(everything(1, 1), labels="north")
+
+
+def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(AbisError, match="the path of the gallery is empty"):
+        Gallery.open("")

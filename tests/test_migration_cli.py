@@ -186,3 +186,15 @@ def test_a_real_ctrl_c_leaves_what_can_be_gone_on_with(tmp_path: Path) -> None:
     report = json.loads(run("import", source, tmp_path / "g", "--workers", 0, "--json").stdout)
     assert 0 < report["resumed"] < 2000
     assert (report["read"], report["enrolled"]) == (2000, 2000)
+
+
+def test_an_exported_folder_comes_back_by_its_manifest(tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "g") as gallery:
+        gallery.enroll("A", [finger(1)])
+        gallery.enroll("A", [finger(1, impression=1)], encounter_id="later")
+        gallery.enroll("B", [finger(2)])
+    assert run("export", tmp_path / "g", tmp_path / "out").exit_code == 0
+    assert run("import", tmp_path / "out", tmp_path / "other", "--workers", 0).exit_code == 0
+    with Gallery.open(tmp_path / "other", load=False) as other:
+        assert list(other) == ["A", "B"]
+        assert len(other.subject("A").encounters) == 2

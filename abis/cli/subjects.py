@@ -123,11 +123,11 @@ def label(
 def merge(
     gallery: GalleryPath,
     source: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE", help="Subject that is removed.", show_default=False)
+        str | None, typer.Argument(metavar="[SOURCE]", help="Subject that is removed.", show_default=False)
     ] = None,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="TARGET]", help="Subject that gets all encounters.", show_default=False),
+        typer.Argument(metavar="[TARGET]", help="Subject that gets all encounters.", show_default=False),
     ] = None,
     *,
     decisions: Annotated[

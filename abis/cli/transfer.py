@@ -138,6 +138,7 @@ def export(
             "--format",
             parser=parse_format,
             metavar="FORMAT",
+            show_default="native",
             help="Format of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
         ),
     ] = Format.NATIVE,

@@ -39,7 +39,7 @@ from abis.cluster.resharding import begun_again, begun_anew, divide
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
 from abis.errors import AbisError, StoreError, TemplateError
-from abis.identification.search import SearchOptions
+from abis.identification.search import SearchOptions, as_labels
 from abis.results import GalleryInfo, Outcome, Verification
 from abis.scoring.calibration import Calibration
 from abis.store import (
@@ -484,7 +484,7 @@ class Cluster:
             ShardUnavailable: a shard does not answer; with ``partial``, no shard answers.
             TemplateError: probe and gallery have only embeddings, of different models.
         """
-        options = SearchOptions(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
+        options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact)
         (result,) = self._begun([plain(checked_templates(templates))], options, partial)()
         if isinstance(result, TemplateError):
             raise result
@@ -511,7 +511,7 @@ class Cluster:
         Yields:
             What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
         """
-        options = SearchOptions(max_candidates, fpir, share, None if labels is None else tuple(labels), exact)
+        options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact)
 
         def begun(
             probes: Sequence[Sequence[Template]],

@@ -90,7 +90,8 @@ def read_folder(
     failures, ignored = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != "."):
         fit = expression.fullmatch(path.stem) or expression.fullmatch(path.name)
-        if fit is None or fit["finger"] is None or fit["impression"] is None:
+        is_drawing = path.suffix.lower() == ".svg"  # `abis extract --draw` puts drawings beside the templates
+        if is_drawing or fit is None or fit["finger"] is None or fit["impression"] is None:
             ignored.append(path.name)
             continue
         key = (fit["finger"], fit["impression"])

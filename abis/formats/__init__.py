@@ -127,6 +127,8 @@ def _read(data: bytes, repairs: Repairs) -> tuple[Template, ...]:
         raise FormatError("is an image, not a template; abis.extraction makes templates of images", offset=0)
     if cbeff.is_cbeff(data):
         return cbeff.read(data, lambda block: _read(block, repairs))
+    if not data:
+        raise FormatError("is empty; expected a template record", offset=0)
     raise FormatError(f"begins with {data[:8]!r}, as no supported format does", offset=0)
 
 

@@ -27,7 +27,7 @@ from abis.gallery.enrolment import UniquenessCheck
 from abis.gallery.internals import Internals
 from abis.gallery.subject_export import SubjectExport
 from abis.gallery.verifying import attempts_of, logged_verifications
-from abis.identification.search import SearchOptions
+from abis.identification.search import SearchOptions, as_labels
 from abis.index.references import Progress
 from abis.results import GalleryInfo, Identification, Outcome, Verification
 from abis.scoring.calibration import Calibration
@@ -115,6 +115,10 @@ class Gallery:
                 the key is missing or wrong; or a key is given and the gallery is not encrypted.
         """
         target = os.fspath(path_or_url)
+        if not target:
+            raise ArgumentError(
+                "the path of the gallery is empty; expected a folder or the URL of a database"
+            )
         url = target if "://" in target else _database_in(Path(target))
         folder = None if "://" in target else Path(target) / "derived"
         store = Store(url, key=key or MasterKey.from_environment())
@@ -394,7 +398,7 @@ class Gallery:
         Raises:
             TemplateError: probe and gallery have embeddings of different models only.
         """
-        options = SearchOptions(max_candidates, fpir, share, _tuple(labels), exact, gallery_size)
+        options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
         return searching.identify(self.internals, templates, options=options)
 
     def identify_many(
@@ -429,7 +433,7 @@ class Gallery:
         Yields:
             The result of each search, or the TemplateError that :meth:`identify` would raise.
         """
-        options = SearchOptions(max_candidates, fpir, share, _tuple(labels), exact, gallery_size)
+        options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
 
         for done, result in enumerate(searching.identify_many(self.internals, probes, options=options), 1):
             if progress is not None:
@@ -817,10 +821,6 @@ def _policy(fmr: float | None, policy: Policy | None) -> Policy:
     if fmr is not None:
         raise ArgumentError("both fmr and policy are given; expected one: a policy has its own fmr")
     return policy
-
-
-def _tuple(labels: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if labels is None else tuple(labels)
 
 
 def _database_in(folder: Path) -> sa.URL:

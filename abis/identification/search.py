@@ -25,7 +25,7 @@ from abis.scoring.fusion import Comparisons
 from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
 from abis.template import Position
 
-__all__ = ["Found", "SearchOptions", "screening_of", "search"]
+__all__ = ["Found", "SearchOptions", "as_labels", "screening_of", "search"]
 
 _CERTAIN = 1e-3  # false positive identification rate at which a match is certain and a search ends
 
@@ -71,6 +71,17 @@ class SearchOptions:
             check_rate("fpir", self.fpir)
         if self.gallery_size is not None and not 0 <= self.gallery_size <= _LARGEST:
             raise ArgumentError(f"gallery_size is {_short(self.gallery_size)}; expected 0 to {_LARGEST:,}")
+
+
+def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Labels to search among, for :class:`SearchOptions`.
+
+    Raises:
+        TypeError: the labels are one string, whose characters would be taken for labels.
+    """
+    if isinstance(labels, str):
+        raise TypeError("labels is one string; expected a sequence of strings")
+    return None if labels is None else tuple(labels)
 
 
 @dataclass(frozen=True)

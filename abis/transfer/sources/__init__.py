@@ -20,7 +20,8 @@ def open_path(path: Path, *, pattern: re.Pattern[str], files: Path | None = None
     """The source at a path, told by what it is and how its name ends.
 
     Args:
-        path: a folder, a tar archive (.tar, .tar.gz, .tgz, .tar.zst, .tzst), or a manifest (.csv, .parquet).
+        path: a folder, a tar archive (.tar, .tar.gz, .tgz, .tar.zst, .tzst), or a manifest (.csv, .parquet). A folder
+            with a ``manifest.csv`` is read by that manifest, as an exported one must be.
         files: folder that the paths in a manifest must be inside of; by default the manifest's own.
         pattern: how the names in folders and archives say whose a file is; see :class:`Names`.
 
@@ -29,6 +30,8 @@ def open_path(path: Path, *, pattern: re.Pattern[str], files: Path | None = None
         OSError: there is none, or it cannot be read.
     """
     if path.is_dir():
+        if (manifest := path / "manifest.csv").is_file():  # an exported folder; its file names are numbers
+            return CsvSource(manifest, files)
         return FolderSource(path, Names(pattern))
     path.stat()
     if is_archive(path):
