@@ -3,7 +3,7 @@
 
 It opens its gallery when it is first asked for something: a worker that has come back on another machine, or
 before its database has, says so in its answer and is asked again. Every call names the version of the division
-into shards that the caller knows; each is held against the one in the shard's own database.
+into shards that the caller knows; the shard compares it with the version in its own database.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def iterate_images(data: bytes) -> Iterator[Picture]:
 
     Raises:
         ExtractionError: as :func:`read_images` does.
-        FormatError: likewise.
+        FormatError: as :func:`read_images` does.
     """
     if is_transaction(data):
         yield from _pictures_of_views(transactions.read(data))

@@ -102,7 +102,7 @@ inline constexpr int kUprightBins = 4;                             // of rotatio
 inline constexpr int kMostVotes = 8000;                            // a bin of rotation holds no more
 inline constexpr float kScreenRotationPrice = 3;                   // natural log units, from kMostRotation on
 inline constexpr float kChanceOfPair = 0.0075F;  // natural log units that chance adds a pair of minutiae
-inline constexpr std::size_t kPoseHits = 32;     // pairs that are held against each other
+inline constexpr std::size_t kPoseHits = 32;     // pairs that are compared with each other
 
 // --- Tables of codes: all fingers with all [fit] -----------------------------------------------------------
 inline constexpr std::size_t kTables = 32, kTableBits = 16;  // tables, and bits of a code that one looks at

@@ -33,7 +33,7 @@ private:
     int twice_middle_ = 0;
 };
 
-// Extractors disagree on what a quality of 60 means, so each minutia is held against its own template.
+// Extractors disagree on what a quality of 60 means, so each minutia is compared with its own template.
 std::uint8_t reliable_quality(const std::uint8_t* quality, std::size_t n) {
     std::vector<std::uint8_t> reported;
     std::copy_if(quality, quality + n, std::back_inserter(reported), [](std::uint8_t q) { return q != kNoQuality; });

@@ -26,12 +26,11 @@ class NamedSample(NamedTuple):
 
 
 class Names:
-    """Reads subject, encounter and position out of files' names.
+    """Reads subject, encounter and position from file names.
 
     Args:
-        expression: with the group ``subject``, and perhaps ``encounter`` and ``position``. It is held against
-            all of the name but its ending; where there is a ``/`` in it, against all of the path
-            within the source.
+        expression: regular expression with the group ``subject``, optionally ``encounter`` and ``position``. It must
+            match the whole name without its ending, or, if it contains a ``/``, the whole path within the source.
     """
 
     def __init__(self, expression: re.Pattern[str]) -> None:
