@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from html import escape
 from typing import Any
 
 from abis.template import Position
+from abis.text import json_line
 
 __all__ = ["Answer", "plain"]
 
@@ -27,7 +27,7 @@ class Answer:
 
     def to_json(self) -> str:
         """:meth:`to_dict` as one line of JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json_line(self.to_dict())
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of a table with the same columns: ``pandas.DataFrame(result.rows())``, or polars'.

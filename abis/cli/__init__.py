@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.console import LazyGroup
+from abis.cli.console import LazyGroup, echo
 
 __all__ = ["app"]
 
@@ -116,7 +116,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from abis import __version__
 
-        typer.echo(f"abis {__version__}")
+        echo(f"abis {__version__}")
         raise typer.Exit
 
 

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from abis.cli.arguments import AsJson, GalleryPath
-from abis.cli.console import FAILED, out, print_json, progress_bar
+from abis.cli.arguments import AsJson, GalleryPath, parse_rate
+from abis.cli.console import FAILED, echo, out, print_json, progress_bar
 from abis.cli.opening import open_any, open_existing
 from abis.gallery.answers import AnswerPolicy, Disclosure
 
@@ -81,6 +81,20 @@ def disclosure(
             metavar="SECONDS", help="Length of the first pause; each further failure doubles it, up to a day."
         ),
     ] = None,
+    fmr: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="The only false match rate that a verification may ask for; 'any' for no limit.",
+        ),
+    ] = None,
+    fpir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="The only false positive identification rate that a search may ask for; 'any' for no limit.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print or set what the answers of a gallery disclose. Options that are not given keep their values."""
@@ -91,6 +105,8 @@ def disclosure(
             policy.max_candidates if max_candidates is None else max_candidates,
             policy.failures if failures is None else failures or None,
             policy.pause_s if pause is None else pause,
+            policy.fmr if fmr is None else _rate(fmr),
+            policy.fpir if fpir is None else _rate(fpir),
         )
         if changed != policy:
             opened.set_answer_policy(changed)
@@ -98,10 +114,19 @@ def disclosure(
         print_json(asdict(changed))
         return
     limit = "no limit" if changed.failures is None else f"{changed.failures:,}"
-    typer.echo(f"disclosure: {changed.disclosure}")
-    typer.echo(f"candidates of a search, at most: {changed.max_candidates:,}")
-    typer.echo(f"failed verifications in a row before a pause: {limit}")
-    typer.echo(f"first pause: {changed.pause_s:g} seconds")
+    echo(f"disclosure: {changed.disclosure}")
+    echo(f"candidates of a search, at most: {changed.max_candidates:,}")
+    echo(f"failed verifications in a row before a pause: {limit}")
+    echo(f"first pause: {changed.pause_s:g} seconds")
+    echo(f"false match rate of verifications: {'any' if changed.fmr is None else f'{changed.fmr:g}'}")
+    echo(
+        f"false positive identification rate of searches: {'any' if changed.fpir is None else f'{changed.fpir:g}'}"
+    )
+
+
+def _rate(text: str) -> float | None:
+    """A rate, or None for "any"."""
+    return None if text == "any" else parse_rate(text)
 
 
 @commands.command()
@@ -115,10 +140,10 @@ def check(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
         print_json({"faults": [asdict(fault) for fault in faults], "subjects": info.subjects})
     else:
         for fault in faults:
-            typer.echo(fault)
+            echo(fault)
         templates = sum(info.templates.values())
         sound = "all is well" if not faults else f"{len(faults):,} faults"
-        typer.echo(f"{gallery}: {info.subjects:,} subjects, {templates:,} templates: {sound}.")
+        echo(f"{gallery}: {info.subjects:,} subjects, {templates:,} templates: {sound}.")
     if faults:
         raise typer.Exit(FAILED)
 
@@ -131,7 +156,7 @@ def compact(gallery: GalleryPath) -> None:
         opened.compact()
         after = opened.info().disk_bytes
     sizes = "" if before is None or after is None else f": {before:,} bytes before, {after:,} now"
-    typer.echo(f"{gallery} is compact{sizes}.")
+    echo(f"{gallery} is compact{sizes}.")
 
 
 @commands.command()
@@ -144,7 +169,7 @@ def backup(
     """Copy a gallery as of this moment, while other processes use it."""
     with open_existing(gallery) as opened, progress_bar("copying") as progress:
         opened.backup(folder, progress=progress)
-    typer.echo(f"{folder} is a copy of {gallery}.")
+    echo(f"{folder} is a copy of {gallery}.")
 
 
 @commands.command()
@@ -165,4 +190,4 @@ def expire(
         expired = opened.remove_older_than(before.replace(tzinfo=UTC))
         size = len(opened)
     removed = f"{expired.encounters:,} encounters and {expired.quarantined:,} records in quarantine removed"
-    typer.echo(f"{removed}. {gallery} holds {size:,} subjects.")
+    echo(f"{removed}. {gallery} holds {size:,} subjects.")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.console import progress_bar, say
+from abis.cli.console import echo, progress_bar, say
 from abis.cli.opening import open_existing
 from abis.errors import AbisError
 from abis.evaluation import read_scores, refit
@@ -84,5 +84,5 @@ def _fitted(path: Path, kind: str) -> Calibration:
         )
     except ValueError as error:
         raise AbisError(str(error)) from error
-    typer.echo(found)
+    echo(found)
     return found.calibration

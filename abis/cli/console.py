@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import time
 import traceback
@@ -25,8 +24,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from abis.errors import AbisError
+from abis.text import json_line, printable_lines
 
 __all__ = [
     "FAILED",
@@ -36,6 +37,7 @@ __all__ = [
     "Faults",
     "LazyGroup",
     "describe",
+    "echo",
     "import_bar",
     "out",
     "print_json",
@@ -49,8 +51,16 @@ NON_MATCH, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 """ClickException, which typer takes from click or brings along."""
 
-out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+
+class _SafeConsole(Console):
+    """A console on which no text of a gallery or a file acts: neither control characters nor Rich's markup."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable_lines(text), **options)
+
+
+out = _SafeConsole(highlight=False, markup=False, emoji=False)
+_err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -136,13 +146,18 @@ def describe(error: BaseException) -> str:
 
 
 def say(message: str) -> None:
-    """Print a line on standard error, above the progress bar if there is one."""
-    _err.print(message, markup=False, soft_wrap=True)
+    """Print a line on standard error, above the progress bar if there is one; control characters are escaped."""
+    _err.print(message, soft_wrap=True)
+
+
+def echo(message: object = "") -> None:
+    """Print a result on standard output; control characters other than line feeds are escaped."""
+    typer.echo(printable_lines(message))
 
 
 def print_json(content: object) -> None:
-    """Print a JSON value as one line on standard output."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
+    """Print a JSON value as one line on standard output; control characters are escaped."""
+    typer.echo(json_line(content))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import AsJson, GalleryPath, parse_rate
-from abis.cli.console import TERMINATED, print_json, progress_bar, say
+from abis.cli.console import TERMINATED, echo, print_json, progress_bar, say
 from abis.cli.opening import is_cluster, open_any
 from abis.deduplication.decisions import read_decisions
 from abis.deduplication.page import adjudication_page
@@ -142,7 +142,7 @@ def deduplicate(
             if checkpoint is not None
             else ""
         )
-        typer.echo(f"{found.summary()}. In {output}{later}.")
+        echo(f"{found.summary()}. In {output}{later}.")
 
 
 def _check_for_cluster(folder: str, since: int | None, html: Path | None) -> None:

@@ -22,7 +22,7 @@ from abis.cli.arguments import (
     SubjectId,
     files_in,
 )
-from abis.cli.console import Faults, describe, print_json, progress_bar, say
+from abis.cli.console import Faults, describe, echo, print_json, progress_bar, say
 from abis.cli.images import ImageOptions, files_by_subject, read_all, reader
 from abis.cli.opening import open_any, open_or_create
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled
@@ -130,7 +130,7 @@ def enroll(
     else:
         already = f"; {skipped:,} were enrolled already" if skipped else ""
         failed = f"; {faults.count:,} failed" if faults.count else ""
-        typer.echo(
+        echo(
             f"{enrolled:,} enrolled, of {templates:,} templates{already}{failed}. "
             f"{gallery} holds {size:,} subjects."
         )
@@ -204,7 +204,7 @@ def reenroll(
     if as_json:
         print_json({"subject_id": subject, "encounter_id": encounter, "templates": len(templates)})
     else:
-        typer.echo(f"{subject} is enrolled anew: encounter {encounter}, of {len(templates)} templates.")
+        echo(f"{subject} is enrolled anew: encounter {encounter}, of {len(templates)} templates.")
 
 
 @commands.command()
@@ -225,5 +225,5 @@ def remove(
             except NotEnrolled as error:
                 faults.add(error)
         size = len(opened)
-    typer.echo(f"{len(subjects) - faults.count:,} removed. {gallery} holds {size:,} subjects.")
+    echo(f"{len(subjects) - faults.count:,} removed. {gallery} holds {size:,} subjects.")
     faults.exit_if_any()

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import AsJson, CacheFolder, Dpi, FaceModel, FingerPosition
-from abis.cli.console import FAILED, print_json, progress_bar, say
+from abis.cli.console import FAILED, echo, print_json, progress_bar, say
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
 from abis.evaluation import (
@@ -136,7 +136,7 @@ def evaluate(
     if options.as_json:
         print_json(findings.figures())
     else:
-        typer.echo(findings)
+        echo(findings)
     if findings.failures:
         say(f"error: {len(findings.failures):,} of {findings.samples:,} files failed to be read")
         raise typer.Exit(FAILED)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from abis.cli.arguments import AsJson, Dpi, FingerPosition
-from abis.cli.console import out, print_json, say
+from abis.cli.console import echo, out, print_json, say
 from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import balance as balance_of
 from abis.comparison import explain as explain_comparison
@@ -72,7 +72,7 @@ def explain(
             }
         )
         return
-    typer.echo(
+    echo(
         f"score {score:.1f} (raw {found.score:.2f}); {len(found.pairs)} minutiae paired "
         f"of {len(first)} and {len(second)}"
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import AsJson, Dpi, FaceModel, FingerPosition, files_in
-from abis.cli.console import Faults, print_json, progress_bar
+from abis.cli.console import Faults, echo, print_json, progress_bar
 from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
 from abis.errors import ExtractionError, FormatError
@@ -76,7 +76,7 @@ def extract(
     else:
         already = f"; {skipped:,} were already" if skipped else ""
         failed = f"; {faults.count:,} failed" if faults.count else ""
-        typer.echo(f"{extracted:,} images extracted{already}{failed}. The templates are in {output}.")
+        echo(f"{extracted:,} images extracted{already}{failed}. The templates are in {output}.")
     faults.exit_if_any()
 
 

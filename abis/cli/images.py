@@ -188,9 +188,9 @@ def picture(file: Path) -> str | None:
     """The image of a file as a data URL of a grey PNG; None if the file is not an image."""
     if not _holds_image(file):
         return None
-    from abis.extraction.images import as_png, read_images  # noqa: PLC0415 - an extra, for images only
+    from abis.extraction.images import as_png, iterate_images  # noqa: PLC0415 - an extra, for images only
 
-    png = as_png(read_images(file.read_bytes())[0].grey())
+    png = as_png(next(iterate_images(file.read_bytes())).grey())
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 

@@ -23,7 +23,7 @@ from abis.cli.arguments import (
     files_in,
     parse_rate,
 )
-from abis.cli.console import NON_MATCH, Faults, print_json, progress_bar
+from abis.cli.console import NON_MATCH, Faults, echo, print_json, progress_bar
 from abis.cli.images import ImageOptions, Reader, files_by_subject, read_all, reader
 from abis.cli.opening import open_any
 from abis.errors import ExtractionError, FormatError, TemplateError
@@ -141,8 +141,8 @@ def identify(
                 print_json({"probe": name} | result.to_dict())
             else:
                 if not is_first:
-                    typer.echo()
-                typer.echo(f"{name}\n{result}")
+                    echo()
+                echo(f"{name}\n{result}")
                 is_first = False
     faults.exit_if_any()
 
@@ -199,5 +199,5 @@ def verify(
     if as_json:
         print_json(result.to_dict())
     else:
-        typer.echo(result)
+        echo(result)
     raise typer.Exit(_EXIT_CODES[result.outcome])

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import AsJson
-from abis.cli.console import print_json, say
+from abis.cli.console import echo, print_json, say
 from abis.errors import AbisError
 from abis.sizing import Demand, Machine, Measurements, figures, plan, written
 from abis.sizing.figure import draw
@@ -100,7 +100,7 @@ def size(
     if as_json:
         print_json(figures(found))
     else:
-        typer.echo(written(found))
+        echo(written(found))
     if figure is not None:
         draw(found, figure)
         say(f"picture written to {figure}")

@@ -14,13 +14,14 @@ import typer
 
 from abis.cli.arguments import AsJson, GalleryPath, SubjectId
 from abis.cli.audit import entry_as_json
-from abis.cli.console import Faults, print_json
+from abis.cli.console import Faults, echo, print_json
 from abis.cli.opening import open_existing
 from abis.deduplication.decisions import merges, read_decisions
 from abis.errors import NotEnrolled
 from abis.formats import native
 from abis.gallery import SubjectExport
 from abis.store import Status, Subject
+from abis.text import printable
 
 __all__ = ["commands"]
 
@@ -60,21 +61,21 @@ def subject(
                 os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
             ) as file:
                 file.write(found + "\n")  # readable by its owner alone: it holds templates
-            typer.echo(f"Everything about {subject_id} is in {output}.")
+            echo(f"Everything about {subject_id} is in {output}.")
             return
         known = opened.subject(subject_id)
     if as_json:
         print_json(_subject(known))
         return
-    reason = f" since {known.since:%Y-%m-%d %H:%M:%S}: {known.reason}" if known.since else ""
-    typer.echo(f"{subject_id}: {known.status}{reason}")
-    typer.echo(f"level {known.level}; labels: {', '.join(known.labels) or 'none'}")
+    reason = f" since {known.since:%Y-%m-%d %H:%M:%S}: {printable(known.reason)}" if known.since else ""
+    echo(f"{subject_id}: {known.status}{reason}")
+    echo(f"level {known.level}; labels: {', '.join(map(printable, known.labels)) or 'none'}")
     for encounter in known.encounters:
         when = (
             "at an unknown time" if encounter.enrolled is None else f"{encounter.enrolled:%Y-%m-%d %H:%M:%S}"
         )
         positions = ", ".join(position.name for position in encounter.positions)
-        typer.echo(f"encounter {encounter.encounter_id}, {when}: {positions}")
+        echo(f"encounter {printable(encounter.encounter_id)}, {when}: {positions}")
 
 
 @commands.command()
@@ -90,7 +91,7 @@ def status(
     """Lock an identity for its holder, terminate it for the authority, or make it active again."""
     with open_existing(gallery) as opened:
         opened.set_status(subject_id, Status[to.upper()], reason=reason)
-    typer.echo(f"{subject_id} is {to}.")
+    echo(f"{subject_id} is {to}.")
 
 
 @commands.command()
@@ -116,7 +117,7 @@ def label(
         if level is not None:
             opened.set_level(subject_id, level)
         known = opened.subject(subject_id)
-    typer.echo(f"{subject_id}: level {known.level}; labels: {', '.join(known.labels) or 'none'}")
+    echo(f"{subject_id}: level {known.level}; labels: {', '.join(map(printable, known.labels)) or 'none'}")
 
 
 @commands.command()
@@ -149,11 +150,11 @@ def merge(
             assert one is not None
             assert other is not None
             if decisions is not None and one not in opened and other in opened:
-                typer.echo(f"{one} is not enrolled any more: merged already.")  # by a run that was stopped
+                echo(f"{one} is not enrolled any more: merged already.")  # by a run that was stopped
                 continue
             renamed = opened.merge(one, other)
             for before, now in renamed.items():
-                typer.echo(f"encounter {before} of {one} is encounter {now} of {other}.")
+                echo(printable(f"encounter {before} of {one} is encounter {now} of {other}."))
 
 
 @commands.command()
@@ -166,7 +167,7 @@ def move(
     """Move an encounter that was enrolled under the wrong subject."""
     with open_existing(gallery) as opened:
         opened.move(encounter, source, target)
-    typer.echo(f"encounter {encounter} of {source} is now an encounter of {target}.")
+    echo(f"encounter {encounter} of {source} is now an encounter of {target}.")
 
 
 @commands.command()
@@ -179,7 +180,7 @@ def erase(
     with open_existing(gallery) as opened:
         for subject_id in subjects:
             try:
-                typer.echo(opened.erase(subject_id))
+                echo(opened.erase(subject_id))
             except NotEnrolled as error:
                 faults.add(error)
     faults.exit_if_any()
@@ -218,7 +219,7 @@ def _export(export: SubjectExport) -> dict[str, object]:
         {
             "reason": found.reason,
             "samples": [
-                {"place": sample.place, "content": _printable(sample.content)}
+                {"place": sample.place, "content": _as_text(sample.content)}
                 for sample in found.record.samples
             ],
         }
@@ -228,6 +229,6 @@ def _export(export: SubjectExport) -> dict[str, object]:
     return _subject(export.subject) | {"templates": templates, "quarantined": quarantined, "log": log}
 
 
-def _printable(content: bytes | str | None) -> str | None:
+def _as_text(content: bytes | str | None) -> str | None:
     """Bytes as base64, text as it is."""
     return base64.b64encode(content).decode() if isinstance(content, bytes) else content

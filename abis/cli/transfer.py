@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
@@ -13,7 +12,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import DEFAULT_PATTERN, AsJson, GalleryPath, compile_pattern, parse_format, parse_rate
-from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progress_bar, say
+from abis.cli.console import FAILED, Faults, echo, import_bar, out, print_json, progress_bar, say
 from abis.cli.opening import open_existing
 from abis.files import private_stream
 from abis.formats import Format
@@ -21,7 +20,7 @@ from abis.gallery import Gallery
 from abis.parallel import available_cores
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
-from abis.text import printable, spreadsheet_cell
+from abis.text import SafeCsv, printable
 from abis.transfer.importing import retry as retry_record
 from abis.transfer.sources import open_path
 from abis.transfer.sources.gallery import GallerySource
@@ -111,7 +110,7 @@ def import_(
     if as_json:
         print_json(report.as_json())
     else:
-        typer.echo(report)
+        echo(report)
     if report.quarantined:
         say(f"error: {report.quarantined:,} records are in quarantine; see abis quarantine list {gallery}")
     if report.mismatches:
@@ -157,7 +156,7 @@ def export(
             }
         )
     else:
-        typer.echo(
+        echo(
             f"{report.templates:,} templates of {report.subjects:,} subjects, {report.encounters:,} encounters, "
             f"are in {destination}."
         )
@@ -175,7 +174,7 @@ def list_(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
             if as_json:
                 print_json(_described(found))
             else:
-                out.print(f"{found.key}  {_subject(found)}  {found.reason}", markup=False, soft_wrap=True)
+                out.print(f"{found.key}  {_subject(found)}  {found.reason}", soft_wrap=True)
 
 
 @quarantine.command("export")
@@ -190,8 +189,8 @@ def export_quarantine(
         _journal(gallery) as (_, journal),
         TextIOWrapper(private_stream(folder / "quarantine.csv"), encoding="utf-8", newline="") as manifest,
     ):
-        rows = csv.writer(manifest)
-        rows.writerow(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
+        rows = SafeCsv(manifest)
+        rows.row(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
         for found in journal.quarantine():
             count += 1
             for number, sample in enumerate(found.record.samples):
@@ -213,8 +212,8 @@ def export_quarantine(
                     sample.place,
                     found.reason,
                 ]
-                rows.writerow(["" if cell is None else spreadsheet_cell(cell) for cell in cells])
-    typer.echo(f"{count:,} records are in {folder}.")
+                rows.row([None if cell is None else printable(cell) for cell in cells])
+    echo(f"{count:,} records are in {folder}.")
 
 
 @quarantine.command()
@@ -250,7 +249,7 @@ def retry(
                 faults.add(f"{found.key}  {_subject(found)}  {reason}")
     for key in sorted(wanted):
         faults.add(f"record {key} is not in quarantine")
-    typer.echo(f"{enrolled:,} records are enrolled and out of quarantine.")
+    echo(f"{enrolled:,} records are enrolled and out of quarantine.")
     faults.exit_if_any()
 
 
