@@ -317,10 +317,9 @@ class Gallery:
             NotEnrolled: there is no such subject.
         """
         claim = Claim(subject_id, templates, liveness)
-        answers = self.internals.answers()
-        decided = verify(
-            self._store, [claim], _policy(fmr, policy), self.internals.calibrations, attempts_of(answers)
-        )
+        answers, required = self.internals.answers(), _policy(fmr, policy)
+        answers.check_verification(required)
+        decided = verify(self._store, [claim], required, self.internals.calibrations, attempts_of(answers))
         result = disclosed_verification(decided[0], answers.disclosure)
         self.internals.record("verify", subject_id, str(result.outcome))
         if result.outcome == Outcome.NOT_ENROLLED:
@@ -342,7 +341,9 @@ class Gallery:
         Raises:
             TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
-        return logged_verifications(self.internals, claims, _policy(fmr, policy))
+        required = _policy(fmr, policy)
+        self.internals.answers().check_verification(required)
+        return logged_verifications(self.internals, claims, required)
 
     # -------------------------------------------------------------------------------- identification
 
@@ -399,6 +400,7 @@ class Gallery:
             TemplateError: probe and gallery have embeddings of different models only.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
+        self.internals.answers().check_search(options)
         return searching.identify(self.internals, templates, options=options)
 
     def identify_many(
@@ -434,7 +436,7 @@ class Gallery:
             The result of each search, or the TemplateError that :meth:`identify` would raise.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
-
+        self.internals.answers().check_search(options)
         for done, result in enumerate(searching.identify_many(self.internals, probes, options=options), 1):
             if progress is not None:
                 progress(done)
@@ -620,7 +622,8 @@ class Gallery:
         stay.
 
         Returns:
-            The number of encounters and of records removed.
+            The number of encounters and of records removed. Encounters of which the time of enrolment is in the future
+            stay, with a warning in the log; :meth:`check` reports them, too.
         """
         expired = erasure.remove_older_than(self._store, before)
         self.internals.follow_store()
