@@ -6,11 +6,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from enum import Enum
 from html import escape
 from typing import Any
 
-from abis.template import Position
+from abis.template import Position, Template
 
 __all__ = ["Answer", "plain"]
 
@@ -55,9 +56,16 @@ class Answer:
 
 
 def plain(value: object) -> Any:
-    """A value as what JSON knows: dataclasses as dictionaries, positions by name, sequences as lists."""
+    """A value as what JSON knows: dataclasses as dictionaries, positions by name, sequences as lists.
+
+    Of a template only what it is: its content stays out of tables and logs.
+    """
     if isinstance(value, Enum):
         return value.name if isinstance(value, Position) else str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Template):
+        return repr(value)  # never the content: results are printed and logged
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -72,9 +80,10 @@ def plain(value: object) -> Any:
 def _flat(item: object) -> dict[str, Any]:
     """One level: evidence by position, other parts as they are."""
     row: dict[str, Any] = {}
-    for name, value in plain(item).items():
+    fields = item.to_dict() if isinstance(item, Answer) else plain(item)
+    for name, value in fields.items():
         if name == "evidence":
-            row.update({part["position"].lower(): part["score"] for part in value})
+            row.update({part["position"].lower(): part["score"] for part in value or ()})
         elif isinstance(value, dict):
             row.update({f"{name}_{key}".lower(): part for key, part in value.items()})
         else:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from abis.cli.arguments import AsJson, Dpi, FingerPosition
-from abis.cli.console import out, print_json, say
+from abis.cli.arguments import AsJson, Dpi, FingerPosition, check_output
+from abis.cli.console import note, out, print_json, tell
 from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import balance as balance_of
 from abis.comparison import explain as explain_comparison
@@ -46,6 +46,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Compare two fingers, and print the terms of the score."""
+    check_output(output, ".svg")
     images = ImageOptions(position, dpi)
     with reader([probe, reference], images) as files:
         first, second = _read_finger(files, probe), _read_finger(files, reference)
@@ -61,7 +62,7 @@ def explain(
             pictures=(picture(probe), picture(reference)),
         )
         write_whole(output, svg.encode())
-        say(f"drawn in {output}")
+        note(f"drawn in {output}")
     if as_json:
         print_json(
             {
@@ -72,7 +73,7 @@ def explain(
             }
         )
         return
-    typer.echo(
+    tell(
         f"score {score:.1f} (raw {found.score:.2f}); {len(found.pairs)} minutiae paired "
         f"of {len(first)} and {len(second)}"
     )

@@ -7,7 +7,7 @@ pair is found depends on the pair and the size of the whole alone, so what comes
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -18,6 +18,7 @@ from abis.cluster.messages import Keys, NamedPair, ShardPopulation
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Criterion, Duplicates, FoundPair, Tile, clustered
 from abis.errors import StoreError
+from abis.index.coverage import mutual_coverage
 
 __all__ = ["Portion", "deduplicate", "portions", "senders"]
 
@@ -102,6 +103,7 @@ def deduplicate(
         searched=size,
         fpir=fpir,
         change=sum(one.change for one in populations),
+        coverage=mutual_coverage(sum((Counter(one.kinds) for one in populations), Counter())),
     )
 
 

@@ -57,7 +57,7 @@ class Criterion:
         exact: compare all pairs in full.
 
     Raises:
-        ValueError: there is neither a rate nor a threshold, or both, or one is out of its range.
+        ArgumentError: there is neither a rate nor a threshold, or both, or one is out of its range.
     """
 
     gallery_size: int
@@ -67,11 +67,13 @@ class Criterion:
 
     def __post_init__(self) -> None:
         if (self.fpir is None) == (self.threshold is None):
-            raise ValueError("expected a false positive identification rate or a threshold, one of them")
+            raise ArgumentError("expected a false positive identification rate or a threshold, one of them")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise ValueError(f"threshold is {self.threshold}; expected a finite log10 likelihood ratio")
+        if self.threshold is not None and not (
+            isinstance(self.threshold, Real) and math.isfinite(self.threshold)
+        ):
+            raise ArgumentError(f"threshold is {self.threshold!r}; expected a finite log10 likelihood ratio")
 
     def threshold_of(self, compared: Compared) -> float:
         """The least score of a pair that was compared by these calibrations."""

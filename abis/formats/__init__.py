@@ -53,6 +53,11 @@ class Format(Enum):
     XYT = "NIST .xyt"
     NATIVE = "abis"
 
+    @property
+    def ending(self) -> str:
+        """The usual ending of a file in this format, without the dot."""
+        return {Format.XYT: "xyt", Format.NATIVE: "abis"}.get(self, "fmr")
+
 
 class Reading(tuple[Template, ...]):
     """Templates, in the order they stand in a record, and notes about them.

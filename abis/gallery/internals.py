@@ -120,13 +120,16 @@ class Internals:
             yield transaction
         self.references.append(prepared, written)
 
-    def uniqueness(self, *, fpir: float) -> ArrivalsCheck:
+    def uniqueness(self, *, fpir: float, min_coverage: float = 1.0) -> ArrivalsCheck:
         """The check of imported records that no subject is enrolled under another id; needs the references.
 
         Args:
             fpir: false positive identification rate of the search that each record gets.
+            min_coverage: part of the subjects that each record must be comparable with, 0 to 1.
         """
-        return ArrivalsCheck(self.store, self.references.view, self.calibrations, fpir=fpir)
+        return ArrivalsCheck(
+            self.store, self.references.view, self.calibrations, fpir=fpir, min_coverage=min_coverage
+        )
 
     def follow_store(self) -> None:
         """Bring the references up to date after a change, if they are loaded: the next search need not wait."""

@@ -97,6 +97,7 @@ def identify_many(
     source = iter(probes)
     while block := list(islice(source, _TOGETHER)):
         checked = [_checked(templates) for templates in block]
+        options = _allowed(internals, options)
         requests = _begun(internals, [one for one in checked if not isinstance(one, TemplateError)], options)
         with closing(in_parallel(partial(_outcome, internals, options, all_fingers), requests)) as results:
             for one in checked:
@@ -138,21 +139,18 @@ def _begun(
             yield _Request(probe, one if one.screening.has_fingers else None)
 
 
-def _check_answers(internals: Internals, options: SearchOptions) -> None:
-    """Refuse a search that the gallery's answer policy does not allow."""
+def _allowed(internals: Internals, options: SearchOptions) -> SearchOptions:
+    """The options as the gallery's answer policy allows them; a search that it does not allow is refused."""
     answers = internals.answers()
-    if options.max_candidates > answers.max_candidates:
-        raise ArgumentError(
-            f"max_candidates is {options.max_candidates}; this gallery returns at most {answers.max_candidates}"
-        )
     if answers.disclosure is Disclosure.DECISION and options.fpir is None:
         raise ArgumentError("this gallery discloses decisions only; give the fpir that candidates must reach")
+    return options.allowed(answers.max_candidates)
 
 
 def _identify(
     internals: Internals, options: SearchOptions, all_fingers: bool, request: _Request
 ) -> Identification:
-    _check_answers(internals, options)
+    options = _allowed(internals, options)
     probe, begun = request
     calibrations = internals.calibrations(probe)
     prepared = [Probe.of(template) for template in probe] if begun is None else begun.prepared
@@ -176,7 +174,7 @@ def _identify(
         )
         is_current = at_least != 0 or change <= view.mark.change
         if is_complete and is_current:
-            candidates = _candidates(found, comparisons, named, options.max_candidates)
+            candidates = _candidates(found, comparisons, named, options.wanted)
             internals.record("identify", "", f"{len(candidates)} candidates")
             result = Identification(
                 candidates,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "encounters_of",
     "label_totals",
     "labels_of",
+    "labels_of_many",
     "select_in",
     "state_of",
     "subjects_by_id",
@@ -47,6 +48,7 @@ REFERENCES = (
 )
 """Templates and their owners; the first four columns are a :class:`abis.store.stored_form.Place`."""
 
+_LABELS = sa.select(labels.c.subject, labels.c.label)
 _STATE, _SUBJECTS, _TOTALS = sa.select(gallery), sa.select(subjects), sa.select(totals)
 _ENCOUNTERS = (
     sa.select(encounters, sa.func.count(templates.c.key))
@@ -93,11 +95,11 @@ def encounters_of(connection: sa.Connection, owners: Iterable[SubjectRow]) -> di
         if count[key] != row.templates:
             raise DamageError(
                 f"subject {row.subject_id!r} has {row.templates} templates, but {count[key]} are found"
-            )
+            ).about(row.subject_id)
         if shares[key] != row.encounters:
             raise DamageError(
                 f"the encounters of subject {row.subject_id!r} are not those that were enrolled"
-            )
+            ).about(row.subject_id)
     return found
 
 
@@ -107,11 +109,23 @@ def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
     Raises:
         DamageError: where they are not those that were written.
     """
-    found = connection.scalars(sa.select(labels.c.label).where(labels.c.subject == row.key)).all()
+    return labels_of_many(connection, [row])[row.key]
+
+
+def labels_of_many(connection: sa.Connection, rows: Sequence[SubjectRow]) -> dict[int, list[str]]:
+    """The labels of subjects, sorted, by the subjects' keys.
+
+    Raises:
+        DamageError: where they are not those that were written.
+    """
+    found: dict[int, list[str]] = {row.key: [] for row in rows}
+    for subject, label in select_in(connection, _LABELS, labels.c.subject, found):
+        found[subject].append(label)
     tags = tags_of(connection)
-    if xor_of(label_share(tags, row.key, label) for label in found) != row.labels:
-        raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
-    return sorted(found)
+    for row in rows:
+        if xor_of(label_share(tags, row.key, label) for label in found[row.key]) != row.labels:
+            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged").about(row.subject_id)
+    return {key: sorted(own) for key, own in found.items()}
 
 
 def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:

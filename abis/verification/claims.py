@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from abis import comparison
 from abis.comparison.kind import Kind, nothing_comparable
 from abis.comparison.modality import modality_of
+from abis.errors import AbisError, ArgumentTypeError
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
@@ -57,7 +58,10 @@ class Claim:
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
-        object.__setattr__(self, "templates", checked_templates(self.templates))
+        try:
+            object.__setattr__(self, "templates", checked_templates(self.templates))
+        except AbisError as error:
+            raise error.about(self.subject_id) from None
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def verify_many(
 def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
     for number, claim in enumerate(claims):
         if not isinstance(claim, Claim):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"claims[{number}] is a {type(claim).__name__}; expected abis.Claim(subject_id, templates)"
             )
         yield claim
