@@ -60,12 +60,8 @@ def plain(value: object) -> Any:
 
     Of a template only what it is: its content stays out of tables and logs.
     """
-    if isinstance(value, Enum):
-        return value.name if isinstance(value, Position) else str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Template):
-        return repr(value)  # never the content: results are printed and logged
+    if isinstance(value, Enum | date | Template):
+        return _word(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -75,6 +71,14 @@ def plain(value: object) -> Any:
     if isinstance(value, Iterable):
         return [plain(item) for item in value]
     return str(value)
+
+
+def _word(value: Enum | date | Template) -> str:
+    if isinstance(value, Position):
+        return value.name
+    if isinstance(value, date):
+        return value.isoformat()
+    return repr(value) if isinstance(value, Template) else str(value)
 
 
 def _flat(item: object) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class ShardUnavailable(StoreError):  # noqa: N818
     """A shard of a cluster does not answer, so that there is no complete answer; it may do so later."""
 
 
-class UnreachableThreshold(UserWarning):  # noqa: N818
+class UnreachableThreshold(UserWarning):
     """A threshold lies above every score that a calibration gives: even identical templates do not match."""
 
 

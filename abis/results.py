@@ -80,7 +80,9 @@ class Identification(Answer, Sequence[Candidate]):
 
     def to_dict(self) -> dict[str, Any]:
         """The result as dictionaries, lists, texts, numbers and None."""
-        return super().to_dict() | {"candidates": [candidate.to_dict() for candidate in self]}
+        found = super().to_dict() | {"candidates": [candidate.to_dict() for candidate in self]}
+        del found["disclosed"]
+        return found
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -220,6 +222,7 @@ class GalleryInfo(Answer):
 
 
 def _without_undisclosed(found: dict[str, Any], disclosed: bool) -> dict[str, Any]:
+    del found["disclosed"]
     return found if disclosed else found | {"score": None, "threshold": None, "evidence": None}
 
 

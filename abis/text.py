@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["counted", "escaped_cell", "has_control_characters", "printable", "spreadsheet_cell", "unescaped_cell"]
+__all__ = [
+    "counted",
+    "escaped_cell",
+    "has_control_characters",
+    "printable",
+    "spreadsheet_cell",
+    "unescaped_cell",
+]
 
 _CONTROL = ("Cc", "Zl", "Zp")
 """Unicode categories of characters that move a cursor or end a line: controls, line and paragraph separators."""

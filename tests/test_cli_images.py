@@ -17,8 +17,8 @@ from extra import PIL  # noqa: F401 - skips without the extra
 from prints import png, ridges
 from shell import run
 
-from abis.formats.names import position_in
 from abis.formats import read_file
+from abis.formats.names import position_in
 from abis.gallery import Gallery
 from abis.template import Minutiae, Position
 

@@ -281,7 +281,9 @@ def test_names_of_outputs_are_checked_before_the_work(gallery: Path, probe: Path
         before = sorted(tmp_path.rglob("*"))
         result = run(*command, code=2)
         assert "Traceback" not in result.output, command
-        after = [path for path in sorted(tmp_path.rglob("*")) if path not in before and "derived" not in str(path)]
+        after = [
+            path for path in sorted(tmp_path.rglob("*")) if path not in before and "derived" not in str(path)
+        ]
         assert [path.name for path in after if not path.name.startswith("store.sqlite-")] == [], command
 
 
@@ -291,7 +293,7 @@ def test_a_key_for_a_plain_gallery_is_said_so(
     MasterKey.generate(tmp_path / "key")
     monkeypatch.setenv("ABIS_KEY_FILE", str(tmp_path / "key"))
     message = run("info", gallery, code=2).stderr.replace("\n", "")
-    assert "is not encrypted, but MasterKey(" in message
+    assert "is not encrypted, but a master key was given, MasterKey(" in message
     assert "unset ABIS_KEY and ABIS_KEY_FILE" in message
 
 
@@ -311,7 +313,9 @@ def test_folders_and_names_of_people_mean_the_same_everywhere(tmp_path: Path) ->
     """Five Davids are five people, for enrolment, import and evaluation."""
     flat, folders = tmp_path / "flat", tmp_path / "folders"
     flat.mkdir()
-    for number, name in enumerate(("David_Beckham", "David_Bowie", "David_Hume", "David_Lean", "David_Lynch")):
+    for number, name in enumerate(
+        ("David_Beckham", "David_Bowie", "David_Hume", "David_Lean", "David_Lynch")
+    ):
         (folders / name).mkdir(parents=True)
         for shot in (1, 2):
             content = native.write(face(number, shot))
@@ -338,7 +342,7 @@ def test_few_scores_are_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("score,mated\n3,1\n1,0\n2,0\n")
     printed = run("evaluate", path, code=0).stdout
-    assert "Warning: scores: 1 mated comparison; an error rate below 100%" in printed
+    assert "Warning: score file: 1 mated comparison; an error rate below 100%" in printed
 
 
 def test_a_calibration_that_reaches_nothing_is_warned_of(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def check_output(path: Path | None, *endings: str) -> None:
     if path.is_dir():
         raise typer.BadParameter(f"{path}: is a folder; expected the name of a file")
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"{path}: there is no folder {path.parent}")
+        raise typer.BadParameter(f"{path}: cannot be written: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise typer.BadParameter(f"{path}: cannot be written")
 

@@ -70,9 +70,11 @@ def calibrate(
         calibration.save(output)
         note(f"calibration of {calibration.kind} written to {output}")
     if gallery is not None:
-        with open_existing(gallery, load=False) as opened:
-            with warnings.catch_warnings(action="ignore", category=UnreachableThreshold):  # said above
-                opened.calibrate(calibration)
+        with (
+            open_existing(gallery, load=False) as opened,
+            warnings.catch_warnings(action="ignore", category=UnreachableThreshold),  # said above
+        ):
+            opened.calibrate(calibration)
         note(f"{gallery} now scores {calibration.kind} by this calibration")
 
 

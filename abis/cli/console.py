@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 import typer.core
@@ -122,20 +122,32 @@ class LazyGroup(typer.core.TyperGroup):
             raise typer.Exit(FAILED) from None
 
 
+def _quiet_if_given(given: bool) -> None:
+    if given:
+        set_quiet(True)
+
+
+def _command_with_quiet(
+    *,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_quiet_if_given,
+            expose_value=False,
+            help="Print only errors, and what --json asks for; the exit code tells the outcome.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def quiet_option() -> Any:
-    """The option ``--quiet``, for every command."""
-
-    def callback(_context: Any, _option: Any, given: bool) -> None:
-        if given:
-            set_quiet(True)
-
-    return typer.core.TyperOption(
-        param_decls=["--quiet", "-q"],
-        is_flag=True,
-        expose_value=False,
-        callback=callback,
-        help="Print only errors, and what --json asks for; the exit code tells the outcome.",
-    )
+    """The option ``--quiet``, to be added to a command."""
+    only = typer.Typer(add_completion=False)
+    only.command()(_command_with_quiet)
+    return typer.main.get_command(only).params[0]
 
 
 def set_quiet(quiet: bool) -> None:
@@ -186,7 +198,7 @@ def note(message: str) -> None:
         say(message)
 
 
-def tell(message: object) -> None:
+def tell(message: object = "") -> None:
     """Print a result on standard output, unless --quiet was given."""
     if not out.quiet:
         typer.echo(message)
@@ -227,7 +239,9 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=_err, transient=True, disable=out.quiet or not _err.is_terminal) as progress:
+    with Progress(
+        *columns, console=_err, transient=True, disable=out.quiet or not _err.is_terminal
+    ) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -242,7 +256,9 @@ def import_bar(label: str) -> Iterator[Callable[[int, tuple[int, int | None]], N
         TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=_err, transient=True, disable=out.quiet or not _err.is_terminal) as progress:
+    with Progress(
+        *columns, console=_err, transient=True, disable=out.quiet or not _err.is_terminal
+    ) as progress:
         task = progress.add_task(label, total=None, records=0, rate=0.0)
         start = time.monotonic()
 

@@ -8,7 +8,6 @@ import time
 from itertools import groupby
 from pathlib import Path
 
-import typer
 from rich.table import Table
 
 from abis.cli.console import note, out, progress_bar, tell

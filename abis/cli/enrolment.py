@@ -106,7 +106,9 @@ def enroll(
     subject's files cannot be read, the subject is not enrolled.
     """
     if unique and is_cluster(gallery):
-        raise AbisError(f"{gallery}: --unique does not work on a cluster: a search and an enrolment span its shards")
+        raise AbisError(
+            f"{gallery}: --unique does not work on a cluster: a search and an enrolment span its shards"
+        )
     images = ImageOptions(position, dpi, face_model, cache, pattern)
     faults = Faults()
     people = files_by_subject(files, pattern, faults) if subject is None else {subject: files_in(files)}
@@ -203,9 +205,7 @@ def _enroll_all(
     if rule is not None and isinstance(gallery, Gallery):
         for enrollment in batch:
             try:
-                gallery.enroll_many(
-                    [enrollment], unique=True, fpir=rule.fpir, min_coverage=rule.min_coverage
-                )
+                gallery.enroll_many([enrollment], unique=True, fpir=rule.fpir, min_coverage=rule.min_coverage)
             except (AlreadyEnrolled, DuplicateFound, TemplateError) as error:
                 refuse(error)
             else:

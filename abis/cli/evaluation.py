@@ -58,7 +58,8 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="A folder of templates or images named <finger>_<impression>.*, one in a file, or of such files in a "
-            "folder for each subject; or a score file: .csv, .parquet or .npz with the columns score and mated; or embeddings: .npz with embeddings and names.",
+            "folder for each subject; or a score file: .csv, .parquet or .npz with the columns score and mated; or "
+            "embeddings: .npz with embeddings and names.",
         ),
     ],
     *,
@@ -120,11 +121,11 @@ def evaluate(
         images=ImageOptions(position, dpi, face_model, cache),
         as_json=as_json,
     )
-    check_output(options.report, ".html", ".htm")
-    check_output(options.scores, ".csv")
     if options.all_pairs and options.scores is None:
         raise typer.BadParameter("--all-pairs needs --scores FILE")
     _check_applicable(data, options)
+    check_output(options.report, ".html", ".htm")
+    check_output(options.scores, ".csv")
     try:
         with progress_bar("evaluating" if data.is_dir() else "reading") as progress:
             findings = _findings(data, options, progress)
@@ -146,9 +147,8 @@ def evaluate(
 
 def _check_applicable(data: Path, options: _Options) -> None:
     """Refuse options that do not apply to this kind of data, rather than ignore them."""
-    for path in (data, options.references, options.pairs, options.calibration):
-        if path is not None and not path.exists():
-            raise AbisError(f"{path}: there is no such file or folder")
+    if not data.exists():
+        raise AbisError(f"{data}: there is no such file or folder")
     is_folder = data.is_dir()
     is_npz = not is_folder and data.suffix.lower() == ".npz"
     if not is_folder and data.suffix.lower() not in ENDINGS:
@@ -166,6 +166,9 @@ def _check_applicable(data: Path, options: _Options) -> None:
     ):
         if given is not None and not applicable:
             raise typer.BadParameter(f"{name} is for {what}, which {data} is not")
+    for path in (options.references, options.pairs, options.calibration):
+        if path is not None and not path.exists():
+            raise AbisError(f"{path}: there is no such file or folder")
 
 
 def _findings(data: Path, options: _Options, progress: Callable[[int, int], None]) -> Findings:

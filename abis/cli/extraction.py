@@ -99,7 +99,7 @@ def extract(
                 progress(done, len(wanted))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; {counted(extracted, 'image')} extracted; to go on, run the command again"
+            f"interrupted; {extracted:,} images are extracted; to go on, run the command again"
         ) from None
     skipped = len(found) - len(wanted)
     if as_json:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abis.cli.arguments import STANDARD_INPUT, compile_pattern, files_in, group_by_subject, moved, subject_folders
+from abis.cli.arguments import (
+    STANDARD_INPUT,
+    compile_pattern,
+    files_in,
+    group_by_subject,
+    moved,
+    subject_folders,
+)
 from abis.cli.console import Faults, note
 from abis.errors import AbisError, ExtractionError, FormatError
 from abis.evaluation.datasets import data_files
@@ -163,7 +170,8 @@ class Reader:
 
         options = self._options
         return extractors.submit(
-            self._content(file), ExtractionSettings(options.position_of(file), options.dpi, options.face_model)
+            self._content(file),
+            ExtractionSettings(options.position_of(file), options.dpi, options.face_model),
         )
 
 

@@ -64,7 +64,7 @@ def import_(
             metavar="REGEX",
             help="Regular expression that names in folders and archives must match as a whole, without their ending: "
             "the group (?P<subject>...) is the subject id; (?P<encounter>...) and (?P<position>...) are optional. A "
-            "pattern with a / is for the path. By default the subject is the name of the folder in FOLDER/SUBJECT/FILE, "
+            "pattern with a / is for the path. By default the subject is the folder's name in FOLDER/SUBJECT/FILE, "
             "else what the file name begins with: 0042 in 0042_right_index_1, David_Beckham in David_Beckham_0001.",
         ),
     ] = None,

@@ -45,6 +45,5 @@ class Coverage(Answer):
             return f"all {counted(self.subjects, 'subject')} could be compared"
         kinds = ", ".join(f"{count:,} have {kind}" for kind, count in sorted(self.kinds.items()))
         missing = self.subjects - self.compared
-        return (
-            f"{missing:,} of {counted(self.subjects, 'subject')} could not be compared{f': {kinds}' if kinds else ''}"
-        )
+        whole = counted(self.subjects, "subject")
+        return f"{missing:,} of {whole} could not be compared{f': {kinds}' if kinds else ''}"

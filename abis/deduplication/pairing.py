@@ -17,6 +17,7 @@ not depend on the portions, their order or the machine.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -29,6 +30,7 @@ from abis.comparison.iris import iris_scores_of_pairs
 from abis.comparison.modality import FACE, FINGER, IRIS, modality_at
 from abis.deduplication.sketches import near
 from abis.deduplication.tiles import Tile, TilePart, expanded
+from abis.errors import ArgumentError, check_real
 from abis.index.iris_index import evidence_of_irises
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
@@ -70,10 +72,9 @@ class Criterion:
             raise ArgumentError("expected a false positive identification rate or a threshold, one of them")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
-        if self.threshold is not None and not (
-            isinstance(self.threshold, Real) and math.isfinite(self.threshold)
-        ):
-            raise ArgumentError(f"threshold is {self.threshold!r}; expected a finite log10 likelihood ratio")
+        if self.threshold is not None:
+            what = "a finite log10 likelihood ratio"
+            check_real("threshold", self.threshold, above=-math.inf, highest=sys.float_info.max, what=what)
 
     def threshold_of(self, compared: Compared) -> float:
         """The least score of a pair that was compared by these calibrations."""

@@ -139,9 +139,9 @@ def _named(
         return None
     if by_folder and path.parent != folder:
         position = position_in(f"_{path.stem}")
-        is_face = position is None or position is Position.FACE
-        finger = path.parent.name if is_face else f"{path.parent.name}_{position.name.lower()}"
-        return finger, path.stem
+        if position is None or position is Position.FACE:
+            return path.parent.name, path.stem
+        return f"{path.parent.name}_{position.name.lower()}", path.stem
     fit = expression.fullmatch(path.stem) or expression.fullmatch(path.name)
     if fit is None or fit["finger"] is None or fit["impression"] is None:
         return None

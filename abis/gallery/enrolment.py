@@ -50,9 +50,8 @@ class UniquenessCheck:
         )
         coverages = self._newcomers.coverages(self._before)
         for enrollment, found, coverage in zip(batch, searches, coverages, strict=True):
-            if isinstance(found, TemplateError):
-                raise found.about(enrollment.subject_id)
-            _refuse(enrollment, found)
+            if not isinstance(found, TemplateError):  # else nothing is comparable: the coverage says so
+                _refuse(enrollment, found)
             _refuse_below(min_coverage, enrollment, coverage)
 
     def check_again(self) -> None:

@@ -129,7 +129,8 @@ class Gallery:
 
         Raises:
             StoreError: the folder or database is not a gallery or cannot be used; there is no gallery, and none is
-                to be created; the gallery is encrypted and the key is missing or wrong; or a key is given and the gallery is not encrypted.
+                to be created; the gallery is encrypted and the key is missing or wrong; or a key is given and the
+                gallery is not encrypted.
         """
         target = os.fspath(path_or_url)
         if not target:

@@ -67,7 +67,6 @@ class SearchOptions:
         if self.gallery_size is not None:
             check_integer("gallery_size", self.gallery_size, 0, _LARGEST)
 
-
     @property
     def wanted(self) -> int:
         """Largest number of candidates."""

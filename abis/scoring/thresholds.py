@@ -33,7 +33,16 @@ from abis.errors import ArgumentError, check_real
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
 from abis.scoring.exact import power_of_10
 
-__all__ = ["Compared", "check_rate", "fmr_at", "highest_score", "lowest_fmr", "threshold_for_fmr", "threshold_for_fpir", "unreachable"]
+__all__ = [
+    "Compared",
+    "check_rate",
+    "fmr_at",
+    "highest_score",
+    "lowest_fmr",
+    "threshold_for_fmr",
+    "threshold_for_fpir",
+    "unreachable",
+]
 
 Compared: TypeAlias = Sequence[Sequence[Calibration]]
 """The comparisons behind one score: for each position of the probe, the calibration of each comparison."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from abis.store import StoredEnrollment
 
-__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "UNCHECKED", "digest"]
+__all__ = ["DUPLICATE", "UNCHECKED", "Prepared", "Record", "Rejected", "Sample", "digest"]
 
 
 DUPLICATE = "is a duplicate of"

@@ -123,8 +123,8 @@ class Store:
                 raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
             if key is not None and not is_encrypted:
                 raise StoreError(
-                    f"{self.name}: is not encrypted, but {key!r} was given; open it without a key (unset ABIS_KEY "
-                    "and ABIS_KEY_FILE), or encrypt it by `abis keys encrypt`"
+                    f"{self.name}: is not encrypted, but a master key was given, {key!r}; open it without a key (unset "
+                    "ABIS_KEY and ABIS_KEY_FILE), or encrypt it by `abis keys encrypt`"
                 )
             if key is not None:
                 self.unlock(key)

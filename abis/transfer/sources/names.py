@@ -43,7 +43,7 @@ class Names:
     def named(self, path: str, content: bytes | None, end: int, fault: str | None = None) -> NamedSample:
         """A file of the source as a sample."""
         pure = PurePosixPath(path)
-        if self._by_folder and len(pure.parts) == 2:  # noqa: PLR2004 - SUBJECT/FILE
+        if self._by_folder and len(pure.parts) == 2:
             return NamedSample(pure.parts[0], None, Sample(path, content), end, fault)
         stem = str(pure.with_suffix("")) if "/" in self.pattern else pure.stem
         fit = self._expression.fullmatch(stem)
