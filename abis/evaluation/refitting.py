@@ -82,8 +82,6 @@ class Refit:
             "Refitted: five fits to four fifths of the subjects, each tested on the others. -: too few scores.",
             f"FMRs are counted down to {table.counted:.1e}; lower FMRs come from a fitted tail.",
         ]
-        if self.unreachable:
-            lines += ["", f"Warning: {self.unreachable}."]
         return "\n".join(lines)
 
     @property
