@@ -39,7 +39,7 @@ def info(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print how many subjects and templates a gallery holds, by which models, and its size."""
+    """Print how many subjects and templates a gallery holds, and its size."""
     with open_any(gallery) as opened:
         found = opened.info()
         if models or (not is_cluster(gallery) and sum(found.templates.values()) <= _QUICKLY_LOADED):

@@ -55,7 +55,7 @@ def list_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the subjects in the order of enrolment, with their status, level and labels.
+    """List the subjects with their status, level and labels, in the order of enrolment.
 
     Exit code 0: there are such subjects; 1: there are none; 2: an error.
     """
