@@ -93,11 +93,11 @@ def test_galleries_are_those_of_all_shards_page_by_page(client: httpx.Client) ->
     assert {each["personId"] for each in whole} == set(PEOPLE[::2])
     for size in (1, 2, 3):
         pages: list[dict[str, str]] = []
-        while page := client.get(f"/v1/galleries/even?offset={len(pages)}&limit={size}").json():
+        while page := client.get("/v1/galleries/even", params={"offset": len(pages), "limit": size}).json():
             assert len(page) <= size
             pages += page
         assert pages == whole
-    assert client.get("/v1/galleries/even?offset=99").json() == []
+    assert client.get("/v1/galleries/even", params={"offset": 99}).json() == []
 
 
 def test_persons_of_one_shard_are_merged_those_of_two_are_not(client: httpx.Client) -> None:
