@@ -590,7 +590,7 @@ def test_folder_is_evaluated_with_its_failures(small_set: Path, tmp_path: Path) 
 def test_folder_of_one_finger_is_refused(tmp_path: Path) -> None:
     for impression in (1, 2):
         finger_file(tmp_path, f"1_{impression}.fmr", 1)
-    with pytest.raises(ValueError, match="no two samples are of different fingers"):
+    with pytest.raises(ValueError, match="no two samples are of different subjects"):
         evaluate_folder(tmp_path)
 
 
