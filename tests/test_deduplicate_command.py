@@ -21,12 +21,14 @@ from people import LEFT, RIGHT, finger, processes
 from shell import run
 
 from abis.comparison import explain
-from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
+from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs
 from abis.deduplication.decisions import DecidedPair, Decision, Decisions, merges
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import write_duplicates
 from abis.errors import AbisError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
 from abis.template import Position, Template
@@ -55,8 +57,7 @@ def gallery(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_TILE", 8)
-    monkeypatch.setattr(job, "_BATCH", 3)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(tile=8, portion=3))
 
 
 def found(gallery: Path) -> Duplicates:

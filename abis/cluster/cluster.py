@@ -40,6 +40,7 @@ from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
 from abis.errors import AbisError, StoreError, TemplateError
 from abis.identification.search import SearchOptions, as_labels
+from abis.index.sizes import WorkSizes
 from abis.results import GalleryInfo, Outcome, Verification
 from abis.scoring.calibration import Calibration
 from abis.store import (
@@ -59,7 +60,6 @@ from abis.verification.policy import Policy
 
 __all__ = ["Cluster"]
 
-_PARTIAL_PATIENCE_S = 5.0  # for a shard without a sign of life, where a partial answer will do
 _PROBES = 8  # of one call: few calls, and short enough that results flow
 _CLAIMS = 256  # of one call
 _ENROLLMENTS = 1_000  # of one round over all shards
@@ -82,7 +82,14 @@ class Cluster:
     that need the shard wait; after ``patience`` they raise :class:`abis.errors.ShardUnavailable`.
 
     Use :meth:`open` for a cluster that exists and :meth:`create` for a new one.
+
+    Attributes:
+        partial_patience_s: seconds to wait for a shard that gives no sign of life, if the answer may be partial.
+        sizes: how much a de-duplication works on at once.
     """
+
+    partial_patience_s = 5.0
+    sizes = WorkSizes()
 
     def __init__(
         self, folder: Path, manifest: ClusterManifest, shards: Sequence[ShardClient], *, owns_ray: bool
@@ -213,7 +220,7 @@ class Cluster:
         """Have snapshots written. They can be rebuilt, so a shard that does not answer is skipped."""
         for call in [shard.ask(ShardWorker.save) for shard in self._shards]:
             with suppress(StoreError):
-                call.result(patience=_PARTIAL_PATIENCE_S)
+                call.result(patience=self.partial_patience_s)
 
     def _leave(self) -> None:
         for shard in self._shards:
@@ -280,7 +287,7 @@ class Cluster:
         calls = [shard.ask(ShardWorker.described) for shard in self._shards]
         for shard, call, kept in zip(self._shards, calls, self._manifest.shards, strict=True):
             try:
-                info = call.result(patience=_PARTIAL_PATIENCE_S)
+                info = call.result(patience=self.partial_patience_s)
             except StoreError as error:
                 info = ShardInfo(shard.number, "", fault=str(error))
             found.append(replace(info, location=str(kept)))
@@ -571,7 +578,14 @@ class Cluster:
             )
         if fpir is None and threshold is None:
             fpir = 1e-4
-        return deduplicate(self._shards, fpir=fpir, threshold=threshold, exact=exact, progress=progress)
+        return deduplicate(
+            self._shards,
+            fpir=fpir,
+            threshold=threshold,
+            exact=exact,
+            progress=progress,
+            sizes=self.sizes,
+        )
 
     def _begun(
         self, probes: Sequence[Plain], options: SearchOptions, partial: bool
@@ -666,7 +680,7 @@ def _gathered(calls: Sequence[ShardCall[_T]], partial: bool) -> tuple[dict[int, 
     try:
         for call in calls:
             try:
-                answers[call.shard.number] = call.result(patience=_PARTIAL_PATIENCE_S if partial else None)
+                answers[call.shard.number] = call.result(patience=self.partial_patience_s if partial else None)
             except StoreError as error:
                 if not partial:
                     raise

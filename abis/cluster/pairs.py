@@ -18,13 +18,10 @@ from abis.cluster.messages import Keys, NamedPair, ShardPopulation
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Criterion, Duplicates, FoundPair, Tile, clustered
 from abis.errors import StoreError
+from abis.index.sizes import WorkSizes
 
 __all__ = ["Portion", "deduplicate", "portions", "senders"]
 
-_TILE = (
-    32_768  # keys of subjects whose tables a shard has in memory at once: some 400 MB a finger and subject
-)
-_BATCH = 2_048  # keys of subjects whose references travel at once
 _AHEAD = 2  # batches a shard has to work on
 _NAMES = 10_000  # subject_ids of one call
 
@@ -53,8 +50,9 @@ def deduplicate(
     threshold: float | None,
     exact: bool,
     progress: Callable[[int, int], None] | None,
+    sizes: WorkSizes,
 ) -> Duplicates:
-    """:meth:`abis.cluster.Cluster.deduplicate`."""
+    """:meth:`abis.cluster.Cluster.deduplicate`; ``sizes`` gives the subjects' keys in a tile and in a portion."""
     begun = [shard.ask(ShardWorker.population) for shard in shards]
     populations = [call.result() for call in begun]
     calibrations = populations[0].calibrations
@@ -62,7 +60,7 @@ def deduplicate(
         raise StoreError("shards have different calibrations; call calibrate again")
     size = sum(one.subjects for one in populations)
     criterion = Criterion(size, fpir, threshold, exact)
-    own = [list(portions(number, populations)) for number in range(len(shards))]
+    own = [list(portions(number, populations, sizes)) for number in range(len(shards))]
     total, done = sum(portion.weight for portion in chain(*own)), 0
     found: list[tuple[int, NamedPair]] = []
     under_way: deque[tuple[Portion, ShardCall[Sequence[NamedPair]]]] = deque()
@@ -117,13 +115,15 @@ def senders(holder: int, shards: int) -> list[int]:
     ]
 
 
-def portions(holder: int, populations: Sequence[ShardPopulation]) -> Iterator[Portion]:
+def portions(
+    holder: int, populations: Sequence[ShardPopulation], sizes: WorkSizes
+) -> Iterator[Portion]:
     """What a shard has to do: each of its tiles against itself and what comes after it, and against others."""
     own = populations[holder]
-    for tile in own.ranges(1, _TILE):
+    for tile in own.ranges(1, sizes.tile):
         for number in [holder, *senders(holder, len(populations))]:
             first = tile.first if number == holder else 1
-            for probes in populations[number].ranges(first, _BATCH):
+            for probes in populations[number].ranges(first, sizes.portion):
                 yield Portion(holder, tile, number, probes)
 
 

@@ -18,7 +18,6 @@ __all__ = ["backup", "compact"]
 
 Progress = Callable[[int, int], None]
 
-_BACKUP_PAGES = 2_000  # of the database copied between two calls of progress: 8 MB
 
 
 def compact(store: Store) -> None:
@@ -44,7 +43,7 @@ def compact(store: Store) -> None:
         )
 
 
-def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path:
+def backup(store: Store, folder: Path, progress: Progress | None = None, *, pages: int = 2_000) -> Path:
     """Copy a gallery's database as of this moment into a new folder, while other processes use the gallery.
 
     The copy is a gallery. It appears under its name when it is complete and synced to disk.
@@ -74,7 +73,7 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
             origin.execute("SELECT change FROM gallery").fetchone()  # fixes the state to copy
             origin.backup(
                 copy,
-                pages=_BACKUP_PAGES,
+                pages=pages,
                 progress=None if progress is None else lambda _, left, total: progress(total - left, total),
             )
             copy.execute("PRAGMA journal_mode=DELETE")
