@@ -203,7 +203,14 @@ def shards(folder: Path, count: int, enrollments: Sequence[Enrollment]) -> list[
 
 
 def deduplicated(shards: Sequence[Directly], **asked: Any) -> Duplicates:
-    options = {"fpir": None, "threshold": None, "exact": False, "progress": None, "sizes": WorkSizes(), **asked}
+    options = {
+        "fpir": None,
+        "threshold": None,
+        "exact": False,
+        "progress": None,
+        "sizes": WorkSizes(),
+        **asked,
+    }
     return pairs.deduplicate(cast("Sequence[ShardClient]", shards), **options)
 
 

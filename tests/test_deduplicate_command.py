@@ -21,7 +21,7 @@ from people import LEFT, RIGHT, finger, processes
 from shell import run
 
 from abis.comparison import explain
-from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs
+from abis.deduplication import DuplicatePair, Duplicates, FoundPair, clustered, find_pairs, job
 from abis.deduplication.decisions import DecidedPair, Decision, Decisions, merges
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import write_duplicates
@@ -250,7 +250,7 @@ def stop_after(portions: int, number: int, replace: Callable[[object, str, objec
 
 
 def deduplicate_and_die(gallery: Path, output: Path, portions: int) -> None:
-    job._TILE, job._BATCH = 8, 3
+    Internals.sizes = WorkSizes(tile=8, portion=3)
     stop_after(portions, signal.SIGKILL, setattr)
     run(*command(gallery, output))
 

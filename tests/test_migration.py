@@ -465,9 +465,7 @@ def test_workers_change_nothing(store: Store, workers: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize("stop", [0, 1, 5, 6, 11, 12])
-def test_an_interrupted_import_goes_on_where_it_was(
-    store: Store, stop: int, batch: int
-) -> None:
+def test_an_interrupted_import_goes_on_where_it_was(store: Store, stop: int, batch: int) -> None:
     records = [record(f"P{n}", finger(n), end=n) if n % 4 else record("", end=n) for n in range(1, 13)]
 
     class Stops(ListSource):
@@ -532,9 +530,7 @@ TWICE = [  # P4 is P1, P5 is P2 by another sensor, P6 is P3's further encounter 
 
 
 @pytest.mark.parametrize("batch", [1, 4, 1000])
-def test_who_comes_under_two_names_comes_in_once(
-    gallery: Gallery, batch: int
-) -> None:
+def test_who_comes_under_two_names_comes_in_once(gallery: Gallery, batch: int) -> None:
     unique = gallery.internals.uniqueness(fpir=1e-3)
     report = import_records(ListSource(*TWICE), gallery.internals.store, unique=unique, batch=batch)
     assert counts(report) == (10, 7, 0, 3)
@@ -554,9 +550,7 @@ def test_who_comes_under_two_names_comes_in_once(
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])
-def test_a_duplicate_has_the_score_of_a_search_for_it(
-    gallery: Gallery, batch: int
-) -> None:
+def test_a_duplicate_has_the_score_of_a_search_for_it(gallery: Gallery, batch: int) -> None:
     """The arrival is the probe, wherever the batches end. This matters if the position of a finger is unknown."""
     unknown = Position.UNKNOWN_FINGER
     people = [

@@ -33,7 +33,9 @@ def work(source: Path, folder: Path, ready: Connection, workers: int) -> None:
     """Import, in a process that will hardly live to the end."""
     with Gallery.open(folder, load=False) as gallery:
         ready.send_bytes(b".")
-        import_records(open_path(source, pattern=NAMES), gallery.internals.store, workers=workers, batch=BATCH)
+        import_records(
+            open_path(source, pattern=NAMES), gallery.internals.store, workers=workers, batch=BATCH
+        )
 
 
 def kill_while_importing(source: Path, folder: Path, dice: random.Random, context: ForkServerContext) -> bool:

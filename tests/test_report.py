@@ -330,9 +330,7 @@ def llrs(distance: float, *, scale: float = 1.0, count: int = 4000, subjects: in
     reference = np.where(mated, probe, (probe + generator.integers(1, subjects, size=count)) % subjects)
     raw = generator.normal(size=count) + distance * mated
     llr = scale * (distance * raw - distance**2 / 2) / np.log(10)
-    return summarise(
-        Scores(llr, probe, reference.astype(np.int32)), promises=promises(shipped("embedding"))
-    )
+    return summarise(Scores(llr, probe, reference.astype(np.int32)), promises=promises(shipped("embedding")))
 
 
 def test_calibrated_scores_agree_with_what_is_observed() -> None:
@@ -399,7 +397,10 @@ def only(measured: Reliability | None, chosen: npt.NDArray[np.bool_]) -> Reliabi
 
 
 def test_faces_are_people_and_irises_are_eyes(tmp_path: Path) -> None:
-    for kind, template in (("people", face), ("eyes", lambda eye, capture: code(eye, flips=0.1, capture=capture))):
+    for kind, template in (
+        ("people", face),
+        ("eyes", lambda eye, capture: code(eye, flips=0.1, capture=capture)),
+    ):
         folder = tmp_path / kind
         folder.mkdir()
         for person in range(4):
@@ -448,7 +449,10 @@ def test_curves_of_several_systems_share_a_plot(findings: Findings) -> None:
     other = ErrorRates(np.sort(generator.normal(size=300) + 2), np.sort(generator.normal(size=900)))
     axes = plot_det([findings, other], names=["ours", "theirs"])
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == [f"ours, EER {100 * findings.main.eer.value:.2f} %", f"theirs, EER {100 * other.eer:.2f} %"]
+    assert labels == [
+        f"ours, EER {100 * findings.main.eer.value:.2f} %",
+        f"theirs, EER {100 * other.eer:.2f} %",
+    ]
     assert axes.get_xlim() == (0.5 / 900, 1)
     assert plot_det([other], axes=axes) is axes
     assert findings.identification is not None
@@ -469,7 +473,9 @@ def test_json_holds_the_points_of_the_curves(findings: Findings) -> None:
     figures: Any = json.loads(json.dumps(findings.figures(), allow_nan=False))
     det = figures["all_against_all"]["det"]
     curve = findings.main.rates.det()
-    points = set(zip(curve.threshold.tolist(), (100 * curve.fmr).tolist(), (100 * curve.fnmr).tolist(), strict=True))
+    points = set(
+        zip(curve.threshold.tolist(), (100 * curve.fmr).tolist(), (100 * curve.fnmr).tolist(), strict=True)
+    )
     assert set(zip(*det.values(), strict=True)) <= points
     # Every FMR with few false matches is there, and the ends.
     few = {100 * count / findings.main.non_mated for count in range(1, 20)} & {point[1] for point in points}

@@ -95,9 +95,7 @@ def test_segments_hold_what_was_enrolled_and_not_removed(operations, span: int) 
     for make in KINDS:
         probe = make(3)
         mine = [(e, t) for e, t in everything if Kind.of(t).is_comparable(Kind.of(probe))]
-        assert compared(segments, probe) == sorted(
-            (e, 100 - e, raw_scores(probe, [t])[0]) for e, t in mine
-        )
+        assert compared(segments, probe) == sorted((e, 100 - e, raw_scores(probe, [t])[0]) for e, t in mine)
         for wanted in ([], [97, 99], list(range(80, 100))):
             for block in (b for s in segments for b in s.blocks):
                 slots = block.slots_of(np.array(wanted, np.int64))

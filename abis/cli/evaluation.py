@@ -83,9 +83,7 @@ def evaluate(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Write a report with figures, as FILE.html, FILE.pdf or FILE.png."
-        ),
+        typer.Option(metavar="FILE", help="Write a report with figures, as FILE.html, FILE.pdf or FILE.png."),
     ] = None,
     scores: Annotated[
         Path | None,

@@ -596,7 +596,8 @@ class Cluster:
         missing: dict[int, str] = {}
         size = None
         if options.fpir is not None:
-            sizes, missing = _gathered([s.ask(ShardWorker.subjects) for s in self._shards], partial)
+            patience_s = self.partial_patience_s if partial else None
+            sizes, missing = _gathered([s.ask(ShardWorker.subjects) for s in self._shards], patience_s)
             size = sum(sizes.values())
         calls = [
             shard.ask(ShardWorker.identify, probes, replace(options, gallery_size=size))
@@ -606,7 +607,7 @@ class Cluster:
 
         def finished() -> Sequence[ClusterIdentification | TemplateError]:
             answers: Mapping[int, Answers]
-            answers, also_missing = _gathered(calls, partial)
+            answers, also_missing = _gathered(calls, patience_s)
             return merged(answers, missing | also_missing, options, len(probes))
 
         return finished
@@ -672,17 +673,25 @@ def _rounds(
         yield from under_way.popleft()()
 
 
-def _gathered(calls: Sequence[ShardCall[_T]], partial: bool) -> tuple[dict[int, _T], dict[int, str]]:
-    """The answers by shard, and if partial answers are allowed, the reasons of those missing."""
+def _gathered(
+    calls: Sequence[ShardCall[_T]], patience_s: float | None
+) -> tuple[dict[int, _T], dict[int, str]]:
+    """The answers by shard, and the reasons of those missing.
+
+    Args:
+        calls: one for each shard.
+        patience_s: seconds to wait for a shard that gives no sign of life, if the answer may be partial. None: the
+            answer must be complete, and a shard that does not answer is an error.
+    """
     answers: dict[int, _T] = {}
     missing: dict[int, str] = {}
     last: StoreError | None = None
     try:
         for call in calls:
             try:
-                answers[call.shard.number] = call.result(patience=self.partial_patience_s if partial else None)
+                answers[call.shard.number] = call.result(patience=patience_s)
             except StoreError as error:
-                if not partial:
+                if patience_s is None:
                     raise
                 missing[call.shard.number] = str(error)
                 last = error

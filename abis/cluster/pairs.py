@@ -115,9 +115,7 @@ def senders(holder: int, shards: int) -> list[int]:
     ]
 
 
-def portions(
-    holder: int, populations: Sequence[ShardPopulation], sizes: WorkSizes
-) -> Iterator[Portion]:
+def portions(holder: int, populations: Sequence[ShardPopulation], sizes: WorkSizes) -> Iterator[Portion]:
     """What a shard has to do: each of its tiles against itself and what comes after it, and against others."""
     own = populations[holder]
     for tile in own.ranges(1, sizes.tile):

@@ -53,7 +53,7 @@ _FEW_RANKS = 20  # a longer CMC has no markers
 def plot_det(
     systems: Sequence[Findings | ErrorRates], *, names: Sequence[str] | None = None, axes: Any = None
 ) -> Any:
-    """Plot the detection error trade-off of each system: FNMR over FMR, on logarithmic axes.
+    """Plot the detection error trade-off of each system: FNMR over FMR, on logarithmic drawn.
 
     A dot marks the equal error rate. On the lower edge, no error occurred.
 
@@ -80,23 +80,25 @@ def plot_det(
     """
     rates = [system.main.rates if isinstance(system, Findings) else system for system in systems]
     labels = _labels(systems, names)
-    with drawing(axes) as (axes, _):
-        left, bottom = trade_off(axes, rates, [f"{name}, EER {100 * r.eer:.2f} %" for name, r in zip(labels, rates, strict=True)])
+    with drawing(axes) as (drawn, _):
+        left, bottom = trade_off(
+            drawn, rates, [f"{name}, EER {100 * r.eer:.2f} %" for name, r in zip(labels, rates, strict=True)]
+        )
         for number, (system, rate) in enumerate(zip(systems, rates, strict=True)):
             if isinstance(system, Findings):
                 band = system.main.band
-                axes.fill_between(
+                drawn.fill_between(
                     band.fmr, np.maximum(band.low, bottom), np.maximum(band.high, bottom), lw=0,
                     color=_colour(number), alpha=0.24 if len(systems) == 1 else 0.12,
                 )  # fmt: skip
             eer = max(rate.eer, left, bottom)
-            axes.plot(eer, eer, "o", ms=5, color=_colour(number) if len(systems) > 1 else DARK)
-        axes.plot([max(left, bottom), 1], [max(left, bottom), 1], color=GREY, lw=0.8, ls=DOTTED)
+            drawn.plot(eer, eer, "o", ms=5, color=_colour(number) if len(systems) > 1 else DARK)
+        drawn.plot([max(left, bottom), 1], [max(left, bottom), 1], color=GREY, lw=0.8, ls=DOTTED)
         if len(systems) == 1:
-            axes.annotate("EER", (eer, eer), xytext=(7, 4), textcoords="offset points", color=DARK)
-        axes.set_xlabel("FMR: false matches among non-mated comparisons, %")
-        axes.set_ylabel("FNMR: false non-matches among mated, %")
-        return axes
+            drawn.annotate("EER", (eer, eer), xytext=(7, 4), textcoords="offset points", color=DARK)
+        drawn.set_xlabel("FMR: false matches among non-mated comparisons, %")
+        drawn.set_ylabel("FNMR: false non-matches among mated, %")
+        return drawn
 
 
 def plot_cmc(
@@ -121,29 +123,32 @@ def plot_cmc(
     for system, name in zip(systems, labels, strict=True):
         found = system.identification if isinstance(system, Findings) else system
         if found is None:
-            raise ValueError(f"{name} has no 1:N searches; expected findings whose identification is measured")
+            raise ValueError(
+                f"{name} has no 1:N searches; expected findings whose identification is measured"
+            )
         curves.append(found.cmc)
-    with drawing(axes) as (axes, _):
+    with drawing(axes) as (drawn, _):
         for number, (curve, name) in enumerate(zip(curves, labels, strict=True)):
             colour = _colour(number)
-            axes.fill_between(
+            drawn.fill_between(
                 curve.rank, 100 * curve.low, 100 * curve.high, color=colour, lw=0,
                 alpha=0.24 if len(curves) == 1 else 0.12,
             )  # fmt: skip
-            axes.plot(
+            drawn.plot(
                 curve.rank, 100 * curve.hits, color=colour, lw=1.8, ls=_line(number), ms=4,
-                marker="o" if len(curve.rank) <= _FEW_RANKS else "", label=f"{name}, rank 1 {100 * curve.hits[0]:.2f} %",
+                marker="o" if len(curve.rank) <= _FEW_RANKS else "",
+                label=f"{name}, rank 1 {100 * curve.hits[0]:.2f} %",
             )  # fmt: skip
         ranks = max(len(curve.rank) for curve in curves)
         lowest = 100 - max(1.0, 1.15 * (100 - 100 * min(float(curve.low.min()) for curve in curves)))
-        axes.set_xlim(1 - 0.02 * ranks, ranks * 1.02)
-        axes.set_ylim(lowest, 100 + 0.02 * (100 - lowest))
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=10)
-        axes.set_xlabel("rank")
-        axes.set_ylabel("mates at this rank or before, %")
+        drawn.set_xlim(1 - 0.02 * ranks, ranks * 1.02)
+        drawn.set_ylim(lowest, 100 + 0.02 * (100 - lowest))
+        drawn.xaxis.get_major_locator().set_params(integer=True, nbins=10)
+        drawn.set_xlabel("rank")
+        drawn.set_ylabel("mates at this rank or before, %")
         if len(curves) > 1:
-            axes.legend(loc="lower right")
-        return axes
+            drawn.legend(loc="lower right")
+        return drawn
 
 
 # --- shared with the plots of the report --------------------------------------------------------------------

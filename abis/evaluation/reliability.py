@@ -72,9 +72,7 @@ def measure_reliability(rates: ErrorRates, replicates: DetReplicates) -> Reliabi
     Returns:
         The comparison; None if all mated or all non-mated comparisons failed.
     """
-    kinds = [
-        kind[np.searchsorted(kind, FAILED, side="right") :] for kind in (rates.mated, rates.non_mated)
-    ]
+    kinds = [kind[np.searchsorted(kind, FAILED, side="right") :] for kind in (rates.mated, rates.non_mated)]
     if not all(len(kind) for kind in kinds):
         return None
     start = min(float(kind[0]) for kind in kinds)

@@ -60,7 +60,9 @@ def evaluate_searches(
     finger = finger_numbers(samples)
     probe_finger, reference_finger = finger[: len(searched.samples)], finger[len(searched.samples) :]
     if not np.isin(probe_finger, reference_finger).any():
-        raise ValueError(f"no subject of {probes} is in {references}; expected at least one probe with a mate")
+        raise ValueError(
+            f"no subject of {probes} is in {references}; expected at least one probe with a mate"
+        )
     templates = [sample.template for sample in enrolled.samples]
     present = np.flatnonzero([template is not None for template in templates])
     if all(sample.template is None for sample in samples):

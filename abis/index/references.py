@@ -137,7 +137,9 @@ class ReferenceView:
     def with_appended(self, segment: Segment, mark: Mark, state: State, *, span: int) -> ReferenceView:
         """A view with the references that one transaction has enrolled, which are of one span of ``span`` keys."""
         new = replace(segment, after=_end(self.segments, self.mark, span), last=mark.template)
-        return ReferenceView(appended(self.segments, new, span=span), mark, state.subjects, state.last_subject + 1)
+        return ReferenceView(
+            appended(self.segments, new, span=span), mark, state.subjects, state.last_subject + 1
+        )
 
     def with_replaced(self, old: Segment, new: Segment) -> ReferenceView:
         """A view with a segment packed again. References removed from it meanwhile are removed from the new one too."""
@@ -167,7 +169,7 @@ class References:
         sizes: how much is loaded and saved at once.
     """
 
-    def __init__(self, store: Store, folder: Path | None, sizes: WorkSizes = WorkSizes()) -> None:
+    def __init__(self, store: Store, folder: Path | None, sizes: WorkSizes) -> None:
         self._store = store
         self._sizes = sizes
         self._snapshots = None if folder is None else Snapshots(folder, store)

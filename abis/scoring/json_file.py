@@ -72,13 +72,17 @@ def encode(document: msgspec.Struct) -> str:
 
 
 def decode(
-    text: str, format: str, documents: dict[int, type[_Document]], *, command: str  # noqa: A002 - the field's name
+    text: str,
+    kind: str,
+    documents: dict[int, type[_Document]],
+    *,
+    command: str,
 ) -> _Document:
     """Read a document from JSON text, and check its fields.
 
     Args:
         text: JSON text.
-        format: content of the document's field ``format``, such as "abis calibration".
+        kind: content of the document's field ``format``, such as "abis calibration".
         documents: type of the document for each version that is read.
         command: command that writes such documents, for the message.
 
@@ -88,12 +92,12 @@ def decode(
     """
     try:
         head = msgspec.json.decode(text, type=_Head)
-        if head.format == format and head.version in documents:
+        if head.format == kind and head.version in documents:
             return msgspec.json.decode(text, type=documents[head.version])
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise FormatError(f"not an {format}: {error}; expected the output of `{command}`") from error
+        raise FormatError(f"not an {kind}: {error}; expected the output of `{command}`") from error
     raise FormatError(
-        f"has format {head.format!r}, version {head.version}; expected {format!r}, version {_either(documents)}"
+        f"has format {head.format!r}, version {head.version}; expected {kind!r}, version {_either(documents)}"
     )
 
 

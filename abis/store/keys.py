@@ -22,7 +22,6 @@ from abis.store.transaction import Transaction
 __all__ = ["encrypt", "reseal", "rewrap", "rotate"]
 
 
-
 def encrypt(store: Store, key: KeyService) -> None:
     """Encrypt new templates from now on, and authenticate all rows. :func:`reseal` seals existing templates.
 

@@ -19,7 +19,6 @@ __all__ = ["backup", "compact"]
 Progress = Callable[[int, int], None]
 
 
-
 def compact(store: Store) -> None:
     """Rewrite the database without free space and without the bytes of removed rows.
 
@@ -52,6 +51,7 @@ def backup(store: Store, folder: Path, progress: Progress | None = None, *, page
         store: store of a gallery in a folder.
         folder: folder to create.
         progress: called with the number of pages copied and of all pages.
+        pages: number of pages copied between two calls of ``progress``; 2,000 are 8 MB.
 
     Raises:
         StoreError: the folder holds a gallery, cannot be written, or the database is on a server.

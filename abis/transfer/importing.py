@@ -58,7 +58,10 @@ def import_records(
     resumed = sum(batch.read for batch in journal.batches(begun.key))
     number, read = begun.batches, 0
     repairs: list[str] = []
-    with collected_by_hand(), closing(prepare_all(_batches(source.records(begun.end), batch), workers)) as batches:
+    with (
+        collected_by_hand(),
+        closing(prepare_all(_batches(source.records(begun.end), batch), workers)) as batches,
+    ):
         for records, prepared in batches:
             gc.collect(0)
             number += 1

@@ -67,7 +67,9 @@ class LocalServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 answered = answer(ServerRequest(self.command, address.path, query, self.headers, body))
                 self.send_response(answered.status)
-                for name, value in ({"Content-Length": str(len(answered.body))} | dict(answered.headers)).items():
+                for name, value in (
+                    {"Content-Length": str(len(answered.body))} | dict(answered.headers)
+                ).items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answered.body)

@@ -47,7 +47,9 @@ def as_png(html: str) -> bytes:
 
     document = pypdfium2.PdfDocument(pdf)
     try:
-        pages = [page.render(scale=_DOTS_A_POINT).to_numpy()[..., ::-1] for page in document]  # blue comes first
+        pages = [
+            page.render(scale=_DOTS_A_POINT).to_numpy()[..., ::-1] for page in document
+        ]  # blue comes first
     finally:
         document.close()
     file = io.BytesIO()

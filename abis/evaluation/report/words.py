@@ -125,9 +125,8 @@ def sentences(findings: Findings) -> Iterator[str]:
         yield _quality(findings.discard)
     if findings.failures or main.mated_failed or main.non_mated_failed:
         failed = f"{number_of(len(findings.failures), 'file')} could not be read" if findings.failures else ""
-        comparisons = (
-            f"{main.mated_failed:,} mated and {number_of(main.non_mated_failed, 'non-mated comparison')} failed"
-        )
+        non_mated = number_of(main.non_mated_failed, "non-mated comparison")
+        comparisons = f"{main.mated_failed:,} mated and {non_mated} failed"
         yield f"{failed + '; ' if failed else ''}{comparisons}. Failed comparisons count as non-matches."
     else:
         read = "Every template could be read, and every" if findings.from_files else "Every"
