@@ -595,8 +595,8 @@ class Cluster:
             return list
         missing: dict[int, str] = {}
         size = None
+        patience_s = self.partial_patience_s if partial else None
         if options.fpir is not None:
-            patience_s = self.partial_patience_s if partial else None
             sizes, missing = _gathered([s.ask(ShardWorker.subjects) for s in self._shards], patience_s)
             size = sum(sizes.values())
         calls = [
