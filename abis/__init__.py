@@ -130,7 +130,8 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
                 raise
             raise ImportError(
                 f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
-                f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another folder.",
+                f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another "
+                "folder.",
                 name="abis._core",
             ) from None
         if changed := _changed_since_built(folder):
