@@ -263,7 +263,7 @@ class Cluster:
                 last = page[-1][0]
 
     def info(self) -> GalleryInfo:
-        """The sums of all shards' sizes and numbers of changes."""
+        """The sums over all shards of subjects, templates, bytes and changes."""
         found = self._of_all(ShardWorker.info)
         templates: dict[Position, int] = {}
         for one in found:
@@ -511,12 +511,11 @@ class Cluster:
     ) -> Iterator[ClusterIdentification | TemplateError]:
         """Search for many probes: eight in a call, up to three calls to each shard at a time.
 
-        Probes are taken a few ahead, and results come in their order; so any number of probes takes no
-        more memory than some. Arguments as for :meth:`identify`; ``progress`` is called with the number of
-        probes searched so far.
+        Only a few probes and results are in memory at a time, so the number of probes is not limited. The arguments are
+        those of :meth:`identify`; ``progress`` is called with the number of probes searched so far.
 
         Yields:
-            What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
+            For each probe, in order, the result of :meth:`identify`, or the TemplateError that it would raise.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact)
 
@@ -551,21 +550,23 @@ class Cluster:
     ) -> Duplicates:
         """Find subjects that are enrolled twice, in all shards, as :meth:`abis.Gallery.deduplicate` does.
 
-        Runs as of now in each shard. Of a pair in one shard, who was enrolled later is the probe; of one in two
-        shards, who is in the shard that sends: docs/cluster.md. :attr:`DuplicatePair.other_id` is the probe.
+        Each shard compares its subjects as of now. The probe of a pair, :attr:`DuplicatePair.other_id`, is the subject
+        that was enrolled later or, if the two are in different shards, the subject of the shard that sends its references
+        (docs/cluster.md).
 
         Args:
-            fpir: as there, at the size of the whole. 1e-4 where no threshold is given either.
-            threshold: as there.
-            since: refused: changes are counted in each shard, and one number does not say where each was.
-            exact: as there.
-            checkpoint: refused: it holds keys of one gallery's subjects.
-            progress: called with the pairs worked off and those in all.
+            fpir: list pairs that reach the threshold of this false positive identification rate, for a search by each
+                subject among all of the cluster. The default without a threshold is 1e-4.
+            threshold: list pairs of at least this score instead, a log10 likelihood ratio.
+            since: must be None: each shard counts its own changes, so one number does not give the state of all.
+            exact: compare all pairs in full.
+            checkpoint: must be None: a checkpoint holds keys of one gallery's subjects.
+            progress: called with the pairs compared and the pairs in all.
 
         Raises:
-            ValueError: where ``since`` or ``checkpoint`` is given.
-            StoreError: where shards have different calibrations.
-            ShardUnavailable: where a shard does not answer; nothing is found without it.
+            ValueError: ``since`` or ``checkpoint`` is given.
+            StoreError: shards have different calibrations.
+            ShardUnavailable: a shard does not answer.
         """
         if since is not None:
             raise ValueError(
