@@ -551,8 +551,8 @@ class Cluster:
         """Find subjects that are enrolled twice, in all shards, as :meth:`abis.Gallery.deduplicate` does.
 
         Each shard compares its subjects as of now. The probe of a pair, :attr:`DuplicatePair.other_id`, is the subject
-        that was enrolled later or, if the two are in different shards, the subject of the shard that sends its references
-        (docs/cluster.md).
+        that was enrolled later or, if the two are in different shards, the subject of the shard that sends its
+        references (docs/cluster.md).
 
         Args:
             fpir: list pairs that reach the threshold of this false positive identification rate, for a search by each

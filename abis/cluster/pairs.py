@@ -33,7 +33,8 @@ class Portion(NamedTuple):
     Attributes:
         holder: number of the shard that compares.
         references: keys of subjects of that shard.
-        sender: number of the shard that sends its references; the holder's, if its subjects are compared with each other.
+        sender: number of the shard that sends its references; that of the holder, if the subjects of one shard are
+            compared with each other.
         probes: keys of subjects of the sender.
     """
 
@@ -126,7 +127,7 @@ def senders(holder: int, shards: int) -> list[int]:
 
 
 def portions(holder: int, populations: Sequence[ShardPopulation], sizes: WorkSizes) -> Iterator[Portion]:
-    """Yield the work of a shard: each tile of its subjects with itself and all later ones, and with the senders' subjects."""
+    """Yield the work of a shard: each tile of its subjects with itself, with later subjects, and with the senders'."""
     own = populations[holder]
     for tile in own.ranges(1, sizes.tile):
         for number in [holder, *senders(holder, len(populations))]:
@@ -138,7 +139,7 @@ def portions(holder: int, populations: Sequence[ShardPopulation], sizes: WorkSiz
 def _renumbered(
     shards: Sequence[ShardClient], found: Sequence[tuple[int, NamedPair]]
 ) -> tuple[list[FoundPair], dict[int, str]]:
-    """Return the pairs with numbers in place of keys, and the subject id of each number; removed subjects are left out."""
+    """Return the pairs with numbers in place of keys, and the subject id of each number, without removed subjects."""
     wanted: dict[int, set[int]] = {}
     for sender, one in found:
         wanted.setdefault(sender, set()).add(one.pair.probe)

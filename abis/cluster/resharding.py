@@ -70,7 +70,8 @@ def begun_again(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
     if manifest.becoming:
         if shards and tuple(shards) != manifest.becoming:
             raise StoreError(
-                f"{folder}: a resharding into {', '.join(map(str, manifest.becoming))} was interrupted; expected the same shards"
+                f"{folder}: a resharding into {', '.join(map(str, manifest.becoming))} was interrupted; "
+                "expected the same shards"
             )
         return manifest
     common = min(len(shards), len(manifest.shards))
@@ -158,12 +159,14 @@ class _Division:
         for client, (_, astray) in zip(self.clients, found, strict=True):
             if astray is not None:
                 raise StoreError(
-                    f"{self._folder}: subject {astray!r} is in shard {client.number}, and belongs to another one; run `abis check` on that shard"
+                    f"{self._folder}: subject {astray!r} is in shard {client.number}, but belongs to another shard; "
+                    "run `abis check` on both galleries"
                 )
         after = sum(subjects for subjects, _ in found)
         if after != before:
             raise StoreError(
-                f"{self._folder}: {after:,} subjects after the resharding, but {before:,} before; run `abis check` on the shards"
+                f"{self._folder}: {after:,} subjects after the resharding, but {before:,} before; run `abis check` on "
+                "the galleries of all shards"
             )
 
     def _open(self) -> None:

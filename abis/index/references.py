@@ -173,11 +173,11 @@ class References:
         self._store = store
         self._sizes = sizes
         self._snapshots = None if folder is None else Snapshots(folder, store)
-        self._following = threading.Lock()  # held while the view is changed
+        self._following = threading.Lock()  # held while the view is replaced
         self._view: ReferenceView | None = None
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="abis")
         self._kept: Future[None] | None = None
-        self._saved = ReferenceView()  # as of the last snapshot
+        self._saved = ReferenceView()  # the view that was saved last
 
     @property
     def is_loaded(self) -> bool:
@@ -198,7 +198,7 @@ class References:
 
         Args:
             at_least: number of a change that is late enough; 0 takes the references as they are in memory, without a
-                question to the store. None asks the store for its present change.
+                query to the store. None asks the store for its present change.
         """
         now = self._store.state().change if at_least is None else at_least
         while True:
@@ -214,7 +214,7 @@ class References:
             progress: called while templates are loaded.
 
         Raises:
-            StoreError: the store has not as many templates as it says.
+            StoreError: the store holds another number of templates than its counters state.
         """
         span = self._sizes.segment
         with self._following:
@@ -245,7 +245,7 @@ class References:
         """Add references that have just been enrolled.
 
         Args:
-            prepared: what :meth:`prepare` gave.
+            prepared: result of :meth:`prepare`.
             written: the result of the enrolment.
         """
         if prepared is None:
@@ -291,13 +291,13 @@ class References:
                     Snapshots(folder, self._store).discard()
         except OSError as error:
             raise StoreError(
-                f"{self._store.name}: what is prepared may still hold what was removed: {error}"
+                f"{self._store.name}: snapshot files may still hold removed references: {error}"
             ) from error
 
     # ----------------------------------------------------------------------------------------- inside
 
     def _opened(self, progress: Progress | None) -> ReferenceView:
-        """The view that the files contain."""
+        """Return the view that the snapshot files contain; an empty one without files."""
         manifest = None if self._snapshots is None else self._snapshots.manifest()
         if self._snapshots is None or manifest is None:
             return ReferenceView()
@@ -381,6 +381,6 @@ def _worn(view: ReferenceView) -> list[Segment]:
 
 
 def _end(segments: Sequence[Segment], mark: Mark, span: int) -> int:
-    """Where a new segment begins: behind the others, or at the start of its span."""
+    """Return the key after which a new segment begins: that of the last segment, or the start of its span."""
     start = mark.template // span * span
     return max(segments[-1].last, start) if segments else start

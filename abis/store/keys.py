@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Key management: encrypt a gallery, rotate its data key, change its master key. Other processes may go on."""
+"""Key management: encrypt a gallery, rotate its data key, change its master key.
+
+Other processes may use the gallery meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a gallery's files small; copy it while it is in use."""
+"""Compact a gallery's files, and back a gallery up while it is in use."""
 
 from __future__ import annotations
 
