@@ -80,12 +80,11 @@ def main() -> None:
             others = np.arange(len(every)) % arguments.probes < (arguments.others_probes or arguments.probes)
             with_graphs = count <= arguments.graph_faces
             found = measured(gallery, every, others, with_graphs)
-        if arguments.gallery is not None:
-            folder = arguments.gallery / f"seed{arguments.seed}-{len(gallery)}"
-            found |= identified(folder, gallery, every)
+            if count == arguments.faces and arguments.gallery is not None:
+                folder = arguments.gallery / f"seed{arguments.seed}-{len(gallery)}"
+                found |= identified(folder, gallery, every)
             figures |= {f"n{count}_{name}": value for name, value in found.items()}
-            counts = {"probes": 2 * arguments.probes, "others_probes": int(others.sum())}
-            figures |= counts
+        figures |= {"probes": 2 * arguments.probes, "others_probes": int(others.sum())}
     write(arguments.json, figures, seed=arguments.seed)
 
 
