@@ -226,7 +226,8 @@ class Calibration(JsonFile):
             FormatError: the text is not a calibration; the message names the first field that is missing, unknown
                 or out of range.
         """
-        document = decode(text, _FORMAT, {2: _Document2, 3: _Document}, command="abis calibrate")
+        documents: dict[int, type[_Document2]] = {2: _Document2, 3: _Document}
+        document = decode(text, _FORMAT, documents, command="abis calibrate")
         fields = msgspec.structs.asdict(document)
         del fields["format"], fields["version"]
         fields["provenance"] = Provenance(**msgspec.structs.asdict(document.provenance))
