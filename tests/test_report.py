@@ -504,9 +504,9 @@ def test_the_report_is_written_as_pdf_and_png(findings: Findings, tmp_path: Path
     assert "Evaluation of few <prints>" in text
     assert "FPIR among 50,000,000" in " ".join(text.split())
     assert f"{len(document)} / {len(document)}" in text  # numbers of pages
-    width, height = PIL.Image.open(tmp_path / "report.png").size
-    assert width == 1191  # A4 at 144 dots an inch
-    assert height == len(document) * 1684
+    with PIL.Image.open(tmp_path / "report.png") as picture:
+        assert picture.size == (1191, len(document) * 1684)  # A4 at 144 dots an inch
+    document.close()
 
 
 def test_other_endings_are_refused_before_the_work(findings: Findings, tmp_path: Path) -> None:
