@@ -162,5 +162,5 @@ def test_codes_of_another_model_or_shape_are_never_compared() -> None:
 
 def test_calibrations_are_named_after_the_modality() -> None:
     names = {Kind.of(t).calibrated_as for t in everything(1, 0)}
-    assert names == {"minutiae", "embedding-synthetic", "embedding-made-up-voice", "iris-made-up"}
+    assert names == {"minutiae-leader-0.1", "embedding-synthetic", "embedding-made-up-voice", "iris-made-up"}
     assert Calibrations.of().for_kind("iris-made-up").kind == "iris"
