@@ -13,6 +13,7 @@ __all__ = [
     "AlreadyEnrolled",
     "ArgumentError",
     "ArgumentTypeError",
+    "Cancelled",
     "DuplicateFound",
     "ExtractionError",
     "FormatError",
@@ -51,6 +52,10 @@ class ArgumentError(AbisError, ValueError):
 
 class ArgumentTypeError(ArgumentError, TypeError):
     """An argument has a type that cannot be, such as a number for an id or a text for a rate."""
+
+
+class Cancelled(AbisError):  # noqa: N818 - reads as the sentence it says
+    """The work was cancelled by :class:`abis.cancellation.Cancellation` before it had a result."""
 
 
 class TemplateError(AbisError, ValueError):

@@ -24,9 +24,10 @@ from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
 from abis.identification import screening
-from abis.index import references
 from abis.index.references import References
+from abis.index.sizes import WorkSizes
 from abis.results import Outcome
 from abis.scoring.calibration import compare, shipped
 from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
@@ -576,7 +577,7 @@ def test_results_print_well(gallery: Gallery) -> None:
 
 
 def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abis.gallery.gallery.ENROLL_BATCH", 4)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(batch=4))
     people = [*crowd(10), Enrollment("s0001", [face(1)]), *crowd(1)]
     with pytest.raises(AlreadyEnrolled, match="s0001"):
         gallery.enroll_many(people)
@@ -585,7 +586,7 @@ def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch:
 
 
 def test_loading_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "_LOAD_BATCH", 20)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(load=20))
     with Gallery.open(tmp_path) as gallery:
         gallery.enroll_many(crowd(15))
         before = answers(gallery, [everything(3, 1)])

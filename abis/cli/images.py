@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from abis.cli.arguments import (
 from abis.cli.console import Faults, note
 from abis.errors import AbisError, ExtractionError, FormatError
 from abis.evaluation.datasets import data_files
-from abis.formats import ansi_nist, is_image, read, read_file
+from abis.formats import holds_image, read, read_file
 from abis.formats.names import position_in
 from abis.template import Position, Template
 
@@ -112,7 +111,7 @@ class Reader:
     def read(self, file: Path) -> tuple[Template, ...]:
         """The templates of one file; raises as :meth:`read_all` does."""
         content = self._content(file)
-        if not _holds_image(content):
+        if not holds_image(content):
             found = read(content) if isinstance(content, bytes) else read_file(file)
             for remark in found.notes:
                 note(f"{file}: {remark}")
@@ -129,7 +128,7 @@ class Reader:
 
     def is_image(self, file: Path) -> bool:
         """Whether a file, ``-`` included, holds an image, and no template."""
-        return _holds_image(self._content(file))
+        return holds_image(self._content(file))
 
     def _content(self, file: Path) -> Path | bytes:
         """The file, or for ``-`` what standard input holds, which is read once."""
@@ -162,7 +161,7 @@ class Reader:
     def _submit_ahead(self, extractors: Extractors) -> None:
         while self._ahead and len(self._tasks) < extractors.ahead:
             file = self._ahead.popleft()
-            if file != STANDARD_INPUT and file not in self._tasks and _holds_image(file):
+            if file != STANDARD_INPUT and file not in self._tasks and holds_image(file):
                 self._tasks[file] = self._submit(extractors, file)
 
     def _submit(self, extractors: Extractors, file: Path) -> ExtractionTask:
@@ -196,23 +195,8 @@ def files_by_subject(paths: Sequence[Path], pattern: str | None, faults: Faults)
 
 def picture(file: Path) -> str | None:
     """The image of a file as a data URL of a grey PNG; None if the file is not an image."""
-    if not _holds_image(file):
+    if not holds_image(file):
         return None
-    from abis.extraction.images import as_png, read_images  # noqa: PLC0415 - an extra, for images only
+    from abis.extraction.images import png_url, read_images  # noqa: PLC0415 - an extra, for images only
 
-    png = as_png(read_images(file.read_bytes())[0].grey())
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _holds_image(file: Path | bytes) -> bool:
-    """Whether a file, or its content, is an image. A file that cannot be opened raises when it is read."""
-    if isinstance(file, bytes):
-        return not ansi_nist.holds_minutiae(file) if ansi_nist.is_transaction(file) else is_image(file)
-    try:
-        with file.open("rb") as opened:
-            beginning = opened.read(16)
-            if ansi_nist.is_transaction(beginning):  # minutiae are read; without any, images are extracted
-                return not ansi_nist.holds_minutiae(beginning + opened.read())
-            return is_image(beginning)
-    except OSError:
-        return False
+    return png_url(read_images(file.read_bytes())[0].grey())

@@ -33,7 +33,10 @@ from abis.formats._images import is_image
 from abis.formats.inputs import Input, as_bytes, decode_text
 from abis.template import Minutiae, Template, several_fingers
 
-__all__ = ["Format", "Reading", "is_image", "read", "read_file", "write"]
+__all__ = ["Format", "Reading", "holds_image", "is_image", "read", "read_file", "write"]
+
+
+_BEGINNING = 16  # bytes that tell an image or a transaction from other files
 
 
 class Format(Enum):
@@ -154,6 +157,27 @@ def read_file(path: str | os.PathLike[str], *, lenient: bool = False) -> Reading
         named = FormatError(f"{os.fspath(path)}: {error}")
         named.offset = error.offset
         raise named from None
+
+
+def holds_image(file: Path | bytes) -> bool:
+    """Return whether a file holds an image from which templates are extracted, rather than templates.
+
+    A transaction of ANSI/NIST-ITL with minutiae holds templates. A file that cannot be opened holds no image; reading
+    it raises the error.
+
+    Args:
+        file: the file, or its content.
+    """
+    if isinstance(file, bytes):
+        return not ansi_nist.holds_minutiae(file) if ansi_nist.is_transaction(file) else is_image(file)
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(_BEGINNING)
+            return holds_image(
+                beginning + opened.read() if ansi_nist.is_transaction(beginning) else beginning
+            )
+    except OSError:
+        return False
 
 
 def write(templates: Sequence[Template], format: Format) -> bytes:  # noqa: A002 - the word for it

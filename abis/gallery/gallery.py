@@ -71,9 +71,6 @@ from abis.verification.policy import Policy
 
 __all__ = ["Gallery", "Progress"]
 
-ENROLL_BATCH = 1_000
-"""Enrollments of one transaction: they share one write to disk."""
-
 
 class Gallery:
     """The set of enrolled subjects.
@@ -297,7 +294,7 @@ class Gallery:
         """
         count = 0
         source = iter(enrollments)
-        while batch := list(islice(source, ENROLL_BATCH)):
+        while batch := list(islice(source, self.internals.sizes.batch)):
             check = (
                 UniquenessCheck(self.internals, batch, fpir=fpir, min_coverage=min_coverage)
                 if unique
@@ -516,6 +513,7 @@ class Gallery:
             since=since,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=progress,
+            sizes=self.internals.sizes,
         )
         self.internals.record("deduplicate", "", f"{len(found)} pairs")
         return found
@@ -733,7 +731,14 @@ class Gallery:
                 f"source is a {type(source).__name__}; expected a path, or a source of abis.transfer.sources"
             )
         check = self.internals.uniqueness(fpir=fpir, min_coverage=min_coverage) if unique else None
-        return import_records(source, self._store, workers=workers, unique=check, watch=watch)
+        return import_records(
+            source,
+            self._store,
+            workers=workers,
+            unique=check,
+            watch=watch,
+            batch=self.internals.sizes.batch,
+        )
 
     def export_records(
         self,
@@ -826,7 +831,7 @@ class Gallery:
         Raises:
             StoreError: the folder holds a gallery already, or a server keeps the database.
         """
-        maintenance.backup(self._store, Path(folder), progress)
+        maintenance.backup(self._store, Path(folder), progress, pages=self.internals.sizes.backup)
 
     def encrypt(self, key: KeyService, *, progress: Progress | None = None) -> int:
         """Encrypt a gallery that is not encrypted, while others read; writers must open it again with the key.
@@ -868,7 +873,7 @@ class Gallery:
         Returns:
             The number of templates sealed.
         """
-        count = keys.reseal(self._store, progress)
+        count = keys.reseal(self._store, progress, page=self.internals.sizes.reseal)
         self.internals.references.scrub()
         return count
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from abis.deduplication import ArrivalsCheck
 from abis.gallery.answers import AnswerPolicy
 from abis.index.references import References, ReferenceView
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
 from abis.store.stored_form import stored_enrollments
@@ -33,11 +34,16 @@ class Internals:
     Args:
         store: the gallery's database.
         folder: where references are kept between runs; None keeps none.
+
+    Attributes:
+        sizes: how much is worked on at once.
     """
+
+    sizes = WorkSizes()
 
     def __init__(self, store: Store, folder: Path | None) -> None:
         self.store = store
-        self.references = References(store, folder)
+        self.references = References(store, folder, self.sizes)
         self._answers: tuple[AnswerPolicy, float] | None = None  # and until when it is believed
         self._own_calibrations: dict[str, Calibration | None] = {}  # by kind; None where the gallery has none
 
@@ -128,7 +134,12 @@ class Internals:
             min_coverage: part of the subjects that each record must be comparable with, 0 to 1.
         """
         return ArrivalsCheck(
-            self.store, self.references.view, self.calibrations, fpir=fpir, min_coverage=min_coverage
+            self.store,
+            self.references.view,
+            self.calibrations,
+            fpir=fpir,
+            tile=self.sizes.arrivals_tile,
+            min_coverage=min_coverage,
         )
 
     def follow_store(self) -> None:
