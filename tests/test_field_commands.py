@@ -329,7 +329,7 @@ def test_folders_and_names_of_people_mean_the_same_everywhere(tmp_path: Path) ->
                 assert len(opened) == 5, (way, source.name)
                 assert "David_Bowie" in opened
         figures = json.loads(run("evaluate", source, "--json", code=0).stdout)
-        assert figures["fingers"] == 5
+        assert figures["people"] == 5
         assert figures["all_against_all"]["mated"] == 5
         assert any("5 mated comparisons" in warning for warning in figures["warnings"])
 
