@@ -33,7 +33,31 @@ float score(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, cons
     return static_cast<float>(best);
 }
 
-constexpr IrisKernels kTable{score};
+void look(const std::uint64_t* probe, std::size_t rotations, std::size_t words, const std::uint64_t* block,
+          float* squares) {
+    const std::uint64_t* masks = block + words * kIrisLanes;
+    float best[kIrisLanes];
+    for (std::size_t k = 0; k < rotations; ++k, probe += 2 * words) {
+        std::uint64_t counting[kIrisLanes] = {}, different[kIrisLanes] = {};
+        for (std::size_t w = 0; w < words; ++w) {
+            const std::uint64_t own = probe[w], own_mask = probe[words + w];
+            for (std::size_t lane = 0; lane < kIrisLanes; ++lane) {
+                const std::uint64_t both = own_mask & masks[w * kIrisLanes + lane];
+                counting[lane] += set_bits(both);
+                different[lane] += set_bits((own ^ block[w * kIrisLanes + lane]) & both);
+            }
+        }
+        for (std::size_t lane = 0; lane < kIrisLanes; ++lane) {
+            const auto n = static_cast<std::int32_t>(counting[lane]);
+            const auto difference = static_cast<float>(n - 2 * static_cast<std::int32_t>(different[lane]));
+            const float square = difference * std::abs(difference) / static_cast<float>(n > 0 ? n : 1);
+            best[lane] = k == 0 || square > best[lane] ? square : best[lane];
+        }
+    }
+    for (std::size_t lane = 0; lane < kIrisLanes; ++lane) squares[lane] = rotations > 0 ? best[lane] : 0.0F;
+}
+
+constexpr IrisKernels kTable{score, look};
 
 }  // namespace
 }  // namespace abis::ABIS_TARGET
