@@ -5,9 +5,10 @@ Calibrations are fitted on one half of the eyes and measured on the other, both 
 extraction were chosen with all of these eyes in view; benchmarks/fitting/fit_irises.py chooses them on one half and
 measures on the other.
 
-Irises are then fused with fingers and faces, of people put together by chance: each has an eye of CASIA-IrisV1, a finger
-of the FVC sets (templates by LEADER) and a face of Labeled Faces in the Wild, with seven captures of each. Scores are
-sums of log likelihood ratios by the shipped calibrations, for irises by the calibration of the other half of the eyes.
+Irises are then fused with fingers and faces, of people put together by chance: each has an eye of CASIA-IrisV1, a
+finger of the FVC sets (templates by LEADER) and a face of Labeled Faces in the Wild, with seven captures of each.
+Scores are sums of log likelihood ratios by the shipped calibrations, for irises by the calibration of the other half
+of the eyes.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ struct NearIrises {
 
 // Looks at references [0, count) of the blocks, and returns the `most` nearest, or all where there are fewer.
 //
-// The score is the one of IrisProbe::compare for the chosen bits alone. `probe` has `rotations` rows of `words` words of
-// bits, then of the mask. One thread; polls now and then.
+// The score is the one of IrisProbe::compare for the chosen bits alone. `probe` has `rotations` rows of `words` words
+// of bits, then of the mask. One thread; polls now and then.
 NearIrises nearest_irises(const std::uint64_t* probe, std::size_t rotations, std::size_t words,
                           const std::uint64_t* blocks, std::size_t count, std::size_t most,
                           const std::function<void()>& poll);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comparison of iris codes.
 #include "iris/iris.h"
-#include "iris/iris_look.h"
 
 #include <optional>
 
+#include "iris/iris_look.h"
 #include "python/arrays.h"
 
 namespace abis {
