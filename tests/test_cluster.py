@@ -27,6 +27,7 @@ from abis.cluster.placement import shard_of
 from abis.deduplication import Duplicates
 from abis.errors import ShardUnavailable
 from abis.formats import native
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.template import Position, Template
 
@@ -275,7 +276,7 @@ def as_either_sees_it(found: Duplicates) -> dict[frozenset[str], Any]:
 def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
     one: Gallery, many: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abis.cluster.pairs._BATCH", 8)  # several of them on the way
+    monkeypatch.setattr(Cluster, "sizes", WorkSizes(portion=8))  # several of them on the way
     victim = many.shards()[0].process
     killed: list[int] = []
 
@@ -296,7 +297,7 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
 def test_a_dead_machine_is_missed_until_it_is_back(
     one: Gallery, many: Cluster, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abis.cluster.cluster._PARTIAL_PATIENCE_S", 2.0)
+    monkeypatch.setattr(Cluster, "partial_patience_s", 2.0)
     probe = PROBES[0]
     expected = one.identify(probe, exact=True, max_candidates=PEOPLE).candidates
     process = many.shards()[2].process

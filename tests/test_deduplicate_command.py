@@ -26,6 +26,8 @@ from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import write_duplicates
 from abis.errors import AbisError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
 from abis.template import Position, Template
@@ -55,8 +57,7 @@ def gallery(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_TILE", 8)
-    monkeypatch.setattr(job, "_BATCH", 3)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(tile=8, portion=3))
 
 
 def found(gallery: Path) -> Duplicates:
@@ -249,7 +250,7 @@ def stop_after(portions: int, number: int, replace: Callable[[object, str, objec
 
 
 def deduplicate_and_die(gallery: Path, output: Path, portions: int) -> None:
-    job._TILE, job._BATCH = 8, 3
+    Internals.sizes = WorkSizes(tile=8, portion=3)
     stop_after(portions, signal.SIGKILL, setattr)
     run(*command(gallery, output))
 

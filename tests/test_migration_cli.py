@@ -153,8 +153,10 @@ def test_export_says_what_it_wrote(tmp_path: Path, source: Path) -> None:
 
 SLOW = """
 from abis.cli import app
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.transfer import importing
-importing._BATCH, write = 1, importing._write
+Internals.sizes, write = WorkSizes(batch=1), importing._write
 def told(*arguments, **more):
     write(*arguments, **more)
     print("written", flush=True)

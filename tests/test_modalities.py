@@ -18,8 +18,9 @@ from abis.deduplication.pairing import Criterion, find_pairs
 from abis.deduplication.tiles import Tile
 from abis.formats import native
 from abis.formats._native_many import read_many
-from abis.index import references
+from abis.gallery.internals import Internals
 from abis.index.segments import Entry, Segment
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template
@@ -146,7 +147,7 @@ def test_what_is_exported_and_imported_is_the_same_gallery(make: Make, tmp_path:
 def test_snapshots_keep_it_and_erasure_leaves_nothing(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(references, "_WORTH_SAVING", 1)  # small galleries are worth files too
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))  # small galleries are worth files too
     with abis.Gallery.open(tmp_path / "gallery") as gallery:
         for person in range(9):
             gallery.enroll(f"person {person}", make(person, 0))
@@ -221,5 +222,5 @@ def test_codes_of_another_model_or_shape_are_never_compared() -> None:
 
 def test_calibrations_are_named_after_the_modality() -> None:
     names = {Kind.of(t).calibrated_as for t in everything(1, 0)}
-    assert names == {"minutiae", "embedding-synthetic", "embedding-made-up-voice", "iris-made-up"}
+    assert names == {"minutiae-leader-0.1", "embedding-synthetic", "embedding-made-up-voice", "iris-made-up"}
     assert Calibrations.of().for_kind("iris-made-up").kind == "iris"

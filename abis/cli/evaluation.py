@@ -25,7 +25,7 @@ from abis.evaluation import (
 )
 from abis.evaluation.datasets import DEFAULT_PATTERN
 from abis.evaluation.embeddings import is_embeddings
-from abis.evaluation.report import provenance, write_report
+from abis.evaluation.report import check_ending, provenance, write_report
 from abis.evaluation.score_tables import ENDINGS
 from abis.scoring.calibration import Calibration
 
@@ -57,8 +57,9 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of templates or images named <finger>_<impression>.*, one in a file; or a score file: .csv, "
-            ".parquet or .npz with the columns score and mated; or embeddings: .npz with embeddings and names.",
+            help="A folder of templates or images named <finger>_<impression>.* or <person>_<image>.*, one in a file; "
+            "or a score file: .csv, .parquet or .npz with the columns score and mated; or embeddings: .npz with "
+            "embeddings and names.",
         ),
     ],
     *,
@@ -82,7 +83,7 @@ def evaluate(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a report with figures as one HTML page."),
+        typer.Option(metavar="FILE", help="Write a report with figures, as FILE.html, FILE.pdf or FILE.png."),
     ] = None,
     scores: Annotated[
         Path | None,
@@ -99,7 +100,7 @@ def evaluate(
         typer.Option(
             metavar="REGEX",
             help="Regular expression that file names without their ending must match as a whole, with the groups "
-            "(?P<finger>...) and (?P<impression>...).",
+            "(?P<finger>...), also for eyes and people, and (?P<impression>...).",
         ),
     ] = None,
     position: FingerPosition = None,
@@ -123,6 +124,8 @@ def evaluate(
     if options.all_pairs and options.scores is None:
         raise typer.BadParameter("--all-pairs needs --scores FILE")
     _check_applicable(data, options)
+    if options.report is not None:
+        check_ending(options.report)
     try:
         with progress_bar("evaluating" if data.is_dir() else "reading") as progress:
             findings = _findings(data, options, progress)

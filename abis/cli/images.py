@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from abis.cli.arguments import compile_pattern, files_in, group_by_subject, moved, subject_folders
 from abis.cli.console import Faults, say
 from abis.errors import AbisError, ExtractionError
-from abis.formats import ansi_nist, is_image, read_file
+from abis.formats import holds_image, read_file
 from abis.template import Position, Template
 from abis.template.modality import modality_at
 
@@ -107,7 +106,7 @@ class Reader:
 
     def read(self, file: Path) -> tuple[Template, ...]:
         """The templates of one file; raises as :meth:`read_all` does."""
-        if not _holds_image(file):
+        if not holds_image(file):
             found = read_file(file)
             for note in found.notes:
                 say(f"{file}: {note}")
@@ -143,7 +142,7 @@ class Reader:
     def _submit_ahead(self, extractors: Extractors) -> None:
         while self._ahead and len(self._tasks) < extractors.ahead:
             file = self._ahead.popleft()
-            if file not in self._tasks and _holds_image(file):
+            if file not in self._tasks and holds_image(file):
                 self._tasks[file] = self._submit(extractors, file)
 
     def _submit(self, extractors: Extractors, file: Path) -> ExtractionTask:
@@ -187,21 +186,8 @@ def position_in(name: str) -> Position | None:
 
 def picture(file: Path, position: Position) -> str | None:
     """What a drawing shows of the image of a file, as a data URL of a grey PNG; None if the file is not an image."""
-    if not _holds_image(file):
+    if not holds_image(file):
         return None
-    from abis.extraction.images import as_png, read_images  # noqa: PLC0415 - an extra, for images only
+    from abis.extraction.images import png_url, read_images  # noqa: PLC0415 - an extra, for images only
 
-    png = as_png(modality_at(position).view(read_images(file.read_bytes())[0]))
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _holds_image(file: Path) -> bool:
-    """Whether a file is an image. A file that cannot be opened raises when it is read."""
-    try:
-        with file.open("rb") as opened:
-            beginning = opened.read(16)
-            if ansi_nist.is_transaction(beginning):  # minutiae are read; without any, images are extracted
-                return not ansi_nist.holds_minutiae(beginning + opened.read())
-            return is_image(beginning)
-    except OSError:
-        return False
+    return png_url(modality_at(position).view(read_images(file.read_bytes())[0]))

@@ -303,7 +303,7 @@ class ShardWorker:
         gallery.calibrate(Calibration.from_json(calibration))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)
 
-    # ----------------------------------------------------------------------------------- dividing anew
+    # -------------------------------------------------------------------------------------- resharding
 
     def become(self, asked: CallHeader, part: Part | None, adopt: bool) -> int | Refused:
         """Mark the store as this part of the cluster, or as no part. Returns the number of subjects.
@@ -354,7 +354,7 @@ class ShardWorker:
 
     @moving
     def take(self, gallery: Gallery, _: CallHeader, wholes: Sequence[Whole]) -> int:
-        """Take subjects in, once they are on disk they are here; returns how many were not here yet."""
+        """Enroll subjects that come from another shard; return how many were not here before. They are then on disk."""
         return parts.take(gallery.internals.store, wholes)
 
     @moving

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of a gallery could be compared: what a change of the face network leaves out, for example."""
+"""Coverage: how many subjects could be compared. A change of the face network lowers it, for example."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two fingers side by side, with the minutiae that a comparison paired, as SVG."""
+"""Draw one finger, or two side by side with the minutiae that a comparison paired, as SVG."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 _PIXELS_PER_CM = 197  # of the drawing: 500 dpi, whatever the templates' resolutions
 MARGIN, GAP, TITLE = 12, 24, 28  # pixels
-_LETTER = 8.5  # pixels: a title's letters are hardly wider
+_LETTER = 8.5  # pixels, greatest width of a letter in the title
 _RADIUS, _TAIL = 4.0, 14.0  # pixels: of a minutia's mark, and of the line that shows its direction
 _UNPAIRED = "#a0a0a0"
-_HUE_STEP = 0.381966  # of a turn, the golden angle: neighbours in the list get colours far apart
+_HUE_STEP = 0.381966  # of a full turn, the golden angle: consecutive pairs get very different colours
 
 
 def draw_finger(finger: Minutiae, *, title: str, picture: str | None = None) -> str:
@@ -31,8 +31,8 @@ def draw_finger(finger: Minutiae, *, title: str, picture: str | None = None) -> 
 
     Args:
         finger: one finger view.
-        title: written above.
-        picture: a URL of its image, laid below.
+        title: title of the drawing.
+        picture: URL of the image to show behind the minutiae. None: no image.
     """
     top = MARGIN + TITLE
     width, height = _size(finger)
@@ -63,11 +63,11 @@ def draw_pair(
 
     Args:
         probe: one finger view.
-        reference: another.
+        reference: another finger view.
         pairs: (k, 2) indices of the minutiae of probe and reference that were paired, as
             :func:`abis.comparison.explain` gives them.
-        title: written above.
-        pictures: URLs of their images, laid below.
+        title: title of the drawing.
+        pictures: URLs of the images to show behind the minutiae. None: no image.
     """
     top = MARGIN + TITLE
     left_width, left_height = _size(probe)
@@ -106,7 +106,7 @@ def head(title: str, width: float, height: float) -> Iterator[str]:
 
 
 def _picture(url: str | None, start: float, top: float, width: float, height: float) -> Iterator[str]:
-    """The image below the marks, pale enough for them to be seen."""
+    """Yield the image behind the minutiae, pale so that these are visible."""
     if url is not None:
         yield (
             f'<image href="{escape(url)}" x="{start:.0f}" y="{top:.0f}" width="{width:.0f}" '

@@ -14,7 +14,7 @@ __all__ = ["Kind", "check_models", "nothing_comparable"]
 
 
 class Kind(NamedTuple):
-    """What templates must share to be searched together.
+    """The properties that templates must share to be compared.
 
     Attributes:
         position: of the template; an unknown finger is comparable with every finger.
@@ -35,12 +35,12 @@ class Kind(NamedTuple):
 
     @property
     def calibrated_as(self) -> str:
-        """What :func:`abis.scoring.calibration.kind_of` says of such templates."""
+        """The name of the kind for calibrations; see :func:`abis.scoring.calibration.kind_of`."""
         name = modality_at(self.position).calibration
         return f"{name}-{self.model}" if self.dimension or self.model else name
 
     def is_comparable(self, other: Kind) -> bool:
-        """True where templates of the two kinds may be compared."""
+        """Whether templates of the two kinds may be compared."""
         is_alike = self.dimension == other.dimension and (self.dimension == 0 or self.model == other.model)
         return is_alike and self.position.is_comparable(other.position)
 
@@ -52,7 +52,7 @@ class Kind(NamedTuple):
 
 
 def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
-    """Refuse a probe that no reference can be compared with because their embeddings come from other models.
+    """Raise if no reference is comparable with a probe because their embeddings are of other models.
 
     Args:
         probe: templates of the probe.
@@ -71,7 +71,7 @@ def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
 
 
 def nothing_comparable(probe: Sequence[Template], kinds: Iterable[Kind]) -> str:
-    """Why no template of a probe is comparable with references of these kinds, in words."""
+    """Return the reason why no template of a probe is comparable with references of these kinds."""
     own = {Kind.of(template) for template in probe}
     return (
         f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "

@@ -16,6 +16,7 @@ from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
 from abis.errors import ArgumentError
 from abis.index.references import ReferenceView
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
 from abis.store import Store
 
@@ -33,6 +34,7 @@ def deduplicate(
     since: int | None,
     checkpoint: Path | None,
     progress: Callable[[int, int], None] | None,
+    sizes: WorkSizes,
 ) -> Duplicates:
     """What :meth:`abis.Gallery.deduplicate` does, for references as of one change.
 
@@ -48,6 +50,7 @@ def deduplicate(
         since: number of a change: compare only subjects enrolled after it with all; None compares all.
         checkpoint: file that keeps finished portions; None keeps none.
         progress: called with the pairs done and the pairs in all.
+        sizes: numbers of subjects' keys in a tile and in a portion.
     """
     if since is not None and since < 0:
         raise ArgumentError(f"since is {since}; expected the number of a change, 0 or more")
@@ -60,7 +63,7 @@ def deduplicate(
             new = np.array(sorted(store.subjects_enrolled_between(since, as_of.change)), np.int64)
         scope = Scope(view.segments, as_of.last_subject, as_of.last_encounter, new)
         coverage = _coverage(scope)
-        pairs = Job(scope, criterion, calibrations).run(done, progress)
+        pairs = Job(scope, criterion, calibrations, sizes).run(done, progress)
     return Duplicates(
         named(store, pairs),
         gallery_size=as_of.subjects,

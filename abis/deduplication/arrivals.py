@@ -22,8 +22,6 @@ from abis.template import Template
 
 __all__ = ["ArrivalsCheck", "CheckedArrivals"]
 
-_TILE = 8_192  # keys of subjects whose references are packed together
-
 
 class ArrivalsCheck:
     """Finds arrivals that are enrolled under another subject_id, or that arrive twice.
@@ -33,6 +31,7 @@ class ArrivalsCheck:
         view: returns all references as of now.
         calibrations: returns the calibrations of some templates.
         fpir: false positive identification rate of each arrival's search, above 0, at most 1.
+        tile: number of subjects' keys whose references are packed together.
     """
 
     def __init__(
@@ -42,12 +41,14 @@ class ArrivalsCheck:
         calibrations: Callable[[Iterable[Template]], Calibrations],
         *,
         fpir: float,
+        tile: int,
     ) -> None:
         Criterion(1, fpir)  # checks the rate
         self.fpir = fpir
         self._store = store
         self._view = view
         self._calibrations = calibrations
+        self._tile = tile
         self._tiles: dict[int, tuple[tuple[int, int], Tile]] = {}
 
     @property
@@ -114,12 +115,12 @@ class ArrivalsCheck:
 
     def _enrolled(self, view: ReferenceView) -> Iterator[Tile]:
         """All references; tiles that have not changed since the last batch are used again."""
-        counts = _counts(view)
+        counts = _counts(view, self._tile)
         self._tiles = {number: kept for number, kept in self._tiles.items() if number in counts}
         for number, count in counts.items():
             kept = self._tiles.get(number)
             if kept is None or kept[0] != count:
-                tile = Tile.of(view.segments, number * _TILE, (number + 1) * _TILE - 1)
+                tile = Tile.of(view.segments, number * self._tile, (number + 1) * self._tile - 1)
                 kept = self._tiles[number] = count, tile
             yield kept[1]
 
@@ -138,13 +139,13 @@ class CheckedArrivals:
     again: Callable[[], Mapping[int, str]]
 
 
-def _counts(view: ReferenceView) -> dict[int, tuple[int, int]]:
+def _counts(view: ReferenceView, tile: int) -> dict[int, tuple[int, int]]:
     """Number of references and sum of their encounters' keys, by range of subjects: another sum means a change."""
     counts: dict[int, tuple[int, int]] = {}
     for segment in view.segments:
         for block in segment.blocks:
             slots = block.present_slots()
-            numbers, where = np.unique(block.subjects[slots] // _TILE, return_inverse=True)
+            numbers, where = np.unique(block.subjects[slots] // tile, return_inverse=True)
             own = np.bincount(where)
             keys = np.zeros(len(numbers), np.int64)
             np.add.at(keys, where, block.encounters[slots].astype(np.int64))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets: folders of template files, with the finger and the impression in each file name."""
+"""Data sets: folders of template files, with the finger, eye or person and the sample in each file name."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ class FolderSample:
 
     Attributes:
         name: the file's name without its ending.
-        finger: finger in the file name.
-        impression: impression in the file name.
+        finger: finger, eye or person in the file name.
+        impression: impression of the finger, or image of the eye or person, in the file name.
         template: template in the file. None: the file could not be read.
+        path: the file.
     """
 
     name: str
     finger: str
     impression: str
     template: Template | None
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def read_folder(
         except (AbisError, OSError) as error:
             template = None
             failures.append(FailureToAcquire(path.stem, str(error)))
-        samples[key] = FolderSample(path.stem, *key, template)
+        samples[key] = FolderSample(path.stem, *key, template, path)
     if not samples:
         raise ValueError(f"{folder}: none of {len(ignored)} file names matches the pattern {pattern!r}")
     ordered = sorted(

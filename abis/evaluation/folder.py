@@ -15,7 +15,7 @@ from abis.comparison import balances
 from abis.comparison.kind import Kind
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, FolderSample, read_folder
 from abis.evaluation.discard import discard_of
-from abis.evaluation.findings import Findings, Protocol, pairs_of
+from abis.evaluation.findings import Findings, Protocol, pairs_of, unit_of
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.protocols import all_pairs, first_enrolled, fvc_pairs
 from abis.evaluation.scores import FAILED, Scores
@@ -39,7 +39,7 @@ class Evaluation:
         data_set: the samples and the failures.
         probe: int32, place of the probe, the first sample of the pair, in ``data_set.samples``.
         reference: int32, place of the reference, the second sample of the pair.
-        mated: bool, whether both samples are of one finger.
+        mated: bool, whether both samples are of one finger, eye or person.
         fvc: bool, whether the FVC protocol contains the pair.
         raw: float32 comparison scores; -inf if a sample could not be read.
         balance: float64, balance of the templates of fingers (:func:`abis.comparison.balance`). None: the templates
@@ -81,7 +81,7 @@ class Evaluation:
         return Findings(
             name=self.data_set.name,
             compared=f"every two of {len(samples):,} samples",
-            unit="fingers",
+            unit=unit_of(sample.template for sample in samples),
             samples=len(samples),
             subjects=len({sample.finger for sample in samples}),
             from_files=True,
@@ -107,6 +107,7 @@ class Evaluation:
                 lambda place: (int(self.probe[place]), int(self.reference[place])),
                 self.scores(),
                 self.all_against_all.rates,
+                files=[sample.path for sample in samples],
             ),
         )
 
@@ -126,6 +127,8 @@ def evaluate_folder(
 ) -> Evaluation:
     """Compare all templates of a folder with each other, and measure the errors under both protocols.
 
+    The subjects are fingers, eyes, or people, by what the templates are of.
+
     Every unordered pair is compared once; its first sample is the probe. A file that cannot be read is a failure to
     acquire: its comparisons fail, and a failed comparison is a non-match.
 
@@ -140,9 +143,8 @@ def evaluate_folder(
             None: no calls.
 
     Raises:
-        ValueError: no two samples are of one finger or no two are of different fingers, minutiae and embeddings are
-            mixed, too few files can be read, or the folder is not a data set (see
-            :func:`abis.evaluation.read_folder`).
+        ValueError: no two samples are of one subject or no two are of different subjects, modalities are mixed, too
+            few files can be read, or the folder is not a data set (see :func:`abis.evaluation.read_folder`).
         OSError: the folder cannot be read.
     """
     data_set = read_folder(folder, pattern=pattern, read=read)
@@ -151,7 +153,7 @@ def evaluate_folder(
     finger = finger_numbers(samples)
     mated = np.asarray(finger[probe] == finger[reference])
     if mated.all() or not mated.any():
-        missing = "of one finger" if not mated.any() else "of different fingers"
+        missing = "of one subject" if not mated.any() else "of different subjects"
         raise ValueError(f"{folder}: no two samples are {missing}; both kinds of pairs are needed")
     fvc = fvc_pairs(probe, reference, finger)
 

@@ -34,7 +34,10 @@ from abis.formats.inputs import Input, as_bytes, decode_text
 from abis.template import Minutiae, Template, several_fingers
 from abis.template.modality import modality_of
 
-__all__ = ["MINUTIAE_FORMATS", "Format", "Reading", "is_image", "read", "read_file", "write"]
+__all__ = ["MINUTIAE_FORMATS", "Format", "Reading", "holds_image", "is_image", "read", "read_file", "write"]
+
+
+_BEGINNING = 16  # bytes that tell an image or a transaction from other files
 
 
 class Format(Enum):
@@ -150,6 +153,25 @@ def read_file(path: str | os.PathLike[str], *, lenient: bool = False) -> Reading
         named = FormatError(f"{os.fspath(path)}: {error}")
         named.offset = error.offset
         raise named from None
+
+
+def holds_image(path: Path) -> bool:
+    """Return whether a file holds an image from which templates are extracted, rather than templates.
+
+    A transaction of ANSI/NIST-ITL with minutiae holds templates. A file that cannot be opened holds no image; reading
+    it raises the error.
+
+    Args:
+        path: the file.
+    """
+    try:
+        with path.open("rb") as opened:
+            beginning = opened.read(_BEGINNING)
+            if ansi_nist.is_transaction(beginning):
+                return not ansi_nist.holds_minutiae(beginning + opened.read())
+            return is_image(beginning)
+    except OSError:
+        return False
 
 
 def write(templates: Sequence[Template], format: Format) -> bytes:  # noqa: A002 - the word for it

@@ -60,9 +60,6 @@ from abis.verification.policy import Policy
 
 __all__ = ["Gallery", "Progress"]
 
-ENROLL_BATCH = 1_000
-"""Enrollments of one transaction: they share one write to disk."""
-
 
 class Gallery:
     """The set of enrolled subjects.
@@ -268,7 +265,7 @@ class Gallery:
         """
         count = 0
         source = iter(enrollments)
-        while batch := list(islice(source, ENROLL_BATCH)):
+        while batch := list(islice(source, self.internals.sizes.batch)):
             check = (
                 UniquenessCheck(self.internals, batch, fpir=fpir, min_coverage=min_coverage)
                 if unique
@@ -486,6 +483,7 @@ class Gallery:
             since=since,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=progress,
+            sizes=self.internals.sizes,
         )
         self.internals.record("deduplicate", "", f"{len(found)} pairs")
         return found
@@ -667,7 +665,14 @@ class Gallery:
             OSError, StoreError: source or store cannot be used. What was committed stays; call this again.
         """
         check = self.internals.uniqueness(fpir=fpir) if unique else None
-        return import_records(source, self._store, workers=workers, unique=check, watch=watch)
+        return import_records(
+            source,
+            self._store,
+            workers=workers,
+            unique=check,
+            watch=watch,
+            batch=self.internals.sizes.batch,
+        )
 
     def export_records(
         self,
@@ -755,7 +760,7 @@ class Gallery:
         Raises:
             StoreError: the folder holds a gallery already, or a server keeps the database.
         """
-        maintenance.backup(self._store, Path(folder), progress)
+        maintenance.backup(self._store, Path(folder), progress, pages=self.internals.sizes.backup)
 
     def encrypt(self, key: KeyService, *, progress: Progress | None = None) -> int:
         """Encrypt a gallery that is not encrypted, while others read; writers must open it again with the key.
@@ -797,7 +802,7 @@ class Gallery:
         Returns:
             The number of templates sealed.
         """
-        count = keys.reseal(self._store, progress)
+        count = keys.reseal(self._store, progress, page=self.internals.sizes.reseal)
         self.internals.references.scrub()
         return count
 

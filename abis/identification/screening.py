@@ -34,7 +34,7 @@ _OF_FIRST = (1.0, 0.1, 0.005)  # the same as a share of the subjects that pass t
 _POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
 _LEAST_NEAREST = 700  # subjects that pass the first look of embeddings, at least
-_OF_NEAREST = 0.04  # of the share of one finger: codes of embeddings tell more than the first look at fingers
+_OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings tell more than the first look at fingers
 
 _idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the evidence of a gallery is slow
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingers in a compact form to be searched: the Python face of the core's index.
+"""Fingers in a compact form to be searched: the Python interface of the core's index.
 
 A minutia takes 23.25 bytes: 128 bits of code for its neighbourhood, the sector it belongs to, and the minutia as the
 comparison takes it. A search takes four steps, each on fewer references and more closely:

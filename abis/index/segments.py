@@ -20,7 +20,6 @@ from abis.template import Template
 from abis.template.modality import modality_at, modality_of
 
 __all__ = [
-    "SPAN",
     "Block",
     "Entry",
     "Index",
@@ -32,9 +31,6 @@ __all__ = [
     "block_of_arrays",
     "comparable_blocks",
 ]
-
-SPAN = 196_608
-"""Template keys that a sealed segment spans: with two fingers and a face each, 65,536 subjects."""
 
 
 class Index(Protocol):
@@ -222,8 +218,6 @@ class Block:
 class Segment:
     """The references with template keys above ``after`` and up to ``last`` that are in the store.
 
-    A segment that covers a whole span of ``SPAN`` keys is *sealed*: no template will be added to it.
-
     Attributes:
         after: template key; the segment begins behind it.
         last: largest template key that belongs to the segment.
@@ -262,11 +256,6 @@ class Segment:
         """Number of references that are not removed."""
         return sum(block.present for block in self.blocks)
 
-    @property
-    def is_sealed(self) -> bool:
-        """True if the segment covers a whole span."""
-        return self.after % SPAN == 0 and self.last == self.after + SPAN
-
     def owned_by(self, owners: NDArray[np.int64]) -> Segment:
         """The same with other owners: subject and encounter n become those of row n of ``owners``, (n, 2)."""
         blocks = (
@@ -287,16 +276,20 @@ class Segment:
         return replace(self, blocks=blocks)
 
 
-def appended(segments: Sequence[Segment], new: Segment) -> tuple[Segment, ...]:
+def appended(segments: Sequence[Segment], new: Segment, *, span: int) -> tuple[Segment, ...]:
     """Append a segment, and join it with its neighbours so that there are never many.
 
     A segment is joined with the one before unless that is more than twice as large, so each reference is copied about
-    log2(n) times. When a span is full, all its segments become one.
+    log2(n) times. When a span is full, all its segments become one, and no template is added to it any more.
+
+    Args:
+        segments: segments so far, in the order of keys.
+        new: segment after the last one.
+        span: template keys that a full segment spans (:attr:`abis.index.sizes.WorkSizes.segment`).
     """
-    span = new.after // SPAN
     joined, size = 1, len(new)
     for segment in reversed(segments):
-        if segment.after // SPAN != span or (len(segment) > 2 * size and new.last % SPAN):
+        if segment.after // span != new.after // span or (len(segment) > 2 * size and new.last % span):
             break
         joined += 1
         size += len(segment)

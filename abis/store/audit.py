@@ -66,7 +66,7 @@ class AuditEntry:
 
 @contextmanager
 def acting(name: str, purpose: str) -> Iterator[None]:
-    """Whatever is done inside, by this thread or task, is done by this actor for this purpose."""
+    """State the actor and the purpose of everything that this thread or task does in the ``with`` block."""
     for what, value in (("actor", name), ("purpose", purpose)):
         if not 1 <= len(value) <= _MAX_NAME or printable(value) != value:
             raise ArgumentError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removal that leaves nothing: neither rows, nor free pages, nor what the write-ahead log remembers."""
+"""Erasure: remove rows, and overwrite their bytes in free pages and in the write-ahead log."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tombstone:
 
 
 class Expired(NamedTuple):
-    """What was older than a time, and is removed.
+    """Numbers of encounters and records that were older than a time and were removed.
 
     Attributes:
         encounters: number of removed encounters.

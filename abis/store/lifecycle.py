@@ -52,7 +52,7 @@ __all__ = [
 
 
 def subject(store: Store, subject_id: str) -> Subject:
-    """All that is known of a subject but its templates.
+    """Return everything that the gallery holds about a subject except its templates.
 
     Raises:
         NotEnrolled: where there is no such subject.
@@ -64,7 +64,7 @@ def subject(store: Store, subject_id: str) -> Subject:
         if row is None:
             raise not_enrolled(subject_id)
         labels = labels_of(connection, row)
-        encounters_of(connection, [row])  # which finds all of them, and checks them
+        encounters_of(connection, [row])  # the query checks that none is missing
         captures = connection.execute(
             sa.select(encounters.encounter_id, encounters.enrolled, templates.position)
             .join_from(schema.encounters, schema.templates)
@@ -114,7 +114,7 @@ def set_level(store: Store, subject_id: str, level: int) -> None:
 
 
 def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
-    """Give a subject these labels in place of those it had.
+    """Replace the labels of a subject.
 
     Raises:
         NotEnrolled: where there is no such subject.
@@ -128,12 +128,12 @@ def set_labels(store: Store, subject_id: str, labels: Iterable[str]) -> None:
 
 
 def keys_with_labels(store: Store, labels: Iterable[str]) -> tuple[NDArray[np.int64], int]:
-    """Keys of the subjects that have any of the labels, sorted; and the store's last change then."""
+    """Return the sorted keys of the subjects with any of the labels, and the number of the store's last change."""
     wanted = checked_labels(labels)
     columns = schema.labels.c
     found = []
     with store.database.reading() as connection:
-        change = state_of(connection).change  # first: here begins what the transaction sees
+        change = state_of(connection).change  # first, since the transaction sees the state at its first read
         totals = label_totals(connection, wanted)
         for label in wanted:
             rows = connection.scalars(sa.select(columns.subject).where(columns.label == label)).all()
@@ -233,7 +233,7 @@ def _two(transaction: Transaction, source_id: str, target_id: str) -> tuple[int,
 def _move(
     transaction: Transaction, source: int, encounters: dict[int, str], target: int, target_id: str
 ) -> None:
-    """Give encounters, of which the names are given, from one subject to another."""
+    """Move the named encounters of one subject to another."""
     keys: Sequence[int] = list(encounters)
     templates = transaction.templates_of(keys)
     columns = schema.encounters.c
@@ -248,7 +248,7 @@ def _move(
 
 
 def _take_status(transaction: Transaction, source: int, target: int) -> None:
-    """The more restrictive status of both, to the target."""
+    """Give the target the more restrictive status of both subjects."""
     row = transaction.subject(source)
     if row.status > transaction.subject(target).status:
         transaction.set_status(target, Status(row.status), row.status_reason, row.status_time)

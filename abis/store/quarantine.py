@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the quarantine holds of one subject, or of imports of long ago: seen, and removed for good."""
+"""Find and remove the quarantined records of one subject, or of old imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["quarantined_of", "remove_quarantined", "remove_quarantined_before"]
 
 
 def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
-    """Records in quarantine whose source says that they are of this subject."""
+    """Return the quarantined records with this subject id."""
     with store.reading() as connection:
         if not _is_there(connection):
             return []
@@ -24,12 +24,12 @@ def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
 
 
 def remove_quarantined(connection: sa.Connection, subject_id: str) -> int:
-    """Remove these, their original bytes too, in a writing transaction; returns how many there were."""
+    """Remove these records and their bytes, in a writing transaction; return their number."""
     return _remove(connection, _of(subject_id))
 
 
 def remove_quarantined_before(connection: sa.Connection, before: datetime) -> int:
-    """Remove all records of imports that began before a time; returns how many there were."""
+    """Remove all records of imports that began before a time; return their number."""
     day = before.astimezone(UTC).isoformat(timespec="seconds")
     old = sa.select(imports.c.key).where(imports.c.started < day)
     return _remove(connection, quarantine.c["import"].in_(old))
@@ -40,7 +40,7 @@ def _of(subject_id: str) -> sa.ColumnElement[bool]:
 
 
 def _is_there(connection: sa.Connection) -> bool:
-    """Whether anything was ever imported into this gallery."""
+    """Whether the gallery has tables of imports: the first import creates them."""
     return sa.inspect(connection).has_table(quarantine.name)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of the tables in more than one room."""
+"""Queries that several modules use."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def state_of(connection: sa.Connection) -> State:
 
 
 def subjects_by_id(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
-    """The rows of those that are found; :mod:`abis.store.chain` tells whether the others are not there."""
+    """Return the rows of the ids that are found. :mod:`abis.store.chain` proves that the others are not enrolled."""
     tags, found = tags_of(connection), select_in(connection, _SUBJECTS, subjects.c.subject_id, subject_ids)
     return {row.subject_id: row for row in (SubjectRow.checked(each, tags) for each in found)}
 
 
 def subjects_by_key(connection: sa.Connection, keys: Iterable[int]) -> dict[int, SubjectRow]:
-    """The rows of those that are found."""
+    """Return the rows of the keys that are found."""
     tags, found = tags_of(connection), select_in(connection, _SUBJECTS, subjects.c.key, keys)
     return {row.key: row for row in (SubjectRow.checked(each, tags) for each in found)}
 
@@ -115,7 +115,7 @@ def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
 
 
 def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Of labels that subjects have: how many, and their keys by XOR."""
+    """Return, for each label, the number of its subjects and the XOR of their keys."""
     tags, found = tags_of(connection), {}
     for label, count, keys, stated in select_in(connection, _TOTALS, totals.c.label, names):
         check_row("label_totals", (label, count, keys), stated, tags)
@@ -135,6 +135,6 @@ def select_in(
 
 @lru_cache(
     maxsize=64
-)  # by identity: the queries of this package, each made once; their SQL is then cached with them
+)  # by identity: each query is a constant of this package, so that its SQL is cached with it
 def _where_in(query: sa.Select[Any], column: sa.Column[Any]) -> sa.Select[Any]:
     return query.where(column.in_(sa.bindparam("wanted", expanding=True)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into a store and comes out of it: small records, checked when made."""
+"""The values that a store takes and returns: small records, checked when they are made."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DamageError(StoreError):
-    """What was read is not what was written; :mod:`abis.store.database` adds where that is."""
+    """A row is not as it was written; :mod:`abis.store.database` adds the name of the database."""
 
 
 class SubjectFullError(TemplateError):
-    """A subject has as many templates as one may have."""
+    """A subject would have more templates than allowed."""
 
 
 class Operation(IntEnum):
@@ -87,7 +87,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Enrollment:
-    """What is enrolled of one subject at once.
+    """The templates of one subject that are enrolled together.
 
     Attributes:
         subject_id: 1 to 255 characters, no control characters; compared exactly as given.
@@ -149,13 +149,13 @@ class Encounter:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the gallery knows of a subject, but for its templates.
+    """What a gallery holds about a subject, except its templates.
 
     Attributes:
         subject_id: as enrolled.
-        status: active, locked or terminated ...
-        reason: ... why ...
-        since: ... and since when, UTC; None where the status was never set.
+        status: active, locked or terminated.
+        reason: reason of the status.
+        since: time of the last change of the status, UTC; None if the status was never set.
         level: of assurance, 0 to 9; 0 where none was stated.
         labels: sorted.
         encounters: in the order of enrolment.
@@ -209,7 +209,7 @@ class StoredTemplate:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a verification needs to know of a subject.
+    """What a verification needs of a subject.
 
     Attributes:
         status: of the identity.
@@ -273,7 +273,7 @@ class State:
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a reader has followed a store: all templates up to ``template`` as of ``change``."""
+    """How far a reader has read a store: up to template key ``template``, as of change number ``change``."""
 
     change: int = 0
     template: int = 0
@@ -281,7 +281,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Tail:
-    """What came after a mark: first forget ``removed``, then take in ``enrolled``.
+    """The changes of a store after a mark: remove ``removed`` first, then add ``enrolled``.
 
     Attributes:
         removed: keys of the encounters removed since the mark.
@@ -300,10 +300,10 @@ class Tail:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something is wrong.
+    """A fault that a check found.
 
     Attributes:
-        what: is wrong, and where.
+        what: what is wrong, and where.
         advice: what to do.
     """
 
@@ -316,10 +316,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Written:
-    """What one call of :meth:`Store.enroll` has done.
+    """The result of one call of :meth:`Store.enroll`.
 
     Attributes:
-        before, after: marks of one who has followed the store up to it, and past it.
+        before, after: marks of the store before and after the call.
         owners: keys of subject and encounter of each enrollment.
         state: the store's counters after it.
     """
@@ -331,7 +331,7 @@ class Written:
 
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
-    """The templates as a tuple, refused where there is none or something else among them."""
+    """Return the templates as a tuple; raise if there is none, too many, or something else among them."""
     if is_template(templates):
         raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
     checked = tuple(templates)
@@ -356,7 +356,7 @@ def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_level(level: int) -> None:
-    """Refuse what is no assurance level."""
+    """Check that a value is an assurance level."""
     if not isinstance(level, int):
         raise TypeError(f"level is a {type(level).__name__}; expected an integer")
     if not 0 <= level <= _MAX_LEVEL:
@@ -364,7 +364,7 @@ def check_level(level: int) -> None:
 
 
 def check_id(name: str, value: str) -> None:
-    """Refuse what cannot be an id: anything but text of 1 to 255 characters."""
+    """Check that a value can be an id: text of 1 to 255 characters."""
     if not isinstance(value, str):
         raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
     if not 1 <= len(value) <= MAX_ID:
@@ -374,7 +374,7 @@ def check_id(name: str, value: str) -> None:
 
 
 def check_new_id(name: str, value: str) -> None:
-    """Refuse what should not become an id: what :func:`check_id` refuses, and control characters.
+    """Check that a new id is an id (:func:`check_id`) and has no control characters.
 
     An id with an escape sequence, a line break or a turn of the text's direction would change how a terminal, a log
     or a table shows what stands around it. Galleries of an abis before 0.2 may hold some; they can be looked up.
@@ -385,7 +385,7 @@ def check_new_id(name: str, value: str) -> None:
 
 
 def check_room(subject_id: str, templates: int) -> None:
-    """Refuse more templates of a subject than one may have.
+    """Check that a subject does not get more templates than allowed.
 
     Raises:
         SubjectFullError: there are more.
@@ -397,15 +397,15 @@ def check_room(subject_id: str, templates: int) -> None:
 
 
 def not_enrolled(subject_id: str) -> NotEnrolled:
-    """The error for a subject that is not there."""
+    """Return the error for a subject that is not enrolled."""
     return NotEnrolled(f"subject {subject_id!r} is not enrolled")
 
 
 def microseconds(time: datetime) -> int:
-    """As the tables hold times: since 1970-01-01 UTC."""
+    """Return a time as the tables hold it: microseconds since 1970-01-01 UTC."""
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(time: int | None) -> datetime | None:
-    """The time again."""
+    """Return the time of :func:`microseconds`."""
     return None if time is None else _EPOCH + timedelta(microseconds=time)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a writing transaction gathers and writes: rows, changes, audit entries and counters, always together."""
+"""A writing transaction: it collects rows, changes, audit entries and counters, and writes them together."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Transaction:
         self.tags = tags_of(connection)
         self.now = microseconds(datetime.now(UTC))
         self._actor = audit.actor() or _UNNAMED
-        self._subjects: dict[int, SubjectRow] = {}  # as they will be, new ones too
+        self._subjects: dict[int, SubjectRow] = {}  # rows as they will be written, new ones included
         self._new: list[SubjectRow] = []
         self._changed: set[int] = set()  # keys of rows to be written again
         self._labels: dict[int, set[str]] = defaultdict(set)  # to be added

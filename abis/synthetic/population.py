@@ -17,6 +17,10 @@ from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 
 __all__ = ["MinutiaeColumns", "Population"]
 
+EXTRACTOR = "leader-0.1"
+"""Whose templates the fingers are modelled on, and by whose calibration their scores are judged: EXTRACTOR of
+abis.extraction.fingers."""
+
 _BLOCK = 1024  # subjects made at a time: some 6 MB a finger, and the kernels' start costs nothing
 
 
@@ -31,7 +35,7 @@ class MinutiaeColumns:
         y: (n, 128) uint16, pixels from the top, 500 dpi.
         direction: (n, 128) float32, degrees in [0, 360).
         kind: (n, 128) uint8, codes of MinutiaKind.
-        quality: (n, 128) uint8, 0 to 100.
+        quality: (n, 128) uint8, confidence in percent, 10 to 98.
     """
 
     position: Position
@@ -59,6 +63,7 @@ class MinutiaeColumns:
             height=SENSOR_HEIGHT,
             position=self.position,
             finger_quality=int(quality.sum()) // n if n else 0,
+            extractor=EXTRACTOR,
         )
 
 

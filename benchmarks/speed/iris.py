@@ -28,7 +28,8 @@ from abis.comparison.iris import iris_scores, packed, rotations
 from abis.comparison.kind import Kind
 from abis.identification.screening import Cuts, Screening
 from abis.index.iris_index import IrisIndex, IrisProbe
-from abis.index.segments import SPAN, Block, Probe, Segment
+from abis.index.segments import Block, Probe, Segment
+from abis.index.sizes import WorkSizes
 from abis.synthetic import Population
 from abis.synthetic.iris import COLUMNS, PLANES, ROWS
 from abis.template import IrisCode, Position
@@ -38,7 +39,7 @@ from benchmarks.lib.common import optional, options, print_table, public_data, w
 SHAPES = {"2,048 bits": (8, 128, 2), "3,072 bits": (6, 128, 4)}
 MODEL = "synthetic"
 EYE = Position.LEFT_EYE
-CHUNK = SPAN // 3
+CHUNK = WorkSizes().segment // 3
 SHARES = (0.003, 0.03, 0.3)
 Figures = dict[str, float | int | str]
 Codes = NDArray[np.uint8]
