@@ -113,8 +113,7 @@ def sample_of(data: BiometricData, fetch: Callable[[str], bytes]) -> BiometricSa
     Raises:
         Refusal: where there is none, more than one, or one that cannot be read.
     """
-    if data.encryption is not UNSET or data.integrity is not UNSET:
-        raise Refusal(400, "encryption and integrity blocks are not supported; send the data over TLS")
+    data.check_plain()
     given = {
         name: value
         for name, value in (
