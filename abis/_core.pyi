@@ -239,3 +239,6 @@ def iris_scores(
     rows: npt.NDArray[np.int64] | None,
     threads: int,
 ) -> npt.NDArray[np.float32]: ...
+def nearest_irises(
+    probe: npt.NDArray[np.uint64], blocks: npt.NDArray[np.uint64], count: int, most: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...

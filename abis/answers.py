@@ -11,7 +11,8 @@ from enum import Enum
 from html import escape
 from typing import Any
 
-from abis.template import Position, Template
+from abis.template import Position
+from abis.template.modality import is_template
 
 __all__ = ["Answer", "plain"]
 
@@ -60,7 +61,7 @@ def plain(value: object) -> Any:
 
     Of a template only what it is: its content stays out of tables and logs.
     """
-    if isinstance(value, Enum | date | Template):
+    if isinstance(value, Enum | date) or is_template(value):
         return _word(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -73,12 +74,12 @@ def plain(value: object) -> Any:
     return str(value)
 
 
-def _word(value: Enum | date | Template) -> str:
+def _word(value: object) -> str:
     if isinstance(value, Position):
         return value.name
     if isinstance(value, date):
         return value.isoformat()
-    return repr(value) if isinstance(value, Template) else str(value)
+    return repr(value) if is_template(value) else str(value)
 
 
 def _flat(item: object) -> dict[str, Any]:

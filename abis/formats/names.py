@@ -13,7 +13,7 @@ from abis.template import Position
 
 __all__ = ["IMPRESSION_IN_NAME", "SUBJECT_IN_NAME", "position_in", "subject_in"]
 
-_PARTS = "|".join(sorted({word for position in Position for word in position.name.lower().split("_")}))
+_PARTS = "|".join(sorted({"iris", *(word for p in Position for word in p.name.lower().split("_"))}))
 
 SUBJECT_IN_NAME = (
     rf"(?P<subject>[^_]*?\d[^_]*?(?=(?:-(?i:{_PARTS}))*(?:_|$))"
@@ -52,7 +52,7 @@ def position_in(name: str) -> Position | None:
         words.pop()
     for count in (2, 1):
         try:
-            return Position["_".join(words[-count:]).upper()]
+            return Position["_".join(words[-count:]).upper().replace("_IRIS", "_EYE")]
         except KeyError:
             continue
     return None

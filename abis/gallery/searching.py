@@ -28,7 +28,7 @@ from abis.scoring import fusion
 from abis.scoring.fusion import Comparisons
 from abis.store import checked_templates
 from abis.store.records import Named
-from abis.template import Embedding, Template
+from abis.template import Template
 
 __all__ = ["identify", "identify_many"]
 
@@ -159,7 +159,7 @@ def _identify(
     prepared = [Probe.of(template) for template in probe] if begun is None else begun.prepared
     # A quick search takes the references in memory, and is told by the answer to its only question if others have
     # changed the gallery meanwhile. A long one asks first, so that it need not be repeated.
-    is_quick = not options.exact and all(isinstance(template, Embedding) for template in probe)
+    is_quick = not options.exact and all(one.tells_nearest for one in prepared)
     at_least = 0 if is_quick else None
     while True:
         check_cancelled()

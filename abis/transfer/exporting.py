@@ -20,7 +20,8 @@ from abis.errors import AbisError, FormatError
 from abis.files import private_stream, publish
 from abis.formats import Format, write
 from abis.store import Mark, Store
-from abis.template import Minutiae, Template
+from abis.template import Template
+from abis.template.modality import modality_of
 from abis.text import escaped_cell
 from abis.transfer.sources.archive import ENCOUNTER, POSITION, SUBJECT, is_archive
 
@@ -117,7 +118,7 @@ def encoded_file(template: Template, finger_format: Format) -> tuple[bytes, str]
     Raises:
         FormatError: the format cannot hold the template.
     """
-    own = finger_format if isinstance(template, Minutiae) else Format.NATIVE
+    own = finger_format if finger_format in modality_of(template).formats() else Format.NATIVE
     return write([template], own), own.ending
 
 
