@@ -12,6 +12,7 @@ from typing import Protocol
 
 __all__ = [
     "SafeCsv",
+    "counted",
     "escaped_cell",
     "has_control_characters",
     "json_line",
@@ -33,6 +34,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+
+
+def counted(count: int, what: str, plural: str = "") -> str:
+    """A number and what it counts, in the singular or plural.
+
+    >>> counted(1, "subject"), counted(1_234, "subject"), counted(0, "entry", "entries")
+    ('1 subject', '1,234 subjects', '0 entries')
+    """
+    return f"{count:,} {what if count == 1 else plural or f'{what}s'}"
 
 
 def has_control_characters(text: str) -> bool:

@@ -134,7 +134,7 @@ def check_encounters(subject: SubjectRow, shares: int) -> None:
     if shares != subject.encounters:
         raise DamageError(
             f"the encounters of subject {subject.subject_id!r} are not those that were enrolled"
-        )
+        ).about(subject.subject_id)
 
 
 def label_share(tags: RowTags, subject: int, label: str) -> int:

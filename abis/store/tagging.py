@@ -20,7 +20,7 @@ _DECIDING = (
     "part",
     "disclosure",
     "quarantine",
-)  # names of settings that the gallery's row counts
+)  # prefixes of the names of settings in the total of the gallery's row
 _SUBJECT = "key, subject_id, templates, level, status, status_reason, status_time, labels, next, encounters"
 _QUARANTINE = 'key, "import", reason, subject_id, encounter_id, "end", fault, labels'
 

@@ -41,7 +41,8 @@ from abis.deduplication.writing import write_duplicates
 from abis.errors import AbisError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.index import references, segments
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.store import Enrollment, Status
 from abis.store.audit import chained
@@ -50,7 +51,6 @@ from abis.store.import_journal import Journal
 from abis.store.stored_form import Place, with_checksum
 from abis.store.tags import RowTags
 from abis.template import Position, Template
-from abis.transfer import importing
 from abis.transfer.importing import import_records, retry
 from abis.transfer.sources import open_path
 from benchmarks.durability.crash import person
@@ -280,11 +280,7 @@ def forged_quarantine(folder: Path, key: MasterKey | None) -> bool:
 
 @attack("write a snapshot that omits a person", "not used")
 def forged_snapshot(folder: Path, key: MasterKey | None) -> bool:
-    with (
-        mock.patch.object(references, "_WORTH_SAVING", 1),
-        mock.patch.object(references, "SPAN", 12),
-        mock.patch.object(segments, "SPAN", 12),
-    ):
+    with mock.patch.object(Internals, "sizes", WorkSizes(segment=12, save=1)):
         with Gallery.open(folder / "g", key=key) as gallery:
             gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(8))
         manifest = folder / "g" / "derived" / "manifest.json"
@@ -403,8 +399,8 @@ def forged_journal(folder: Path, key: MasterKey | None) -> bool:
 
     with opened(folder, key) as gallery:
         store = gallery.internals.store
-        with mock.patch.object(importing, "_BATCH", 1), suppress(KeyboardInterrupt):
-            import_records(open_path(folder / "in", pattern=NAMES), store, watch=stop)
+        with suppress(KeyboardInterrupt):
+            import_records(open_path(folder / "in", pattern=NAMES), store, batch=1, watch=stop)
         with database_of(folder / "g") as connection:
             connection.exec_driver_sql('UPDATE imports SET "end" = 3')
             connection.exec_driver_sql('UPDATE import_batches SET "end" = 3')
@@ -500,11 +496,7 @@ def rewritten_log(folder: Path, key: MasterKey | None) -> bool:
 
 @attack("put back an earlier snapshot, which holds a removed person", "the person is not found")
 def earlier_snapshot(folder: Path, key: MasterKey | None) -> bool:
-    with (
-        mock.patch.object(references, "_WORTH_SAVING", 1),
-        mock.patch.object(references, "SPAN", 12),
-        mock.patch.object(segments, "SPAN", 12),
-    ):
+    with mock.patch.object(Internals, "sizes", WorkSizes(segment=12, save=1)):
         with Gallery.open(folder / "g", key=key) as gallery:
             gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(8))
         shutil.copytree(folder / "g" / "derived", folder / "earlier")
@@ -518,7 +510,8 @@ def earlier_snapshot(folder: Path, key: MasterKey | None) -> bool:
 
 @attack("put pipes and links in the place of a snapshot's files", "they are not opened")
 def pipes_in_cache(folder: Path, key: MasterKey | None) -> bool:
-    with mock.patch.object(references, "_WORTH_SAVING", 1), Gallery.open(folder / "g", key=key) as gallery:
+    small = mock.patch.object(Internals, "sizes", WorkSizes(save=1))
+    with small, Gallery.open(folder / "g", key=key) as gallery:
         gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(3))
     cache, other = folder / "g" / "derived", folder / "other"
     other.write_bytes(b"of another user")
@@ -833,7 +826,7 @@ def decoder_crash(folder: Path, key: MasterKey | None) -> bool:
 def modes(folder: Path, key: MasterKey | None) -> bool:
     before = os.umask(0)
     try:
-        with mock.patch.object(references, "_WORTH_SAVING", 1):
+        with mock.patch.object(Internals, "sizes", WorkSizes(save=1)):
             with Gallery.open(folder / "g", key=key, cache=folder / "cache") as gallery:
                 gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(3))
             with opened(folder, key) as gallery:
@@ -855,7 +848,7 @@ def erased_in_cache(folder: Path, _: MasterKey | None) -> bool:
     def found() -> bool:
         return any(needle in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
-    with mock.patch.object(references, "_WORTH_SAVING", 1):
+    with mock.patch.object(Internals, "sizes", WorkSizes(save=1)):
         with Gallery.open(folder / "g", cache=folder / "cache") as gallery:
             gallery.enroll("erased", erased)
             gallery.enroll("other", person(1))

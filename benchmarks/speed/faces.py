@@ -31,7 +31,8 @@ from abis.comparison.kind import Kind
 from abis.gallery import Gallery
 from abis.identification.screening import Cuts, Screening
 from abis.index.embedding_index import EmbeddingIndex
-from abis.index.segments import SPAN, Block, Probe, Segment
+from abis.index.segments import Block, Probe, Segment
+from abis.index.sizes import WorkSizes
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL
@@ -48,7 +49,7 @@ from benchmarks.lib.common import (
 )
 
 DIMENSION = 512
-CHUNK = SPAN // 3
+CHUNK = WorkSizes().segment // 3
 Search = Callable[[NDArray[np.float32]], int]
 Figures = dict[str, float | int | str]
 
@@ -79,12 +80,11 @@ def main() -> None:
             others = np.arange(len(every)) % arguments.probes < (arguments.others_probes or arguments.probes)
             with_graphs = count <= arguments.graph_faces
             found = measured(gallery, every, others, with_graphs)
-        if arguments.gallery is not None:
-            folder = arguments.gallery / f"seed{arguments.seed}-{len(gallery)}"
-            found |= identified(folder, gallery, every)
+            if count == arguments.faces and arguments.gallery is not None:
+                folder = arguments.gallery / f"seed{arguments.seed}-{len(gallery)}"
+                found |= identified(folder, gallery, every)
             figures |= {f"n{count}_{name}": value for name, value in found.items()}
-            counts = {"probes": 2 * arguments.probes, "others_probes": int(others.sum())}
-            figures |= counts
+        figures |= {"probes": 2 * arguments.probes, "others_probes": int(others.sum())}
     write(arguments.json, figures, seed=arguments.seed)
 
 
