@@ -98,7 +98,7 @@ def test_only_one_class_writes_csv() -> None:
     assert [path.name for path in found] == ["text.py"]
 
 
-@given(st.lists(st.text(), min_size=1))
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=4))
 def test_every_text_comes_back_from_csv_and_none_is_a_formula(cells: list[str]) -> None:
     stream = io.StringIO(newline="")
     SafeCsv(stream).row(cells)
@@ -113,7 +113,7 @@ def test_numbers_are_passed_on_where_asked_for() -> None:
     assert stream.getvalue() == "-3.20,+1e-5,'-1+1,'-a,-3.5,\n"
 
 
-@given(st.dictionaries(st.text(), st.text()))
+@given(st.dictionaries(st.text(max_size=4), st.text(max_size=8), max_size=3))
 def test_json_is_printable_and_reads_back(value: dict[str, str]) -> None:
     line = json_line(value)
     assert json.loads(line) == value
