@@ -10,6 +10,7 @@ __all__ = [
     "AbisError",
     "AlreadyEnrolled",
     "ArgumentError",
+    "Cancelled",
     "DuplicateFound",
     "ExtractionError",
     "FormatError",
@@ -26,6 +27,10 @@ class AbisError(Exception):
 
 class ArgumentError(AbisError, ValueError):
     """An argument has a value that cannot be, such as an empty id or a rate above 1."""
+
+
+class Cancelled(AbisError):  # noqa: N818 - reads as the sentence it says
+    """The work was cancelled by :class:`abis.cancellation.Cancellation` before it had a result."""
 
 
 class TemplateError(AbisError, ValueError):

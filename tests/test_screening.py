@@ -148,7 +148,7 @@ def test_the_nearest_subjects_are_those_of_all_estimates(
             best[subject] = max(best.get(subject, -9.0), float(cosine_))
     order = sorted(best, key=lambda subject: (-best[subject], subject))[:count]
     assert found.subjects.tolist() == sorted(order)
-    assert found.cosines.tolist() == [best[subject] for subject in sorted(order)]
+    assert found.similarities.tolist() == [best[subject] for subject in sorted(order)]
     assert len(order) == (len(best) if found.is_all else count)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from services import client_of, data_of, encounter_of, probe_of
 
 import abis
 from abis.service import Settings
+from abis.service.callers import Caller
 from abis.service.outbox import AlreadyDone, Outbox, Request, Result
-from abis.service.searches import Caller
 from abis.service.tables import create, tasks
 from abis.store.schema import kept
 from benchmarks.lib.local_http import LocalServer, ServerAnswer, ServerRequest
@@ -165,7 +166,9 @@ def outbox_of(gallery: abis.Gallery, given: Settings) -> Outbox:
 
 def submit(outbox: Outbox, platform: Platform, operation: str, *, body: str = "", priority: int = 0) -> str:
     request = Request(operation, {}, {}, body.encode(), "", Caller("", ""))
-    return outbox.submit(request, callback=platform.url, transaction_id="t", priority=priority)
+    task_id = str(uuid.uuid4())
+    outbox.submit(task_id, request, callback=platform.url, transaction_id="t", priority=priority)
+    return task_id
 
 
 @pytest.fixture

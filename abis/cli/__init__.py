@@ -66,7 +66,7 @@ COMMANDS = {
         "evaluation",
         "Print the error rates of templates, embeddings or scores.",
     ),
-    "explain": ("explanation", "Compare two fingers, and print the terms of the score."),
+    "explain": ("explanation", "Compare two fingers or two irises, and print the terms of the score."),
     "calibrate": (
         "calibration",
         "Fit likelihood ratios and thresholds to your own scores.",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +41,7 @@ DEFAULT_PATTERN = r"(?P<subject>[^_]+)(_.*)?"
 def parse_position(text: str) -> Position:
     """The position with a name such as ``right-index``."""
     try:
-        return Position[text.strip().upper().replace("-", "_")]
+        return Position[text.strip().upper().replace("-", "_").replace("_IRIS", "_EYE")]
     except KeyError:
         names = ", ".join(position.name.lower().replace("_", "-") for position in Position)
         raise typer.BadParameter(f"{text!r} is not one of {names}") from None
@@ -186,7 +185,7 @@ def moved(template: Template, position: Position | None, file: Path) -> Template
     if position is None:
         return template
     try:
-        return dataclasses.replace(template, position=position)
+        return template.at(position)
     except AbisError as error:
         raise FormatError(f"{file}: {error}") from None
 

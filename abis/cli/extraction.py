@@ -85,7 +85,7 @@ def _draw(templates: Sequence[Template], output: Path, image: Path) -> None:
     match templates:
         case (Minutiae() as finger,):
             title = f"{image.name}: {len(finger)} minutiae, quality {finger.finger_quality}"
-            svg = draw_finger(finger, title=title, picture=picture(image))
+            svg = draw_finger(finger, title=title, picture=picture(image, finger.position))
             write_whole(output / f"{image.stem}.svg", svg.encode())
 
 

@@ -15,6 +15,7 @@ from abis.cli.console import Faults, say
 from abis.errors import AbisError, ExtractionError
 from abis.formats import holds_image, read_file
 from abis.template import Position, Template
+from abis.template.modality import modality_at
 
 if TYPE_CHECKING:
     from abis.extraction.workers import ExtractionTask, Extractors
@@ -123,9 +124,9 @@ class Reader:
     def _positioned(self, template: Template, file: Path) -> Template:
         """The template at the position stated by the command or, if it states none itself, by the file's name."""
         position = self._options.position
-        if position is None and template.position is Position.UNKNOWN_FINGER:
+        if position is None and template.position.is_open:
             named = self._options.position_of(file)
-            position = named if named is not None and named.is_finger else None
+            position = named if named is not None and named.is_comparable(template.position) else None
         return moved(template, position, file)
 
     def _started(self) -> Extractors:
@@ -171,22 +172,22 @@ def files_by_subject(paths: Sequence[Path], pattern: str | None, faults: Faults)
 
 
 def position_in(name: str) -> Position | None:
-    """The position that a file's name ends with: 0042_right_index, 0042-left-thumb_2, 0042_face."""
+    """The position that a file's name ends with: 0042_right_index, 0042-left-thumb_2, 0042_face, 0042_left_eye."""
     words = name.lower().replace("-", "_").split("_")
     if len(words) > 1 and words[-1].isdecimal() and len(words[-1]) <= _LONGEST_NUMBER:
         words.pop()
     for count in (2, 1):
         try:
-            return Position["_".join(words[-count:]).upper()]
+            return Position["_".join(words[-count:]).upper().replace("_IRIS", "_EYE")]
         except KeyError:
             continue
     return None
 
 
-def picture(file: Path) -> str | None:
-    """The image of a file as a data URL of a grey PNG; None if the file is not an image."""
+def picture(file: Path, position: Position) -> str | None:
+    """What a drawing shows of the image of a file, as a data URL of a grey PNG; None if the file is not an image."""
     if not holds_image(file):
         return None
     from abis.extraction.images import png_url, read_images  # noqa: PLC0415 - an extra, for images only
 
-    return png_url(read_images(file.read_bytes())[0].grey())
+    return png_url(modality_at(position).view(read_images(file.read_bytes())[0]))

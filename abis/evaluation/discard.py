@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.comparison.modality import quality_of
 from abis.evaluation.scores import FAILED, check_scores
 from abis.template import Template
+from abis.template.modality import quality_of
 
 __all__ = ["ErrorVersusDiscard", "discard_of", "error_versus_discard"]
 

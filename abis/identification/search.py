@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.cancellation import check_cancelled
 from abis.errors import ArgumentError
 from abis.identification.screening import Cuts, Screening
 from abis.index.references import ReferenceView
@@ -167,6 +168,7 @@ def _compared_in_full(
     comparisons: list[Comparisons] = []
     with closing(portions):
         for portion in portions:
+            check_cancelled()
             new = np.setdiff1d(portion, subjects, assume_unique=True) if len(subjects) else portion
             comparisons += [c for p in probe for c in _compare(p, view, new, calibrations)]
             subjects = np.union1d(subjects, new) if len(subjects) else new

@@ -24,7 +24,7 @@ from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
 from abis.errors import FormatError
 from abis.scoring.json_file import JsonFile, decode, encode
-from abis.template import Template
+from abis.template import Template, modality
 
 __all__ = [
     "MINUTIAE",
@@ -284,7 +284,7 @@ class Calibrations:
             probe: kind of the probe, as :func:`kind_of` names it.
             reference: kind of the reference, as :func:`kind_of` names it.
         """
-        return self.for_kind(probe if probe == reference else MINUTIAE)
+        return self.for_kind(probe if probe == reference else _general(probe))
 
     def for_kind(self, kind: str) -> Calibration:
         """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it."""
@@ -292,8 +292,15 @@ class Calibrations:
             return self.own[kind]
         if kind in shipped_names():
             return shipped(kind)
-        modality = kind.partition("-")[0]
-        return self.for_kind(modality) if modality == MINUTIAE else shipped(modality)
+        general = _general(kind)
+        if general != kind:
+            return self.for_kind(general)
+        return next(m for m in modality.MODALITIES if m.calibration == kind).uncalibrated()
+
+
+def _general(kind: str) -> str:
+    """The kind without the name of a model or extractor."""
+    return kind.partition("-")[0]
 
 
 def kind_of(template: Template) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "encounters_of",
     "label_totals",
     "labels_of",
+    "labels_of_all",
     "select_in",
     "state_of",
     "subjects_by_id",
@@ -48,6 +49,7 @@ REFERENCES = (
 """Templates and their owners; the first four columns are a :class:`abis.store.stored_form.Place`."""
 
 _STATE, _SUBJECTS, _TOTALS = sa.select(gallery), sa.select(subjects), sa.select(totals)
+_LABELS = sa.select(labels.c.subject, labels.c.label)
 _ENCOUNTERS = (
     sa.select(encounters, sa.func.count(templates.c.key))
     .join_from(encounters, templates, isouter=True)
@@ -107,11 +109,21 @@ def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
     Raises:
         DamageError: where they are not those that were written.
     """
-    found = connection.scalars(sa.select(labels.c.label).where(labels.c.subject == row.key)).all()
+    return labels_of_all(connection, [row])[row.key]
+
+
+def labels_of_all(connection: sa.Connection, rows: Iterable[SubjectRow]) -> dict[int, list[str]]:
+    """:func:`labels_of` of each of many subjects, by its key."""
+    known = {row.key: row for row in rows}
+    found: dict[int, list[str]] = {key: [] for key in known}
+    for subject, label in select_in(connection, _LABELS, labels.c.subject, known):
+        found[subject].append(label)
     tags = tags_of(connection)
-    if xor_of(label_share(tags, row.key, label) for label in found) != row.labels:
-        raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
-    return sorted(found)
+    for key, row in known.items():
+        if xor_of(label_share(tags, key, label) for label in found[key]) != row.labels:
+            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
+        found[key].sort()
+    return found
 
 
 def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from abis.errors import ArgumentError, NotEnrolled, StoreError, TemplateError
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
 from abis.template import Position, Template
+from abis.template.modality import is_template, template_names
 from abis.text import has_control_characters, printable
 
 __all__ = [
@@ -331,14 +332,12 @@ class Written:
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
     """Return the templates as a tuple; raise if there is none, too many, or something else among them."""
-    if isinstance(templates, Template):
+    if is_template(templates):
         raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
     checked = tuple(templates)
     for number, template in enumerate(checked):
-        if not isinstance(template, Template):
-            raise TypeError(
-                f"template {number} is a {type(template).__name__}; expected Minutiae, Embedding or IrisCode"
-            )
+        if not is_template(template):
+            raise TypeError(f"template {number} is a {type(template).__name__}; expected {template_names()}")
     if not checked:
         raise TemplateError("no templates; expected at least one")
     if len(checked) > MAX_TEMPLATES:

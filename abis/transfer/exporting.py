@@ -19,7 +19,8 @@ from abis.errors import AbisError, FormatError
 from abis.files import private_stream, publish
 from abis.formats import Format, native, write
 from abis.store import Mark, Store
-from abis.template import Minutiae, Template
+from abis.template import Template
+from abis.template.modality import modality_of
 from abis.text import escaped_cell
 from abis.transfer.sources.archive import ENCOUNTER, POSITION, SUBJECT, is_archive
 
@@ -112,7 +113,7 @@ def export(
 
 def _encoded(template: Template, finger_format: Format) -> tuple[bytes, str]:
     """The bytes of a file, and its ending."""
-    if isinstance(template, Minutiae) and finger_format is not Format.NATIVE:
+    if finger_format in modality_of(template).formats():
         return write([template], finger_format), "xyt" if finger_format is Format.XYT else "fmr"
     return native.write(template), "abis"
 

@@ -47,12 +47,15 @@ def main() -> None:
     parser = options(__doc__ or "")
     parser.add_argument("--requests", type=int, default=1_000, metavar="N", help="of each run (1,000)")
     parser.add_argument("--kills", type=int, default=50, metavar="N", help="of each run (50)")
+    parser.add_argument(
+        "--parts", nargs="+", choices=_PARTS, default=list(_PARTS), help="what to kill (all three)"
+    )
     arguments = parser.parse_args()
     figures: dict[str, float | int | str] = {"requests": arguments.requests, "kills_wanted": arguments.kills}
     rows = []
-    for name, run in (("service", _kill_service), ("database", _kill_database), ("broker", _kill_broker)):
+    for name in arguments.parts:
         with optional(name, figures):
-            kills, lost, repeated = run(arguments.requests, arguments.kills, arguments.seed)
+            kills, lost, repeated = _PARTS[name](arguments.requests, arguments.kills, arguments.seed)
             rows.append([name, str(kills), str(lost), str(repeated)])
             figures |= {f"{name}_kills": kills, f"{name}_lost": lost, f"{name}_repeated": repeated}
             write(arguments.json, figures, seed=arguments.seed)  # as far as it is; the next takes minutes
@@ -324,6 +327,9 @@ def _document(request: ServerRequest) -> ServerAnswer:
         f"<Subtype>Right IndexFinger</Subtype></BDBInfo><BDB>{text}</BDB></BIR></BIR>"
     )
     return ServerAnswer(200, body.encode())
+
+
+_PARTS = {"service": _kill_service, "database": _kill_database, "broker": _kill_broker}
 
 
 if __name__ == "__main__":
