@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
-from abis.answers import Answer
 from abis.comparison.coverage import Coverage
 from abis.deduplication.clusters import Link, grouped
+from abis.results import Answer
 from abis.scoring.fusion import Evidence
 
 __all__ = ["DuplicateCluster", "DuplicatePair", "Duplicates"]
