@@ -355,7 +355,7 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
         assert [{pair["subject_id"], pair["other_id"]} for pair in pairs] == [{"P3", "again"}]
         assert not list(tmp_path.glob("*.checkpoint"))
         cluster.remove("again")
-        assert "1 removed" in run("remove", folder, "P3").stdout
+        assert "1 removed" in run("remove", folder, "P3", "--yes").stdout
         assert json.loads(run("info", folder, "--json").stdout)["subjects"] == 3
         shards = [json.loads(line) for line in run("cluster", "info", folder, "--json").stdout.splitlines()]
         assert sum(shard["subjects"] for shard in shards) == 3

@@ -568,7 +568,7 @@ def test_results_print_well(gallery: Gallery) -> None:
     assert lines[0].split() == ["rank", "subject", "score", "evidence"]
     assert lines[1].startswith("   1  079203001234 ")
     assert "RIGHT_INDEX" in lines[1]
-    assert lines[2] == "3 of 3 comparable references compared in full; 1 subjects"
+    assert lines[2] == "3 of 3 comparable references compared in full; 1 subject"
     assert str(gallery.verify([face(1)], "079203001234", fmr=0.9)).startswith("match: score ")
     assert "citizens.abis" in repr(gallery)
 

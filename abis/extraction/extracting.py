@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from abis.answers import Answer
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
 from abis.extraction.fingers import extract_minutiae
@@ -54,7 +55,7 @@ class ExtractionSettings:
 
 
 @dataclass(frozen=True)
-class Extraction:
+class Extraction(Answer):
     """What came of one image file.
 
     Attributes:

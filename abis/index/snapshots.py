@@ -191,6 +191,8 @@ class Snapshots:
     def manifest(self) -> SnapshotManifest | None:
         """The manifest; None if there is none that can be used."""
         try:
+            if self._store.read_only:
+                return self._manifest()
             with self._alone(wait=False) as is_alone:
                 manifest = self._manifest()
                 if is_alone:
@@ -222,8 +224,9 @@ class Snapshots:
             except (OSError, AbisError, _UnusableError) as error:
                 path = self._folder / file.name
                 self._report(path, error)
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                if not self._store.read_only:
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
                 yield rebuild(file.after, file.last)
 
     def save(self, segments: Sequence[Segment], change: int, *, wait: bool) -> bool:
