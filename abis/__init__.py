@@ -10,6 +10,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from abis.deduplication import DuplicatePair, Duplicates
     from abis.errors import (
         AbisError,
@@ -116,21 +118,47 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
         return value
 
     def _compiled() -> object:
-        """Import the compiled part, with an error that says how to build it."""
+        """Import the compiled part, with an error that says how to build it, or to build it again."""
         from importlib import import_module  # noqa: PLC0415
         from pathlib import Path  # noqa: PLC0415
 
+        folder = Path(__file__).resolve().parent
         try:
-            return import_module("abis._core")
+            core = import_module("abis._core")
         except ModuleNotFoundError as error:
             if error.name != "abis._core":
                 raise
-        folder = Path(__file__).resolve().parent
-        raise ImportError(
-            f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
-            f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another folder.",
-            name="abis._core",
-        )
+            raise ImportError(
+                f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
+                f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another "
+                "folder.",
+                name="abis._core",
+            ) from None
+        if changed := _changed_since_built(folder):
+            raise ImportError(
+                f"{changed} has changed since abis._core, the compiled part of abis, was built. To build it again, "
+                f"run `python setup.py build_ext --inplace` in {folder.parent}.",
+                name="abis._core",
+            )
+        return core
+
+    def _changed_since_built(folder: "Path") -> str | None:
+        """Return a C++ source that differs from the one that was compiled; None if there is none.
+
+        A build inside the source tree (``setup.py build_ext --inplace``, ``pip install -e .``) leaves a list of its
+        sources and their SHA-256. An installed wheel has no such list.
+        """
+        import hashlib  # noqa: PLC0415
+
+        record = folder / "_core.sha256"
+        if not record.exists() or not (folder.parent / "cpp").exists():
+            return None
+        for line in record.read_text(encoding="utf-8").splitlines():
+            digest, name = line.split("  ", 1)
+            source = folder.parent / name
+            if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != digest:
+                return name
+        return None
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 # not contiguous or not aligned is a TypeError, never a silent copy. Using an object that another thread is changing is
 # a RuntimeError, and so is changing an object that another thread is using.
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import numpy as np
@@ -230,6 +231,7 @@ def dot_products_of_pairs(
 ) -> npt.NDArray[np.float32]: ...
 def available_cores(root: str) -> int: ...
 def simd_level() -> str: ...
+def set_poll(poll: Callable[[], object]) -> None: ...
 def iris_scores(
     bits: npt.NDArray[np.uint8],
     mask: npt.NDArray[np.uint8],
@@ -238,3 +240,6 @@ def iris_scores(
     rows: npt.NDArray[np.int64] | None,
     threads: int,
 ) -> npt.NDArray[np.float32]: ...
+def nearest_irises(
+    probe: npt.NDArray[np.uint64], blocks: npt.NDArray[np.uint64], count: int, most: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...

@@ -21,6 +21,7 @@ WITHOUT_DATA = {
     "accuracy.check_leader": ["--pyfing", "missing.json"],
     "accuracy.extraction": [],
     "accuracy.fusion": [],
+    "accuracy.impressions": [],
     "accuracy.public": [],
     "accuracy.tail": ["--references", "2000", "--probes", "400"],
     "accuracy.turned": [],
@@ -41,9 +42,13 @@ NEEDS = {
     "accuracy.calibration": "wsq",
     "accuracy.check_leader": "wsq",
     "accuracy.extraction": "wsq",
+    "accuracy.impressions": "wsq",
+    "accuracy.tail": "wsq",
     "fitting.fit_calibration": "wsq",
     "fitting.fit_comparator": "wsq",
     "scale.cluster": "ray",
+    "scale.scale": "wsq",
+    "speed.finger_index": "wsq",
 }
 """A package of the extra of abis that a script needs: extraction or cluster."""
 

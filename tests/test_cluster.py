@@ -16,6 +16,7 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="the extra abis[cluster] is not installed")
 
+from eyes import code
 from people import everything, face, processes
 from typer.testing import CliRunner, Result
 
@@ -26,7 +27,9 @@ from abis.cluster.placement import shard_of
 from abis.deduplication import Duplicates
 from abis.errors import ShardUnavailable
 from abis.formats import native
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
+from abis.template import Position, Template
 
 # Ray leaves sockets and processes to the end of the program, and the interpreter says so.
 pytestmark = [
@@ -101,9 +104,17 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         running.shut_down()
 
 
+def eyes(person: int, capture: int = 0) -> list[Template]:
+    return [
+        code(2 * person + side, flips=0.1, capture=capture, position=position)
+        for side, position in enumerate((Position.LEFT_EYE, Position.RIGHT_EYE))
+    ]
+
+
 def enrollments() -> Iterator[Enrollment]:
     for person in range(PEOPLE):
-        yield Enrollment(f"p{person:03}", everything(person), labels=["odd"] if person % 2 else [])
+        labels = ["odd"] if person % 2 else []
+        yield Enrollment(f"p{person:03}", [*everything(person), *eyes(person)], labels=labels)
     for person in range(0, PEOPLE, 7):
         yield Enrollment(f"p{person:03}", everything(person, 5), "later", level=2)
 
@@ -129,6 +140,8 @@ PROBES = [
     *(everything(person, 3) for person in (0, 7, 8, 21, PEOPLE + 1)),
     [face(3, 2)],
     [everything(4, 2)[0]],
+    eyes(5, 1),
+    [*everything(6, 1), eyes(6, 1)[1]],
 ]
 
 
@@ -263,7 +276,7 @@ def as_either_sees_it(found: Duplicates) -> dict[frozenset[str], Any]:
 def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
     one: Gallery, many: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abis.cluster.pairs._BATCH", 8)  # several of them on the way
+    monkeypatch.setattr(Cluster, "sizes", WorkSizes(portion=8))  # several of them on the way
     victim = many.shards()[0].process
     killed: list[int] = []
 
@@ -284,7 +297,7 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
 def test_a_dead_machine_is_missed_until_it_is_back(
     one: Gallery, many: Cluster, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abis.cluster.cluster._PARTIAL_PATIENCE_S", 2.0)
+    monkeypatch.setattr(Cluster, "partial_patience_s", 2.0)
     probe = PROBES[0]
     expected = one.identify(probe, exact=True, max_candidates=PEOPLE).candidates
     process = many.shards()[2].process
@@ -341,7 +354,7 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
         assert [{pair["subject_id"], pair["other_id"]} for pair in pairs] == [{"P3", "again"}]
         assert not list(tmp_path.glob("*.checkpoint"))
         cluster.remove("again")
-        assert "1 removed" in run("remove", folder, "P3").stdout
+        assert "1 removed" in run("remove", folder, "P3", "--yes").stdout
         assert json.loads(run("info", folder, "--json").stdout)["subjects"] == 3
         shards = [json.loads(line) for line in run("cluster", "info", folder, "--json").stdout.splitlines()]
         assert sum(shard["subjects"] for shard in shards) == 3

@@ -24,9 +24,10 @@ from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
 from abis.identification import screening
-from abis.index import references
 from abis.index.references import References
+from abis.index.sizes import WorkSizes
 from abis.results import Outcome
 from abis.scoring.calibration import compare, shipped
 from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
@@ -455,30 +456,38 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
 def test_screening_and_exact_search_agree_above_the_threshold(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for poor probes, of which little but noise is left; those find no subject either way."""
-    short(monkeypatch, 40, 10)
+    """Also for poor probes of eight minutiae or more, but for candidates whose scores are little above the threshold.
+
+    Screening promises to find nearly all mates; ``benchmarks/speed/finger_index.py`` measures how many it loses. It
+    looks at codes, not at scores, so a low score that happens to reach the threshold may be lost.
+    """
+    short(monkeypatch, 80, 20)
     population = Population(seed=5)
     count = 400
     gallery.enroll_many(
         Enrollment(name, templates) for name, templates in population.encounters(range(count))
     )
-    found_any = 0
+    found_any, lost = 0, []
     for subject, (_, templates) in enumerate(
         population.encounters(range(count - 15, count + 5), impression=1)
     ):
-        kept = 1 + subject % 20
+        kept = 8 + subject % 20
         fingers = [first_minutiae(t, kept) for t in templates if isinstance(t, Minutiae)]
         for probe in (templates, templates[:1], templates[:2], fingers, [*fingers, templates[2]]):
             found, exact = (
-                gallery.identify(probe, max_candidates=1, fpir=0.001),
-                gallery.identify(probe, max_candidates=1, fpir=0.001, exact=True),
+                gallery.identify(probe, max_candidates=1, fpir=0.01),
+                gallery.identify(probe, max_candidates=1, fpir=0.01, exact=True),
             )
-            assert found.candidates == exact.candidates
+            if found.candidates != exact.candidates:
+                assert not found
+                lost.append(exact[0].score)
             # Of two fingers there may be two portions, which have some of the same people.
-            assert 10 * len(probe) <= found.compared <= 10 * len(probe) * len(probe[:2])
+            assert 20 * len(probe) <= found.compared <= 20 * len(probe) * len(probe[:2])
             assert found.compared < exact.compared
             found_any += len(found)
-    assert 45 < found_any < 85  # 15 of 20 have a mate; by little more than noise few are found
+    assert len(lost) <= 2
+    assert max(lost, default=0.0) < 3  # the threshold is 1.5 to 2.5
+    assert 60 < found_any < 85  # 15 of 20 have a mate; by a few minutiae not all are found
 
 
 def first_minutiae(m: Minutiae, count: int) -> Minutiae:
@@ -570,7 +579,7 @@ def test_results_print_well(gallery: Gallery) -> None:
     assert lines[0].split() == ["rank", "subject", "score", "evidence"]
     assert lines[1].startswith("   1  079203001234 ")
     assert "RIGHT_INDEX" in lines[1]
-    assert lines[2] == "3 of 3 comparable references compared in full; 1 subjects"
+    assert lines[2] == "3 of 3 comparable references compared in full; 1 subject"
     assert str(gallery.verify([face(1)], "079203001234", fmr=0.9)).startswith("match: score ")
     assert "citizens.abis" in repr(gallery)
 
@@ -579,7 +588,7 @@ def test_results_print_well(gallery: Gallery) -> None:
 
 
 def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abis.gallery.gallery.ENROLL_BATCH", 4)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(batch=4))
     people = [*crowd(10), Enrollment("s0001", [face(1)]), *crowd(1)]
     with pytest.raises(AlreadyEnrolled, match="s0001"):
         gallery.enroll_many(people)
@@ -588,7 +597,7 @@ def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch:
 
 
 def test_loading_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "_LOAD_BATCH", 20)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(load=20))
     with Gallery.open(tmp_path) as gallery:
         gallery.enroll_many(crowd(15))
         before = answers(gallery, [everything(3, 1)])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from collections.abc import Callable
@@ -130,6 +131,7 @@ def interrupted_at(number: int, work: Any) -> bool:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # an error within a callback of the collector is ignored, so Ctrl-C would be lost
     sys.settrace(trace)
     try:
         work()
@@ -137,6 +139,7 @@ def interrupted_at(number: int, work: Any) -> bool:
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     return False
 
 

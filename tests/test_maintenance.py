@@ -10,6 +10,8 @@ from people import everything, face
 
 from abis.errors import StoreError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.store import Enrollment
 from abis.store.encryption import MasterKey
@@ -104,7 +106,7 @@ def test_compacted_a_gallery_is_smaller_and_the_same(gallery: Gallery) -> None:
 def test_a_backup_is_a_gallery_as_of_its_moment(
     tmp_path: Path, key: MasterKey | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abis.store.maintenance._BACKUP_PAGES", 5)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(backup=5))
     with Gallery.open(tmp_path / "g", load=False, key=key) as gallery:
         gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(50))
         steps: list[tuple[int, int]] = []

@@ -22,6 +22,7 @@ from abis.errors import AbisError, NotEnrolled, StoreError
 from abis.formats import iso_19794_2_2005, native, read, xyt
 from abis.gallery import Gallery
 from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.store import Enrollment, Status, Store
 from abis.store.encryption import MasterKey
 from abis.store.import_journal import Journal
@@ -350,7 +351,7 @@ def test_files_of_jobs_beside_an_encrypted_gallery_hold_no_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checkpoint of a de-duplication, what it writes, and what an import with --unique holds back."""
-    monkeypatch.setattr("abis.index.references._WORTH_SAVING", 1)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))
     people = {f"s{n}": everything(n // 2, n % 2) for n in range(30)}
     wanted = set().union(*(runs(t) for templates in people.values() for t in templates))
     (tmp_path / "people").mkdir()

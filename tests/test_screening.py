@@ -42,7 +42,10 @@ def picked(
     Others than the best need the evidence of mates, if a number of the best is given.
     """
     prepared = [Probe.of(template) for template in probe]
-    cuts = Cuts(*passing) if best is None else Cuts(*passing, best, by_evidence=True)
+    first, second, third = passing
+    cuts = Cuts(first, second, third)
+    if best is not None:
+        cuts = replace(cuts, best=best, by_evidence=True)
     *_, last = Screening(segments, prepared, cuts, span=2_000, among=among).shortlists()
     found: list[int] = last.tolist()
     return found
@@ -179,7 +182,7 @@ def test_the_nearest_subjects_are_those_of_all_estimates(
             best[subject] = max(best.get(subject, -9.0), float(cosine_))
     order = sorted(best, key=lambda subject: (-best[subject], subject))[:count]
     assert found.subjects.tolist() == sorted(order)
-    assert found.cosines.tolist() == [best[subject] for subject in sorted(order)]
+    assert found.similarities.tolist() == [best[subject] for subject in sorted(order)]
     assert len(order) == (len(best) if found.is_all else count)
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +12,9 @@ from services import client_of, encounter_of, token, write_keys
 
 from abis.service import Settings
 from abis.service.operations import OPERATIONS
+from benchmarks.durability.contract import run_schemathesis
 
 pytest.importorskip("schemathesis")
-
-# Refused beyond the document: ids, base64 and numbers have meanings that a schema of texts does not express.
-_CHECKS_LEFT_OUT = "positive_data_acceptance"
 
 
 def test_the_operations_are_those_of_the_document(interop: Path) -> None:
@@ -58,19 +54,8 @@ def test_no_request_of_the_document_is_answered_otherwise(
     with client_of(settings, bearer) as client:
         enrolled = client.post("/v1/persons/0/encounters/0", json=encounter_of(everything(1), "0"))
         assert enrolled.status_code == 200
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "schemathesis.cli", "run", str(interop / "osia_abis.yaml")),
-                *("--url", str(client.base_url), "-H", f"Authorization: Bearer {bearer}"),
-                *("--phases", "examples,fuzzing,stateful", "--exclude-checks", _CHECKS_LEFT_OUT),
-                *("-n", str(examples), "--seed", "0", "--continue-on-failure", "--no-color"),
-                *("--generation-database", "none", "--warnings", "off"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-        )
+        url = str(client.base_url)
+        done = run_schemathesis(interop / "osia_abis.yaml", url, bearer, examples=examples, seed=0)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         assert "22" in done.stdout
         metrics = client.get("/metrics").text

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.comparison import balances, contents
+from abis.comparison import balances
 from abis.comparison.kind import Kind
-from abis.comparison.modality import modality_of
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, FolderSample, read_folder
 from abis.evaluation.discard import discard_of
-from abis.evaluation.findings import Findings, Protocol, pairs_of
+from abis.evaluation.findings import Findings, Protocol, pairs_of, unit_of
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.protocols import all_pairs, first_enrolled, fvc_pairs
 from abis.evaluation.scores import FAILED, Scores
@@ -24,7 +23,8 @@ from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.formats import read_file
 from abis.scoring.calibration import Calibrations
-from abis.template import Minutiae, Template
+from abis.template import Template
+from abis.template.modality import modality_of
 
 __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
 
@@ -39,7 +39,7 @@ class Evaluation:
         data_set: the samples and the failures.
         probe: int32, place of the probe, the first sample of the pair, in ``data_set.samples``.
         reference: int32, place of the reference, the second sample of the pair.
-        mated: bool, whether both samples are of one finger.
+        mated: bool, whether both samples are of one finger, eye or person.
         fvc: bool, whether the FVC protocol contains the pair.
         raw: float32 comparison scores; -inf if a sample could not be read.
         balance: float64, balance of the templates of fingers (:func:`abis.comparison.balance`). None: the templates
@@ -81,7 +81,7 @@ class Evaluation:
         return Findings(
             name=self.data_set.name,
             compared=f"every two of {len(samples):,} samples",
-            unit="fingers",
+            unit=unit_of(sample.template for sample in samples),
             samples=len(samples),
             subjects=len({sample.finger for sample in samples}),
             from_files=True,
@@ -107,6 +107,7 @@ class Evaluation:
                 lambda place: (int(self.probe[place]), int(self.reference[place])),
                 self.scores(),
                 self.all_against_all.rates,
+                files=[sample.path for sample in samples],
             ),
         )
 
@@ -126,6 +127,8 @@ def evaluate_folder(
 ) -> Evaluation:
     """Compare all templates of a folder with each other, and measure the errors under both protocols.
 
+    The subjects are fingers, eyes, or people, by what the templates are of.
+
     Every unordered pair is compared once; its first sample is the probe. A file that cannot be read is a failure to
     acquire: its comparisons fail, and a failed comparison is a non-match.
 
@@ -140,9 +143,8 @@ def evaluate_folder(
             None: no calls.
 
     Raises:
-        ValueError: no two samples are of one finger or no two are of different fingers, minutiae and embeddings are
-            mixed, too few files can be read, or the folder is not a data set (see
-            :func:`abis.evaluation.read_folder`).
+        ValueError: no two samples are of one subject or no two are of different subjects, modalities are mixed, too
+            few files can be read, or the folder is not a data set (see :func:`abis.evaluation.read_folder`).
         OSError: the folder cannot be read.
     """
     data_set = read_folder(folder, pattern=pattern, read=read)
@@ -151,7 +153,7 @@ def evaluate_folder(
     finger = finger_numbers(samples)
     mated = np.asarray(finger[probe] == finger[reference])
     if mated.all() or not mated.any():
-        missing = "of one finger" if not mated.any() else "of different fingers"
+        missing = "of one subject" if not mated.any() else "of different subjects"
         raise ValueError(f"{folder}: no two samples are {missing}; both kinds of pairs are needed")
     fvc = fvc_pairs(probe, reference, finger)
 
@@ -233,21 +235,22 @@ def balance_of_pairs(
     probe: npt.NDArray[np.integer[Any]],
     reference: npt.NDArray[np.integer[Any]],
 ) -> npt.NDArray[np.float64] | None:
-    """Return the balance of each pair of templates; None if no template is of a finger.
+    """Return the balance of each pair of templates; None if their modality has none, or no template is given.
 
     Args:
-        templates: templates of all samples; None for a failed sample.
+        templates: templates of all samples, of one modality; None for a failed sample.
         probe: (n,) place of each pair's probe in ``templates``.
         reference: (n,) place of each pair's reference in ``templates``.
 
     Returns:
         (n,) float64, 0 to 1; see :func:`abis.comparison.balance`.
     """
-    if not any(isinstance(template, Minutiae) for template in templates):
+    present = [template for template in templates if template is not None]
+    contents = modality_of(present[0]).comparator().contents if present else None
+    if contents is None:
         return None
     content = np.zeros(len(templates), np.int64)
-    numbers = [number for number, template in enumerate(templates) if template is not None]
-    content[numbers] = contents([t for t in templates if isinstance(t, Minutiae)])
+    content[[number for number, template in enumerate(templates) if template is not None]] = contents(present)
     return balances(content[probe], content[reference])
 
 
@@ -276,7 +279,7 @@ def comparator(
     if not present:
         return lambda probe, slots: np.empty(len(slots), np.float32)
     modality = modality_of(present[0])
-    compared = modality.packed(present)
+    compared = modality.comparator().packed(present)
 
     def compare(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         if not isinstance(probe, modality.template) or Kind.of(probe)[1:] not in kinds:

@@ -10,7 +10,7 @@ import numpy as np
 
 from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
 from abis.evaluation.discard import discard_of
-from abis.evaluation.findings import Findings, assess, pairs_of
+from abis.evaluation.findings import Findings, assess, pairs_of, unit_of
 from abis.evaluation.folder import balance_of_pairs, comparator, finger_numbers
 from abis.evaluation.identification import measure_identification, search
 from abis.evaluation.scores import FAILED, Scores
@@ -33,14 +33,15 @@ def evaluate_searches(
 ) -> Findings:
     """Search every probe of one folder among the references of another, with a comparison of every pair.
 
-    A search is mated if the probe's finger has a reference, and non-mated otherwise. If every probe is mated, each
-    is also searched among the references without its own finger, as a non-mated search. A file that cannot be read
+    The subjects are fingers, eyes, or people, by what the templates are of. A search is mated if the probe's subject
+    has a reference, and non-mated otherwise. If every probe is mated, each is also searched among the references
+    without its own subject, as a non-mated search. A file that cannot be read
     is a failure to acquire or to enroll: its comparisons fail.
 
     Args:
         probes: folder of probes, in files named ``<finger>_<impression>.*`` or as ``pattern`` states.
-        references: folder of references, with file names of the same form. A finger is enrolled with all its
-            impressions.
+        references: folder of references, with file names of the same form. A subject is enrolled with all its
+            samples.
         pattern: regular expression of file names, with the groups ``finger`` and ``impression``. Default:
             :data:`~abis.evaluation.datasets.DEFAULT_PATTERN`.
         read: function that returns the templates of a file. Default: :func:`abis.read_file`.
@@ -50,7 +51,7 @@ def evaluate_searches(
             None: no calls.
 
     Raises:
-        ValueError: no probe has a mate, no template can be read, minutiae and embeddings are mixed, or a folder is
+        ValueError: no probe has a mate, no template can be read, modalities are mixed, or a folder is
             not a data set (see :func:`abis.evaluation.read_folder`).
         OSError: a folder cannot be read.
     """
@@ -59,7 +60,9 @@ def evaluate_searches(
     finger = finger_numbers(samples)
     probe_finger, reference_finger = finger[: len(searched.samples)], finger[len(searched.samples) :]
     if not np.isin(probe_finger, reference_finger).any():
-        raise ValueError(f"no finger of {probes} is in {references}; expected at least one probe with a mate")
+        raise ValueError(
+            f"no subject of {probes} is in {references}; expected at least one probe with a mate"
+        )
     templates = [sample.template for sample in enrolled.samples]
     present = np.flatnonzero([template is not None for template in templates])
     if all(sample.template is None for sample in samples):
@@ -88,7 +91,7 @@ def evaluate_searches(
     return Findings(
         name=f"{searched.name} in {enrolled.name}",
         compared=f"{len(searched.samples):,} probes with {len(enrolled.samples):,} references",
-        unit="fingers",
+        unit=unit_of(all_templates),
         samples=len(samples),
         subjects=int(finger.max()) + 1,
         from_files=True,
@@ -100,16 +103,17 @@ def evaluate_searches(
         min_cllr=min_cllr,
         identification=measure_identification(found, seed=seed),
         discard=discard_of(
-            [sample.template for sample in samples],
+            all_templates,
             probe[scores.mated],
             len(searched.samples) + reference[scores.mated],
             scores.score[scores.mated],
         ),
         worst=pairs_of(
             [sample.name for sample in samples],
-            [sample.template for sample in samples],
+            all_templates,
             lambda place: (int(probe[place]), len(searched.samples) + int(reference[place])),
             scores,
             protocol.summary.rates,
+            files=[sample.path for sample in samples],
         ),
     )

@@ -22,10 +22,8 @@ from numpy.typing import NDArray
 
 from abis import _core
 from abis.identification.nearest import largest, nearest
-from abis.index.embedding_index import EmbeddingProbe
 from abis.index.finger_index import FingerIndex
-from abis.index.iris_index import IrisProbe
-from abis.index.segments import Block, Index, Probe, Segment, comparable_blocks
+from abis.index.segments import Block, Index, NearestProbe, Probe, Segment, comparable_blocks
 from abis.template import Minutiae, Template
 
 __all__ = ["Cuts", "Screening", "look_together"]
@@ -215,10 +213,10 @@ class _Side(NamedTuple):
 
 
 def _tells_nearest(alternatives: Sequence[_Side]) -> bool:
-    return isinstance(alternatives[0].probe.prepared, EmbeddingProbe | IrisProbe)
+    return alternatives[0].probe.tells_nearest
 
 
-def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[EmbeddingProbe | IrisProbe, Sequence[Block]]]:
+def _sides_of(alternatives: Sequence[_Side]) -> list[tuple[NearestProbe, Sequence[Block]]]:
     return [(side.probe.prepared, side.blocks) for side in alternatives]
 
 
@@ -247,7 +245,7 @@ def _look_at_nearest(
     near = nearest(_sides_of(alternatives), count, among)
     if not len(near.subjects):
         return
-    evidence: NDArray[np.float32] = alternatives[0].probe.prepared.evidence_of(near.cosines)
+    evidence: NDArray[np.float32] = alternatives[0].probe.prepared.evidence_of(near.similarities)
     if not near.is_all:
         for _, blocks in alternatives:
             for block in blocks:
@@ -317,9 +315,9 @@ def _by_position(segments: Sequence[Segment], probe: Sequence[Probe]) -> list[li
 
 
 def _apart(positions: Sequence[list[_Side]]) -> tuple[list[list[_Side]], list[list[_Side]]]:
-    """The embeddings and the finger with the most minutiae; the other fingers."""
-    fingers = [p for p in positions if isinstance(p[0].probe.template, Minutiae)]
-    others = [p for p in positions if not isinstance(p[0].probe.template, Minutiae)]
+    """The positions whose first look tells the nearest, and the finger with the most minutiae; the other fingers."""
+    fingers = [p for p in positions if not _tells_nearest(p)]
+    others = [p for p in positions if _tells_nearest(p)]
     fingers.sort(key=lambda own: -max(len(side.probe.template) for side in own))  # type: ignore[arg-type]
     return others + fingers[:1], fingers[1:]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is all well with a gallery?"""
+"""Check a gallery: the database's structure, every row and template, the counters and the logs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PAGE = 5_000  # templates read at once
 
 
 def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
-    """Look at everything there is: the database's own structure, every template, counters, both logs.
+    """Check the database's structure, every row and template, the counters, and both logs.
 
-    What is checked is one state of the store, as of the beginning; others may write meanwhile.
+    The check sees one state of the store, that of its beginning. Other processes may write meanwhile.
 
     Args:
-        store: to look at.
+        store: store to check.
         progress: is called with the templates looked at and the templates in all.
     """
     with store.database.reading() as connection:
@@ -44,7 +44,7 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
             yield Fault(str(error), RESTORE)
         damage = list(_structure(store, connection))
         yield from damage
-        if not damage:  # else what follows would say the same in other words
+        if not damage:  # else the following checks would report the same fault again
             yield from _counters(connection, state)
             yield from faults_of_rows(connection, state)
             yield from _log_of_changes(connection, state)
@@ -55,7 +55,7 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
 
 def _structure(store: Store, connection: sa.Connection) -> Iterator[Fault]:
     if not store.database.is_sqlite:
-        return  # a server's pages are its own: pg_amcheck
+        return  # pg_amcheck checks the pages of a server
     for (message,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
         if message != "ok":
             yield Fault(f"database: {message}", f"{RESTORE}, or `sqlite3 .recover`")

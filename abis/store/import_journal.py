@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an import writes down in the gallery's own database, in the transaction that enrolls each batch.
+"""The journal of imports, in the gallery's database, written in the transaction that enrolls each batch.
 
-So an import that was killed goes on exactly where the gallery's content ends, and what was refused is as
-safe as what was enrolled. The tables are made by the first import into a gallery.
+So an interrupted import goes on exactly after the last record that it enrolled, and refused records are as safe as
+enrolled ones. The first import into a gallery creates the tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from abis.errors import StoreError
 from abis.store import Store
 from abis.store import import_tables as tables
-from abis.store.import_records import DUPLICATE, Record, Sample, digest
+from abis.store.import_records import DUPLICATE, UNCHECKED, Record, Sample, digest
 from abis.store.kept import drop, keep, kept
 from abis.store.records import DamageError
 from abis.store.rows import tags_of
@@ -33,7 +33,7 @@ _ROWS = 500  # bound parameters of one statement
 
 @dataclass(frozen=True)
 class ImportRow:
-    """An import: which source, and how far."""
+    """An import: its source, and how far it has come."""
 
     key: int
     source: str
@@ -46,7 +46,7 @@ class ImportRow:
 
 
 class BatchRow(NamedTuple):
-    """What became of a batch."""
+    """The results of a batch."""
 
     number: int
     end: int
@@ -70,10 +70,11 @@ class QuarantinedRecord:
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether the only fault is that an enrolled subject seems to be the same person."""
-        return self.reason.startswith(f"{printable(self.record.place)}: {DUPLICATE}")
+        """Whether the only fault is that an enrolled subject is, or may be, the same person."""
+        place = printable(self.record.place)
+        return self.reason.startswith((f"{place}: {DUPLICATE}", f"{place}: {UNCHECKED}"))
 
-    def __repr__(self) -> str:  # never the content
+    def __repr__(self) -> str:  # not the content, which is biometric data
         return f"QuarantinedRecord({self.key}, {self.record.place}: {self.reason})"
 
 
@@ -88,7 +89,7 @@ class Journal:
     # ---------------------------------------------------------------------------------------- imports
 
     def resume_or_begin(self, source: str, fingerprint: str | None) -> ImportRow:
-        """The unfinished import of this very source, or else a new one."""
+        """Return the unfinished import of this source, or begin a new one."""
         with self._store.writing() as transaction:
             connection = transaction.connection
             if fingerprint is not None:
@@ -118,7 +119,7 @@ class Journal:
         counts: BatchRow,
         refused: Sequence[tuple[Record, str]],
     ) -> None:
-        """Write down a batch, in the transaction that enrolls it.
+        """Note a batch, in the transaction that enrolls it.
 
         Raises:
             StoreError: another process has gone on with this import meanwhile.
@@ -155,7 +156,7 @@ class Journal:
     # ------------------------------------------------------------------------------------- quarantine
 
     def quarantined(self, import_key: int | None = None) -> int:
-        """How many records are in quarantine now, of one import or of all."""
+        """Number of records in quarantine, of one import or of all."""
         query = sa.select(sa.func.count()).select_from(tables.quarantine)
         if import_key is not None:
             query = query.where(tables.quarantine.c["import"] == import_key)
@@ -183,7 +184,7 @@ class Journal:
 
     @staticmethod
     def release(connection: sa.Connection, record: int, import_key: int) -> None:
-        """Take a record out, its bytes too, in a writing transaction; the import's report goes on to add up."""
+        """Remove a record and its bytes, in a writing transaction; the import's report counts it as released."""
         imports, quarantine, samples = tables.imports, tables.quarantine, tables.samples
         own = sa.select(samples.c.kept).where(samples.c.record == record)
         drop(connection, connection.scalars(own).all())
@@ -199,7 +200,7 @@ class Journal:
             sha256 = hashlib.sha256(digest(record) + place).digest()
             query = tables.quarantine.select().where(tables.quarantine.c.sha256 == sha256)
             known = connection.execute(query).first()
-            if known is not None:  # an earlier import of the same source has put it there
+            if known is not None:  # an earlier import of the same source put it there
                 samples, _ = self._samples(connection, known.key)
                 values = known._asdict() | {"import": key, "reason": printable(reason)}
                 values["checksum"] = _tag(connection, values, samples)
@@ -228,7 +229,7 @@ class Journal:
     def _samples(
         self, connection: sa.Connection, record: int
     ) -> tuple[list[tuple[object, ...]], list[Sample]]:
-        """The samples of a record in quarantine: as their tag covers them, and as they were read."""
+        """The samples of a record in quarantine: the values that the tag covers, and the samples as they were read."""
         query = tables.samples.select().where(tables.samples.c.record == record)
         covered: list[tuple[object, ...]] = []
         own = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the quarantine holds of one subject, or of imports of long ago: seen, and removed for good."""
+"""Find and remove the quarantined records of one subject, or of old imports."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
 from abis.store.import_tables import imports, quarantine
 
-__all__ = ["quarantined_of", "remove_quarantined", "remove_quarantined_before"]
+__all__ = ["count_quarantined_before", "quarantined_of", "remove_quarantined", "remove_quarantined_before"]
 
 
 def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
-    """Records in quarantine whose source says that they are of this subject."""
+    """Return the quarantined records with this subject id."""
     with store.reading() as connection:
         if not _is_there(connection):
             return []
@@ -24,15 +24,27 @@ def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
 
 
 def remove_quarantined(connection: sa.Connection, subject_id: str) -> int:
-    """Remove these, their original bytes too, in a writing transaction; returns how many there were."""
+    """Remove these records and their bytes, in a writing transaction; return their number."""
     return _remove(connection, _of(subject_id))
 
 
 def remove_quarantined_before(connection: sa.Connection, before: datetime) -> int:
-    """Remove all records of imports that began before a time; returns how many there were."""
+    """Remove all records of imports that began before a time; return their number."""
+    return _remove(connection, _before(before))
+
+
+def count_quarantined_before(connection: sa.Connection, before: datetime) -> int:
+    """Count the records that :func:`remove_quarantined_before` would remove."""
+    if not _is_there(connection):
+        return 0
+    query = sa.select(sa.func.count()).select_from(quarantine).where(_before(before))
+    return int(connection.scalar(query) or 0)
+
+
+def _before(before: datetime) -> sa.ColumnElement[bool]:
     day = before.astimezone(UTC).isoformat(timespec="seconds")
     old = sa.select(imports.c.key).where(imports.c.started < day)
-    return _remove(connection, quarantine.c["import"].in_(old))
+    return quarantine.c["import"].in_(old)
 
 
 def _of(subject_id: str) -> sa.ColumnElement[bool]:
@@ -40,7 +52,7 @@ def _of(subject_id: str) -> sa.ColumnElement[bool]:
 
 
 def _is_there(connection: sa.Connection) -> bool:
-    """Whether anything was ever imported into this gallery."""
+    """Whether the gallery has tables of imports: the first import creates them."""
     return sa.inspect(connection).has_table(quarantine.name)
 
 

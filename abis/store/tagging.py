@@ -15,7 +15,11 @@ from abis.store.tags import RowTags
 __all__ = ["quarantine_tag", "tag_all"]
 
 _PAGE = 5_000  # subjects whose rows are written again at once
-_DECIDING = ("calibration:", "part", "disclosure")  # names of settings that the gallery's row counts begin so
+_DECIDING = (
+    "calibration:",
+    "part",
+    "disclosure",
+)  # prefixes of the names of settings in the total of the gallery's row
 _SUBJECT = "key, subject_id, templates, level, status, status_reason, status_time, labels, next, encounters"
 _QUARANTINE = 'key, "import", reason, subject_id, encounter_id, "end", fault, labels'
 

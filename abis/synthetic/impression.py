@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An impression: what one touch of a sensor shows of a finger.
 
-The skin is shifted, turned and stretched; only part of it touches; the extractor misses minutiae, invents
-others, and reports of each how sure it is of it.
+The skin is shifted, turned and stretched; only part of it touches. The extractor is modelled on abis.extraction: it
+reports a confidence with each minutia, keeps uncertain ones, misses some, and invents others, mostly of low confidence.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SENSOR_WIDTH, SENSOR_HEIGHT = 400, 500  # pixels at 500 dpi: 0.8 x 1.0 inch, a u
 ENDING, BIFURCATION = 1, 2  # codes of abis.template.MinutiaKind
 DIRECTION_UNIT = 1.40625  # degrees: the unit of ISO/IEC 19794-2:2005, 7.4.2.4
 
-# From here on: set by hand to bring the figures of benchmarks/accuracy/synthetic.py near those of LEADER templates of
-# six FVC "B" sets. A "spread" is the standard deviation of a logarithm.
-CONTACT_HALF_WIDTH, CONTACT_HALF_HEIGHT, CONTACT_SPREAD = 125.0, 187.0, 0.13  # pixels: skin that touches
+# From here on: set by hand to bring the figures of benchmarks/accuracy/synthetic.py near those of templates that
+# abis.extraction makes of six FVC "B" sets. A "spread" is the standard deviation of a logarithm.
+CONTACT_HALF_WIDTH, CONTACT_HALF_HEIGHT, CONTACT_SPREAD = 132.0, 198.0, 0.13  # pixels: skin that touches
 CONTACT_SHIFT_X, CONTACT_SHIFT_Y = 15.0, 27.0  # pixels on the finger, from touch to touch
 PARTIAL_SHARE = 0.18  # touches with the tip or an edge only
 PLACEMENT_SHIFT = 30.0  # pixels on the sensor
@@ -33,17 +33,28 @@ TURN, WILD_TURN, WILD_SHARE = 2.5, 20.0, 0.3  # degrees: a careful touch, a care
 STRETCH = 0.012  # of scales and of shear
 WARP, WARP_SPREAD = 1.45, 0.75  # pixels: amplitude of a wave of smooth distortion, its median
 WARP_LENGTH = 52.0  # pixels: wave length / 2 pi of it
-POSITION_JITTER, DIRECTION_JITTER = 0.7, 2.2  # pixels, degrees: of a minutia that is beyond doubt
+POSITION_JITTER, DIRECTION_JITTER = 0.7, 2.0  # pixels, degrees: of a minutia that is beyond doubt
 SLIP_SHARE, SLIP = 0.08, 3.5  # directions that jitter more; how many times
 FLIP_SHARE = 0.09  # minutiae taken for the other kind
 SEVERITY_SPREAD, SEVERITY_MOST = 1.5, 30.0  # of how many times worse than usual an impression is
 SMUDGE_SHARE, SMUDGE_SEVERITY = 0.35, 8.0  # impressions with a smudge; times worse inside it
 SMUDGE_RADIUS_LEAST, SMUDGE_RADIUS_MOST = 35.0, 80.0  # pixels
-# A minutia is seen with probability exp(-doubt); doubt falls exponentially with its clarity on the finger.
-DOUBT, DOUBT_FALL, DOUBT_SPREAD = 0.18, 4.0, 0.4  # of clarity 0; fall of the logarithm to clarity 1
-SPURIOUS = 0.5  # false minutiae in a flawless impression; twice as many in a usual one
+EDGE_SEVERITY, EDGE_WIDTH = (
+    6.0,
+    4.0,
+)  # times worse at the edge of the contact; how soon that falls towards the middle
+# The doubt about a minutia falls exponentially with its clarity on the finger; the confidence in it falls with doubt.
+DOUBT, DOUBT_FALL, DOUBT_SPREAD = 1.1, 5.5, 0.8  # of clarity 0; fall of the logarithm to clarity 1
+SURENESS, SURENESS_FALL, SURENESS_SPREAD = (
+    0.2,
+    1.2,
+    0.9,
+)  # log odds at a doubt of 1; fall by its logarithm; noise
+BEST_CONFIDENCE = 0.97  # LEADER's highest, nearly
+LEAST_CONFIDENCE = 0.1  # from which abis.extraction keeps minutiae
+SPURIOUS = 2.2  # false minutiae in a flawless impression; twice as many in a usual one
+SPURIOUS_SPREAD = 1.1  # mean of the logarithm of their confidence beyond the least, exponential
 RESOLVED_GAP = 6.0  # pixels: minutiae nearer to each other are taken for one
-BEST_QUALITY, WORST_QUALITY, QUALITY_FALL = 97.0, 60.0, 4.5  # LEADER gives 60 (its threshold) to 98
 
 
 class Impressions(NamedTuple):
@@ -55,7 +66,7 @@ class Impressions(NamedTuple):
         y: (n, CAPACITY) pixels from the top.
         direction: (n, CAPACITY) degrees in [0, 360).
         kind: (n, CAPACITY)
-        quality: (n, CAPACITY)
+        quality: (n, CAPACITY) confidence in percent.
     """
 
     counts: npt.NDArray[np.int64]
@@ -94,6 +105,7 @@ class _Mark(NamedTuple):
     direction: float
     is_ending: bool
     doubt: float
+    confidence: float
 
 
 @kernel
@@ -117,24 +129,30 @@ def make_impressions(
         severity = min(math.exp(SEVERITY_SPREAD * badness), SEVERITY_MOST)
         touch = _draw_touch(state)
         for k in range(fingers.counts[i]):
-            if not _is_within(touch, fingers.x[i, k], fingers.y[i, k]):
+            nearness = _nearness_to_edge(touch, fingers.x[i, k], fingers.y[i, k])
+            if nearness > 1.0:
                 continue
             doubt = severity * DOUBT * math.exp(DOUBT_SPREAD * normal(state))
             doubt *= math.exp(-DOUBT_FALL * fingers.clarity[i, k])
+            doubt *= EDGE_SEVERITY**nearness**EDGE_WIDTH
             if _is_smudged(touch, fingers.x[i, k], fingers.y[i, k]):
                 doubt *= SMUDGE_SEVERITY
-            if uniform(state) < math.exp(-doubt):
+            odds = math.exp(SURENESS + SURENESS_SPREAD * normal(state)) * doubt**-SURENESS_FALL
+            confidence = BEST_CONFIDENCE * odds / (1.0 + odds)
+            if confidence >= LEAST_CONFIDENCE:
                 is_ending = fingers.is_ending[i, k] != (uniform(state) < FLIP_SHARE)
-                mark = _Mark(fingers.x[i, k], fingers.y[i, k], fingers.direction[i, k], is_ending, doubt)
-                _add(impressions, i, state, touch, mark)
+                x, y, direction = fingers.x[i, k], fingers.y[i, k], fingers.direction[i, k]
+                _add(impressions, i, state, touch, _Mark(x, y, direction, is_ending, doubt, confidence))
         for _ in range(poisson(state, SPURIOUS * (1.0 + severity))):
             x = touch.centre_x + touch.half_width * (2.0 * uniform(state) - 1.0)
             y = touch.centre_y + touch.half_height * (2.0 * uniform(state) - 1.0)
-            if _is_within(touch, x, y) and fingers.counts[i] > 0:
+            if _nearness_to_edge(touch, x, y) < 1.0 and fingers.counts[i] > 0:
                 along = fingers.direction[i, _nearest(fingers, i, x, y)]
                 if uniform(state) < 0.5:
                     along += math.pi
-                mark = _Mark(x, y, along, uniform(state) < 0.5, 0.1 + uniform(state))
+                beyond = -SPURIOUS_SPREAD * math.log(1.0 - uniform(state))
+                confidence = min(LEAST_CONFIDENCE * math.exp(beyond), BEST_CONFIDENCE)
+                mark = _Mark(x, y, along, uniform(state) < 0.5, 0.1 + uniform(state), confidence)
                 _add(impressions, i, state, touch, mark)
     return impressions
 
@@ -181,11 +199,11 @@ def _draw_touch(state: npt.NDArray[np.uint64]) -> _Touch:
 
 
 @kernel
-def _is_within(touch: _Touch, x: float, y: float) -> bool:
-    """True where the skin touches the sensor."""
+def _nearness_to_edge(touch: _Touch, x: float, y: float) -> float:
+    """0 at the middle of the skin that touches the sensor, 1 at its edge, more outside."""
     across = (x - touch.centre_x) / touch.half_width
     along = (y - touch.centre_y) / touch.half_height
-    return across * across + along * along < 1.0
+    return across * across + along * along
 
 
 @kernel
@@ -264,6 +282,5 @@ def _add(
     impressions.y[i, at] = pixel_y
     impressions.direction[i, at] = (round(degrees / DIRECTION_UNIT) % 256) * DIRECTION_UNIT
     impressions.kind[i, at] = ENDING if mark.is_ending else BIFURCATION
-    quality = WORST_QUALITY + (BEST_QUALITY - WORST_QUALITY) * math.exp(-QUALITY_FALL * mark.doubt)
-    impressions.quality[i, at] = round(quality)
+    impressions.quality[i, at] = round(100.0 * mark.confidence)
     impressions.counts[i] = n + 1

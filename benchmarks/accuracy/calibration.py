@@ -21,6 +21,7 @@ from rich.progress import track
 
 from abis.comparison import FingerReferences, cosine
 from abis.evaluation import NonMatedScores, TrainingScores, cllr, min_cllr
+from abis.extraction.fingers import EXTRACTOR
 from abis.scoring.calibration import Calibration
 from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
 from abis.synthetic import Population
@@ -82,19 +83,21 @@ def main() -> None:
 def fingers(data: Path, figures: Figures) -> dict[str, list[HeldOut]]:
     """Every set by calibrations of the other sets: of its own extractor, of all of them, of the other two.
 
-    Returns the first, by extractor.
+    Templates of abis.extraction are judged by their own calibration alone, as in a gallery. Returns the first, by
+    extractor.
     """
-    by_extractor = {extractor: Fingers(data, extractor) for extractor in EXTRACTORS}
+    every = (EXTRACTOR, *EXTRACTORS)
+    by_extractor = {extractor: Fingers(data, extractor) for extractor in every}
     rows = []
     by_own: dict[str, list[HeldOut]] = {}
-    for label, teachers in (
-        ("own", lambda extractor: [extractor]),
-        ("all extractors", lambda extractor: list(EXTRACTORS)),
-        ("other extractors", lambda extractor: [other for other in EXTRACTORS if other != extractor]),
+    for label, tested, teachers in (
+        ("own", every, lambda extractor: [extractor]),
+        ("all extractors", EXTRACTORS, lambda extractor: list(EXTRACTORS)),
+        ("other extractors", EXTRACTORS, lambda extractor: [one for one in EXTRACTORS if one != extractor]),
     ):
         fits: dict[tuple[str, ...], Calibration] = {}
         found: dict[tuple[str, bool], list[HeldOut]] = {}
-        for extractor, name in product(EXTRACTORS, track(SETS, label, transient=True)):
+        for extractor, name in product(tested, track(SETS, label, transient=True)):
             key = (name, *teachers(extractor))
             if key not in fits:
                 others = [other for other in SETS if other != name]
@@ -104,13 +107,13 @@ def fingers(data: Path, figures: Figures) -> dict[str, list[HeldOut]]:
                 one = HeldOut(fits[key], test, by_score_alone=alone)
                 found.setdefault((extractor, alone), []).append(one)
         for alone in (False, True):
-            sets = {extractor: found[extractor, alone] for extractor in EXTRACTORS}
+            sets = {extractor: found[extractor, alone] for extractor in tested}
             sets["all"] = [one for extractor in EXTRACTORS for one in sets[extractor]]
             name = f"{label}, by score alone" if alone else label
             for extractor, own in sets.items():
                 key_ = f"minutiae_{extractor}_{name}".replace(",", "").replace(" ", "_")
                 rows.append((f"{extractor}, calibration of {name}", *quality(key_, own, figures)))
-        by_own = by_own or {extractor: found[extractor, False] for extractor in EXTRACTORS}
+        by_own = by_own or {extractor: found[extractor, False] for extractor in tested}
     print_table("fingers, each FVC set by the calibration of the others", HEADINGS, rows, note=NOTE)
     return by_own
 

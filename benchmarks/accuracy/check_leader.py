@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Are extracted minutiae those that pyfing itself finds, on every image of the public data?
 
-Needs Keras with any backend except OpenVINO, and what pyfing imports, in an environment of its own beside
-``abis[extraction]``. Takes a quarter of an hour with JAX on two cores:
+pyfing is told to keep minutiae from a confidence of 0.1 on, as abis does. Needs Keras with any backend except OpenVINO,
+and what pyfing imports, in an environment of its own beside ``abis[extraction]``. Takes a quarter of an hour with JAX
+on two cores:
 
     pip install keras jax pyfing opencv-python-headless matplotlib scipy
     KERAS_BACKEND=jax python benchmarks/accuracy/check_leader.py --pyfing leader.json
@@ -24,6 +25,7 @@ from abis.template import Minutiae, MinutiaKind, Position
 from benchmarks.accuracy.extraction import SETS
 from benchmarks.lib.common import optional, options, print_table, public_data, write
 
+_CONFIDENCE = 0.1
 _HALF_A_UNIT = 0.5 / 32  # degrees: directions are rounded to 1/32
 
 
@@ -94,9 +96,12 @@ def _expected(data: Path, kept: Path) -> dict[str, list[list[Any]]]:
     ]
     if not missing:
         return found
-    from pyfing.minutiae_end_to_end import Leader  # noqa: PLC0415 - Keras, only for what is not kept
+    from pyfing.minutiae_end_to_end import (  # noqa: PLC0415 - Keras, only for what is not kept
+        Leader,
+        LeaderParameters,
+    )
 
-    leader = Leader()
+    leader = Leader(LeaderParameters(minutia_quality_threshold=_CONFIDENCE))
     network = leader.model
     leader.model = lambda *given, **options: _AsNumpy(network(*given, **options))
     for number, (name, file, dpi) in enumerate(missing, 1):

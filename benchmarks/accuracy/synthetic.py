@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far are synthetic templates and their scores from real ones, and how fast are they made?
 
-Real prints: LEADER templates of the six FVC2002 and FVC2004 "B" sets taken with sensors (DB4 of both years
-is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild. The constants of
-abis.synthetic were set by hand until these tables agreed.
+Real prints: templates that abis.extraction makes of the images of the six FVC2002 and FVC2004 "B" sets taken with
+sensors (DB4 of both years is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild. The
+constants of abis.synthetic were set by hand until these tables agreed.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from abis.comparison import FingerReferences
-from abis.formats import read_file
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
 from benchmarks.lib.common import optional, options, print_table, public_data, write
+from benchmarks.lib.images import extracted_set
 from benchmarks.lib.lfw import read_lfw
 from benchmarks.lib.print_statistics import Statistics, of_mates, of_templates
 
@@ -45,7 +45,8 @@ def main() -> None:
     population = Population(arguments.seed)
     figures: Figures = {}
     with optional("prints", figures):
-        real_sets = [_read_set(public_data("fingerprints", "leader", name)) for name in SETS]
+        data = public_data("images").parent
+        real_sets = [_read_set(data, name) for name in SETS]
         report_prints(real_sets, population, figures)
         report_mates(real_sets, population, figures)
         report_print_scores(real_sets, population, figures)
@@ -212,12 +213,11 @@ def _print_scores(
     print_table(title, ["", "real", "synthetic"], rows)
 
 
-def _read_set(folder: Path) -> RealSet:
+def _read_set(data: Path, name: str) -> RealSet:
     prints: RealSet = {}
-    for finger, impression in product(FINGERS, IMPRESSIONS):
-        (template,) = read_file(folder / f"{finger}_{impression}.fmr")
-        assert isinstance(template, Minutiae)
-        prints[finger, impression] = template
+    for sample in extracted_set(data, name).samples:
+        assert isinstance(sample.template, Minutiae)
+        prints[int(sample.finger), int(sample.impression)] = sample.template
     return prints
 
 

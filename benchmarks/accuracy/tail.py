@@ -18,10 +18,11 @@ from rich.progress import track
 from scipy.stats import genpareto
 
 from abis.comparison import FingerReferences
-from abis.evaluation.datasets import read_folder
+from abis.extraction.fingers import EXTRACTOR
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
 from benchmarks.lib.common import EXTRACTORS, SETS, optional, options, print_table, public_data, write
+from benchmarks.lib.images import templates_of
 
 CUTOFF = 2.5  # raw score: hundreds in fifty million synthetic pairs exceed it
 REAL_SHARE = 0.01  # of real pairs that the tail is fitted to: hundreds as well
@@ -42,7 +43,7 @@ def main() -> None:
     exceeding, compared = synthetic(arguments.references, arguments.probes, arguments.seed)
     reports = [report("synthetic", exceeding, threshold=CUTOFF, compared=compared, seed=arguments.seed)]
     figures: dict[str, float | int | str] = {}
-    for extractor in EXTRACTORS:
+    for extractor in (EXTRACTOR, *EXTRACTORS):
         with optional(extractor, figures):
             fingers = real(extractor)
             scores = np.concatenate(fingers)
@@ -80,7 +81,7 @@ def real(extractor: str) -> list[Floats]:
     """By finger, the scores of all non-mated pairs of the FVC sets, within each set; each pair once."""
     found: dict[str, list[Floats]] = {}
     for name in track(SETS, extractor):
-        samples = read_folder(public_data("fingerprints", extractor, name)).samples
+        samples = templates_of(public_data("fingerprints").parent, extractor, name).samples
         packed = FingerReferences()
         packed.extend([s.template for s in samples if isinstance(s.template, Minutiae)])
         pairs = [

@@ -41,7 +41,8 @@ from abis.deduplication.writing import write_duplicates
 from abis.errors import AbisError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.index import references, segments
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.store import Enrollment, Status
 from abis.store.encryption import MasterKey
@@ -277,11 +278,7 @@ def forged_quarantine(folder: Path, key: MasterKey | None) -> bool:
 
 @attack("write a snapshot that omits a person", "not used")
 def forged_snapshot(folder: Path, key: MasterKey | None) -> bool:
-    with (
-        mock.patch.object(references, "_WORTH_SAVING", 1),
-        mock.patch.object(references, "SPAN", 12),
-        mock.patch.object(segments, "SPAN", 12),
-    ):
+    with mock.patch.object(Internals, "sizes", WorkSizes(segment=12, save=1)):
         with Gallery.open(folder / "g", key=key) as gallery:
             gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(8))
         manifest = folder / "g" / "derived" / "manifest.json"
@@ -540,7 +537,7 @@ def decoder_crash(folder: Path, key: MasterKey | None) -> bool:
 def modes(folder: Path, key: MasterKey | None) -> bool:
     before = os.umask(0)
     try:
-        with mock.patch.object(references, "_WORTH_SAVING", 1):
+        with mock.patch.object(Internals, "sizes", WorkSizes(save=1)):
             with Gallery.open(folder / "g", key=key, cache=folder / "cache") as gallery:
                 gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(3))
             with opened(folder, key) as gallery:
@@ -562,7 +559,7 @@ def erased_in_cache(folder: Path, _: MasterKey | None) -> bool:
     def found() -> bool:
         return any(needle in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
-    with mock.patch.object(references, "_WORTH_SAVING", 1):
+    with mock.patch.object(Internals, "sizes", WorkSizes(save=1)):
         with Gallery.open(folder / "g", cache=folder / "cache") as gallery:
             gallery.enroll("erased", erased)
             gallery.enroll("other", person(1))

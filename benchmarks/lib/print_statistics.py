@@ -26,6 +26,8 @@ Points = npt.NDArray[np.float64]
 
 LEAST_MINUTIAE = 12  # of a template whose neighbourhoods are looked at
 CLOSE_PX, CLOSE_DEGREES = 14.0, 25.0  # within which two minutiae may be one
+QUALITIES = ((0, 20), (20, 40), (40, 60), (60, 80), (80, 101))  # bands: from, to below
+CERTAIN = 60  # quality from which pyfing keeps minutiae
 LARGEST_TURN_DEGREES = 50.0
 
 
@@ -35,6 +37,7 @@ def of_templates(templates: Sequence[Minutiae]) -> Statistics:
     for template in templates:
         points, degrees = _geometry(template)
         samples["minutiae"].append(np.array([len(points)]))
+        samples["minutiae of quality 60 and more"].append(np.array([(template.quality >= CERTAIN).sum()]))
         samples["quality"].append(template.quality)
         samples["ending, share"].append(template.kind == 1)
         if len(points) < LEAST_MINUTIAE:
@@ -92,11 +95,27 @@ def _add_mates(samples: Samples, first: Minutiae, second: Minutiae) -> bool:
     in_theirs, in_mine = _is_inside(moved, others), _is_inside(others, moved)
     samples["in the overlap, share"].append(np.concatenate([in_theirs, in_mine]))
     is_found, is_found_back = np.isin(np.arange(len(moved)), mine), np.isin(np.arange(len(others)), theirs)
-    for found, inside in ((is_found, in_theirs), (is_found_back, in_mine)):
+    for quality, found, inside in (
+        (first.quality, is_found, in_theirs),
+        (second.quality, is_found_back, in_mine),
+    ):
         if inside.sum() >= 8:
             samples["of the overlap found again, share a print"].append(np.array([found[inside].mean()]))
-    samples["position differs, px"].append(np.linalg.norm(others[theirs] - moved[mine], axis=1))
-    samples["direction differs, |°|"].append(np.abs(_wrapped(other_degrees[theirs] - turned[mine])))
+        samples["quality, found again"].append(quality[inside & found])
+        samples["quality, not found again"].append(quality[inside & ~found])
+        for low, high in QUALITIES:
+            banded = inside & (quality >= low) & (quality < high)
+            samples[f"quality {low}-{min(high, 100)} found again, share"].append(found[banded])
+    both = np.stack([first.quality[mine], second.quality[theirs]]).astype(np.float64)
+    samples["quality differs"].append(np.abs(both[0] - both[1]))
+    samples["quality of both, lower one"].append(both.min(axis=0))
+    apart = np.linalg.norm(others[theirs] - moved[mine], axis=1)
+    is_certain = both.min(axis=0) >= CERTAIN
+    samples["position differs, px"].append(apart)
+    samples["position differs, one is uncertain, px"].append(apart[~is_certain])
+    turn = np.abs(_wrapped(other_degrees[theirs] - turned[mine]))
+    samples["direction differs, |°|"].append(turn)
+    samples["direction differs, one is uncertain, |°|"].append(turn[~is_certain])
     samples["other kind, share"].append(first.kind[mine] != second.kind[theirs])
     return True
 

@@ -2,11 +2,11 @@
 """How soon, how surely and at what cost is a subject found among a million, and how does that grow?
 
 Most subjects are synthetic, with two index fingers and a face each. Hidden among them are people with real
-templates: impression 1 of two fingers of an FVC set, joined with a face of Labeled Faces in the Wild. Their
-probes are impressions 2 to 8 and further images. More faces of that set are enrolled with synthetic
-fingers. A mate is *lost* if an exhaustive search has it at rank 1 and the search does not find it. Only
-probes without their mate at rank 1 are compared with all subjects. With --one-finger every subject has its
-right index alone.
+templates: impression 1 of two fingers of an FVC set, extracted from its images by abis.extraction, joined with
+a face of Labeled Faces in the Wild. Their probes are impressions 2 to 8 and further images. More faces of that
+set are enrolled with synthetic fingers. A mate is *lost* if an exhaustive search has it at rank 1 and the search
+does not find it. Only probes without their mate at rank 1 are compared with all subjects. With --one-finger every
+subject has its right index alone.
 
 Galleries and the results of searches stay in the folder, so an interrupted run continues. Searches use one
 thread, exhaustive ones all.
@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +33,6 @@ from typing import Any, TypeVar
 import numpy as np
 from rich.progress import track
 
-from abis.evaluation.datasets import read_folder
 from abis.gallery import Gallery
 from abis.index.snapshots import recipe
 from abis.store import Enrollment
@@ -50,8 +49,8 @@ from benchmarks.lib.common import (
     wilson,
     write,
 )
+from benchmarks.lib.images import extracted_set
 
-EXTRACTOR = "leader"
 IMPRESSIONS = 8  # of each finger in a set; the first is enrolled
 CHUNK = 5_000  # subjects made, then enrolled, at a time
 FPIR = 0.01  # false positive identification rate asked for
@@ -204,7 +203,7 @@ def real_people(seed: int) -> list[Person]:
     people = []
     for name in SETS:
         by_finger: dict[str, dict[str, Minutiae]] = {}
-        for s in read_folder(public_data("fingerprints", EXTRACTOR, name)).samples:
+        for s in extracted_set(public_data("images").parent, name).samples:
             assert isinstance(s.template, Minutiae)
             by_finger.setdefault(s.finger, {})[s.impression] = s.template
         fingers = list(by_finger.values())
@@ -236,8 +235,7 @@ def real_faces() -> list[list[Embedding]]:
 
 def at(position: Position, m: Minutiae) -> Minutiae:
     """The same minutiae as of another finger."""
-    fields = ("x", "y", "direction", "kind", "quality", "width", "height", "resolution")
-    return Minutiae(**{name: getattr(m, name) for name in fields}, position=position)
+    return replace(m, position=position)
 
 
 # ---------------------------------------------------------------------------------------------- the work

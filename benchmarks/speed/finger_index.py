@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does the screening of fingers lose, against its time? Real fingers hidden among synthetic ones.
 
-Every impression of the FVC sets is both a reference and a probe; a virtual person has two fingers of one
-set. A mate is lost if an exhaustive comparison ranks it before all synthetic fingers and the search does
+Every impression of the FVC sets, extracted from its image, is both a reference and a probe; a virtual person has two
+fingers of one set. A mate is lost if an exhaustive comparison ranks it before all synthetic fingers and the search does
 not compare it. Rivals: one vector for a finger (soft VLAD of the cylinders, after Jegou et al., CVPR 2010,
 and PCA, fitted on other synthetic fingers), scanned by FAISS. Shortlists are stated for a gallery of a
 million: with 100,000 fingers a tenth of their length is used. Times are those of one thread.
@@ -21,13 +21,12 @@ from rich.progress import track
 
 from abis import _core
 from abis.comparison import FingerReferences
-from abis.evaluation.datasets import read_folder
 from abis.index.finger_index import FingerIndex, FingerProbe, ready
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
 from benchmarks.lib.common import SETS, optional, options, print_table, public_data, write
+from benchmarks.lib.images import extracted_set
 
-EXTRACTOR = "leader"
 MILLION = 1_000_000
 SHARES = (0.003, 0.0075, 0.015, 0.03, 0.1)  # of the gallery that the second look is given
 OF_FIRST = (0.03, 0.1, 0.3)  # of those, that the third is given
@@ -117,7 +116,7 @@ def real_fingers() -> tuple[list[Minutiae], npt.NDArray[np.int64], npt.NDArray[n
     """All impressions of all sets, whose each is, and from which set."""
     templates, owners, sets = [], [], []
     for number, name in enumerate(SETS):
-        for s in read_folder(public_data("fingerprints", EXTRACTOR, name)).samples:
+        for s in extracted_set(public_data("images").parent, name).samples:
             assert isinstance(s.template, Minutiae)
             templates.append(s.template)
             owners.append(1000 * number + int(s.finger))
