@@ -37,7 +37,7 @@ _BEST = (
     1_000,
     300,
     20,
-)  # subjects that the first portion takes at least, and that pass whatever their evidence is
+)  # subjects that pass each look whatever their evidence is, and that the first portion has
 _OF_PORTION = 1 / 30  # subjects of the first portion in a large gallery, as a share of those of the last
 _FLOORS = (5.0, 8.0, 5.0)  # natural log units: evidence of fingers that all others need to pass
 _OF_FIRST_LOOK = 0.5  # weight of the evidence of the first look in the second cut
@@ -155,7 +155,9 @@ class Screening:
         """
         if len(self._positions) == 1 and not self.has_fingers:
             near = nearest(_sides_of(self._positions[0]), self._cuts.first, self._among)
-            yield _closer_looks(self._positions, near.subjects, near.cosines.astype(np.float32), self._cuts)
+            yield _closer_looks(
+                self._positions, near.subjects, near.similarities.astype(np.float32), self._cuts
+            )
             return
         if self._tally is None:
             look_together([self])

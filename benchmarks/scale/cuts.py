@@ -85,7 +85,7 @@ def one_search(gallery: Gallery, templates: Templates, mate: str, way: str) -> d
     wanted = SearchOptions(fpir=None if mate else FPIR)
     begin = time.thread_time()
     probe = [Probe.of(template) for template in templates]
-    cuts = Cuts.at(wanted.share, probe=templates, subjects=view.subjects, wanted=wanted.max_candidates)
+    cuts = Cuts.at(wanted.share, probe=templates, subjects=view.subjects, wanted=wanted.wanted)
     if way == "shares":
         cuts = by_shares(cuts, sum(isinstance(template, Minutiae) for template in templates))
     screening = Screening(view.segments, probe, cuts, span=view.span)
