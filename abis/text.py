@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["escaped_cell", "has_control_characters", "printable", "spreadsheet_cell", "unescaped_cell"]
+__all__ = [
+    "counted",
+    "escaped_cell",
+    "has_control_characters",
+    "printable",
+    "spreadsheet_cell",
+    "unescaped_cell",
+]
 
 _CONTROL = ("Cc", "Zl", "Zp")
 """Unicode categories of characters that move a cursor or end a line: controls, line and paragraph separators."""
@@ -15,6 +22,15 @@ _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets take a cell that begins so for a formula (OWASP, CSV injection)."""
+
+
+def counted(count: int, what: str, plural: str = "") -> str:
+    """A number and what it counts, in the singular or plural.
+
+    >>> counted(1, "subject"), counted(1_234, "subject"), counted(0, "entry", "entries")
+    ('1 subject', '1,234 subjects', '0 entries')
+    """
+    return f"{count:,} {what if count == 1 else plural or f'{what}s'}"
 
 
 def has_control_characters(text: str) -> bool:

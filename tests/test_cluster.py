@@ -16,6 +16,7 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="the extra abis[cluster] is not installed")
 
+from eyes import code
 from people import everything, face, processes
 from typer.testing import CliRunner, Result
 
@@ -28,6 +29,7 @@ from abis.errors import ShardUnavailable
 from abis.formats import native
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
+from abis.template import Position, Template
 
 # Ray leaves sockets and processes to the end of the program, and the interpreter says so.
 pytestmark = [
@@ -102,9 +104,17 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         running.shut_down()
 
 
+def eyes(person: int, capture: int = 0) -> list[Template]:
+    return [
+        code(2 * person + side, flips=0.1, capture=capture, position=position)
+        for side, position in enumerate((Position.LEFT_EYE, Position.RIGHT_EYE))
+    ]
+
+
 def enrollments() -> Iterator[Enrollment]:
     for person in range(PEOPLE):
-        yield Enrollment(f"p{person:03}", everything(person), labels=["odd"] if person % 2 else [])
+        labels = ["odd"] if person % 2 else []
+        yield Enrollment(f"p{person:03}", [*everything(person), *eyes(person)], labels=labels)
     for person in range(0, PEOPLE, 7):
         yield Enrollment(f"p{person:03}", everything(person, 5), "later", level=2)
 
@@ -130,6 +140,8 @@ PROBES = [
     *(everything(person, 3) for person in (0, 7, 8, 21, PEOPLE + 1)),
     [face(3, 2)],
     [everything(4, 2)[0]],
+    eyes(5, 1),
+    [*everything(6, 1), eyes(6, 1)[1]],
 ]
 
 
@@ -282,6 +294,7 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
     assert many.shards()[0].process != victim
 
 
+@pytest.mark.slow
 def test_a_dead_machine_is_missed_until_it_is_back(
     one: Gallery, many: Cluster, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,7 +355,7 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
         assert [{pair["subject_id"], pair["other_id"]} for pair in pairs] == [{"P3", "again"}]
         assert not list(tmp_path.glob("*.checkpoint"))
         cluster.remove("again")
-        assert "1 removed" in run("remove", folder, "P3").stdout
+        assert "1 removed" in run("remove", folder, "P3", "--yes").stdout
         assert json.loads(run("info", folder, "--json").stdout)["subjects"] == 3
         shards = [json.loads(line) for line in run("cluster", "info", folder, "--json").stdout.splitlines()]
         assert sum(shard["subjects"] for shard in shards) == 3
@@ -362,6 +375,7 @@ def reshard_and_die(folder: Path, shards: list[Shard], address: str, pages: int)
     Cluster.reshard(folder, shards, address=address, progress=progress)
 
 
+@pytest.mark.slow
 def test_a_gallery_becomes_a_cluster_and_its_division_survives_being_killed(
     machines: Machines, tmp_path: Path
 ) -> None:

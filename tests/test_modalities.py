@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from eyes import code
 import abis
 from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
-from abis.comparison.modality import MODALITIES, modality_at, modality_of
 from abis.deduplication.pairing import Criterion, find_pairs
 from abis.deduplication.tiles import Tile
 from abis.formats import native
 from abis.formats._native_many import read_many
+from abis.gallery.internals import Internals
 from abis.index.segments import Entry, Segment
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
 from abis.synthetic import Population
 from abis.template import Embedding, Position, Template
+from abis.template.modality import MODALITIES, modality_at, modality_of
+from abis.transfer.sources import open_path
 
 Make = Callable[[int, int], list[Template]]
 """The templates of a person, of a capture."""
@@ -62,6 +66,8 @@ def unknown_eye(person: int, capture: int) -> list[Template]:
 def everything(person: int, capture: int) -> list[Template]:
     return [*fingers_and_face(person, capture), *eyes(person, capture), *voice(person, capture)]
 
+
+NAMES = re.compile(r"(?P<subject>[^_]+)(_.*)?")
 
 EACH = pytest.mark.parametrize(
     "make", [finger, face, voice, eyes, unknown_eye, everything], ids=lambda make: make.__name__
@@ -118,6 +124,60 @@ def test_evidence_is_of_each_position_and_adds_up(make: Make, tmp_path: Path) ->
         gallery.enroll("a", make(1, 0))
         found = gallery.verify(make(1, 1), "a", fmr=0.5)
     assert sorted(e.position for e in found.evidence) == sorted(t.position for t in make(1, 1))
+
+
+@EACH
+def test_what_is_exported_and_imported_is_the_same_gallery(make: Make, tmp_path: Path) -> None:
+    probe = make(2, 1)
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        for person in range(5):
+            gallery.enroll(f"person {person}", make(person, 0))
+        expected = [(c.subject_id, c.score) for c in gallery.identify(probe)]
+        for destination in ("people.tar", "people"):
+            report = gallery.export_records(tmp_path / destination)
+            assert (report.subjects, report.templates, report.refused) == (5, 5 * len(probe), ())
+    for destination in ("people.tar", "people"):
+        with abis.Gallery.open(tmp_path / f"from {destination}") as other:
+            read = other.import_records(open_path(tmp_path / destination, pattern=NAMES))
+            assert (read.enrolled, read.quarantined) == (5, 0)
+            assert [(c.subject_id, c.score) for c in other.identify(probe)] == expected
+
+
+@EACH
+def test_snapshots_keep_it_and_erasure_leaves_nothing(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))  # small galleries are worth files too
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        for person in range(9):
+            gallery.enroll(f"person {person}", make(person, 0))
+        expected = gallery.identify(make(2, 1), max_candidates=3)
+    assert list((tmp_path / "gallery" / "derived").glob("*.segment"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Segment, "of", None)  # nothing is prepared again
+        with abis.Gallery.open(tmp_path / "gallery") as gallery:
+            assert gallery.identify(make(2, 1), max_candidates=3).candidates == expected.candidates
+    stored = [native.write(template)[-40:] for template in make(2, 0)]
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.erase("person 2")
+        assert gallery.identify(make(2, 1))[0].subject_id != "person 2"
+    for file in (tmp_path / "gallery").rglob("*"):
+        if file.is_file():
+            assert [part for part in stored if part in file.read_bytes()] == [], file
+
+
+@EACH
+def test_an_encounter_is_merged_moved_and_replaced(make: Make, tmp_path: Path) -> None:
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.enroll("a", make(1, 0))
+        gallery.enroll("b", make(2, 0))
+        gallery.enroll("c", make(1, 1))
+        gallery.merge("c", "a")
+        assert gallery.identify(make(1, 2))[0].subject_id == "a"
+        gallery.replace("b", make(3, 0))
+        assert gallery.identify(make(3, 1))[0].subject_id == "b"
+        assert gallery.check() == []
+        assert len(gallery.export_subject("a").templates) == 2 * len(make(1, 0))
 
 
 @EACH

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from abis.comparison.modality import IRIS, modality_at, modality_of
 from abis.errors import TemplateError
 from abis.template import Position, Template
+from abis.template.modality import modality_at, modality_of
 
 __all__ = ["Kind", "check_models", "nothing_comparable"]
 
@@ -20,7 +20,8 @@ class Kind(NamedTuple):
         position: of the template; an unknown finger is comparable with every finger.
         model: of an embedding or an iris code, whose different models are not comparable; extractor of minutiae,
             whose different extractors are.
-        dimension: of an embedding; of an iris code 65,536 times its columns and the bits of one; 0 for a finger.
+        dimension: the number that tells shapes apart (:attr:`abis.template.modality.Modality.model`): the dimension
+            of an embedding; 65,536 times the columns of an iris code and the bits of one; 0 for a finger.
     """
 
     position: Position
@@ -46,9 +47,7 @@ class Kind(NamedTuple):
     def __str__(self) -> str:
         if not self.dimension:
             return f"{self.position.name} by {self.model!r}" if self.model else self.position.name
-        shape = f"{self.dimension}-d"
-        if modality_at(self.position) is IRIS:
-            shape = f"{self.dimension >> 16} columns of {self.dimension & 0xFFFF} bits"
+        shape = modality_at(self.position).shape(self.dimension)
         return f"{self.position.name} by {self.model!r} ({shape})"
 
 

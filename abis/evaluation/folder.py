@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.comparison import balances, contents
+from abis.comparison import balances
 from abis.comparison.kind import Kind
-from abis.comparison.modality import modality_of
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, FolderSample, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, Protocol, pairs_of, unit_of
@@ -24,7 +23,8 @@ from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.formats import read_file
 from abis.scoring.calibration import Calibrations
-from abis.template import Minutiae, Template
+from abis.template import Template
+from abis.template.modality import modality_of
 
 __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
 
@@ -235,21 +235,22 @@ def balance_of_pairs(
     probe: npt.NDArray[np.integer[Any]],
     reference: npt.NDArray[np.integer[Any]],
 ) -> npt.NDArray[np.float64] | None:
-    """Return the balance of each pair of templates; None if no template is of a finger.
+    """Return the balance of each pair of templates; None if their modality has none, or no template is given.
 
     Args:
-        templates: templates of all samples; None for a failed sample.
+        templates: templates of all samples, of one modality; None for a failed sample.
         probe: (n,) place of each pair's probe in ``templates``.
         reference: (n,) place of each pair's reference in ``templates``.
 
     Returns:
         (n,) float64, 0 to 1; see :func:`abis.comparison.balance`.
     """
-    if not any(isinstance(template, Minutiae) for template in templates):
+    present = [template for template in templates if template is not None]
+    contents = modality_of(present[0]).comparator().contents if present else None
+    if contents is None:
         return None
     content = np.zeros(len(templates), np.int64)
-    numbers = [number for number, template in enumerate(templates) if template is not None]
-    content[numbers] = contents([t for t in templates if isinstance(t, Minutiae)])
+    content[[number for number, template in enumerate(templates) if template is not None]] = contents(present)
     return balances(content[probe], content[reference])
 
 
@@ -278,7 +279,7 @@ def comparator(
     if not present:
         return lambda probe, slots: np.empty(len(slots), np.float32)
     modality = modality_of(present[0])
-    compared = modality.packed(present)
+    compared = modality.comparator().packed(present)
 
     def compare(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         if not isinstance(probe, modality.template) or Kind.of(probe)[1:] not in kinds:

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from abis.answers import Answer
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
 from abis.extraction.fingers import extract_minutiae
@@ -15,6 +16,7 @@ from abis.extraction.images import Picture, iterate_images, read_images
 from abis.extraction.iris import extract_iris
 from abis.formats.inputs import Input, as_bytes
 from abis.template import Position, Template, several_fingers
+from abis.template.modality import modality_at
 
 __all__ = ["Extraction", "ExtractionNote", "ExtractionSettings", "extract", "extract_all"]
 
@@ -53,7 +55,7 @@ class ExtractionSettings:
 
 
 @dataclass(frozen=True)
-class Extraction:
+class Extraction(Answer):
     """What came of one image file.
 
     Attributes:
@@ -138,12 +140,24 @@ def _extract_one(image: Picture, settings: ExtractionSettings) -> tuple[Template
     position = image.position if settings.position is None else settings.position
     if position is None:
         raise ExtractionError("an image does not say what it shows; state its position")
-    if position is Position.FACE:
-        return extract_embedding(image.colour(), model=settings.face_model, allow_poor=settings.allow_poor)
-    if position.is_eye:
-        return extract_iris(image.grey(), position=position), ""
-    if position is Position.VOICE:
-        raise ExtractionError("a voice is not in an image; expected a finger, a face or an eye")
+    modality = modality_at(position)
+    if modality.extract is None:
+        raise ExtractionError(f"a {modality.name} is not in an image; expected a finger, a face or an eye")
+    return modality.extract(image, position, settings)
+
+
+def finger_of(image: Picture, position: Position, settings: ExtractionSettings) -> tuple[Template, str]:
+    """The minutiae of a finger, and a note or "". Raises ExtractionError where there is no finger."""
     dpi, note = image.finger_dpi() if settings.dpi is None else (settings.dpi, "")
     template = extract_minutiae(image.grey(), dpi=dpi, position=position)
     return template, "; ".join(filter(None, (note, several_fingers(template))))
+
+
+def face_of(image: Picture, settings: ExtractionSettings) -> tuple[Template, str]:
+    """The embedding of a face, and a note or "". Raises ExtractionError where there is no usable face."""
+    return extract_embedding(image.colour(), model=settings.face_model, allow_poor=settings.allow_poor)
+
+
+def iris_of(image: Picture, position: Position) -> tuple[Template, str]:
+    """The code of an iris, without a note. Raises ExtractionError where there is no usable iris."""
+    return extract_iris(image.grey(), position=position), ""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from abis.template import Position
 
 __all__ = ["ExtractionTask", "Extractors", "extract_many"]
 
+_FEW = 8  # images that are read in less time than processes take to start
 _AHEAD = 2  # images a worker that are handed out before their results are asked for
 
 
@@ -42,7 +44,8 @@ def extract_many(
 ) -> Iterator[Extraction]:
     """What comes of each image, in their order. A failure is an outcome with a reason, not an exception.
 
-    Where ``workers`` is not 1, processes are started: a script calls this below ``if __name__ == "__main__":``.
+    For more than a few images, processes are started, unless ``workers`` is 1: a script then calls this below
+    ``if __name__ == "__main__":``.
 
     Args:
         images: files, by their content or path; see :func:`abis.extraction.extract`. Taken as they are needed.
@@ -50,13 +53,17 @@ def extract_many(
         dpi: pixels an inch of all finger images; None takes a record's own, else 500.
         face_model: an ONNX file of another face network than SFace.
         allow_poor: make templates of poor portraits too, with a note.
-        workers: how many processes; 0 is one a core, 1 is none but this one.
+        workers: how many processes; 0 is one a core, or none but this one for up to 8 images; 1 is none but this one.
         cache: a folder that keeps what was extracted, made where it is not; not encrypted.
     """
     settings = ExtractionSettings(position, dpi, face_model, allow_poor)
+    source = iter(images)
+    first = list(islice(source, _FEW + 1))
+    if workers == 0 and len(first) <= _FEW:
+        workers = 1
     with Extractors(workers=workers, cache=cache) as extractors:
         tasks: deque[ExtractionTask] = deque()
-        for image in images:
+        for image in chain(first, source):
             tasks.append(extractors.submit(image, settings))
             if len(tasks) > extractors.ahead:
                 yield extractors.result(tasks.popleft())

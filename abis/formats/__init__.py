@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from abis.errors import FormatError
 from abis.formats import (
@@ -32,8 +32,9 @@ from abis.formats._fmr import MAGIC as _FMR
 from abis.formats._images import is_image
 from abis.formats.inputs import Input, as_bytes, decode_text
 from abis.template import Minutiae, Template, several_fingers
+from abis.template.modality import modality_of
 
-__all__ = ["Format", "Reading", "holds_image", "is_image", "read", "read_file", "write"]
+__all__ = ["MINUTIAE_FORMATS", "Format", "Reading", "holds_image", "is_image", "read", "read_file", "write"]
 
 
 _BEGINNING = 16  # bytes that tell an image or a transaction from other files
@@ -55,6 +56,11 @@ class Format(Enum):
     ISO_19794_2_CARD_COMPACT = "ISO/IEC 19794-2:2005 card format, compact size"
     XYT = "NIST .xyt"
     NATIVE = "abis"
+
+    @property
+    def ending(self) -> str:
+        """The usual ending of a file in this format, without the dot."""
+        return {Format.XYT: "xyt", Format.NATIVE: "abis"}.get(self, "fmr")
 
 
 class Reading(tuple[Template, ...]):
@@ -154,21 +160,23 @@ def read_file(path: str | os.PathLike[str], *, lenient: bool = False) -> Reading
         raise named from None
 
 
-def holds_image(path: Path) -> bool:
+def holds_image(file: Path | bytes) -> bool:
     """Return whether a file holds an image from which templates are extracted, rather than templates.
 
     A transaction of ANSI/NIST-ITL with minutiae holds templates. A file that cannot be opened holds no image; reading
     it raises the error.
 
     Args:
-        path: the file.
+        file: the file, or its content.
     """
+    if isinstance(file, bytes):
+        return not ansi_nist.holds_minutiae(file) if ansi_nist.is_transaction(file) else is_image(file)
     try:
-        with path.open("rb") as opened:
+        with file.open("rb") as opened:
             beginning = opened.read(_BEGINNING)
-            if ansi_nist.is_transaction(beginning):
-                return not ansi_nist.holds_minutiae(beginning + opened.read())
-            return is_image(beginning)
+            return holds_image(
+                beginning + opened.read() if ansi_nist.is_transaction(beginning) else beginning
+            )
     except OSError:
         return False
 
@@ -185,15 +193,14 @@ def write(templates: Sequence[Template], format: Format) -> bytes:  # noqa: A002
                 f"{len(templates)} templates to write; the stored form of abis holds exactly one"
             )
         return native.write(templates[0])
-    minutiae = [template for template in templates if isinstance(template, Minutiae)]
-    if len(minutiae) != len(templates):
-        raise FormatError(
-            f"{format.value} holds minutiae only; {len(templates) - len(minutiae)} of the templates are not"
-        )
-    return _WRITERS[format](minutiae)
+    for template in templates:
+        held = modality_of(template)
+        if format not in held.formats():
+            raise FormatError(f"{format.value} does not hold templates of a {held.name}; {template} is one")
+    return _WRITERS[format](templates)
 
 
-_WRITERS = {
+_WRITERS: dict[Format, Callable[[Sequence[Any]], bytes]] = {
     Format.ISO_19794_2_2005: iso_19794_2_2005.write,
     Format.ISO_19794_2_2011: iso_19794_2_2011.write,
     Format.ANSI_378_2004: ansi_378_2004.write,
@@ -203,6 +210,8 @@ _WRITERS = {
     Format.ISO_19794_2_CARD_COMPACT: iso_19794_2_cards.write_compact,
     Format.XYT: xyt.write,
 }
+MINUTIAE_FORMATS = tuple(_WRITERS)
+"""The formats that hold minutiae."""
 
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import faiss
 import numpy as np
@@ -77,6 +77,8 @@ class EmbeddingIndex:
         codes: (n, b) uint8, from :func:`encode`; None computes them.
     """
 
+    tells_nearest: ClassVar[bool] = True
+
     def __init__(self, vectors: NDArray[np.float16], codes: NDArray[np.uint8] | None = None) -> None:
         self._vectors = np.ascontiguousarray(vectors)
         self._packed = _packed(encode(self._vectors) if codes is None else np.ascontiguousarray(codes))
@@ -85,6 +87,11 @@ class EmbeddingIndex:
     def of(cls, templates: Sequence[Embedding]) -> Self:
         """An index of embeddings of one dimension, at least one, slot by slot in their order."""
         return cls(np.array([t.vector for t in templates], np.float16))
+
+    @staticmethod
+    def ready(template: Embedding) -> EmbeddingProbe:
+        """Prepare a probe once for many indexes and calls."""
+        return EmbeddingProbe.of(template)
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[Self, NDArray[np.int64]]]) -> Self:

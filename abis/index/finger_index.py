@@ -17,7 +17,7 @@ mate, whatever the reference, and the evidence of several fingers of a subject a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class FingerIndex:
     bit on every CPU and for any number of threads. Any number of threads may search at once. A search during
     :meth:`extend` or :meth:`remove`, and either of these during a search, raises RuntimeError. Ctrl-C ends any call.
     """
+
+    tells_nearest: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._core = _core.FingerIndex()
@@ -251,6 +253,11 @@ class FingerIndex:
         index = cls()
         index._core = _core.FingerIndex.from_columns(*(arrays[name] for name in COLUMNS))
         return index
+
+    @staticmethod
+    def ready(template: Minutiae) -> FingerProbe:
+        """:func:`ready`."""
+        return ready(template)
 
 
 def ready(probe: Minutiae) -> FingerProbe:

@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
-from abis.comparison.modality import FACE, FINGER, IRIS, Modality, modality_at, modality_of
-from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
-from abis.index.finger_index import FingerIndex, ready
-from abis.index.iris_index import IrisIndex, IrisProbe
 from abis.template import Template
+from abis.template.modality import modality_at, modality_of
 
 __all__ = [
     "Block",
     "Entry",
     "Index",
+    "NearestIndex",
+    "NearestProbe",
     "Probe",
     "Segment",
     "appended",
@@ -33,11 +32,67 @@ __all__ = [
     "comparable_blocks",
 ]
 
-Index = FingerIndex | EmbeddingIndex | IrisIndex
-"""References of one kind, slot by slot from 0. Both classes have the same methods for the second and third look
-(``sift`` and ``refine``, evidence in natural log units), for raw scores (``compare``, ``balance``) and for storage
-(``arrays``, ``from_arrays``). The first look differs: fingers tell the evidence of every reference, embeddings the
-nearest references."""
+
+class Index(Protocol):
+    """References of one kind, slot by slot from 0: what a row of :mod:`abis.template.modality` names.
+
+    The first look of a search differs. Where ``tells_nearest`` is True, the class has the methods of
+    :class:`NearestIndex`, and its prepared probes have those of :class:`NearestProbe`. Fingers alone have a first look
+    at every reference, :meth:`abis.index.finger_index.FingerIndex.tally`.
+    """
+
+    tells_nearest: ClassVar[bool]
+
+    @classmethod
+    def of(cls, templates: Sequence[Any]) -> Self:
+        """An index of templates of one kind, at least one, slot by slot in their order."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Any, NDArray[np.int64]]]) -> Self:
+        """An index of some slots of other indexes, in their order."""
+
+    @staticmethod
+    def ready(template: Any) -> Any:
+        """Prepare a probe once for many indexes and calls."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """RAM held, in bytes."""
+
+    def sift(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) float32, evidence of the second look at some slots, natural log units."""
+
+    def refine(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) float32, evidence of the third look at some slots, natural log units."""
+
+    def compare(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) float32, raw scores of some slots, equal to the bit to those of the comparator."""
+
+    def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None where there is none."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that :meth:`from_arrays` needs to make the same index."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The index that :meth:`arrays` was taken of. Raises ValueError if the arrays do not belong together."""
+
+
+class NearestIndex(Index, Protocol):
+    """An index whose first look tells the nearest references."""
+
+    def nearest(self, probe: Any, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Some similarity of the ``count`` nearest references, the largest first, and their slots."""
+
+
+class NearestProbe(Protocol):
+    """A prepared probe of a :class:`NearestIndex`."""
+
+    def evidence_of(self, similarities: NDArray[Any]) -> NDArray[np.float32]:
+        """(m,) float32, evidence of what :meth:`NearestIndex.nearest` gave, natural log units."""
 
 
 class Entry(NamedTuple):
@@ -103,7 +158,7 @@ class Block:
         return self.index.memory_bytes + self.subjects.nbytes + self.encounters.nbytes + gone
 
     def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None for embeddings."""
+        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None where there is none."""
         return self.index.balance(probe, slots)
 
     def present_slots(self) -> NDArray[np.int64]:
@@ -283,21 +338,16 @@ class Probe(NamedTuple):
     @classmethod
     def of(cls, template: Template) -> Self:
         """Prepare a template."""
-        _, prepare = _INDEXES[modality_of(template)]
-        return cls(template, prepare(template))
+        return cls(template, modality_of(template).index().ready(template))
+
+    @property
+    def tells_nearest(self) -> bool:
+        """Whether the first look tells the nearest references, or the evidence of every one."""
+        return modality_of(self.template).index().tells_nearest
 
 
-def _class_of(kind: Kind) -> Any:  # Any: a kind has templates of one class
-    index, _ = _INDEXES[modality_at(kind.position)]
-    return index
-
-
-_INDEXES: dict[Modality, tuple[Any, Any]] = {
-    FINGER: (FingerIndex, ready),
-    FACE: (EmbeddingIndex, EmbeddingProbe.of),
-    IRIS: (IrisIndex, IrisProbe),
-}
-"""The index of each modality, and what prepares a probe for it."""
+def _class_of(kind: Kind) -> type[Index]:
+    return modality_at(kind.position).index()
 
 
 def _keys(keys: Sequence[int] | NDArray[Any]) -> NDArray[Any]:

@@ -34,7 +34,7 @@ from abis.files import private_stream, replacing, write_whole
 from abis.index.segments import Block, Entry, Segment, block_of_arrays
 from abis.store import Store
 from abis.store.encryption import Cipher
-from abis.template import Embedding, Minutiae, Position
+from abis.template import Position, modality
 
 __all__ = ["SnapshotManifest", "Snapshots", "recipe"]
 
@@ -191,6 +191,8 @@ class Snapshots:
     def manifest(self) -> SnapshotManifest | None:
         """The manifest; None if there is none that can be used."""
         try:
+            if self._store.read_only:
+                return self._manifest()
             with self._alone(wait=False) as is_alone:
                 manifest = self._manifest()
                 if is_alone:
@@ -222,8 +224,9 @@ class Snapshots:
             except (OSError, AbisError, _UnusableError) as error:
                 path = self._folder / file.name
                 self._report(path, error)
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                if not self._store.read_only:
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
                 yield rebuild(file.after, file.last)
 
     def save(self, segments: Sequence[Segment], change: int, *, wait: bool) -> bool:
@@ -434,12 +437,9 @@ class _Reader:
 @cache
 def recipe() -> str:
     """A digest of what example templates are prepared to. Files with another recipe are of no use."""
-    n = np.arange(40)
-    finger = Minutiae(x=n * 37 % 300, y=n * 91 % 400, direction=n * 53 % 360, width=300, height=400)
-    face = Embedding(vector=n % 7 - 2.5, model="")
     digest = hashlib.sha256()
-    for template in (finger, face):
-        for block in Segment.of(0, 1, [Entry(1, 1, template)]).blocks:
+    for each in modality.MODALITIES:
+        for block in Segment.of(0, 1, [Entry(1, 1, each.example())]).blocks:
             for name, array in sorted(block.index.arrays().items()):
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:16]

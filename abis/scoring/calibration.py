@@ -24,7 +24,7 @@ from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
 from abis.errors import FormatError
 from abis.scoring.json_file import JsonFile, decode, encode
-from abis.template import Template
+from abis.template import Template, modality
 
 __all__ = [
     "MINUTIAE",
@@ -213,7 +213,7 @@ class Calibration(JsonFile):
 
     def to_json(self) -> str:
         """Return the calibration as JSON text; :meth:`from_json` restores it without loss."""
-        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _Document))
+        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _CalibrationFile))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -226,7 +226,7 @@ class Calibration(JsonFile):
             FormatError: the text is not a calibration; the message names the first field that is missing, unknown
                 or out of range.
         """
-        documents: dict[int, type[_Document2]] = {2: _Document2, 3: _Document}
+        documents: dict[int, type[_CalibrationFile2]] = {2: _CalibrationFile2, 3: _CalibrationFile}
         document = decode(text, _FORMAT, documents, command="abis calibrate")
         fields = msgspec.structs.asdict(document)
         del fields["format"], fields["version"]
@@ -284,7 +284,7 @@ class Calibrations:
             probe: kind of the probe, as :func:`kind_of` names it.
             reference: kind of the reference, as :func:`kind_of` names it.
         """
-        return self.for_kind(probe if probe == reference else MINUTIAE)
+        return self.for_kind(probe if probe == reference else _general(probe))
 
     def for_kind(self, kind: str) -> Calibration:
         """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it."""
@@ -292,8 +292,15 @@ class Calibrations:
             return self.own[kind]
         if kind in shipped_names():
             return shipped(kind)
-        modality = kind.partition("-")[0]
-        return self.for_kind(modality) if modality == MINUTIAE else shipped(modality)
+        general = _general(kind)
+        if general != kind:
+            return self.for_kind(general)
+        return next(m for m in modality.MODALITIES if m.calibration == kind).uncalibrated()
+
+
+def _general(kind: str) -> str:
+    """The kind without the name of a model or extractor."""
+    return kind.partition("-")[0]
 
 
 def kind_of(template: Template) -> str:
@@ -432,7 +439,7 @@ class _NonMated(_NonMated2):
     limits: tuple[float, ...]
 
 
-class _Document2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _CalibrationFile2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A file of version 2, which has no ``equal_minimum``."""
 
     format: str
@@ -446,7 +453,7 @@ class _Document2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     provenance: _Provenance
 
 
-class _Document(_Document2):
+class _CalibrationFile(_CalibrationFile2):
     """A file of version 3."""
 
     equal_minimum: float | None

@@ -25,12 +25,14 @@ from abis.formats import (
 )
 from abis.service.messages import BiometricComputedData, BiometricData, BiometricSubType, BiometricType
 from abis.service.refusals import Refusal
-from abis.template import Embedding, IrisCode, Minutiae, Position, Template
+from abis.template import Embedding, Minutiae, Position, Template
+from abis.template.modality import modality_at, modality_of
 
 __all__ = [
     "BiometricSample",
     "computed",
     "decoded",
+    "format_name",
     "placed",
     "position_of",
     "sample_of",
@@ -200,9 +202,7 @@ def position_of(data: BiometricData) -> Position | None:
 
 def type_of(position: Position) -> BiometricType:
     """OSIA's biometric type of a position."""
-    if position.is_finger:
-        return "FINGER"
-    return "IRIS" if position.is_eye else "FACE"
+    return modality_at(position).name.upper()  # type: ignore[return-value] # the names of rows are OSIA's
 
 
 def subtype_of(position: Position) -> BiometricSubType:
@@ -220,7 +220,7 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
     Raises:
         Refusal: the format is unknown, or cannot hold the template.
     """
-    name = wanted or ("ISO_19794_2" if isinstance(template, Minutiae) else "ABIS")
+    name = wanted or format_name(template)
     quality = template.finger_quality if isinstance(template, Minutiae) else None
     return BiometricComputedData(
         biometric_type=type_of(template.position),
@@ -231,6 +231,12 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
         quality_format=UNSET if quality is None else "ISO_19794",
         algorithm=UNSET if isinstance(template, Minutiae) else template.model,
     )
+
+
+def format_name(template: Template) -> str:
+    """OSIA's name of the usual format of a template."""
+    usual = next(iter(modality_of(template).formats()), Format.NATIVE)
+    return next(name for name, known in _FORMATS.items() if known is usual)
 
 
 def template_text(templates: Sequence[Template], name: str) -> str:
@@ -254,19 +260,7 @@ def placed(template: Template, position: Position | None) -> Template:
     if position is None or template.position == position:
         return template
     if template.position.is_comparable(position):  # one of them leaves the finger or the eye open
-        if template.position not in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE):
-            return template
-        if isinstance(template, IrisCode):
-            shape = template.rows, len(template.bits), template.planes
-            return IrisCode.of_packed(
-                bits=template.bits,
-                mask=template.mask,
-                shape=shape,
-                model=template.model,
-                position=position,
-                quality=template.quality,
-            )
-        return dataclasses.replace(template, position=position)
+        return template.at(position) if template.position.is_open else template
     raise FormatError(f"the template is of {template.position.name}, but {position.name} is stated")
 
 

@@ -17,7 +17,7 @@ from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.service import tables
-from abis.service.biometrics import computed, subtype_of, template_text, type_of
+from abis.service.biometrics import computed, format_name, subtype_of, template_text, type_of
 from abis.service.encounters import (
     ALL,
     Known,
@@ -38,7 +38,7 @@ from abis.service.refusals import Refusal
 from abis.store import Enrollment, StoredTemplate, check_id, lifecycle, schema
 from abis.store.records import microseconds
 from abis.store.transaction import Transaction
-from abis.template import Minutiae, Template
+from abis.template import Template
 
 __all__ = ["New", "Note", "Persons"]
 
@@ -504,8 +504,7 @@ def _datum(data: BiometricData | None, templates: Sequence[Template]) -> Biometr
         data = BiometricData(
             biometric_type=type_of(first.position), biometric_sub_type=subtype_of(first.position)
         )
-    default = "ISO_19794_2" if isinstance(first, Minutiae) else "ABIS"
-    name = default if data.template_format is UNSET else data.template_format
+    name = format_name(first) if data.template_format is UNSET else data.template_format
     data = copy(data)
     try:
         data.template = template_text(templates, name)

@@ -5,26 +5,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from abis.errors import StoreError
+from abis.answers import Answer
+from abis.errors import ArgumentError, StoreError
 from abis.store import schema
-from abis.store.quarantine import remove_quarantined, remove_quarantined_before
+from abis.store.quarantine import (
+    count_quarantined_before,
+    remove_quarantined,
+    remove_quarantined_before,
+)
 from abis.store.records import check_id, from_microseconds, microseconds, not_enrolled
 from abis.store.store import Store
-from abis.text import printable
+from abis.text import counted, printable
 
-__all__ = ["Expired", "Tombstone", "erase", "remove_older_than", "scrub"]
+__all__ = ["Expired", "Tombstone", "count_older_than", "erase", "remove_older_than", "scrub"]
 
 _PATIENCE_S = 30.0  # to wait for readers of an older state of the log
 _PAGE = 1_000  # encounters removed in one transaction
 
 
 @dataclass(frozen=True)
-class Tombstone:
+class Tombstone(Answer):
     """Proof that a subject was erased.
 
     Attributes:
@@ -47,8 +52,8 @@ class Tombstone:
 
     def __str__(self) -> str:
         return printable(
-            f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {self.encounters} encounters, "
-            f"{self.templates} templates, {self.quarantined} records in quarantine; "
+            f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {counted(self.encounters, 'encounter')}, "
+            f"{counted(self.templates, 'template')}, {counted(self.quarantined, 'record')} in quarantine; "
             f"audit entry {self.audit}:{self.audit_hash}"
         )
 
@@ -115,10 +120,9 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
         Numbers of removed encounters and quarantined records.
 
     Raises:
-        ValueError: the time has no time zone.
+        ArgumentError: the time has no time zone, or is in the future.
     """
-    if before.tzinfo is None:
-        raise ValueError("the time has no time zone; expected one, e.g. datetime.UTC")
+    _check_past(before)
     columns = schema.encounters.c
     query = (
         sa.select(columns.key, columns.encounter_id, schema.subjects.c.key, schema.subjects.c.subject_id)
@@ -143,6 +147,27 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
             transaction.log("expire", "", f"{old} records in quarantine")
     scrub(store)
     return Expired(count, old)
+
+
+def count_older_than(store: Store, before: datetime) -> Expired:
+    """What :func:`remove_older_than` would remove; nothing is removed.
+
+    Raises:
+        ArgumentError: the time has no time zone, or is in the future.
+    """
+    _check_past(before)
+    query = sa.select(sa.func.count()).where(schema.encounters.c.enrolled < microseconds(before))
+    with store.reading() as connection:
+        return Expired(int(connection.scalar(query) or 0), count_quarantined_before(connection, before))
+
+
+def _check_past(before: datetime) -> None:
+    if before.tzinfo is None:
+        raise ArgumentError("the time has no time zone; expected one, e.g. datetime.UTC")
+    if before > datetime.now(UTC):
+        raise ArgumentError(
+            f"{before:%Y-%m-%d %H:%M:%S} is in the future, so everything would be removed; expected a time in the past"
+        )
 
 
 def scrub(store: Store) -> None:

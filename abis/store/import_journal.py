@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from abis.errors import StoreError
 from abis.store import Store
 from abis.store import import_tables as tables
-from abis.store.import_records import DUPLICATE, Record, Sample, digest
+from abis.store.import_records import DUPLICATE, UNCHECKED, Record, Sample, digest
 from abis.store.kept import drop, keep, kept
 from abis.store.records import DamageError
 from abis.store.rows import tags_of
@@ -70,8 +70,9 @@ class QuarantinedRecord:
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether the only fault is that an enrolled subject seems to be the same person."""
-        return self.reason.startswith(f"{printable(self.record.place)}: {DUPLICATE}")
+        """Whether the only fault is that an enrolled subject is, or may be, the same person."""
+        place = printable(self.record.place)
+        return self.reason.startswith((f"{place}: {DUPLICATE}", f"{place}: {UNCHECKED}"))
 
     def __repr__(self) -> str:  # not the content, which is biometric data
         return f"QuarantinedRecord({self.key}, {self.record.place}: {self.reason})"

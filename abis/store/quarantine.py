@@ -12,7 +12,7 @@ from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
 from abis.store.import_tables import imports, quarantine
 
-__all__ = ["quarantined_of", "remove_quarantined", "remove_quarantined_before"]
+__all__ = ["count_quarantined_before", "quarantined_of", "remove_quarantined", "remove_quarantined_before"]
 
 
 def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
@@ -30,9 +30,21 @@ def remove_quarantined(connection: sa.Connection, subject_id: str) -> int:
 
 def remove_quarantined_before(connection: sa.Connection, before: datetime) -> int:
     """Remove all records of imports that began before a time; return their number."""
+    return _remove(connection, _before(before))
+
+
+def count_quarantined_before(connection: sa.Connection, before: datetime) -> int:
+    """Count the records that :func:`remove_quarantined_before` would remove."""
+    if not _is_there(connection):
+        return 0
+    query = sa.select(sa.func.count()).select_from(quarantine).where(_before(before))
+    return int(connection.scalar(query) or 0)
+
+
+def _before(before: datetime) -> sa.ColumnElement[bool]:
     day = before.astimezone(UTC).isoformat(timespec="seconds")
     old = sa.select(imports.c.key).where(imports.c.started < day)
-    return _remove(connection, quarantine.c["import"].in_(old))
+    return quarantine.c["import"].in_(old)
 
 
 def _of(subject_id: str) -> sa.ColumnElement[bool]:

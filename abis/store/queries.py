@@ -95,11 +95,11 @@ def encounters_of(connection: sa.Connection, owners: Iterable[SubjectRow]) -> di
         if count[key] != row.templates:
             raise DamageError(
                 f"subject {row.subject_id!r} has {row.templates} templates, but {count[key]} are found"
-            )
+            ).about(row.subject_id)
         if shares[key] != row.encounters:
             raise DamageError(
                 f"the encounters of subject {row.subject_id!r} are not those that were enrolled"
-            )
+            ).about(row.subject_id)
     return found
 
 
@@ -121,7 +121,7 @@ def labels_of_all(connection: sa.Connection, rows: Iterable[SubjectRow]) -> dict
     tags = tags_of(connection)
     for key, row in known.items():
         if xor_of(label_share(tags, key, label) for label in found[key]) != row.labels:
-            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
+            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged").about(row.subject_id)
         found[key].sort()
     return found
 

@@ -87,9 +87,12 @@ class Store:
     Args:
         url: of the database, as SQLAlchemy takes it.
         key: the master key. A store that is made with one is encrypted.
+        create: make a gallery where the database is empty.
+        read_only: refuse to write, and migrate nothing.
 
     Attributes:
         name: of the database, for messages.
+        read_only: whether writes are refused.
         cipher: seals what is stored; None where the store is not encrypted.
         database: where it is.
 
@@ -99,20 +102,29 @@ class Store:
             one it was encrypted with.
     """
 
-    def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
+    def __init__(
+        self,
+        url: str | sa.URL,
+        *,
+        key: KeyService | None = None,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> None:
         self.cipher: Cipher | None = None
+        self.read_only = read_only
         self._to_anchor: State | None = None
         self._anchored = time.monotonic()
-        self.database = Database(url)
+        self.database = Database(url, create=create, read_only=read_only)
         self.name = self.database.name
         try:
-            self._create_or_migrate(key)
+            self._create_or_migrate(key, create=create)
             is_encrypted = self._is_encrypted()
             if is_encrypted and key is None:
                 raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
             if key is not None and not is_encrypted:
                 raise StoreError(
-                    f"{self.name}: is not encrypted, but a master key was given; `abis keys encrypt` encrypts it"
+                    f"{self.name}: is not encrypted, but a master key was given, {key!r}; open it without a key (unset "
+                    "ABIS_KEY and ABIS_KEY_FILE), or encrypt it by `abis keys encrypt`"
                 )
             if key is not None:
                 self.unlock(key)
@@ -244,12 +256,12 @@ class Store:
                 raise StoreError(
                     f"{self.name}: subject {row.subject_id!r} has {row.templates} templates, "
                     f"but {len(own[row.key])} are found; `abis check` says more"
-                )
+                ).about(row.subject_id)
             if shares.get(row.key, 0) != row.encounters:
                 raise StoreError(
                     f"{self.name}: the encounters of subject {row.subject_id!r} are not those that were enrolled; "
                     "`abis check` says more"
-                )
+                ).about(row.subject_id)
         return {
             row.subject_id: Claimed(Status(row.status), row.level, own[row.key]) for row in subjects.values()
         }
@@ -472,8 +484,10 @@ class Store:
 
     # ----------------------------------------------------------------------------------------- inside
 
-    def _create_or_migrate(self, key: KeyService | None) -> None:
+    def _create_or_migrate(self, key: KeyService | None, *, create: bool) -> None:
         if self._is_empty():
+            if not create:
+                raise StoreError(f"{self.name}: there is no gallery in it: the database is empty")
             try:
                 with self.database.writing() as connection:
                     schema.metadata.create_all(connection, checkfirst=False)
@@ -487,6 +501,11 @@ class Store:
                     raise  # else: another process has just created it
         with self.database.reading() as connection:
             version = self._version(connection)
+        if version < SCHEMA_VERSION and self.read_only:
+            raise StoreError(
+                f"{self.name}: has schema version {version}; open it once to write, which brings it to version "
+                f"{SCHEMA_VERSION}"
+            )
         if version < SCHEMA_VERSION:
             with self.database.writing() as connection:
                 connection.execute(_LOCK)

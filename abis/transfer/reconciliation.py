@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from abis.answers import Answer
 from abis.store import Store
 from abis.store.import_journal import Journal
 
@@ -16,7 +17,7 @@ _SHOWN = 3  # faults that the printed report names; the JSON names all
 
 
 @dataclass(frozen=True)
-class ImportReport:
+class ImportReport(Answer):
     """What an import did, from its first batch on, however often it was interrupted.
 
     Attributes:
@@ -52,9 +53,6 @@ class ImportReport:
     ignored_columns: tuple[str, ...]
     mismatches: tuple[str, ...]
     repairs: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
 
     def __str__(self) -> str:
         rows = [

@@ -40,6 +40,7 @@ public:
 
 using Indices = Array<std::int64_t>;
 using Bytes = Array<std::uint8_t>;
+using Words = Array<std::uint64_t>;
 
 // A new array for results.
 template <class T>

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
-from abis.errors import ArgumentError, StoreError
+from abis.errors import ArgumentError, StoreError, check_integer, check_real
 from abis.results import Candidate, Identification, Verification
 from abis.scoring.fusion import Evidence
 
@@ -52,13 +52,15 @@ class AnswerPolicy:
     pause_s: float = 900.0
 
     def __post_init__(self) -> None:
+        if self.disclosure not in list(Disclosure):
+            raise ArgumentError(
+                f"disclosure is {self.disclosure!r}; expected one of {', '.join(map(repr, map(str, Disclosure)))}"
+            )
         object.__setattr__(self, "disclosure", Disclosure(self.disclosure))
-        if not 1 <= self.max_candidates <= 1_000_000:
-            raise ArgumentError(f"max_candidates is {self.max_candidates}; expected 1 to 1,000,000")
-        if self.failures is not None and not 1 <= self.failures <= 1_000_000:
-            raise ArgumentError(f"failures is {self.failures}; expected 1 to 1,000,000, or None")
-        if not 0 < self.pause_s <= 86_400:
-            raise ArgumentError(f"pause_s is {self.pause_s}; expected above 0, up to 86,400")
+        check_integer("max_candidates", self.max_candidates, 1, 1_000_000)
+        if self.failures is not None:
+            check_integer("failures", self.failures, 1, 1_000_000)
+        check_real("pause_s", self.pause_s, above=0, highest=86_400, what="seconds above 0, up to 86,400")
 
     def to_json(self) -> str:
         """The policy as the gallery keeps it."""
@@ -90,7 +92,7 @@ def disclosed_verification(result: Verification, disclosure: Disclosure) -> Veri
                 evidence=tuple(map(_rounded, result.evidence)),
             )
         case Disclosure.DECISION:
-            return replace(result, score=0.0, threshold=0.0, evidence=())
+            return replace(result, score=0.0, threshold=0.0, evidence=(), disclosed=False)
 
 
 def disclosed_identification(result: Identification, disclosure: Disclosure) -> Identification:
@@ -109,8 +111,16 @@ def disclosed_identification(result: Identification, disclosure: Disclosure) -> 
                 for each in result
             ]
         case Disclosure.DECISION:
-            candidates = [replace(each, score=0.0, threshold=None, evidence=()) for each in result]
-    return replace(result, candidates=_ranked(candidates), compared=0, comparable=0)
+            candidates = [
+                replace(each, score=0.0, threshold=None, evidence=(), disclosed=False) for each in result
+            ]
+    return replace(
+        result,
+        candidates=_ranked(candidates),
+        compared=0,
+        comparable=0,
+        disclosed=disclosure is not Disclosure.DECISION,
+    )
 
 
 def _ranked(candidates: list[Candidate]) -> tuple[Candidate, ...]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -79,6 +79,11 @@ class Position(IntEnum):
     @property
     def is_eye(self) -> bool:
         return Position.UNKNOWN_EYE <= self <= Position.LEFT_EYE
+
+    @property
+    def is_open(self) -> bool:
+        """True for an unknown finger or eye, which may turn out to be another finger or eye."""
+        return self in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE)
 
     def is_comparable(self, other: Position) -> bool:
         """True where a template of this position may be compared with one of the other.
@@ -216,6 +221,10 @@ class Minutiae:
     def __bool__(self) -> bool:
         return True  # a template of no minutiae is still a template
 
+    def at(self, position: Position) -> Self:
+        """The same minutiae at another position. Raises TemplateError where that is not a finger."""
+        return replace(self, position=position)
+
     def __repr__(self) -> str:  # never the content: templates stay out of logs
         return (
             f"Minutiae(n={len(self)}, {self.width}x{self.height} at "
@@ -311,6 +320,10 @@ class Embedding:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Check what was pickled as what is given: its array was writable, and may come from anywhere."""
         self.__init__(**state)  # type: ignore[misc]
+
+    def at(self, position: Position) -> Self:
+        """The same vector at another position. Raises TemplateError where that has no embeddings."""
+        return replace(self, position=position)
 
     def __repr__(self) -> str:  # never the content: templates stay out of logs
         return f"Embedding(d={len(self.vector)}, model={self.model!r}, {self.position.name})"
@@ -447,6 +460,22 @@ class IrisCode:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "position", position)
         object.__setattr__(self, "quality", None if quality is None else float(quality))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Check what was pickled as what is given: its arrays were writable, and may come from anywhere."""
+        bits, mask, rows, planes = (state.pop(name) for name in ("bits", "mask", "rows", "planes"))
+        self._set(bits.copy(), mask.copy(), (rows, len(bits), planes), **state)
+
+    def at(self, position: Position) -> Self:
+        """The same code at another position. Raises TemplateError where that is not an eye."""
+        return type(self).of_packed(
+            bits=self.bits,
+            mask=self.mask,
+            shape=self.shape,
+            model=self.model,
+            position=position,
+            quality=self.quality,
+        )
 
     @property
     def columns(self) -> int:
