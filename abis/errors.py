@@ -55,7 +55,7 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class Cancelled(AbisError):  # noqa: N818 - reads as the sentence it says
-    """The work was cancelled by :class:`abis.cancellation.Cancellation` before it had a result."""
+    """The work was cancelled by :class:`abis.parallel.cancellation.Cancellation` before it had a result."""
 
 
 class TemplateError(AbisError, ValueError):

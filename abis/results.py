@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a gallery answers: small frozen records that print well."""
+"""Results of a gallery: small frozen records, which print as tables and become dictionaries and JSON."""
 
 from __future__ import annotations
 

@@ -294,6 +294,7 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
     assert many.shards()[0].process != victim
 
 
+@pytest.mark.slow
 def test_a_dead_machine_is_missed_until_it_is_back(
     one: Gallery, many: Cluster, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +375,7 @@ def reshard_and_die(folder: Path, shards: list[Shard], address: str, pages: int)
     Cluster.reshard(folder, shards, address=address, progress=progress)
 
 
+@pytest.mark.slow
 def test_a_gallery_becomes_a_cluster_and_its_division_survives_being_killed(
     machines: Machines, tmp_path: Path
 ) -> None:

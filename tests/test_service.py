@@ -17,7 +17,7 @@ from services import client_of, data_of, encounter_of, probe_of
 import abis
 from abis import formats
 from abis.formats import Format
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
 from abis.service import Settings
 from abis.service.settings import Limits
 from abis.store import Status

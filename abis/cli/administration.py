@@ -14,7 +14,7 @@ from rich.table import Table
 from abis.cli.arguments import AsJson, DryRun, GalleryPath, Yes, check_output_folder, parse_rate
 from abis.cli.console import FAILED, confirm, out, print_json, progress_bar, tell
 from abis.cli.opening import is_cluster, open_any, open_existing
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
 from abis.store.erasure import Expired
 from abis.text import counted
 

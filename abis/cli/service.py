@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abis.errors import AbisError
-from abis.gallery.answers import Disclosure
+from abis.gallery.answer_policy import Disclosure
 
 if TYPE_CHECKING:
     from abis.service import Settings

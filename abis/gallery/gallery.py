@@ -29,7 +29,7 @@ from abis.errors import (
 )
 from abis.formats import Format
 from abis.gallery import searching, subject_export
-from abis.gallery.answers import AnswerPolicy, disclosed_verification
+from abis.gallery.answer_policy import AnswerPolicy, disclosed_verification
 from abis.gallery.enrolment import UniquenessCheck
 from abis.gallery.internals import Internals
 from abis.gallery.subject_export import SubjectExport

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.deduplication import ArrivalsCheck
-from abis.gallery.answers import AnswerPolicy
+from abis.gallery.answer_policy import AnswerPolicy
 from abis.index.references import References, ReferenceView
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of

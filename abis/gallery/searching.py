@@ -13,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.cancellation import check_cancelled
 from abis.comparison.kind import Kind, check_models
 from abis.errors import ArgumentError, StoreError, TemplateError
-from abis.gallery.answers import Disclosure, disclosed_identification
+from abis.gallery.answer_policy import Disclosure, disclosed_identification
 from abis.gallery.internals import Internals
 from abis.identification.screening import Screening, look_together
 from abis.identification.search import Found, SearchOptions, screening_of, search
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
 from abis.parallel import in_parallel
+from abis.parallel.cancellation import check_cancelled
 from abis.results import Candidate, Identification
 from abis.scoring import fusion
 from abis.scoring.fusion import Comparisons
@@ -70,7 +70,7 @@ def identify(
     Raises:
         TemplateError: probe and gallery have embeddings of different models only.
         StoreError: the store does not hold what the references say.
-        Cancelled: see :class:`abis.cancellation.Cancellation`.
+        Cancelled: see :class:`abis.parallel.cancellation.Cancellation`.
     """
     return _identify(internals, options, all_fingers, _Request(checked_templates(templates), None))
 
