@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 import abis
 from abis.gallery import Gallery
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
 from abis.results import Outcome, Verification
 from abis.store import Enrollment, transaction
 from abis.synthetic import Population
