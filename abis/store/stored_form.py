@@ -19,9 +19,11 @@ from abis.formats._native_many import read_many
 from abis.store.encryption import SEALED, Cipher
 from abis.store.records import Enrollment, StoredEnrollment
 from abis.template import Minutiae, Template
+from abis.template.superposition import FEWEST_MINUTIAE, superimposed
 
 __all__ = [
     "Place",
+    "doubts_of",
     "encoded",
     "natives_of",
     "read_templates",
@@ -32,6 +34,7 @@ __all__ = [
 
 _CONTEXT = struct.Struct(">4sqqh")
 _CHECKSUM_BYTES = 4
+_LARGE = 7 * FEWEST_MINUTIAE  # bytes: fewer minutiae take fewer
 
 
 class Place(NamedTuple):
@@ -129,6 +132,15 @@ def _differs(template: Template, again: Template) -> bool:
         return template != again
     columns = ((template.x, again.x), (template.kind, again.kind))
     return any(one.tobytes() != other.tobytes() for one, other in columns)
+
+
+def doubts_of(templates: Sequence[tuple[int, bytes]]) -> str:
+    """Words about (position, native form) of templates that are probably not of one person; empty for all others.
+
+    Few templates have so many minutiae that they could be; the others are not even decoded.
+    """
+    large = [plain for _, plain in templates if len(plain) > _LARGE]
+    return "; ".join(filter(None, map(superimposed, map(native.read, large))))
 
 
 def read_templates(natives: Sequence[bytes], keys: Sequence[int]) -> list[Template]:
