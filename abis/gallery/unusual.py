@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abis.comparison.kind import Kind
-from abis.gallery.internals import Internals
+from abis.gallery.internals import Internals, Typical
 from abis.index.segments import Block, Probe, comparable_blocks
 from abis.store import Mark
 from abis.template import Embedding, Template
@@ -23,6 +23,7 @@ __all__ = ["unusual"]
 _FEWEST = 1_000  # references: of fewer, the mean says little
 _SAMPLE = 4_000  # references that a mean cosine is over
 _OTHERS = 200  # references whose mean cosines are compared with
+_GROWN = 1.25  # times as many subjects, from which on the others are compared again
 _DEVIATIONS = 5.0  # standard deviations above their mean: no real face of LFW is beyond 3.5
 
 
@@ -49,12 +50,15 @@ def _deviations(internals: Internals, template: Embedding) -> float:
     blocks = list(comparable_blocks(view.segments, template))
     if sum(block.present for block in blocks) < _FEWEST:
         return 0.0
-    stored = internals.store.tail(Mark(), limit=20 * _OTHERS).enrolled
     kind = Kind.of(template)
-    others = [one.template for one in stored if Kind.of(one.template) == kind][:_OTHERS]
-    means = np.array([_mean(other, blocks) for other in others])
-    spread = float(means.std())
-    return (_mean(template, blocks) - float(means.mean())) / spread if spread else 0.0
+    known = internals.typical.get(kind)
+    if known is None or not known.subjects / _GROWN < view.subjects < known.subjects * _GROWN:
+        stored = internals.store.tail(Mark(), limit=20 * _OTHERS).enrolled
+        others = [one.template for one in stored if Kind.of(one.template) == kind][:_OTHERS]
+        means = np.array([_mean(other, blocks) for other in others])
+        known = Typical(view.subjects, float(means.mean()), float(means.std()))
+        internals.typical[kind] = known
+    return (_mean(template, blocks) - known.mean) / known.spread if known.spread else 0.0
 
 
 def _mean(template: Template, blocks: Sequence[Block]) -> float:

@@ -52,9 +52,9 @@ def templates_of(extractor: str) -> Iterator[tuple[str, str, Minutiae]]:
             yield path.parent.name, path.stem, template
 
 
-def extracted() -> Iterator[tuple[str, str, Minutiae]]:
+def extracted(sets: int) -> Iterator[tuple[str, str, Minutiae]]:
     """The same of abis's own extractor."""
-    for name in IMAGE_SETS:
+    for name in IMAGE_SETS[:sets]:
         for sample in extracted_set(public_data(), name).samples:
             if isinstance(sample.template, Minutiae):
                 yield name, sample.name.rpartition("/")[2], sample.template
@@ -203,6 +203,7 @@ def main() -> None:
     """Measure, print the tables, write the figures."""
     parser = options(__doc__ or "")
     parser.add_argument("--pairs", type=int, default=400, help="of fingers, of each extractor and way (400)")
+    parser.add_argument("--images", type=int, default=len(IMAGE_SETS), help="sets of images (all)")
     arguments = parser.parse_args()
     figures: Figures = {"fmr": FMR}
     names = [*EXTRACTORS, "secugen"]
@@ -210,7 +211,7 @@ def main() -> None:
         with optional(name, figures):
             figures |= fingers(name, list(templates_of(name)), arguments.pairs, arguments.seed)
     with optional("images", figures):
-        figures |= fingers("own", list(extracted()), arguments.pairs, arguments.seed)
+        figures |= fingers("own", list(extracted(arguments.images)), arguments.pairs, arguments.seed)
         names.append("own")
     with optional("faces", figures):
         figures |= faces(arguments.seed)
