@@ -12,7 +12,7 @@ A probe that is one face alone needs no further looks: the nearest subjects are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import _core
+from abis.comparison import contents
 from abis.identification.nearest import largest, nearest
 from abis.index.embedding_index import EmbeddingProbe
 from abis.index.finger_index import FingerIndex
@@ -33,7 +34,7 @@ __all__ = ["Cuts", "Screening", "look_together"]
 # What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
 _LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galleries pass as a whole
 _OF_FIRST = (1.0, 0.1, 0.005)  # the same as a share of the subjects that pass the first look
-_POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
+_POOR = 2_600  # content: a finger with less says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
 _LEAST_NEAREST = 700  # subjects that pass the first look of embeddings, at least
 _OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings tell more than the first look at fingers
@@ -111,7 +112,7 @@ class Screening:
     def shortlists(self) -> Generator[NDArray[np.int64], None, None]:
         """The subjects to compare in full: first those found by a part of the probe, then those found by all of it.
 
-        For the first portion, the first look takes the embeddings and the finger with the most minutiae; the second
+        For the first portion, the first look takes the embeddings and the finger with the most content; the second
         and third look take all positions. If that portion contains a certain match, the caller stops. Otherwise the
         first look takes the other fingers as well.
 
@@ -272,19 +273,24 @@ def _by_position(segments: Sequence[Segment], probe: Sequence[Probe]) -> list[li
 
 
 def _apart(positions: Sequence[list[_Side]]) -> tuple[list[list[_Side]], list[list[_Side]]]:
-    """The embeddings and the finger with the most minutiae; the other fingers."""
+    """The embeddings and the finger with the most content; the other fingers."""
     fingers = [p for p in positions if isinstance(p[0].probe.template, Minutiae)]
     others = [p for p in positions if not isinstance(p[0].probe.template, Minutiae)]
-    fingers.sort(key=lambda own: -max(len(side.probe.template) for side in own))  # type: ignore[arg-type]
+    fingers.sort(key=lambda own: -max(_contents([side.probe.template for side in own])))
     return others + fingers[:1], fingers[1:]
 
 
 def _effort(probe: Sequence[Template]) -> float:
     """The factor of the share: 1 for one good finger, more for a poor one, less for several positions or none."""
-    minutiae = [len(template) for template in probe if isinstance(template, Minutiae)]
-    if not minutiae:
+    content = _contents(probe)
+    if not content:
         return _OF_NEAREST
     positions = len({template.position for template in probe})
-    if len(minutiae) < len(probe):
+    if len(content) < len(probe):
         return 1 / positions
-    return min(_MOST_EFFORT, max(1.0, (_POOR / max(1, *minutiae)) ** 2)) / positions
+    return min(_MOST_EFFORT, max(1.0, (_POOR / max(1, *content)) ** 2)) / positions
+
+
+def _contents(templates: Iterable[Template]) -> list[int]:
+    """How much there is of each finger: its minutiae, uncertain ones weighing less (:func:`abis.comparison.contents`)."""
+    return contents([template for template in templates if isinstance(template, Minutiae)]).tolist()

@@ -435,7 +435,9 @@ class _Reader:
 def recipe() -> str:
     """A digest of what example templates are prepared to. Files with another recipe are of no use."""
     n = np.arange(40)
-    finger = Minutiae(x=n * 37 % 300, y=n * 91 % 400, direction=n * 53 % 360, width=300, height=400)
+    finger = Minutiae(  # of all qualities, for uncertain minutiae are prepared in another way
+        x=n * 37 % 300, y=n * 91 % 400, direction=n * 53 % 360, quality=n * 29 % 101, width=300, height=400
+    )
     face = Embedding(vector=n % 7 - 2.5, model="")
     digest = hashlib.sha256()
     for template in (finger, face):
