@@ -25,6 +25,7 @@ __all__ = [
     "GalleryPath",
     "Pattern",
     "SubjectId",
+    "VoiceModel",
     "compile_pattern",
     "files_in",
     "group_by_subject",
@@ -54,7 +55,7 @@ SubjectId = Annotated[str, typer.Argument(metavar="SUBJECT", help="Subject id.")
 Files = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILES...", help="Templates of any supported format, images, or folders of these."
+        metavar="FILES...", help="Templates of any supported format, images, recordings, or folders of these."
     ),
 ]
 Pattern = Annotated[
@@ -87,6 +88,12 @@ Dpi = Annotated[
 FaceModel = Annotated[
     Path | None,
     typer.Option(metavar="ONNX", help="Network for face images, of the ArcFace kind. The default is SFace."),
+]
+VoiceModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="ONNX", help="Speaker model for recordings (WAV, FLAC), as docs/voice.md describes it."
+    ),
 ]
 CacheFolder = Annotated[
     Path | None,

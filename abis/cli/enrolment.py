@@ -20,6 +20,7 @@ from abis.cli.arguments import (
     GalleryPath,
     Pattern,
     SubjectId,
+    VoiceModel,
     files_in,
 )
 from abis.cli.console import Faults, describe, print_json, progress_bar, say
@@ -33,7 +34,7 @@ from abis.template import Position
 if TYPE_CHECKING:
     from abis.cluster import Cluster
 
-__all__ = ["commands"]
+__all__ = ["BATCH", "commands", "enroll_all"]
 
 commands = typer.Typer()
 
@@ -61,6 +62,7 @@ def enroll(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     skip_enrolled: Annotated[
         bool,
@@ -74,7 +76,7 @@ def enroll(
     files in the folder photos/079203001234 of photos. If one of a
     subject's files cannot be read, the subject is not enrolled.
     """
-    images = ImageOptions(position, dpi, face_model, cache, pattern)
+    images = ImageOptions(position, dpi, face_model, cache, pattern, voice_model)
     faults = Faults()
     people = files_by_subject(files, pattern, faults) if subject is None else {subject: files_in(files)}
     enrolled = templates = skipped = 0
@@ -108,7 +110,7 @@ def enroll(
         try:
             source = read()
             while batch := list(islice(source, BATCH)):
-                for part in _enroll_all(opened, batch, refuse):
+                for part in enroll_all(opened, batch, refuse):
                     enrolled += len(part)
                     templates += sum(len(e.templates) for e in part)
         except KeyboardInterrupt:
@@ -151,7 +153,7 @@ def _wanted(people: Mapping[str, Sequence[Path]], gallery: Gallery | Cluster, *,
     return [file for name, own in people.items() if not (skip and name in gallery) for file in own]
 
 
-def _enroll_all(
+def enroll_all(
     gallery: Gallery | Cluster, batch: list[Enrollment], refuse: Callable[[AlreadyEnrolled], None]
 ) -> Iterator[list[Enrollment]]:
     """Enroll a batch, in a cluster shard by shard; yields what was enrolled as a whole."""
@@ -191,6 +193,7 @@ def reenroll(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -198,7 +201,7 @@ def reenroll(
 
     The subject's id, status, level, labels and log stay. If a file cannot be read, nothing changes.
     """
-    templates = read_all(files, ImageOptions(position, dpi, face_model, cache))
+    templates = read_all(files, ImageOptions(position, dpi, face_model, cache, voice_model=voice_model))
     with open_any(gallery) as opened:
         opened.replace(subject, templates, encounter_id=encounter)
     if as_json:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import AsJson, Dpi, FaceModel, FingerPosition, files_in
+from abis.cli.arguments import AsJson, Dpi, FaceModel, FingerPosition, VoiceModel, files_in
 from abis.cli.console import Faults, print_json, progress_bar
 from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
@@ -26,25 +26,28 @@ commands = typer.Typer()
 
 @commands.command()
 def extract(
-    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of images.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Images, recordings, or folders of them.")
+    ],
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file an image."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file a template."),
     ],
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw the minutiae over each finger image: DIR/<name>.svg.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract templates from images: 0042_right_index.png becomes DIR/0042_right_index.abis.
+    """Extract templates from images and recordings: 0042_right_index.png becomes DIR/0042_right_index.abis.
 
     Templates that exist are kept: to go on after Ctrl-C, run the command again.
     """
-    images = ImageOptions(position, dpi, face_model)
+    images = ImageOptions(position, dpi, face_model, voice_model=voice_model)
     faults = Faults()
     found = files_in(files)
     name, count = Counter(file.stem for file in found).most_common(1)[0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from abis.cli.arguments import compile_pattern, files_in, group_by_subject, moved, subject_folders
 from abis.cli.console import Faults, say
 from abis.errors import AbisError, ExtractionError
-from abis.formats import holds_image, read_file
+from abis.formats import holds_image, holds_sound, read_file
 from abis.template import Position, Template
 from abis.template.modality import modality_at
 
@@ -35,6 +35,7 @@ class ImageOptions:
         face_model: network for face images; None for SFace.
         cache: folder that keeps the extracted templates; None keeps none.
         pattern: regular expression for names, whose group ``position``, if there is one, states the position.
+        voice_model: speaker model for recordings.
     """
 
     position: Position | None = None
@@ -42,6 +43,7 @@ class ImageOptions:
     face_model: Path | None = None
     cache: Path | None = None
     pattern: str | None = None
+    voice_model: Path | None = None
 
     def position_of(self, file: Path) -> Position | None:
         """The position of a file: stated for all, by the pattern's group ``position``, or at the end of its name."""
@@ -106,7 +108,7 @@ class Reader:
 
     def read(self, file: Path) -> tuple[Template, ...]:
         """The templates of one file; raises as :meth:`read_all` does."""
-        if not holds_image(file):
+        if not (holds_image(file) or holds_sound(file)):
             found = read_file(file)
             for note in found.notes:
                 say(f"{file}: {note}")
@@ -134,7 +136,7 @@ class Reader:
             try:
                 from abis.extraction.workers import Extractors  # noqa: PLC0415 - an extra, for images only
             except ModuleNotFoundError as error:
-                raise AbisError(f"images are among the files; {error}") from None
+                raise AbisError(f"images or recordings are among the files; {error}") from None
             extractors = Extractors(workers=self._workers, cache=self._options.cache)
             self._extractors = self._stack.enter_context(extractors)
         return self._extractors
@@ -142,7 +144,7 @@ class Reader:
     def _submit_ahead(self, extractors: Extractors) -> None:
         while self._ahead and len(self._tasks) < extractors.ahead:
             file = self._ahead.popleft()
-            if file not in self._tasks and holds_image(file):
+            if file not in self._tasks and (holds_image(file) or holds_sound(file)):
                 self._tasks[file] = self._submit(extractors, file)
 
     def _submit(self, extractors: Extractors, file: Path) -> ExtractionTask:
@@ -150,7 +152,10 @@ class Reader:
 
         options = self._options
         return extractors.submit(
-            file, ExtractionSettings(options.position_of(file), options.dpi, options.face_model)
+            file,
+            ExtractionSettings(
+                options.position_of(file), options.dpi, options.face_model, voice_model=options.voice_model
+            ),
         )
 
 

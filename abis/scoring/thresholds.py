@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.errors import ArgumentError
+from abis.exact import power_of_10
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
-from abis.scoring.exact import power_of_10
 
 __all__ = ["Compared", "check_rate", "fmr_at", "highest_score", "threshold_for_fmr", "threshold_for_fpir"]
 
