@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from abis.formats import read
     from abis.gallery import Gallery
-    from abis.gallery.answers import AnswerPolicy, Disclosure
+    from abis.gallery.answer_policy import AnswerPolicy, Disclosure
     from abis.identification.search import SearchOptions
     from abis.results import Candidate, Identification, Outcome, Verification
     from abis.scoring.calibration import compare
@@ -94,7 +94,7 @@ _MODULES = {
     "abis.formats": ("read",),
     "abis.scoring.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
-    "abis.gallery.answers": ("AnswerPolicy", "Disclosure"),
+    "abis.gallery.answer_policy": ("AnswerPolicy", "Disclosure"),
     "abis.identification.search": ("SearchOptions",),
     "abis.verification.policy": ("Policy",),
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),

@@ -324,6 +324,7 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
     assert many.shards()[0].process != victim
 
 
+@pytest.mark.slow
 def test_a_dead_machine_is_missed_until_it_is_back(
     one: Gallery, many: Cluster, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,7 +385,7 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
         assert [{pair["subject_id"], pair["other_id"]} for pair in pairs] == [{"P3", "again"}]
         assert not list(tmp_path.glob("*.checkpoint"))
         cluster.remove("again")
-        assert "1 removed" in run("remove", folder, "P3").stdout
+        assert "1 removed" in run("remove", folder, "P3", "--yes").stdout
         assert json.loads(run("info", folder, "--json").stdout)["subjects"] == 3
         shards = [json.loads(line) for line in run("cluster", "info", folder, "--json").stdout.splitlines()]
         assert sum(shard["subjects"] for shard in shards) == 3
@@ -404,6 +405,7 @@ def reshard_and_die(folder: Path, shards: list[Shard], address: str, pages: int)
     Cluster.reshard(folder, shards, address=address, progress=progress)
 
 
+@pytest.mark.slow
 def test_a_gallery_becomes_a_cluster_and_its_division_survives_being_killed(
     machines: Machines, tmp_path: Path
 ) -> None:

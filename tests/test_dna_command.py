@@ -49,7 +49,7 @@ def gallery(tmp_path: Path, table: Path) -> Path:
     profiles.write_bytes(write_profiles(PEOPLE))
     path = tmp_path / "gallery"
     assert "frequencies of made up at 24 loci" in run("dna", "frequencies", path, table, code=0).stdout
-    assert "30 enrolled" in run("dna", "enroll", path, profiles, code=0).stdout
+    assert "30 enrolled. " in run("dna", "enroll", path, profiles, code=0).stdout
     return path
 
 

@@ -18,7 +18,7 @@ import abis
 from abis import formats
 from abis.comparison.dna import DnaModel
 from abis.formats import Format
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
 from abis.scoring.dna import DnaCalibration
 from abis.service import Settings
 from abis.service.settings import Limits

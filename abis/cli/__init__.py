@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.console import LazyGroup
+from abis.cli.console import LazyGroup, set_quiet, tell
 
 __all__ = ["app"]
 
@@ -38,6 +38,7 @@ COMMANDS = {
     ),
     "remove": ("enrolment", "Remove subjects with all of their templates."),
     "info": ("administration", "Print how many subjects and templates a gallery holds, and its size."),
+    "list": ("subjects", "List the subjects with their status, level and labels."),
     "subject": ("subjects", "Print the status, level, labels and encounters of a subject."),
     "status": (
         "subjects",
@@ -108,8 +109,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Biometric identification: enroll people, identify them among millions (1:N), and verify claims (1:1).",
-    epilog="Exit codes: 0 success (verify: match); 1 non-match; 2 an error, which standard error tells; 130 stopped by "
-    "Ctrl-C, 143 by SIGTERM (deduplicate).",
+    epilog="Exit codes: 0 success (verify: match; identify, deduplicate and list: something is found); 1 non-match, or "
+    "nothing is found; 2 an error, which standard error tells; 130 stopped by Ctrl-C, 143 by SIGTERM (deduplicate).",
 )
 
 
@@ -117,7 +118,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from abis import __version__
 
-        typer.echo(f"abis {__version__}")
+        tell(f"abis {__version__}")
         raise typer.Exit
 
 
@@ -128,5 +129,10 @@ def _abis(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print only errors, and what --json asks for."),
+    ] = False,
 ) -> None:
-    pass
+    if quiet:
+        set_quiet(True)

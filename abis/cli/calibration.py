@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from abis.cli.console import progress_bar, say
+from abis.cli.arguments import check_output
+from abis.cli.console import note, progress_bar, say, tell
 from abis.cli.opening import open_existing
-from abis.errors import AbisError
+from abis.errors import AbisError, UnreachableThreshold
 from abis.evaluation import read_scores, refit
 from abis.evaluation.score_tables import ENDINGS
 from abis.scoring.calibration import Calibration, shipped, shipped_names
 from abis.scoring.dna import load_calibration
+from abis.scoring.thresholds import unreachable
+from abis.verification.policy import Policy
 
 __all__ = ["commands"]
 
@@ -48,6 +52,9 @@ def calibrate(
     ] = "minutiae",
 ) -> None:
     """Fit likelihood ratios and thresholds to your own scores, and report how much they improve."""
+    check_output(output)
+    if Path(source).suffix.lower() in ENDINGS and not Path(source).exists():
+        raise AbisError(f"{source}: there is no such file")
     if Path(source).suffix.lower() in ENDINGS:
         calibration = _fitted(Path(source), kind)
     elif source in shipped_names():
@@ -58,13 +65,18 @@ def calibrate(
         raise AbisError(
             f"{source}: neither a file nor a shipped calibration; expected one of {', '.join(sorted(shipped_names()))}"
         )
+    if fault := unreachable(Policy().fmr, [[calibration]]):
+        say(f"warning: {calibration.kind}: {fault}")
     if output is not None:
         calibration.save(output)
-        say(f"calibration of {calibration.kind} written to {output}")
+        note(f"calibration of {calibration.kind} written to {output}")
     if gallery is not None:
-        with open_existing(gallery, load=False) as opened:
+        with (
+            open_existing(gallery, load=False) as opened,
+            warnings.catch_warnings(action="ignore", category=UnreachableThreshold),  # said above
+        ):
             opened.calibrate(calibration)
-        say(f"{gallery} now scores {calibration.kind} by this calibration")
+        note(f"{gallery} now scores {calibration.kind} by this calibration")
 
 
 def _fitted(path: Path, kind: str) -> Calibration:
@@ -85,7 +97,7 @@ def _fitted(path: Path, kind: str) -> Calibration:
         )
     except ValueError as error:
         raise AbisError(str(error)) from error
-    typer.echo(found)
+    tell(found)
     return found.calibration
 
 

@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import AsJson, GalleryPath, files_in
-from abis.cli.console import Faults, out, print_json, say
+from abis.cli.console import Faults, note, print_json, tell
 from abis.cli.enrolment import BATCH, enroll_all
 from abis.cli.opening import open_existing, open_or_create
 from abis.comparison.dna import DnaModel, Relationship
-from abis.errors import AbisError, AlreadyEnrolled, FormatError
+from abis.errors import AbisError, FormatError
 from abis.files import write_whole
 from abis.formats import codis, read_file
 from abis.formats.str_tables import ProfileRow, read_frequencies, read_profiles, write_profiles
@@ -24,6 +24,7 @@ from abis.scoring.calibration import compare as compare_templates
 from abis.scoring.dna import DnaCalibration
 from abis.store import Enrollment
 from abis.template import StrProfile
+from abis.text import counted
 from abis.transfer.profiles import stored_profiles
 
 __all__ = ["commands"]
@@ -92,7 +93,7 @@ def frequencies(
     with open_or_create(gallery) as opened:
         opened.calibrate(calibration)
     found = calibration.model.frequencies
-    typer.echo(
+    tell(
         f"{gallery} now scores DNA by the frequencies of {found.population} at {len(found.loci)} loci."
     )
 
@@ -126,20 +127,20 @@ def enroll(
                 else:
                     yield Enrollment(row.sample, [row.profile], encounter)
 
-    def refuse(error: AlreadyEnrolled) -> None:
+    def refuse(error: AbisError) -> None:
         faults.add(error)
 
     with open_or_create(gallery) as opened:
         source = read()
         while batch := list(islice(source, BATCH)):
-            for part in enroll_all(opened, batch, refuse):
+            for part in enroll_all(opened, batch, None, refuse):
                 enrolled += len(part)
         size = len(opened)
     if as_json:
         print_json({"enrolled": enrolled, "failed": faults.count, "subjects": size})
     else:
         failed = f"; {faults.count:,} failed" if faults.count else ""
-        typer.echo(f"{enrolled:,} enrolled{failed}. {gallery} holds {size:,} subjects.")
+        tell(f"{enrolled:,} enrolled{failed}. {gallery} holds {counted(size, 'subject')}.")
     faults.exit_if_any()
 
 
@@ -187,13 +188,13 @@ def compare(
         )
         return
     for part in loci:
-        out.print(f"{part.locus:10}{part.llr:8.2f}  {part.difference}", markup=False)
-    typer.echo(
+        tell(f"{part.locus:10}{part.llr:8.2f}  {part.difference}".rstrip())
+    tell(
         f"score {score:.2f}: log10 likelihood ratio of one person against two unrelated ones "
         f"({model.frequencies.population})"
     )
     for name, llr in related.items():
-        typer.echo(f"{name.replace('_', ' ')} {llr:.2f}: log10 likelihood ratio against unrelated people")
+        tell(f"{name.replace('_', ' ')} {llr:.2f}: log10 likelihood ratio against unrelated people")
 
 
 @dna.command()
@@ -229,7 +230,7 @@ def export(
     else:
         raise typer.BadParameter(f"{output}: expected a name that ends in .csv or .xml")
     write_whole(output, data, mode=0o600)
-    say(f"{len(profiles):,} profiles written to {output}")
+    note(f"{counted(len(profiles), 'profile')} written to {output}")
 
 
 def _calibration(

@@ -11,8 +11,16 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import AsJson, CacheFolder, Dpi, FaceModel, FingerPosition, VoiceModel
-from abis.cli.console import FAILED, print_json, progress_bar, say
+from abis.cli.arguments import (
+    AsJson,
+    CacheFolder,
+    Dpi,
+    FaceModel,
+    FingerPosition,
+    VoiceModel,
+    check_output,
+)
+from abis.cli.console import FAILED, note, print_json, progress_bar, say, tell
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
 from abis.evaluation import (
@@ -57,9 +65,9 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of templates or images named <finger>_<impression>.* or <person>_<image>.*, one in a file; "
-            "or a score file: .csv, .parquet or .npz with the columns score and mated; or embeddings: .npz with "
-            "embeddings and names.",
+            help="A folder of templates or images named <finger>_<impression>.* or <person>_<image>.*, one in a file, "
+            "or of such files in a folder for each subject; or a score file: .csv, .parquet or .npz with the columns "
+            "score and mated; or embeddings: .npz with embeddings and names.",
         ),
     ],
     *,
@@ -129,6 +137,8 @@ def evaluate(
     _check_applicable(data, options)
     if options.report is not None:
         check_ending(options.report)
+    check_output(options.report)
+    check_output(options.scores, ".csv")
     try:
         with progress_bar("evaluating" if data.is_dir() else "reading") as progress:
             findings = _findings(data, options, progress)
@@ -138,11 +148,11 @@ def evaluate(
         read = [path for path in (data, options.references, options.pairs, options.calibration) if path]
         command = ["abis", *sys.argv[1:]]
         write_report(options.report, findings, provenance(command, read, seed=_SEED))
-        say(f"report written to {options.report}")
+        note(f"report written to {options.report}")
     if options.as_json:
         print_json(findings.figures())
     else:
-        typer.echo(findings)
+        tell(findings)
     if findings.failures:
         say(f"error: {len(findings.failures):,} of {findings.samples:,} files failed to be read")
         raise typer.Exit(FAILED)
@@ -150,9 +160,11 @@ def evaluate(
 
 def _check_applicable(data: Path, options: _Options) -> None:
     """Refuse options that do not apply to this kind of data, rather than ignore them."""
+    if not data.exists():
+        raise AbisError(f"{data}: there is no such file or folder")
     is_folder = data.is_dir()
     is_npz = not is_folder and data.suffix.lower() == ".npz"
-    if not is_folder and data.exists() and data.suffix.lower() not in ENDINGS:
+    if not is_folder and data.suffix.lower() not in ENDINGS:
         raise typer.BadParameter(f"{data} is neither a folder nor a file that ends in {', '.join(ENDINGS)}")
     for name, given, applicable, what in (
         ("--gallery", options.references, is_folder, "a folder of templates"),
@@ -168,6 +180,9 @@ def _check_applicable(data: Path, options: _Options) -> None:
     ):
         if given is not None and not applicable:
             raise typer.BadParameter(f"{name} is for {what}, which {data} is not")
+    for path in (options.references, options.pairs, options.calibration):
+        if path is not None and not path.exists():
+            raise AbisError(f"{path}: there is no such file or folder")
 
 
 def _findings(data: Path, options: _Options, progress: Callable[[int, int], None]) -> Findings:
@@ -191,7 +206,7 @@ def _findings(data: Path, options: _Options, progress: Callable[[int, int], None
             )
         if options.scores is not None:
             count = write_scores(options.scores, evaluation, all_pairs=options.all_pairs)
-            say(f"{count:,} scores written to {options.scores}")
+            note(f"{count:,} scores written to {options.scores}")
         return evaluation.findings()
     if is_embeddings(data):
         return evaluate_embeddings(data, pairs=options.pairs, seed=_SEED, progress=progress)

@@ -24,7 +24,7 @@ from abis.cli.arguments import (
     files_in,
     parse_rate,
 )
-from abis.cli.console import NON_MATCH, Faults, print_json, progress_bar
+from abis.cli.console import NON_MATCH, NOT_FOUND, Faults, print_json, progress_bar, tell
 from abis.cli.images import ImageOptions, Reader, files_by_subject, read_all, reader
 from abis.cli.opening import open_any
 from abis.errors import ExtractionError, FormatError, TemplateError
@@ -68,8 +68,13 @@ def identify(
     files: Files,
     *,
     max_candidates: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest number of candidates listed.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Largest number of candidates listed: by default 10, or what the gallery allows if that is less.",
+        ),
+    ] = None,
     fpir: Annotated[
         float | None,
         typer.Option(
@@ -79,6 +84,22 @@ def identify(
             "candidates are listed, however low their scores.",
         ),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Search only among subjects with this label, or with any of them if given several times.",
+        ),
+    ] = None,
+    share: Annotated[
+        float,
+        typer.Option(
+            parser=parse_rate,
+            metavar="PART",
+            help="Part of the gallery that the first stage of a search lets pass, 0.03 by default. A larger part "
+            "misses less and takes longer; 1 lets all pass.",
+        ),
+    ] = 0.03,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with all references in full.")] = False,
     together: Annotated[
         Together | None,
@@ -98,6 +119,8 @@ def identify(
     """Search the gallery for each probe, and list the subjects that it is most likely of.
 
     Probes with files that cannot be read are named, and the others go on.
+
+    Exit code 0: there are candidates; 1: there is none for any probe; 2: an error.
     """
     images = ImageOptions(position, dpi, face_model, cache, pattern, voice_model)
     faults = Faults()
@@ -131,22 +154,27 @@ def identify(
             read(templates_of),
             max_candidates=max_candidates,
             fpir=fpir,
+            share=share,
+            labels=label or None,
             exact=exact,
             progress=lambda done: progress(done, len(probes)),
         )
-        is_first = True
+        is_first, is_found = True, False
         for result in results:
             name = names.popleft()
+            is_found |= not isinstance(result, TemplateError) and len(result) > 0
             if isinstance(result, TemplateError):
                 faults.add(f"{name}: {result}")
             elif as_json:
                 print_json({"probe": name} | result.to_dict())
             else:
                 if not is_first:
-                    typer.echo()
-                typer.echo(f"{name}\n{result}")
+                    tell()
+                tell(f"{name}\n{result}")
                 is_first = False
     faults.exit_if_any()
+    if not is_found:
+        raise typer.Exit(NOT_FOUND)
 
 
 @commands.command()
@@ -202,5 +230,5 @@ def verify(
     if as_json:
         print_json(result.to_dict())
     else:
-        typer.echo(result)
+        tell(result)
     raise typer.Exit(_EXIT_CODES[result.outcome])

@@ -38,6 +38,7 @@ from abis.deduplication import Criterion, Tile
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError
 from abis.gallery import Gallery
 from abis.identification.search import SearchOptions
+from abis.index.coverage import KindSets, kind_sets
 from abis.results import GalleryInfo, Identification, Verification
 from abis.scoring.dna import calibration_of_json
 from abis.store import Status, StoredEnrollment, Subject, audit, once, parts
@@ -206,6 +207,14 @@ class ShardWorker:
         return gallery.info()
 
     @answered
+    def kinds(self, gallery: Gallery, _: CallHeader) -> KindSets | None:
+        """Number of subjects by the kinds of their templates; None before references are loaded."""
+        if not gallery.is_loaded:
+            return None
+        view = gallery.internals.references.view()
+        return kind_sets(view.segments, last_subject=view.span - 1)
+
+    @answered
     def described(self, gallery: Gallery, _: CallHeader) -> ShardInfo:
         """The present state of the shard."""
         return ShardInfo(self._number, "", platform.node(), os.getpid(), len(gallery), gallery.memory_bytes)
@@ -218,7 +227,12 @@ class ShardWorker:
         gallery.internals.record("deduplicate", "", "as a shard")
         view, _calibrations = gallery.internals.view_with_calibrations()
         return ShardPopulation(
-            view.subjects, view.span - 1, view.last_encounter, view.mark.change, self._calibrations
+            view.subjects,
+            view.span - 1,
+            view.last_encounter,
+            view.mark.change,
+            self._calibrations,
+            kind_sets(view.segments, last_subject=view.span - 1),
         )
 
     @answered

@@ -6,12 +6,14 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from abis.answers import Answer
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
-from abis.extraction.fingers import extract_minutiae
-from abis.extraction.images import Picture, iterate_images, read_images
+from abis.extraction.fingers import extract_minutiae, pixels_to_search
+from abis.extraction.images import Picture, iterate_images
 from abis.extraction.iris import extract_iris
 from abis.extraction.isolation import decode_sound_isolated
 from abis.extraction.voices import extract_voice
@@ -23,6 +25,7 @@ from abis.template.modality import modality_at
 __all__ = ["Extraction", "ExtractionNote", "ExtractionSettings", "extract", "extract_all"]
 
 
+_MOST_PIXELS = 2**24  # of all finger images of a file together, at 500 dpi: some thirty rolled prints
 _TIME_S = 60.0  # that the images of one file may take together: some hundred fingers
 
 
@@ -59,7 +62,7 @@ class ExtractionSettings:
 
 
 @dataclass(frozen=True)
-class Extraction:
+class Extraction(Answer):
     """What came of one image file.
 
     Attributes:
@@ -120,12 +123,10 @@ def extract(
     if is_sound(content):
         template, note = _extract_sound(content, settings)
     else:
-        images = read_images(content)
-        if len(images) != 1:
-            raise ExtractionError(
-                f"the file holds {len(images)} images; expected one (extract_many takes several)"
-            )
-        template, note = _extract_one(images[0], settings)
+        first, *others = islice(iterate_images(content), 2)
+        if others:
+            raise ExtractionError("the file holds several images; expected one (extract_many takes several)")
+        template, note = _extract_one(first, settings)
     if note:
         warnings.warn(note, ExtractionNote, stacklevel=2)
     return template
@@ -139,7 +140,14 @@ def extract_all(image: bytes, settings: ExtractionSettings) -> Extraction:
             template, note = _extract_sound(image, settings)
             return Extraction((template,), note=note)
         end = time.monotonic() + _TIME_S
+        pixels = 0.0
         for each in iterate_images(image):
+            pixels += _finger_pixels(each, settings)
+            if pixels > _MOST_PIXELS:
+                raise ExtractionError(
+                    f"the finger images of the file have more than {_MOST_PIXELS:,} pixels at 500 dpi; "
+                    f"{len(made)} of them were read"
+                )
             if time.monotonic() > end:
                 raise ExtractionError(
                     f"the file takes more than {_TIME_S:.0f} seconds; {len(made)} of its images were read"
@@ -160,6 +168,16 @@ def _extract_sound(data: bytes, settings: ExtractionSettings) -> tuple[Template,
             "no speaker model is stated, and abis ships none; state the ONNX file of one (voice_model, --voice-model)"
         )
     return extract_voice(decode_sound_isolated(data), model=settings.voice_model)
+
+
+def _finger_pixels(image: Picture, settings: ExtractionSettings) -> float:
+    """Pixels at 500 dpi, if the image is one of a finger."""
+    position = image.position if settings.position is None else settings.position
+    if position is None or not position.is_finger:
+        return 0.0
+    dpi = image.finger_dpi()[0] if settings.dpi is None else settings.dpi
+    height, width = image.pixels.shape[:2]
+    return pixels_to_search(width, height, dpi) if dpi > 0 else 0.0
 
 
 def _extract_one(image: Picture, settings: ExtractionSettings) -> tuple[Template, str]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images and sound decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one file.
 
-Decoders are C code that meets files by anyone. What comes back from their process is checked, never unpickled.
+Decoders are C code that meets files by anyone. :mod:`abis.extraction.decoder` forks a process for each file. What
+comes back is checked, never unpickled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import atexit
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -21,16 +23,15 @@ import msgspec
 import numpy as np
 
 from abis.errors import ExtractionError
-from abis.extraction.decoding import DecodedPage, decode_pages
-from abis.extraction.sound import Sound, decode_sound
+from abis.extraction.decoding import MOST_BYTES, DecodedPage
+from abis.extraction.sound import Sound
 
-__all__ = ["IMAGE", "SOUND", "decode_here", "decode_isolated", "decode_sound_isolated"]
+__all__ = ["IMAGE", "SOUND", "decode_isolated", "decode_sound_isolated"]
 
 IMAGE, SOUND = b"I", b"S"
 """What a request begins with: what its file is decoded as."""
 
 _TIME_S = 20.0  # that a file may take to decode; the largest take some 5
-_MOST_BYTES = 3 * 2**28 + 2**20  # of an answer: what decode_pages allows, in colour
 
 
 class _PagesAnswer(msgspec.Struct):
@@ -54,7 +55,6 @@ class _FailedError(Exception):
 
 _Answer = TypeVar("_Answer", _PagesAnswer, _SoundAnswer)
 _Made = TypeVar("_Made")
-_NONSENSE = "the process that decoded the file answers nonsense"
 
 
 class _Decoder:
@@ -65,10 +65,10 @@ class _Decoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0  # the process that started it: none survives a fork
 
-    def pages(self, data: bytes) -> tuple[DecodedPage, ...]:
+    def decode(self, data: bytes) -> tuple[DecodedPage, ...]:
         return self._decoded(IMAGE + data, _pages)
 
-    def sound(self, data: bytes) -> Sound:
+    def decode_sound(self, data: bytes) -> Sound:
         return self._decoded(SOUND + data, _sound)
 
     def _decoded(self, request: bytes, read: Callable[[bytearray], _Made]) -> _Made:
@@ -78,6 +78,8 @@ class _Decoder:
             except _FailedError as error:
                 self.stop()
                 raise ExtractionError(str(error)) from None
+            except ExtractionError:
+                raise  # what the process says of the image
             except BaseException:
                 self.stop()  # Ctrl-C came, or an answer that is none: what follows is of no use
                 raise
@@ -85,7 +87,8 @@ class _Decoder:
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the process that it has forked for an image
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
@@ -123,8 +126,8 @@ class _Decoder:
                     answer += some
                     if expected == 8 and len(answer) >= 8:
                         expected = 8 + int.from_bytes(answer[:8])
-                        if expected > _MOST_BYTES:
-                            raise _FailedError(_NONSENSE)
+                        if expected > 8 + MOST_BYTES:
+                            raise _FailedError("the process that decoded the file answers nonsense")
         return answer[8:]
 
     def _start(self) -> None:
@@ -134,6 +137,7 @@ class _Decoder:
             stdout=subprocess.PIPE,
             env=_environment(),
             close_fds=True,
+            start_new_session=True,  # a process group, to be killed as a whole; and no Ctrl-C
         )
         self._owner = os.getpid()
         assert self._process.stdin is not None
@@ -143,6 +147,7 @@ class _Decoder:
 def _environment() -> dict[str, str]:
     """That of this process without its secrets: the decoder needs no key and no password."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("ABIS_KEY", "PG"))}
+    own |= {"OPENBLAS_NUM_THREADS": "1"}  # one thread, so that forking is safe
     return own | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
@@ -153,7 +158,7 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
         size = int(np.prod(shape, dtype=object))
         is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
         if not is_picture or min(shape) < 1 or at + size > len(answer):
-            raise _FailedError(_NONSENSE)
+            raise _FailedError("the process that decoded the file answers nonsense")
         pages.append(DecodedPage(np.frombuffer(answer, np.uint8, size, at).reshape(shape), dpi))
         at += size
     return tuple(pages)
@@ -162,7 +167,7 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
 def _sound(answer: bytearray) -> Sound:
     said, at = _said(answer, _SoundAnswer)
     if said.samples < 0 or at + 4 * said.samples != len(answer):
-        raise _FailedError(_NONSENSE)
+        raise _FailedError("the process that decoded the file answers nonsense")
     return Sound(np.frombuffer(answer, np.float32, said.samples, at), said.note)
 
 
@@ -170,18 +175,17 @@ def _said(answer: bytearray, kind: type[_Answer]) -> tuple[_Answer, int]:
     """The line of JSON that an answer begins with, and where its content begins."""
     said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
     if not newline:
-        raise _FailedError(_NONSENSE)
+        raise _FailedError("the process that decoded the file answers nonsense")
     try:
         said = msgspec.json.decode(said_bytes, type=kind)
     except msgspec.DecodeError:
-        raise _FailedError(_NONSENSE) from None
+        raise _FailedError("the process that decoded the file answers nonsense") from None
     if said.error is not None:
         raise ExtractionError(said.error)
     return said, len(said_bytes) + 1
 
 
 _decoder = _Decoder()
-_is_isolated = False
 atexit.register(_decoder.stop)
 
 
@@ -191,7 +195,7 @@ def decode_isolated(data: bytes) -> tuple[DecodedPage, ...]:
     Raises:
         ExtractionError: also where the decoder crashes or takes too long.
     """
-    return decode_pages(data) if _is_isolated else _decoder.pages(data)
+    return _decoder.decode(data)
 
 
 def decode_sound_isolated(data: bytes) -> Sound:
@@ -200,10 +204,4 @@ def decode_sound_isolated(data: bytes) -> Sound:
     Raises:
         ExtractionError: also where the decoder crashes or takes too long.
     """
-    return decode_sound(data) if _is_isolated else _decoder.sound(data)
-
-
-def decode_here() -> None:
-    """Decode in this process from now on: it was started to read images, and may die of one."""
-    global _is_isolated  # noqa: PLW0603 - of the process
-    _is_isolated = True
+    return _decoder.decode_sound(data)

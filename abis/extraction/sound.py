@@ -8,14 +8,16 @@ libsndfile (PyPI ``soundfile``) decodes WAV and FLAC, and libsoxr (PyPI ``soxr``
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
 
 from abis.errors import ExtractionError
 
-__all__ = ["RATE", "Sound", "decode_sound"]
+__all__ = ["RATE", "Sound", "decode_sound", "load_decoders"]
 
 RATE = 16_000
 """Samples a second of all sound that models of voices get."""
@@ -41,6 +43,13 @@ class Sound:
     note: str = ""
 
 
+def load_decoders() -> None:
+    """Import the libraries that :func:`decode_sound` needs, if they are installed."""
+    with suppress(ModuleNotFoundError):
+        import_module("soundfile")
+        import_module("soxr")
+
+
 def decode_sound(data: bytes) -> Sound:
     """The sound of a WAV or FLAC file, as one channel at 16 kHz.
 
@@ -52,8 +61,7 @@ def decode_sound(data: bytes) -> Sound:
             outside 8 to 192 kHz or samples that are no numbers, or its channels hold different sounds.
     """
     try:
-        import soundfile  # noqa: PLC0415 - an extra of its own, needed for sound only
-        import soxr  # noqa: PLC0415
+        soundfile, soxr = import_module("soundfile"), import_module("soxr")
     except ModuleNotFoundError as error:
         raise ExtractionError(f"{error}: sound needs what comes with pip install 'abis[voice]'") from None
     try:

@@ -71,6 +71,11 @@ class Format(Enum):
     XYT = "NIST .xyt"
     NATIVE = "abis"
 
+    @property
+    def ending(self) -> str:
+        """The usual ending of a file in this format, without the dot."""
+        return {Format.XYT: "xyt", Format.NATIVE: "abis"}.get(self, "fmr")
+
 
 class Reading(tuple[Template, ...]):
     """Templates, in the order they stand in a record, and notes about them.
@@ -177,33 +182,37 @@ def read_file(path: str | os.PathLike[str], *, lenient: bool = False) -> Reading
         raise named from None
 
 
-def holds_image(path: Path) -> bool:
+def holds_image(file: Path | bytes) -> bool:
     """Return whether a file holds an image from which templates are extracted, rather than templates.
 
     A transaction of ANSI/NIST-ITL with minutiae holds templates. A file that cannot be opened holds no image; reading
     it raises the error.
 
     Args:
-        path: the file.
+        file: the file, or its content.
     """
+    if isinstance(file, bytes):
+        return not ansi_nist.holds_minutiae(file) if ansi_nist.is_transaction(file) else is_image(file)
     try:
-        with path.open("rb") as opened:
+        with file.open("rb") as opened:
             beginning = opened.read(_BEGINNING)
-            if ansi_nist.is_transaction(beginning):
-                return not ansi_nist.holds_minutiae(beginning + opened.read())
-            return is_image(beginning)
+            return holds_image(
+                beginning + opened.read() if ansi_nist.is_transaction(beginning) else beginning
+            )
     except OSError:
         return False
 
 
-def holds_sound(path: Path) -> bool:
+def holds_sound(file: Path | bytes) -> bool:
     """Return whether a file holds a recording, from which the template of a voice is extracted.
 
     Args:
-        path: the file; one that cannot be opened holds no recording.
+        file: the file, or its content; a file that cannot be opened holds no recording.
     """
+    if isinstance(file, bytes):
+        return is_sound(file)
     try:
-        with path.open("rb") as opened:
+        with file.open("rb") as opened:
             return is_sound(opened.read(_BEGINNING))
     except OSError:
         return False

@@ -14,7 +14,7 @@ _BEGINNINGS = (
     b"\xff\xa0\xff",  # WSQ
     *(b"GIF87a", b"GIF89a"),
     *(b"P%d%c" % (kind, space) for kind in range(1, 7) for space in b" \n\r\t"),  # PBM, PGM, PPM
-    *(b"FIR\0", b"FAC\0"),  # ISO/IEC 19794-4 and -5
+    *(b"FIR\0", b"FAC\0", b"IIR\0"),  # ISO/IEC 19794-4, -5 and -6
 )
 _RIFF, _WEBP = b"RIFF", b"WEBP"  # with the file's size between
 LONGEST_BEGINNING = 12
@@ -23,8 +23,8 @@ LONGEST_BEGINNING = 12
 def is_image(data: bytes) -> bool:
     """Whether these bytes, or the first few of them, begin as an image or image record does.
 
-    TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, PGM and its kin, WebP, GIF, and records of ISO/IEC 19794-4 (fingers)
-    and -5 (faces).
+    TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, PGM and its kin, WebP, GIF, and records of ISO/IEC 19794-4 (fingers), -5
+    (faces) and -6 (irises).
 
     >>> is_image(b"BM...")
     True

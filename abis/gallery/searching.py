@@ -13,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.cancellation import check_cancelled
 from abis.comparison.kind import Kind, check_models
 from abis.errors import ArgumentError, StoreError, TemplateError
-from abis.gallery.answers import Disclosure, disclosed_identification
+from abis.gallery.answer_policy import Disclosure, disclosed_identification
 from abis.gallery.internals import Internals
 from abis.identification.screening import Screening, look_together
 from abis.identification.search import Found, SearchOptions, screening_of, search
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
 from abis.parallel import in_parallel
+from abis.parallel.cancellation import check_cancelled
 from abis.results import Candidate, Identification
 from abis.scoring import fusion
 from abis.scoring.fusion import Comparisons
@@ -70,7 +70,7 @@ def identify(
     Raises:
         TemplateError: probe and gallery have embeddings of different models only.
         StoreError: the store does not hold what the references say.
-        Cancelled: see :class:`abis.cancellation.Cancellation`.
+        Cancelled: see :class:`abis.parallel.cancellation.Cancellation`.
     """
     return _identify(internals, options, all_fingers, _Request(checked_templates(templates), None))
 
@@ -100,6 +100,7 @@ def identify_many(
     while block := list(islice(source, _TOGETHER)):
         check_cancelled()
         checked = [_checked(templates) for templates in block]
+        options = _allowed(internals, options)
         requests = _begun(internals, [one for one in checked if not isinstance(one, TemplateError)], options)
         with closing(in_parallel(partial(_outcome, internals, options, all_fingers), requests)) as results:
             for one in checked:
@@ -146,21 +147,18 @@ def _prepared(internals: Internals, probe: Sequence[Template]) -> list[Probe]:
     return [Probe.of(template, calibrations) for template in probe]
 
 
-def _check_answers(internals: Internals, options: SearchOptions) -> None:
-    """Refuse a search that the gallery's answer policy does not allow."""
+def _allowed(internals: Internals, options: SearchOptions) -> SearchOptions:
+    """The options as the gallery's answer policy allows them; a search that it does not allow is refused."""
     answers = internals.answers()
-    if options.max_candidates > answers.max_candidates:
-        raise ArgumentError(
-            f"max_candidates is {options.max_candidates}; this gallery returns at most {answers.max_candidates}"
-        )
     if answers.disclosure is Disclosure.DECISION and options.fpir is None:
         raise ArgumentError("this gallery discloses decisions only; give the fpir that candidates must reach")
+    return options.allowed(answers.max_candidates)
 
 
 def _identify(
     internals: Internals, options: SearchOptions, all_fingers: bool, request: _Request
 ) -> Identification:
-    _check_answers(internals, options)
+    options = _allowed(internals, options)
     probe, begun = request
     calibrations = internals.calibrations(probe)
     prepared = _prepared(internals, probe) if begun is None else begun.prepared
@@ -183,9 +181,14 @@ def _identify(
         is_complete = encounters <= named.encounters.keys() and named.subjects.keys() >= set(
             found.subjects.tolist()
         )
+        if not is_complete and change <= view.mark.change:
+            raise StoreError(
+                f"{internals.store.name}: the references name encounters that the store does not have; its log of "
+                "changes may have been altered; `abis check` says more"
+            )
         is_current = at_least != 0 or change <= view.mark.change
         if is_complete and is_current:
-            candidates = _candidates(found, comparisons, named, options.max_candidates)
+            candidates = _candidates(found, comparisons, named, options.wanted)
             internals.record("identify", "", f"{len(candidates)} candidates")
             result = Identification(
                 candidates,

@@ -218,7 +218,7 @@ class Calibration(JsonFile):
 
     def to_json(self) -> str:
         """Return the calibration as JSON text; :meth:`from_json` restores it without loss."""
-        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _Document))
+        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _CalibrationFile))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -231,7 +231,7 @@ class Calibration(JsonFile):
             FormatError: the text is not a calibration; the message names the first field that is missing, unknown
                 or out of range.
         """
-        documents: dict[int, type[_Document2]] = {2: _Document2, 3: _Document}
+        documents: dict[int, type[_CalibrationFile2]] = {2: _CalibrationFile2, 3: _CalibrationFile}
         document = decode(text, _FORMAT, documents, command="abis calibrate")
         fields = msgspec.structs.asdict(document)
         del fields["format"], fields["version"]
@@ -455,7 +455,7 @@ class _NonMated(_NonMated2):
     limits: tuple[float, ...]
 
 
-class _Document2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _CalibrationFile2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A file of version 2, which has no ``equal_minimum``."""
 
     format: str
@@ -469,7 +469,7 @@ class _Document2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     provenance: _Provenance
 
 
-class _Document(_Document2):
+class _CalibrationFile(_CalibrationFile2):
     """A file of version 3."""
 
     equal_minimum: float | None
