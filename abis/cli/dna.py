@@ -93,9 +93,7 @@ def frequencies(
     with open_or_create(gallery) as opened:
         opened.calibrate(calibration)
     found = calibration.model.frequencies
-    tell(
-        f"{gallery} now scores DNA by the frequencies of {found.population} at {len(found.loci)} loci."
-    )
+    tell(f"{gallery} now scores DNA by the frequencies of {found.population} at {len(found.loci)} loci.")
 
 
 @dna.command()

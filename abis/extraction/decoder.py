@@ -19,13 +19,13 @@ from pathlib import Path
 
 from abis.errors import ExtractionError
 from abis.extraction.decoding import MOST_BYTES, decode_pages
-from abis.extraction.isolation import SOUND
+from abis.extraction.isolation import SOUND, WORDS
 from abis.extraction.sound import decode_sound, load_decoders
 from abis.parallel import leave_ctrl_c_to_parent
 
 _MEMORY = 4 * 2**30  # bytes of address space: images of the largest size allowed, decoded and scaled
 _CPU_S = 30  # of one image: ends a process of which the parent was killed
-_TOO_LARGE = "the file is too large to be one of a finger, a face or a voice"
+_TOO_LARGE = "the image is too large to be one of a finger or a face"
 
 
 def main() -> None:
@@ -66,7 +66,8 @@ def _decoded_alone(content: bytes, closing: tuple[int, ...]) -> bytes:
     _, status = os.waitpid(child, 0)
     if status == 0 and len(answer) <= MOST_BYTES:
         return bytes(answer)
-    return _said({"error": "the process that decoded the file died of it"})
+    what = WORDS.get(content[:1], "file")
+    return _said({"error": f"the process that decoded the {what} died of it"})
 
 
 def _limit() -> None:

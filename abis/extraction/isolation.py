@@ -26,10 +26,13 @@ from abis.errors import ExtractionError
 from abis.extraction.decoding import MOST_BYTES, DecodedPage
 from abis.extraction.sound import Sound
 
-__all__ = ["IMAGE", "SOUND", "decode_isolated", "decode_sound_isolated"]
+__all__ = ["IMAGE", "SOUND", "WORDS", "decode_isolated", "decode_sound_isolated"]
 
 IMAGE, SOUND = b"I", b"S"
 """What a request begins with: what its file is decoded as."""
+
+WORDS = {IMAGE: "image", SOUND: "recording"}
+"""Words for messages."""
 
 _TIME_S = 20.0  # that a file may take to decode; the largest take some 5
 
@@ -96,6 +99,7 @@ class _Decoder:
                         stream.close()
 
     def _asked(self, data: bytes) -> bytearray:
+        what = WORDS[data[:1]]
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._start()
         process = self._process
@@ -111,23 +115,23 @@ class _Decoder:
             while len(answer) < expected:
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
                 if not ready:
-                    raise _FailedError(f"the file takes more than {_TIME_S:.0f} seconds to decode")
+                    raise _FailedError(f"the {what} takes more than {_TIME_S:.0f} seconds to decode")
                 for key, _ in ready:
                     if key.fileobj is process.stdin:
                         try:
                             request = request[os.write(key.fd, request[: 2**16]) :]
                         except BrokenPipeError:
-                            raise _FailedError("the process that decoded the file died of it") from None
+                            raise _FailedError(f"the process that decoded the {what} died of it") from None
                         if not request:
                             selector.unregister(process.stdin)
                         continue
                     if not (some := os.read(key.fd, 2**20)):
-                        raise _FailedError("the process that decoded the file died of it")
+                        raise _FailedError(f"the process that decoded the {what} died of it")
                     answer += some
                     if expected == 8 and len(answer) >= 8:
                         expected = 8 + int.from_bytes(answer[:8])
                         if expected > 8 + MOST_BYTES:
-                            raise _FailedError("the process that decoded the file answers nonsense")
+                            raise _FailedError(f"the process that decoded the {what} answers nonsense")
         return answer[8:]
 
     def _start(self) -> None:
@@ -158,7 +162,7 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
         size = int(np.prod(shape, dtype=object))
         is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
         if not is_picture or min(shape) < 1 or at + size > len(answer):
-            raise _FailedError("the process that decoded the file answers nonsense")
+            raise _FailedError("the process that decoded the image answers nonsense")
         pages.append(DecodedPage(np.frombuffer(answer, np.uint8, size, at).reshape(shape), dpi))
         at += size
     return tuple(pages)
@@ -167,7 +171,7 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
 def _sound(answer: bytearray) -> Sound:
     said, at = _said(answer, _SoundAnswer)
     if said.samples < 0 or at + 4 * said.samples != len(answer):
-        raise _FailedError("the process that decoded the file answers nonsense")
+        raise _FailedError("the process that decoded the recording answers nonsense")
     return Sound(np.frombuffer(answer, np.float32, said.samples, at), said.note)
 
 
