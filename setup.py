@@ -4,12 +4,15 @@
 ABIS_SANITIZE=1 adds AddressSanitizer and UndefinedBehaviorSanitizer.
 """
 
+import hashlib
 import os
 import sys
 from glob import glob
+from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools_scm import ScmVersion
 
 RELEASE = "0.2.0"
@@ -32,6 +35,23 @@ def commit(found: ScmVersion) -> str:
         return ""
     changed = f".d{found.node_date or found.time:%Y%m%d}" if found.dirty else ""
     return f"+g{found.node.removeprefix('g')[:9]}{changed}"
+
+
+SOURCES = sorted(glob("cpp/**/*.cpp", recursive=True))
+HEADERS = sorted(glob("cpp/**/*.h", recursive=True))
+
+
+class BuildWithRecord(build_ext):
+    """Records the sources of a build inside the source tree, in the form of ``sha256sum``: see abis/__init__.py."""
+
+    def run(self) -> None:
+        super().run()
+        if self.inplace:
+            lines = (
+                f"{hashlib.sha256(Path(name).read_bytes()).hexdigest()}  {name}\n"
+                for name in SOURCES + HEADERS
+            )
+            Path("abis/_core.sha256").write_text("".join(lines), encoding="utf-8")
 
 
 # No -march: kernels carry their own target attributes and are chosen at run time. No contraction of
@@ -60,11 +80,12 @@ ParallelCompile("ABIS_BUILD_JOBS").install()
 setup(
     use_scm_version={"version_scheme": release_number, "local_scheme": commit, "fallback_version": RELEASE},
     packages=find_packages(include=packages),
+    cmdclass={"build_ext": BuildWithRecord},
     ext_modules=[
         Pybind11Extension(
             "abis._core",
-            sorted(glob("cpp/**/*.cpp", recursive=True)),
-            depends=sorted(glob("cpp/**/*.h", recursive=True)),
+            SOURCES,
+            depends=HEADERS,
             include_dirs=["cpp"],
             cxx_std=20,
             extra_compile_args=compile_args,

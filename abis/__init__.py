@@ -10,6 +10,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from abis.deduplication import DuplicatePair, Duplicates
     from abis.errors import (
         AbisError,
@@ -17,20 +19,21 @@ if TYPE_CHECKING:
         ArgumentError,
         DuplicateFound,
         FormatError,
+        NotCalibrated,
         NotEnrolled,
         StoreError,
         TemplateError,
     )
     from abis.formats import read
     from abis.gallery import Gallery
-    from abis.gallery.answers import AnswerPolicy, Disclosure
+    from abis.gallery.answer_policy import AnswerPolicy, Disclosure
     from abis.identification.search import SearchOptions
     from abis.results import Candidate, Identification, Outcome, Verification
     from abis.scoring.calibration import compare
     from abis.scoring.fusion import Evidence
     from abis.store import Enrollment, Status
     from abis.store.encryption import MasterKey
-    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, Template
+    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, StrProfile, Template
     from abis.verification import Claim
     from abis.verification.policy import Policy
 
@@ -57,6 +60,7 @@ __all__ = [
     "MasterKey",
     "MinutiaKind",
     "Minutiae",
+    "NotCalibrated",
     "NotEnrolled",
     "Outcome",
     "Policy",
@@ -64,6 +68,7 @@ __all__ = [
     "SearchOptions",
     "Status",
     "StoreError",
+    "StrProfile",
     "Template",
     "TemplateError",
     "Verification",
@@ -81,6 +86,7 @@ _MODULES = {
         "ArgumentError",
         "DuplicateFound",
         "FormatError",
+        "NotCalibrated",
         "NotEnrolled",
         "StoreError",
         "TemplateError",
@@ -88,13 +94,21 @@ _MODULES = {
     "abis.formats": ("read",),
     "abis.scoring.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
-    "abis.gallery.answers": ("AnswerPolicy", "Disclosure"),
+    "abis.gallery.answer_policy": ("AnswerPolicy", "Disclosure"),
     "abis.identification.search": ("SearchOptions",),
     "abis.verification.policy": ("Policy",),
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),
     "abis.verification": ("Claim",),
-    "abis.template": ("Embedding", "IrisCode", "MinutiaKind", "Minutiae", "Position", "Template"),
+    "abis.template": (
+        "Embedding",
+        "IrisCode",
+        "MinutiaKind",
+        "Minutiae",
+        "Position",
+        "StrProfile",
+        "Template",
+    ),
 }
 """Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""
 
@@ -116,21 +130,47 @@ if not TYPE_CHECKING:  # a type checker knows the names from above, and that the
         return value
 
     def _compiled() -> object:
-        """Import the compiled part, with an error that says how to build it."""
+        """Import the compiled part, with an error that says how to build it, or to build it again."""
         from importlib import import_module  # noqa: PLC0415
         from pathlib import Path  # noqa: PLC0415
 
+        folder = Path(__file__).resolve().parent
         try:
-            return import_module("abis._core")
+            core = import_module("abis._core")
         except ModuleNotFoundError as error:
             if error.name != "abis._core":
                 raise
-        folder = Path(__file__).resolve().parent
-        raise ImportError(
-            f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
-            f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another folder.",
-            name="abis._core",
-        )
+            raise ImportError(
+                f"abis._core, the compiled part of abis, is missing from {folder}. To build it there, run "
+                f"`pip install -e .` in {folder.parent}. To use another installed abis, start Python in another "
+                "folder.",
+                name="abis._core",
+            ) from None
+        if changed := _changed_since_built(folder):
+            raise ImportError(
+                f"{changed} has changed since abis._core, the compiled part of abis, was built. To build it again, "
+                f"run `python setup.py build_ext --inplace` in {folder.parent}.",
+                name="abis._core",
+            )
+        return core
+
+    def _changed_since_built(folder: "Path") -> str | None:
+        """Return a C++ source that differs from the one that was compiled; None if there is none.
+
+        A build inside the source tree (``setup.py build_ext --inplace``, ``pip install -e .``) leaves a list of its
+        sources and their SHA-256. An installed wheel has no such list.
+        """
+        import hashlib  # noqa: PLC0415
+
+        record = folder / "_core.sha256"
+        if not record.exists() or not (folder.parent / "cpp").exists():
+            return None
+        for line in record.read_text(encoding="utf-8").splitlines():
+            digest, name = line.split("  ", 1)
+            source = folder.parent / name
+            if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != digest:
+                return name
+        return None
 
 
 def __dir__() -> list[str]:

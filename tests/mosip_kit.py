@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from benchmarks.lib.local_http import LocalServer, ServerAnswer, ServerRequest
 
 KEY = rsa.generate_private_key(65537, 2048)
 OTHER_KEY = rsa.generate_private_key(65537, 2048)
@@ -63,55 +64,29 @@ class DataShareStub:
         self.documents: dict[str, bytes] = {}
         self.tokens: list[str] = []
         self.issued: list[str] = []
-        stub = self
+        self._server = LocalServer(self._answer)
+        self.url = self._server.url
+        self.close = self._server.close
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                cookie = self.headers.get("Cookie", "")
-                stub.tokens.append(cookie)
-                if cookie.removeprefix("Authorization=") not in stub.issued:
-                    self._send(200, b'{"errors":[{"errorCode":"KER-ATH-401","message":"no token"}]}')
-                elif self.path.startswith("/expired/datashare/"):
-                    self._send(200, b'{"errors":[{"errorCode":"DAT-SER-006","message":"expired"}]}')
-                elif self.path in stub.documents:
-                    self._send(200, stub.documents[self.path])
-                else:
-                    self._send(404, b"")
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                token = secrets.token_hex(8)
-                stub.issued.append(token)
-                self.send_response(200)
-                self.send_header("Set-Cookie", f"Authorization={token}; Path=/")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def _send(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+    def _answer(self, request: ServerRequest) -> ServerAnswer:
+        if request.method == "POST":
+            self.issued.append(secrets.token_hex(8))
+            return ServerAnswer(200, headers={"Set-Cookie": f"Authorization={self.issued[-1]}; Path=/"})
+        cookie = request.headers.get("Cookie", "")
+        self.tokens.append(cookie)
+        if cookie.removeprefix("Authorization=") not in self.issued:
+            return ServerAnswer(200, b'{"errors":[{"errorCode":"KER-ATH-401","message":"no token"}]}')
+        if request.path.startswith("/expired/datashare/"):
+            return ServerAnswer(200, b'{"errors":[{"errorCode":"DAT-SER-006","message":"expired"}]}')
+        if request.path in self.documents:
+            return ServerAnswer(200, self.documents[request.path])
+        return ServerAnswer(404)
 
     def put(self, content: bytes) -> str:
         """Serve what is encrypted already; returns its URL."""
         path = f"/v1/datashare/{uuid.uuid4()}"
         self.documents[path] = content
         return self.url + path
-
-    def close(self) -> None:
-        """End the server."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class Caller(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py has no types

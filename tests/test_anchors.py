@@ -7,8 +7,6 @@ import json
 import logging
 import shutil
 import stat
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from people import face
 
 from abis.gallery import Gallery
 from abis.store.encryption import MasterKey
+from benchmarks.lib.local_http import LocalServer, ServerAnswer, ServerRequest
 
 
 @pytest.fixture
@@ -71,21 +70,17 @@ def test_anchors_stay_after_an_encryption_and_rotations(tmp_path: Path, anchors:
 def test_anchors_go_to_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[dict[str, object]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
+    def take(request: ServerRequest) -> ServerAnswer:
+        taken.append(json.loads(request.body))
+        return ServerAnswer()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.handle_request, daemon=True).start()
-    monkeypatch.setenv("ABIS_ANCHORS", f"http://127.0.0.1:{server.server_port}/anchors")
-    with Gallery.open(tmp_path / "g", load=False) as gallery:
-        gallery.enroll("a", [face(1)])
-    server.server_close()
+    server = LocalServer(take)
+    monkeypatch.setenv("ABIS_ANCHORS", f"{server.url}/anchors")
+    try:
+        with Gallery.open(tmp_path / "g", load=False) as gallery:
+            gallery.enroll("a", [face(1)])
+    finally:
+        server.close()
     assert [(one["change"], one["audit"]) for one in taken] == [(1, 1)]
 
 

@@ -27,6 +27,7 @@ from abis.cluster.messages import CallHeader, Keys, Refused, ShardPopulation, pl
 from abis.cluster.placement import shard_of
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Duplicates
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.store import Store, once, parts
 from abis.store.parts import Part
@@ -202,7 +203,14 @@ def shards(folder: Path, count: int, enrollments: Sequence[Enrollment]) -> list[
 
 
 def deduplicated(shards: Sequence[Directly], **asked: Any) -> Duplicates:
-    options = {"fpir": None, "threshold": None, "exact": False, "progress": None, **asked}
+    options = {
+        "fpir": None,
+        "threshold": None,
+        "exact": False,
+        "progress": None,
+        "sizes": WorkSizes(),
+        **asked,
+    }
     return pairs.deduplicate(cast("Sequence[ShardClient]", shards), **options)
 
 
@@ -228,18 +236,15 @@ def without_order(found: Duplicates) -> dict[frozenset[str], Any]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
-def test_shards_find_the_duplicates_of_one_gallery(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    monkeypatch.setattr(pairs, "_TILE", 32)  # several of them, and of batches, in each shard
-    monkeypatch.setattr(pairs, "_BATCH", 12)
+def test_shards_find_the_duplicates_of_one_gallery(tmp_path: Path, count: int) -> None:
+    sizes = WorkSizes(tile=32, portion=12)  # several of both in each shard
     enrollments = list(duplicates())
     with Gallery.open(tmp_path / "one") as gallery:
         gallery.enroll_many(enrollments)
         expected = gallery.deduplicate(fpir=1e-3)
     asked = shards(tmp_path, count, enrollments)
     seen: list[tuple[int, int]] = []
-    found = deduplicated(asked, fpir=1e-3, progress=lambda *of: seen.append(of))
+    found = deduplicated(asked, fpir=1e-3, progress=lambda *of: seen.append(of), sizes=sizes)
     assert len(expected) >= 40
     assert without_order(found) == without_order(expected)
     assert [one.families for one in found.clusters] == [one.families for one in expected.clusters]
@@ -275,12 +280,10 @@ def test_of_two_shards_one_is_sent_the_others_subjects(count: int) -> None:
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=5))
 def test_portions_hold_every_pair_once(sizes: list[int]) -> None:
-    populations = [ShardPopulation(size, size, 99, 1, "") for size in sizes]
+    populations = [ShardPopulation(size, size, 99, 1, "", {}) for size in sizes]
     met: Counter[frozenset[tuple[int, int]]] = Counter()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "_TILE", 8)
-        patch.setattr(pairs, "_BATCH", 3)
-        work = [p for holder in range(len(sizes)) for p in pairs.portions(holder, populations)]
+    small = WorkSizes(tile=8, portion=3)
+    work = [p for holder in range(len(sizes)) for p in pairs.portions(holder, populations, small)]
     for portion in work:
         own = [
             frozenset([(portion.sender, probe), (portion.holder, reference)])

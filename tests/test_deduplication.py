@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, finger, processes
 from people import face as small_face
 
-from abis.deduplication import Criterion, FoundPair, Tile, find_pairs, job
+from abis.deduplication import Criterion, FoundPair, Tile, find_pairs
 from abis.deduplication.checkpoint import AsOf, Checkpoint, Question
 from abis.deduplication.clusters import Link, grouped
 from abis.errors import DuplicateFound, StoreError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
 from abis.identification import screening
 from abis.index.segments import Entry, Segment
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Evidence
 from abis.store import Enrollment
@@ -46,8 +48,7 @@ def everything(person: int, impression: int = 0) -> list[Template]:
 
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_TILE", 8)
-    monkeypatch.setattr(job, "_BATCH", 3)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(tile=8, portion=3))
 
 
 def some_people(gallery: Gallery, count: int = 20) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import face, finger
 
-from abis.comparison.modality import quality_of
 from abis.evaluation import error_versus_discard
 from abis.evaluation.discard import discard_of
 from abis.evaluation.scores import FAILED
 from abis.template import Embedding, Template
+from abis.template.modality import quality_of
 
 
 @settings(deadline=None)

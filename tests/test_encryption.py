@@ -15,7 +15,9 @@ from people import RIGHT, everything, face, processes
 from abis.errors import StoreError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.store import Enrollment, keys
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
+from abis.store import Enrollment
 from abis.store.encryption import Cipher, KeyRing, MasterKey, new_data_key
 from abis.store.stored_form import Place, with_checksum
 
@@ -205,7 +207,7 @@ def keep_enrolling(database: str, pipe: Connection) -> None:
 def test_other_processes_read_and_enroll_while_a_new_data_key_seals_all(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "_PAGE", 7)  # some transactions each, others in between
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(reseal=7))  # some transactions each, others in between
     with Gallery.open(database, key=KEY, load=False) as gallery:
         gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(10))
         context = processes()
@@ -234,7 +236,7 @@ def test_other_processes_read_and_enroll_while_a_new_data_key_seals_all(
 def test_a_rotation_that_was_stopped_goes_on_where_it_was(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "_PAGE", 7)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(reseal=7))
     with Gallery.open(database, key=KEY, load=False) as gallery:
         gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(10))
 

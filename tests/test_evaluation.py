@@ -3,6 +3,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from abis.evaluation import (
     ten_fold_accuracy,
     write_scores,
 )
-from abis.evaluation.bootstrap import bootstrap
+from abis.evaluation.bootstrap import Counting, bootstrap
 from abis.evaluation.folder import compare_samples
 from abis.evaluation.protocols import all_pairs, fvc_pairs, pair_at
 from abis.evaluation.thresholds import Promise
@@ -261,20 +262,17 @@ def test_bootstrap_bins_every_score_at_its_threshold() -> None:
     np.testing.assert_allclose(replicates.fnmr.mean(axis=0), rates.fnmr(replicates.threshold), atol=0.01)
 
 
-def all_but_the_highest_in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abis.evaluation.bootstrap._ONE_BY_ONE", 0)
-    monkeypatch.setattr("abis.evaluation.bootstrap._FEWEST_SUBJECTS", 0)
+ALL_BUT_THE_HIGHEST_IN_BULK = Counting(one_by_one=0, fewest_subjects=0)
 
 
-def test_bulk_of_the_scores_is_counted_to_first_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_of_the_scores_is_counted_to_first_order() -> None:
     # Some subjects look more like everybody than others do.
     plain = random_scores(2, subjects=60, impressions=5)
     offset = 0.5 * np.random.default_rng(2).normal(size=60).astype(np.float32)
     own = np.where(plain.mated, 0, offset[plain.probe_subject] + offset[plain.reference_subject])
     scores = Scores(plain.score + own.astype(np.float32), plain.probe_subject, plain.reference_subject)
     exact = bootstrap(scores, replicates=300, seed=4)
-    all_but_the_highest_in_bulk(monkeypatch)
-    first_order = bootstrap(scores, replicates=300, seed=4)
+    first_order = bootstrap(scores, replicates=300, seed=4, counting=ALL_BUT_THE_HIGHEST_IN_BULK)
     cut = int((ErrorRates.of(scores).fmr(exact.threshold) * 44_250 >= 6000).sum())
     assert 100 < cut < len(exact.threshold) - 100
     np.testing.assert_array_equal(first_order.fnmr, exact.fnmr)
@@ -284,30 +282,27 @@ def test_bulk_of_the_scores_is_counted_to_first_order(monkeypatch: pytest.Monkey
     assert (error[middle] <= 0.15 * spread[middle]).all()
     # Above the cut only the denominator differs.
     np.testing.assert_allclose(first_order.fmr[:, cut:], exact.fmr[:, cut:], rtol=0.04)
-    monkeypatch.setattr("abis.evaluation.bootstrap._MOST_COUNTS", 0)  # no room: back to one by one
-    np.testing.assert_array_equal(bootstrap(scores, replicates=300, seed=4).fmr, exact.fmr)
+    no_room = replace(ALL_BUT_THE_HIGHEST_IN_BULK, most_counts=0)  # back to one by one
+    np.testing.assert_array_equal(bootstrap(scores, replicates=300, seed=4, counting=no_room).fmr, exact.fmr)
 
 
-def test_bulk_is_no_surer_than_independent_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_is_no_surer_than_independent_comparisons() -> None:
     # Where scores do not depend on subjects, all variance is of the second order or of chance.
     scores = random_scores(2, subjects=60, impressions=5)
     rates = ErrorRates.of(scores)
-    all_but_the_highest_in_bulk(monkeypatch)
-    replicates = bootstrap(scores, rates=rates)
+    replicates = bootstrap(scores, rates=rates, counting=ALL_BUT_THE_HIGHEST_IN_BULK)
     fmr = rates.fmr(replicates.threshold)
     bulk = (fmr * 44_250 >= 6000) & (fmr < 0.99)
     independent = np.sqrt(fmr * (1 - fmr) / 44_250)
     assert (replicates.fmr.std(axis=0)[bulk] >= independent[bulk]).all()
 
 
-def test_bootstrap_does_not_depend_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_does_not_depend_on_the_threads() -> None:
     scores = random_scores(3, subjects=40, impressions=5)
-    all_but_the_highest_in_bulk(monkeypatch)
-    monkeypatch.setattr("abis.evaluation.bootstrap._SLICE", 1000)
     replicates = []
-    for workers in (1, 3):
-        monkeypatch.setattr("abis.evaluation.bootstrap.available_cores", lambda n=workers: n)
-        replicates.append(bootstrap(scores, replicates=50))
+    for threads in (1, 3):
+        counting = replace(ALL_BUT_THE_HIGHEST_IN_BULK, at_once=1000, threads=threads)
+        replicates.append(bootstrap(scores, replicates=50, counting=counting))
     np.testing.assert_array_equal(replicates[0].fmr, replicates[1].fmr)
     np.testing.assert_array_equal(replicates[0].fnmr, replicates[1].fnmr)
 
@@ -590,7 +585,7 @@ def test_folder_is_evaluated_with_its_failures(small_set: Path, tmp_path: Path) 
 def test_folder_of_one_finger_is_refused(tmp_path: Path) -> None:
     for impression in (1, 2):
         finger_file(tmp_path, f"1_{impression}.fmr", 1)
-    with pytest.raises(ValueError, match="no two samples are of different fingers"):
+    with pytest.raises(ValueError, match="no two samples are of different subjects"):
         evaluate_folder(tmp_path)
 
 

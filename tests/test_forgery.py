@@ -21,7 +21,8 @@ from people import RIGHT, everything, face, finger
 from abis.errors import AbisError, StoreError
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.index import references, segments
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.store import Enrollment, Status, Store
 from abis.store.encryption import MasterKey
@@ -105,7 +106,7 @@ def test_a_plain_template_is_refused_while_a_new_data_key_seals_all(victim: str)
 
     with opened(victim) as gallery:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("abis.store.keys._PAGE", 2)
+            patch.setattr(Internals, "sizes", WorkSizes(reseal=2))
             with pytest.raises(StoppedError):
                 gallery.rotate_data_key(progress=stop)
         with database_of(victim) as connection:
@@ -288,9 +289,7 @@ def test_what_was_forged_in_quarantine_is_not_enrolled(database: str, attack: st
 
 def test_a_crafted_snapshot_hides_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one that is written anew, nor one of an earlier time whose manifest tells a later one."""
-    monkeypatch.setattr(references, "_WORTH_SAVING", 1)
-    monkeypatch.setattr(references, "SPAN", 12)
-    monkeypatch.setattr(segments, "SPAN", 12)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(segment=12, save=1))
     with Gallery.open(tmp_path / "g", key=KEY) as gallery:
         gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(8))
     manifest = tmp_path / "g" / "derived" / "manifest.json"
@@ -311,7 +310,7 @@ def test_a_crafted_snapshot_hides_nobody(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_forged_line_in_the_log_of_changes_hides_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(references, "_WORTH_SAVING", 1)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))
     with Gallery.open(tmp_path / "g", key=KEY) as gallery:
         gallery.enroll("a", everything(1))
         gallery.enroll("b", everything(2))

@@ -263,7 +263,7 @@ FAULTS = [
     (edited(ANSI, 34, b"\xb4"), 30, r"view 0: minutia 0: direction=360.0 outside \[0, 360\) degrees"),
     (edited(ANSI, 4, b"0"), 4, "version is 020, that of the standard's faulty example, and no direction is"),
     (edited(NATIVE, 3, b"\2"), 3, "stored form of version 2; this abis reads version 1"),
-    (edited(NATIVE, 4, b"\7"), 4, "content is 7; expected 1 to 6"),
+    (edited(NATIVE, 4, b"\x63"), 4, "content is 99; expected one of 1, 2, 3, 4, 5, 6"),
     (edited(NATIVE, 5, b"\13"), 5, "position is 11, which is none"),
     (edited(NATIVE, 5, b"\40"), 5, "position FACE is not a finger"),
     (NATIVE + b"\0", len(NATIVE), "1 bytes follow where the record should end"),
@@ -326,7 +326,7 @@ def test_nothing_to_write(form: Format) -> None:
 
 @pytest.mark.parametrize("form", [form for form in Format if form is not Format.NATIVE])
 def test_only_the_stored_form_holds_embeddings(form: Format) -> None:
-    with pytest.raises(FormatError, match=f"^{form.value} holds minutiae only"):
+    with pytest.raises(FormatError, match=f"^{form.value} does not hold templates of a face"):
         formats.write([FACE], form)
 
 

@@ -24,9 +24,10 @@ from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
 from abis.identification import screening
-from abis.index import references
 from abis.index.references import References
+from abis.index.sizes import WorkSizes
 from abis.results import Outcome
 from abis.scoring.calibration import compare, shipped
 from abis.scoring.thresholds import fmr_at, threshold_for_fmr, threshold_for_fpir
@@ -431,13 +432,24 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
     gallery.enroll_many(Enrollment(f"s{n:04}", everything(n)) for n in range(300))
     mated = gallery.identify(everything(7, 1), max_candidates=3)
     assert mated[0].subject_id == "s0007"
-    assert mated.compared == 3 * 30
+    assert mated.compared == 3 * 20  # the first portion
     # A subject below the threshold asked for is not beyond doubt.
     assert not gallery.identify(everything(7, 1), max_candidates=3, fpir=1e-60)
     two_people: list[Template] = [finger(7, RIGHT, 1), finger(8, LEFT, 1), face(7, 1)]
     for doubtful, fpir in ((two_people, None), (everything(5_000), None), (everything(7, 1), 1e-60)):
-        assert 3 * 30 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 2 * 3 * 30
-    # With one finger there is nothing more to look at.
+        assert 3 * 20 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 3 * (20 + 30)
+    # One finger is enough if it is the only one.
+    monkeypatch.setattr(screening, "_BEST", (30, 20, 10))
+    own = [finger(7, RIGHT, 1)]
+    assert (
+        gallery.identify(own, max_candidates=3)[0] == gallery.identify(own, max_candidates=3, exact=True)[0]
+    )
+    assert gallery.identify(own, max_candidates=3).compared == 10
+    for doubtful, fpir in (([finger(5_000, RIGHT, 1)], None), (own, 1e-60)):
+        assert 10 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 10 + 30
+    monkeypatch.undo()
+    short(monkeypatch, 60, 30)
+    # With one finger, as many subjects as all that the first look passes, there is nothing more to look at.
     assert gallery.identify([finger(7, RIGHT, 1), face(9, 1)], max_candidates=3).compared == 2 * 30
 
 
@@ -567,7 +579,7 @@ def test_results_print_well(gallery: Gallery) -> None:
     assert lines[0].split() == ["rank", "subject", "score", "evidence"]
     assert lines[1].startswith("   1  079203001234 ")
     assert "RIGHT_INDEX" in lines[1]
-    assert lines[2] == "3 of 3 comparable references compared in full; 1 subjects"
+    assert lines[2] == "3 of 3 comparable references compared in full; 1 subject"
     assert str(gallery.verify([face(1)], "079203001234", fmr=0.9)).startswith("match: score ")
     assert "citizens.abis" in repr(gallery)
 
@@ -576,7 +588,7 @@ def test_results_print_well(gallery: Gallery) -> None:
 
 
 def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abis.gallery.gallery.ENROLL_BATCH", 4)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(batch=4))
     people = [*crowd(10), Enrollment("s0001", [face(1)]), *crowd(1)]
     with pytest.raises(AlreadyEnrolled, match="s0001"):
         gallery.enroll_many(people)
@@ -585,7 +597,7 @@ def test_batches_are_atomic_and_earlier_ones_stay(gallery: Gallery, monkeypatch:
 
 
 def test_loading_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "_LOAD_BATCH", 20)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(load=20))
     with Gallery.open(tmp_path) as gallery:
         gallery.enroll_many(crowd(15))
         before = answers(gallery, [everything(3, 1)])

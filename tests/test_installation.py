@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it is in a clone before anything was built."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(
-        Path(abis.__file__).parent, folder / "abis", ignore=shutil.ignore_patterns("_core*.so", "__pycache__")
+        Path(abis.__file__).parent, folder / "abis", ignore=shutil.ignore_patterns("_core*", "__pycache__")
     )
     return folder
 
@@ -55,6 +56,27 @@ def test_without_the_compiled_part_the_error_says_how_to_build_it(clone: Path, c
 def test_sources_without_the_compiled_part_can_still_be_imported(clone: Path) -> None:
     run = python(clone, "import abis; print(abis.Position.FACE.name)")
     assert run.stdout == "FACE\n", run.stderr
+
+
+def test_sources_that_changed_after_the_build_are_an_error(clone: Path, tmp_path: Path) -> None:
+    """As after ``git pull`` in an editable installation: old compiled code must not meet new Python code."""
+    folder = tmp_path / "clone"
+    shutil.copytree(clone, folder)
+    core = next(Path(abis.__file__).parent.glob("_core*.so"))
+    shutil.copy(core, folder / "abis")
+    header = folder / "cpp" / "core" / "a.h"
+    header.parent.mkdir(parents=True)
+    header.write_text("int a();\n")
+    digest = hashlib.sha256(header.read_bytes()).hexdigest()
+    (folder / "abis" / "_core.sha256").write_text(f"{digest}  cpp/core/a.h\n")
+    use = "from abis import _core; print('used')"
+    assert python(folder, use).stdout == "used\n"
+    header.write_text("int b();\n")
+    run = python(folder, use)
+    assert "cpp/core/a.h has changed since abis._core" in run.stderr
+    assert f"`python setup.py build_ext --inplace` in {folder}" in run.stderr
+    shutil.rmtree(folder / "cpp")  # the package alone, as in an image of a container
+    assert python(folder, use).stdout == "used\n"
 
 
 def test_the_version_is_that_of_the_installation() -> None:

@@ -27,16 +27,16 @@ from hypothesis import strategies as st
 from people import LEFT, RIGHT, everything, face, finger
 from traces import found_in, runs
 
-from abis.deduplication import arrivals
 from abis.errors import FormatError, NotEnrolled, StoreError
 from abis.formats import Format, native, write
 from abis.gallery import Gallery
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.store import Enrollment, Mark, Store, erasure, lifecycle
 from abis.store.encryption import MasterKey
 from abis.store.import_journal import Journal
 from abis.store.import_records import Record, Rejected, Sample, digest
 from abis.template import Minutiae, Position, Template
-from abis.transfer import importing
 from abis.transfer.enrolling import Look
 from abis.transfer.exporting import export
 from abis.transfer.importing import import_records, retry
@@ -325,16 +325,15 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst", "parquet"])
 def test_a_damaged_source_stops_the_run_and_keeps_what_came_before(
-    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, store: Store, kind: str
 ) -> None:
-    monkeypatch.setattr(importing, "_BATCH", 1)
     people = {f"P{person}": everything(person) for person in range(40)}
     path = save(kind, tmp_path, people)
     whole = path.read_bytes()
     for size in (len(whole) // 2, 3 * 1024, 600, 1):  # a tar has a header or a member every 512 bytes
         path.write_bytes(whole[:size])
         with pytest.raises(FormatError, match=rf"{re.escape(path.name)}: cannot be read on: "):
-            import_records(open_path(path, pattern=NAMES), store)
+            import_records(open_path(path, pattern=NAMES), store, batch=1)
     found = content(store)
     assert found.items() <= content_of(people).items()
     path.write_bytes(whole)
@@ -452,12 +451,11 @@ def test_rows_that_cannot_be_taken_apart_are_kept_as_they_are(tmp_path: Path, st
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_workers_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.setattr(importing, "_BATCH", 7)
+def test_workers_change_nothing(store: Store, workers: int) -> None:
     records = [record(f"P{n}", finger(n % 9), face(n % 9), end=n) for n in range(1, 60)]
     watched = []
     report = import_records(
-        ListSource(*records), store, workers=workers, watch=lambda read, _: watched.append(read)
+        ListSource(*records), store, workers=workers, watch=lambda read, _: watched.append(read), batch=7
     )
     assert counts(report) == (59, 59, 0, 0)
     assert watched == [7, 14, 21, 28, 35, 42, 49, 56, 59]
@@ -467,9 +465,7 @@ def test_workers_change_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, w
 
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize("stop", [0, 1, 5, 6, 11, 12])
-def test_an_interrupted_import_goes_on_where_it_was(
-    store: Store, monkeypatch: pytest.MonkeyPatch, stop: int, batch: int
-) -> None:
+def test_an_interrupted_import_goes_on_where_it_was(store: Store, stop: int, batch: int) -> None:
     records = [record(f"P{n}", finger(n), end=n) if n % 4 else record("", end=n) for n in range(1, 13)]
 
     class Stops(ListSource):
@@ -479,29 +475,27 @@ def test_an_interrupted_import_goes_on_where_it_was(
                     raise KeyboardInterrupt
                 yield one
 
-    monkeypatch.setattr(importing, "_BATCH", batch)
     if stop < 12:
         with pytest.raises(KeyboardInterrupt):
-            import_records(Stops(*records), store)
-    report = import_records(ListSource(*records), store)
+            import_records(Stops(*records), store, batch=batch)
+    report = import_records(ListSource(*records), store, batch=batch)
     assert counts(report) == (12, 9, 0, 3)
     assert report.resumed == (stop // batch * batch if stop < 12 else 0)
     assert store.state().subjects == 9
 
 
-def test_two_processes_cannot_run_the_same_import(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "_BATCH", 1)
+def test_two_processes_cannot_run_the_same_import(store: Store) -> None:
     records = [record(f"P{n}", finger(n), end=n) for n in range(1, 4)]
 
     class Overtaken(ListSource):
         def records(self, after: int) -> Iterator[Record]:
             for one in super().records(after):
                 if one.end == 2:
-                    import_records(ListSource(*records), store)
+                    import_records(ListSource(*records), store, batch=1)
                 yield one
 
     with pytest.raises(StoreError, match="another process is running import 1"):
-        import_records(Overtaken(*records), store)
+        import_records(Overtaken(*records), store, batch=1)
     assert content(store) == content_of({f"P{n}": [finger(n)] for n in range(1, 4)})
 
 
@@ -536,12 +530,10 @@ TWICE = [  # P4 is P1, P5 is P2 by another sensor, P6 is P3's further encounter 
 
 
 @pytest.mark.parametrize("batch", [1, 4, 1000])
-def test_who_comes_under_two_names_comes_in_once(
-    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    monkeypatch.setattr(importing, "_BATCH", batch)
+def test_who_comes_under_two_names_comes_in_once(gallery: Gallery, batch: int) -> None:
     unique = gallery.internals.uniqueness(fpir=1e-3)
-    assert counts(import_records(ListSource(*TWICE), gallery.internals.store, unique=unique)) == (10, 7, 0, 3)
+    report = import_records(ListSource(*TWICE), gallery.internals.store, unique=unique, batch=batch)
+    assert counts(report) == (10, 7, 0, 3)
     assert list(gallery) == ["P0", "P1", "P2", "P3", "P6", "P8"]
     found = list(Journal(gallery.internals.store).quarantine())
     assert [f.record for f in found] == [TWICE[4], TWICE[5], TWICE[8]]  # with their bytes
@@ -558,11 +550,8 @@ def test_who_comes_under_two_names_comes_in_once(
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])
-def test_a_duplicate_has_the_score_of_a_search_for_it(
-    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    """Who arrives is the probe, wherever the batches end: it matters where a finger is unknown."""
-    monkeypatch.setattr(importing, "_BATCH", batch)
+def test_a_duplicate_has_the_score_of_a_search_for_it(gallery: Gallery, batch: int) -> None:
+    """The arrival is the probe, wherever the batches end. This matters if the position of a finger is unknown."""
     unknown = Position.UNKNOWN_FINGER
     people = [
         record("P0", finger(0, RIGHT, stated=unknown), end=1),
@@ -575,7 +564,10 @@ def test_a_duplicate_has_the_score_of_a_search_for_it(
         record("Q2", finger(2, RIGHT, 1), finger(2, LEFT, 1), end=6),
     ]
     import_records(
-        ListSource(*people, *again), gallery.internals.store, unique=gallery.internals.uniqueness(fpir=1e-3)
+        ListSource(*people, *again),
+        gallery.internals.store,
+        unique=gallery.internals.uniqueness(fpir=1e-3),
+        batch=batch,
     )
     assert list(gallery) == ["P0", "P1", "P2"]
     for own, found in zip(again, Journal(gallery.internals.store).quarantine(), strict=True):
@@ -669,7 +661,7 @@ def test_a_duplicate_leaves_the_quarantine_by_its_number_only(gallery: Gallery) 
 
 
 def test_tiles_follow_who_goes_and_who_comes_again(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrivals, "_TILE", 2)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(arrivals_tile=2))
     unique = gallery.internals.uniqueness(fpir=1e-3)
     gallery.enroll_many(Enrollment(f"P{n}", everything(n)) for n in range(5))
 
@@ -881,8 +873,7 @@ def test_files_of_an_encrypted_gallery_hold_no_template_while_an_import_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Store, log, journal, quarantine, snapshots and a backup; stopped, gone on with, and in between."""
-    monkeypatch.setattr(importing, "_BATCH", 10)
-    monkeypatch.setattr("abis.index.references._WORTH_SAVING", 1)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))
     key = MasterKey(bytes(range(32)))
     records = [record(f"P{n}", *everything(n), end=n + 1) for n in range(40)]
     conflicts = [record(f"P{n}", *everything(n + 100), end=n + 41) for n in range(5)]
@@ -896,10 +887,10 @@ def test_files_of_an_encrypted_gallery_hold_no_template_while_an_import_goes_on(
             raise KeyboardInterrupt
 
     with Gallery.open(folder, key=key, load=False) as gallery, pytest.raises(KeyboardInterrupt):
-        import_records(source, gallery.internals.store, watch=stop)
+        import_records(source, gallery.internals.store, watch=stop, batch=10)
     assert found_in(folder, wanted) == set()
     with Gallery.open(folder, key=key) as gallery:
-        report = import_records(source, gallery.internals.store, watch=lambda *_: None)
+        report = import_records(source, gallery.internals.store, watch=lambda *_: None, batch=10)
         assert counts(report) == (45, 40, 0, 5)
         assert gallery.identify(everything(3, 1))[0].subject_id == "P3"
         gallery.backup(tmp_path / "backup")

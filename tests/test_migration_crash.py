@@ -19,7 +19,6 @@ from test_migration import NAMES, content, content_of, save_csv
 
 from abis.gallery import Gallery
 from abis.store.import_journal import Journal
-from abis.transfer import importing
 from abis.transfer.importing import import_records
 from abis.transfer.reconciliation import ImportReport, reconcile
 from abis.transfer.sources import open_path
@@ -32,10 +31,11 @@ PEOPLE = {f"Đỗ {n}": SOME[n % 20] for n in range(SUBJECTS)}
 
 def work(source: Path, folder: Path, ready: Connection, workers: int) -> None:
     """Import, in a process that will hardly live to the end."""
-    importing._BATCH = BATCH
     with Gallery.open(folder, load=False) as gallery:
         ready.send_bytes(b".")
-        import_records(open_path(source, pattern=NAMES), gallery.internals.store, workers=workers)
+        import_records(
+            open_path(source, pattern=NAMES), gallery.internals.store, workers=workers, batch=BATCH
+        )
 
 
 def kill_while_importing(source: Path, folder: Path, dice: random.Random, context: ForkServerContext) -> bool:
@@ -87,7 +87,6 @@ def test_killed_at_random_moments_an_import_loses_and_doubles_nothing(tmp_path: 
 
 def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: int) -> None:
     """Import with --unique and report each batch, in a process that is killed."""
-    importing._BATCH = BATCH
     done = 0
 
     def watch(*_: object) -> None:
@@ -99,7 +98,7 @@ def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: i
 
     with Gallery.open(folder, load=False) as gallery:
         opened, unique = open_path(source, pattern=NAMES), gallery.internals.uniqueness(fpir=1e-4)
-        import_records(opened, gallery.internals.store, unique=unique, watch=watch)
+        import_records(opened, gallery.internals.store, unique=unique, watch=watch, batch=BATCH)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")

@@ -18,7 +18,8 @@ from abis.cli import app
 from abis.cluster.manifest import ClusterManifest, Shard
 from abis.formats import native
 from abis.gallery import Gallery
-from abis.index import references
+from abis.gallery.internals import Internals
+from abis.index.sizes import WorkSizes
 from abis.store.encryption import MasterKey
 from abis.transfer.importing import import_records
 from abis.transfer.sources import open_path
@@ -27,7 +28,7 @@ from abis.transfer.sources import open_path
 @pytest.fixture(autouse=True)
 def _open_umask(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process that forbids others nothing."""
-    monkeypatch.setattr(references, "_WORTH_SAVING", 1)
+    monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))
     before = os.umask(0)
     yield
     os.umask(before)

@@ -4,30 +4,45 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from people import finger
+from eyes import code
+from people import face, finger
+from shell import run
 
+from abis.errors import AbisError
 from abis.evaluation import (
+    ErrorRates,
     ErrorVersusDiscard,
     Estimate,
     Findings,
+    Scores,
+    Summary,
     evaluate_folder,
     evaluate_scores,
+    plot_cmc,
+    plot_det,
+    summarise,
 )
-from abis.evaluation.report import page, provenance
-from abis.evaluation.report.page import write_report
+from abis.evaluation.reliability import Reliability
+from abis.evaluation.report import page, provenance, write_report
+from abis.evaluation.report.plots import reliability
 from abis.evaluation.report.provenance import digest
 from abis.evaluation.report.words import interval, percent, sentences, threshold, wanted
+from abis.evaluation.thresholds import promises
 from abis.formats import Format, write
+from abis.scoring.calibration import shipped
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -221,8 +236,8 @@ def test_promises_for_other_gallery_sizes_grow_in_proportion(findings: Findings,
 
 def test_failures_are_listed(findings: Findings, html: str) -> None:
     assert Page(html).table("file") == [[failure.name, failure.reason] for failure in findings.failures]
-    assert "1 other files were ignored: notes.txt" in html
-    assert any("1 files could not be read; 3 mated" in sentence for sentence in sentences(findings))
+    assert "1 other file was\nignored: notes.txt" in html
+    assert any("1 file could not be read; 3 mated" in sentence for sentence in sentences(findings))
 
 
 def test_provenance_says_what_was_run(html: str) -> None:
@@ -267,8 +282,8 @@ def test_summary_tells_good_from_bad(findings: Findings) -> None:
     def text(**changes: object) -> str:
         return " ".join(sentences(replace(findings, **changes)))  # type: ignore[arg-type]
 
-    assert "the calibration is good" in text(cllr=findings.min_cllr)
-    assert "before relying on the scores" in text(cllr=findings.min_cllr + 0.2)
+    assert "another calibration would hardly lower it" in text(cllr=findings.min_cllr)
+    assert "before you rely on the scores" in text(cllr=findings.min_cllr + 0.2)
     assert "Every template could be read" not in text()
     assert "intervals are wide" in text()
     assert "intervals are wide" not in text(subjects=1000)
@@ -297,8 +312,206 @@ def test_report_names_the_extra_it_needs() -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
         "from abis.errors import AbisError\n"
-        "from abis.evaluation.report.plots import _axes\n"
-        "try:\n    _axes().__enter__()\nexcept AbisError as error: print(error)"
+        "from abis.evaluation.plots import drawing\n"
+        "try:\n    drawing().__enter__()\nexcept AbisError as error: print(error)"
     )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "pip install abis[report]" in output
+
+
+# ------------------------------------------------------------------------------------------ reliability
+
+
+def llrs(distance: float, *, scale: float = 1.0, count: int = 4000, subjects: int = 200) -> Summary:
+    """Summary of scores of normal distributions, as likelihood ratios; at ``scale`` 1 they are calibrated."""
+    generator = np.random.default_rng(0)
+    probe = generator.integers(subjects, size=count).astype(np.int32)
+    mated = np.arange(count) % 2 == 0
+    reference = np.where(mated, probe, (probe + generator.integers(1, subjects, size=count)) % subjects)
+    raw = generator.normal(size=count) + distance * mated
+    llr = scale * (distance * raw - distance**2 / 2) / np.log(10)
+    return summarise(Scores(llr, probe, reference.astype(np.int32)), promises=promises(shipped("embedding")))
+
+
+def test_calibrated_scores_agree_with_what_is_observed() -> None:
+    measured = llrs(2.0).reliability
+    assert measured is not None
+    assert (measured.mated + measured.non_mated).sum() == 4000
+    assert (measured.lowest <= measured.highest).all()
+    assert (measured.lowest[1:] > measured.highest[:-1]).all()
+    both = np.isfinite(measured.observed)
+    assert (measured.low[both] <= measured.observed[both]).all()
+    assert (measured.observed[both] <= measured.high[both]).all()
+    # Ideal claims: an interval of 95 % misses one bin in twenty.
+    assert (measured.excess == 0).mean() >= 0.85
+
+
+@pytest.mark.parametrize(("scale", "sign"), [(3.0, -1), (0.3, 1)])
+def test_overstated_and_understated_evidence_is_told_apart(scale: float, sign: int) -> None:
+    measured = llrs(2.0, scale=scale).reliability
+    assert measured is not None
+    high = measured.lowest > 0
+    assert (sign * measured.excess[high] >= 0).all()
+    assert (sign * measured.excess[high] > 0.3).any()
+    low = measured.highest < 0
+    assert (sign * measured.excess[low] <= 0).all()
+
+
+def test_bins_of_one_kind_have_one_bound() -> None:
+    measured = llrs(5.0).reliability
+    assert measured is not None
+    only_mated, only_non_mated = measured.non_mated == 0, measured.mated == 0
+    assert only_mated.any()
+    assert only_non_mated.any()
+    assert np.isnan(measured.observed[only_mated | only_non_mated]).all()
+    assert np.isposinf(measured.high[only_mated]).all()
+    assert np.isneginf(measured.low[only_non_mated]).all()
+
+
+def test_the_sentence_on_reliability_agrees_with_its_figure(findings: Findings) -> None:
+    """A low Cllr alone does not make a calibration good: scores may be far from what is observed."""
+    wrong = llrs(2.0, scale=3.0)
+    assert wrong.reliability is not None
+    protocols = (replace(findings.protocols[0], summary=wrong),)
+    found = replace(findings, protocols=protocols, cllr=0.3, min_cllr=0.3, identification=None, discard=None)
+    off = wrong.reliability.excess != 0
+    (sentence,) = (text for text in sentences(found) if "bins of scores" in text)
+    assert sentence.startswith(f"In {int((~off).sum())} of {len(off)} bins of scores")
+    assert "weaker than claimed" in sentence
+    figure = reliability(found, wrong.reliability)
+    assert figure.svg.count("differs") >= 1
+    right = llrs(2.0)
+    assert right.reliability is not None
+    agreed = only(right.reliability, right.reliability.excess == 0)
+    summary = replace(right, reliability=agreed)
+    found = replace(found, protocols=(replace(findings.protocols[0], summary=summary),))
+    assert any("In each of" in text for text in sentences(found))
+    assert "differs" not in reliability(found, agreed).svg
+
+
+def only(measured: Reliability, chosen: npt.NDArray[np.bool_]) -> Reliability:
+    """The chosen bins."""
+    return Reliability(*(getattr(measured, field.name)[chosen] for field in fields(measured)))
+
+
+# --------------------------------------------------------------------------------------- what the subjects are
+
+
+def test_faces_are_people_and_irises_are_eyes(tmp_path: Path) -> None:
+    for kind, template in (
+        ("people", face),
+        ("eyes", lambda eye, capture: code(eye, flips=0.1, capture=capture)),
+    ):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for person in range(4):
+            for image in range(3):
+                content = write([template(person, image)], Format.NATIVE)
+                (folder / f"{person}_{image}.abis").write_bytes(content)
+        found = evaluate_folder(folder).findings()
+        assert found.unit == kind
+        text = " ".join([*sentences(found), str(found), page(found, provenance([], [], seed=0))])
+        assert f"of 4 {kind}" in text
+        assert f"bootstrap over {kind}" in text
+        assert "finger" not in text
+        assert found.figures()[kind] == 4
+
+
+# ----------------------------------------------------------------------------------------------- images
+
+
+def test_images_stand_beside_the_worst_pairs(tmp_path: Path) -> None:
+    """Also images that were extracted elsewhere: what counts is that the file is an image."""
+    images = pytest.importorskip("abis.extraction.images", reason="needs abis[extraction]")
+    folder = tmp_path / "portraits"
+    folder.mkdir()
+    templates = {}
+    for person in range(3):
+        for image in range(2):
+            file = folder / f"{person}_{image}.png"
+            file.write_bytes(images.as_png(np.full((600, 20), 40 * person + image, np.uint8)))
+            templates[file] = face(person, image)
+    found = evaluate_folder(folder, read=lambda file: (templates[file],)).findings()
+    parsed = Page(page(found, provenance([], [], seed=0)))
+    pictures = [image for image in parsed.attributes["img"] if "png" in (image["src"] or "")]
+    assert len(pictures) == 2 * len(found.worst)
+    assert {image["alt"] for image in pictures} >= {"Image of 0_0.", "Image of 2_1."}
+    assert all(len(image["src"] or "") < 10_000 for image in pictures)
+    (folder / "0_0.png").unlink()  # gone, or no image any more: the pair is listed in words
+    parsed = Page(page(found, provenance([], [], seed=0)))
+    assert any("0_0" in row[:2] for row in parsed.table("probe"))
+
+
+# ---------------------------------------------------------------------------------------- plots, JSON, paper
+
+
+def test_curves_of_several_systems_share_a_plot(findings: Findings) -> None:
+    generator = np.random.default_rng(0)
+    other = ErrorRates(np.sort(generator.normal(size=300) + 2), np.sort(generator.normal(size=900)))
+    axes = plot_det([findings, other], names=["ours", "theirs"])
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [
+        f"ours, EER {100 * findings.main.eer.value:.2f} %",
+        f"theirs, EER {100 * other.eer:.2f} %",
+    ]
+    assert axes.get_xlim() == (0.5 / 900, 1)
+    assert plot_det([other], axes=axes) is axes
+    assert findings.identification is not None
+    axes = plot_cmc([findings, findings.identification], names=["a", "b"])
+    assert len(axes.get_legend().get_texts()) == 2
+    assert axes.get_ylim()[1] > 100
+    with pytest.raises(ValueError, match="names is None; expected one name for each"):
+        plot_det([other, other])
+    with pytest.raises(ValueError, match="1 names for 2 systems"):
+        plot_det([other, other], names=["a"])
+    with pytest.raises(ValueError, match="no systems"):
+        plot_cmc([])
+    with pytest.raises(ValueError, match=r"has no 1:N searches"):
+        plot_cmc([replace(findings, identification=None)])
+
+
+def test_json_holds_the_points_of_the_curves(findings: Findings) -> None:
+    figures: Any = json.loads(json.dumps(findings.figures(), allow_nan=False))
+    det = figures["all_against_all"]["det"]
+    curve = findings.main.rates.det()
+    points = set(
+        zip(curve.threshold.tolist(), (100 * curve.fmr).tolist(), (100 * curve.fnmr).tolist(), strict=True)
+    )
+    assert set(zip(*det.values(), strict=True)) <= points
+    # Every FMR with few false matches is there, and the ends.
+    few = {100 * count / findings.main.non_mated for count in range(1, 20)} & {point[1] for point in points}
+    assert few <= set(det["fmr_percent"])
+    main = findings.main
+    assert det["fmr_percent"][0] == pytest.approx(100 * (1 - main.non_mated_failed / main.non_mated))
+    assert figures["identification"]["det"].keys() == {"threshold", "fpir_percent", "fnir_percent"}
+    bins = figures["all_against_all"]["reliability"]
+    assert sum(one["mated"] for one in bins) == findings.main.mated - findings.main.mated_failed
+
+
+def test_the_report_is_written_as_pdf_and_png(findings: Findings, tmp_path: Path) -> None:
+    try:
+        import weasyprint  # noqa: F401, PLC0415
+    except (ImportError, OSError) as error:
+        pytest.skip(f"no PDF: {error}")
+    import PIL.Image  # noqa: PLC0415
+    import pypdfium2  # noqa: PLC0415
+
+    source = provenance(["abis", "evaluate"], [], seed=0)
+    for name in ("report.pdf", "report.png"):
+        write_report(tmp_path / name, findings, source)
+    document = pypdfium2.PdfDocument(tmp_path / "report.pdf")
+    text = "".join(document[number].get_textpage().get_text_bounded() for number in range(len(document)))
+    assert "Evaluation of few <prints>" in text
+    assert "FPIR among 50,000,000" in " ".join(text.split())
+    assert f"{len(document)} / {len(document)}" in text  # numbers of pages
+    with PIL.Image.open(tmp_path / "report.png") as picture:
+        assert picture.size == (1191, len(document) * 1684)  # A4 at 144 dots an inch
+    document.close()
+
+
+def test_other_endings_are_refused_before_the_work(findings: Findings, tmp_path: Path) -> None:
+    with pytest.raises(AbisError, match=r"report\.doc: the ending is '\.doc'; expected \.html, \.pdf, \.png"):
+        write_report(tmp_path / "report.doc", findings, provenance([], [], seed=0))
+    result = run("evaluate", tmp_path, "--report", tmp_path / "report.doc")
+    assert result.exit_code == 2
+    assert "the ending is '.doc'" in result.stderr

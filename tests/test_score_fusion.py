@@ -105,7 +105,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     content["inputs"][0]["raw"][0] = 1e9
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(FormatError, match=r"bad\.json: not a fusion: one: knots do not ascend"):
+    with pytest.raises(FormatError, match=r"bad\.json: fusion: one: knots do not ascend"):
         ScoreFusion.load(path)
 
 

@@ -11,7 +11,6 @@ from people import LEFT, RIGHT, face, finger
 
 from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
-from abis.index import segments as segments_module
 from abis.index.segments import Entry, Probe, Segment, appended
 from abis.template import Position, Template
 
@@ -64,55 +63,51 @@ _OPERATIONS = st.lists(
 @given(_OPERATIONS, st.sampled_from([2, 5, 12, 196_608]))
 @settings(max_examples=60, deadline=None)
 def test_segments_hold_what_was_enrolled_and_not_removed(operations, span: int) -> None:  # type: ignore[no-untyped-def]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments_module, "SPAN", span)
-        segments: tuple[Segment, ...] = ()
-        model: dict[int, list[Template]] = {}  # by encounter; of subject 100 - encounter
-        last_encounter = last_template = 0
-        for operation, values in operations:
-            if operation == "enroll":
-                last_encounter += 1
-                model[last_encounter] = [KINDS[kind](last_encounter) for kind in values]
-                for template in model[last_encounter]:
-                    entry = Entry(100 - last_encounter, last_encounter, template)
-                    start = last_template // span * span
-                    after = max(segments[-1].last, start) if segments else start
-                    last_template += 1
-                    segments = appended(segments, Segment.of(after, last_template, [entry]))
-            elif operation == "remove":
-                before = compared(segments, face(3))
-                removed = tuple(s.without(np.array(values, np.int64)) for s in segments)
-                assert compared(segments, face(3)) == before  # the old ones are as they were
-                segments = tuple(s for s in removed if s.present)
-                for encounter in values:
-                    model.pop(encounter, None)
-            else:
-                segments = tuple(Segment.joined([segment]) for segment in segments)
-        everything = [(encounter, t) for encounter, templates in model.items() for t in templates]
-        assert sum(segment.present for segment in segments) == len(everything)
-        spans = [(s.after, s.last) for s in segments]
-        assert spans == sorted(spans)
-        assert all(after // span == (last - 1) // span for after, last in spans)
-        for full in range(last_template // span):  # what is full is in one piece
-            assert sum(after // span == full for after, _ in spans) <= 1
-        for make in KINDS:
-            probe = make(3)
-            mine = [(e, t) for e, t in everything if Kind.of(t).is_comparable(Kind.of(probe))]
-            assert compared(segments, probe) == sorted(
-                (e, 100 - e, raw_scores(probe, [t])[0]) for e, t in mine
-            )
-            for wanted in ([], [97, 99], list(range(80, 100))):
-                for block in (b for s in segments for b in s.blocks):
-                    slots = block.slots_of(np.array(wanted, np.int64))
-                    present = block.present_slots()
-                    np.testing.assert_array_equal(slots, present[np.isin(block.subjects[present], wanted)])
+    segments: tuple[Segment, ...] = ()
+    model: dict[int, list[Template]] = {}  # by encounter; of subject 100 - encounter
+    last_encounter = last_template = 0
+    for operation, values in operations:
+        if operation == "enroll":
+            last_encounter += 1
+            model[last_encounter] = [KINDS[kind](last_encounter) for kind in values]
+            for template in model[last_encounter]:
+                entry = Entry(100 - last_encounter, last_encounter, template)
+                start = last_template // span * span
+                after = max(segments[-1].last, start) if segments else start
+                last_template += 1
+                segments = appended(segments, Segment.of(after, last_template, [entry]), span=span)
+        elif operation == "remove":
+            before = compared(segments, face(3))
+            removed = tuple(s.without(np.array(values, np.int64)) for s in segments)
+            assert compared(segments, face(3)) == before  # the old ones are as they were
+            segments = tuple(s for s in removed if s.present)
+            for encounter in values:
+                model.pop(encounter, None)
+        else:
+            segments = tuple(Segment.joined([segment]) for segment in segments)
+    everything = [(encounter, t) for encounter, templates in model.items() for t in templates]
+    assert sum(segment.present for segment in segments) == len(everything)
+    spans = [(s.after, s.last) for s in segments]
+    assert spans == sorted(spans)
+    assert all(after // span == (last - 1) // span for after, last in spans)
+    for full in range(last_template // span):  # what is full is in one piece
+        assert sum(after // span == full for after, _ in spans) <= 1
+    for make in KINDS:
+        probe = make(3)
+        mine = [(e, t) for e, t in everything if Kind.of(t).is_comparable(Kind.of(probe))]
+        assert compared(segments, probe) == sorted((e, 100 - e, raw_scores(probe, [t])[0]) for e, t in mine)
+        for wanted in ([], [97, 99], list(range(80, 100))):
+            for block in (b for s in segments for b in s.blocks):
+                slots = block.slots_of(np.array(wanted, np.int64))
+                present = block.present_slots()
+                np.testing.assert_array_equal(slots, present[np.isin(block.subjects[present], wanted)])
 
 
 def test_small_segments_are_few() -> None:
     segments: tuple[Segment, ...] = ()
     most = 0
     for n in range(300):
-        segments = appended(segments, Segment.of(n, n + 1, [Entry(n + 1, n + 1, face(n % 7))]))
+        segments = appended(segments, Segment.of(n, n + 1, [Entry(n + 1, n + 1, face(n % 7))]), span=196_608)
         most = max(most, len(segments))
     assert most <= 10
     assert sum(map(len, segments)) == 300

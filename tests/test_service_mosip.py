@@ -24,6 +24,7 @@ from abis.service import Settings
 from abis.service.mosip.data_share import decrypted, private_key
 from abis.service.mosip.messages import Failure, Reason, parsed
 from abis.service.mosip.queue import Queue
+from abis.service.served import served_gallery
 from abis.service.settings import MosipSettings
 from abis.template import Template
 from benchmarks.lib.brokers import Broker, broker, is_installed
@@ -69,7 +70,7 @@ def settings_of(folder: Path, running: Broker, share: DataShareStub, **more: Any
 @contextmanager
 def answering(gallery: abis.Gallery, settings: Settings) -> Iterator[None]:
     """A member that answers for the time of a ``with`` block."""
-    queue = Queue(gallery, settings)
+    queue = Queue(served_gallery(gallery, settings), settings)
     thread = threading.Thread(target=queue.run)
     thread.start()
     try:

@@ -20,8 +20,10 @@ import httpx
 import pytest
 from people import everything, face
 from services import client_of, data_of, encounter_of, probe_of
+from typer.testing import CliRunner
 
 import abis
+from abis.cli import app
 from abis.service import Settings
 
 READY_S = 120
@@ -65,6 +67,7 @@ def command(gallery: str, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes]
         process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["close", "keep-alive"])
 def test_processes_are_replaced_one_by_one_without_a_failed_request(tmp_path: Path, kind: str) -> None:
     with command(str(tmp_path / "gallery"), "--processes", "2") as (process, client):
@@ -109,6 +112,57 @@ def test_processes_are_replaced_one_by_one_without_a_failed_request(tmp_path: Pa
         assert not before & _workers(process.pid)
         assert faults == []
         assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_service_that_is_stopped_by_sigterm_ends_with_success(tmp_path: Path, processes: str) -> None:
+    with command(str(tmp_path / "gallery"), "--processes", processes) as (process, client):
+        assert client.get("/health/live").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(READY_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "GALLERY (setting gallery) is missing"),
+        (["g"], "no keys to check tokens with: give --jwks"),
+        (
+            ["g", "--no-auth", "--host", "0.0.0.0"],
+            "--host (setting host) is 0.0.0.0 and authentication is off",
+        ),
+        (["g", "--no-auth", "--port", "70000"], "--port (setting port) is 70000; expected 0 to 65535"),
+        (["g", "--no-auth", "--processes", "0"], "--processes (setting processes) is 0"),
+        (
+            ["g", "--no-auth", "--tls-key", "x"],
+            "only one of --tls-cert (setting tls_certificate) and --tls-key",
+        ),
+        (["g", "--no-auth", "--disclosure", "some"], "--disclosure (setting disclosure): Invalid enum value"),
+        (["file", "--no-auth"], "file"),
+    ],
+)
+def test_a_service_that_cannot_start_says_which_flag_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"no folder")
+    result = CliRunner().invoke(app, ["serve", *arguments])
+    assert isinstance(result.exception, abis.AbisError | SystemExit)
+    assert message in str(result.exception) + result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "GALLERY (setting gallery) is missing"),
+        (["g", "--workers", "0"], "--workers (setting mosip.workers) is 0"),
+        (["g", "--broker", "host:x"], "--broker (setting mosip.port): Expected `int`"),
+        (["g", "--broker", "host:0"], "the port of --broker (setting mosip.port) is 0"),
+    ],
+)
+def test_so_does_a_member_of_mosip(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["mosip", *arguments])
+    assert message in str(result.exception) + result.output
 
 
 def _workers(parent: int) -> set[int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -19,10 +18,11 @@ from services import client_of, data_of, encounter_of, probe_of
 
 import abis
 from abis.service import Settings
+from abis.service.callers import Caller
 from abis.service.outbox import AlreadyDone, Outbox, Request, Result
-from abis.service.searches import Caller
 from abis.service.tables import create, tasks
 from abis.store.schema import kept
+from benchmarks.lib.local_http import LocalServer, ServerAnswer, ServerRequest
 
 WAIT_S = 30
 
@@ -40,30 +40,19 @@ class Platform:
         self.results: list[tuple[str, str, str, Any]] = []
         self.refused = 0
         self._came = threading.Condition()
-        platform = self
+        self._server = LocalServer(self._take)
+        self.url = self._server.url
+        self.close = self._server.close
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                query = parse_qs(urlsplit(self.path).query)
-                with platform._came:
-                    takes = platform.refused == 0
-                    platform.refused -= not takes
-                    self.send_response(204 if takes else 500)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    if takes:
-                        row = query["taskId"][0], query["transactionId"][0], self.headers["Content-Type"]
-                        platform.results.append((*row, json.loads(body)))
-                        platform._came.notify_all()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+    def _take(self, request: ServerRequest) -> ServerAnswer:
+        with self._came:
+            if self.refused:
+                self.refused -= 1
+                return ServerAnswer(500)
+            row = request.query["taskId"], request.query["transactionId"], request.headers["Content-Type"]
+            self.results.append((*row, json.loads(request.body)))
+            self._came.notify_all()
+            return ServerAnswer()
 
     def result_of(self, task_id: str, count: int = 1) -> tuple[str, str, str, Any]:
         """The last result of a task, once so many have come."""
@@ -74,11 +63,6 @@ class Platform:
         with self._came:
             assert self._came.wait_for(lambda: len(found()) >= count, WAIT_S), "no result came"
             return found()[-1]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -181,8 +165,10 @@ def outbox_of(gallery: abis.Gallery, given: Settings) -> Outbox:
 
 
 def submit(outbox: Outbox, platform: Platform, operation: str, *, body: str = "", priority: int = 0) -> str:
-    request = Request(operation, {}, {}, body.encode(), "", Caller("", ""))
-    return outbox.submit(request, callback=platform.url, transaction_id="t", priority=priority)
+    request = Request(operation, {}, {}, body.encode(), Caller("", ""))
+    task_id = str(uuid.uuid4())
+    outbox.submit(task_id, request, callback=platform.url, transaction_id="t", priority=priority)
+    return task_id
 
 
 @pytest.fixture

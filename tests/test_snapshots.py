@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from hypothesis import strategies as st
 from people import everything, face, processes
 
 from abis.gallery import Gallery
-from abis.index import references, segments, snapshots
+from abis.gallery.internals import Internals
+from abis.index import segments, snapshots
 from abis.index.references import References
+from abis.index.sizes import WorkSizes
 from abis.index.snapshots import SnapshotManifest, Snapshots
 from abis.store import Enrollment
 from abis.store.encryption import MasterKey
@@ -30,12 +33,13 @@ from abis.template import Template
 PROBES: list[list[Template]] = [list(everything(3, 1)), list(everything(11, 1))[:1], [face(12, 1)]]
 
 
+SMALL = WorkSizes(segment=12, save=1)
+
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small galleries are worth files too, of several segments."""
-    monkeypatch.setattr(references, "_WORTH_SAVING", 1)
-    monkeypatch.setattr(references, "SPAN", 12)
-    monkeypatch.setattr(segments, "SPAN", 12)
+    monkeypatch.setattr(Internals, "sizes", SMALL)
 
 
 def crowd(first: int, last: int) -> Iterator[Enrollment]:
@@ -148,9 +152,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]]
     """A gallery with files, and what it answers."""
     folder = tmp_path_factory.mktemp("sound") / "g"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(references, "_WORTH_SAVING", 1)
-        patch.setattr(references, "SPAN", 12)
-        patch.setattr(segments, "SPAN", 12)
+        patch.setattr(Internals, "sizes", SMALL)
         with Gallery.open(folder) as gallery:
             gallery.enroll_many(crowd(0, 14))
             gallery.remove("s0005")
@@ -360,8 +362,7 @@ def test_a_cache_beside_a_database_of_its_own(tmp_path: Path, monkeypatch: pytes
 
 def keep_busy(folder: Path, seed: int, acknowledge: Connection) -> None:
     """Enroll, remove and save without end."""
-    references._WORTH_SAVING = references._WORTH_SAVING_BESIDE = 1
-    vars(references)["SPAN"] = vars(segments)["SPAN"] = 12
+    Internals.sizes = replace(SMALL, save_beside=1)
     dice = random.Random(seed)
     number = 0
     while True:
@@ -375,6 +376,7 @@ def keep_busy(folder: Path, seed: int, acknowledge: Connection) -> None:
         acknowledge.send_bytes(b".")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_while_it_writes_nothing_is_wrong(tmp_path: Path) -> None:
     folder = tmp_path / "g"

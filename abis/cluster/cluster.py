@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -37,9 +37,12 @@ from abis.cluster.pairs import deduplicate
 from abis.cluster.placement import shard_of
 from abis.cluster.resharding import begun_again, begun_anew, divide
 from abis.cluster.shard import ShardWorker
+from abis.comparison.kind import Kind
 from abis.deduplication import Duplicates
-from abis.errors import AbisError, StoreError, TemplateError
+from abis.errors import AbisError, ArgumentError, StoreError, TemplateError
 from abis.identification.search import SearchOptions, as_labels
+from abis.index.coverage import counted_kinds, mutual_coverage
+from abis.index.sizes import WorkSizes
 from abis.results import GalleryInfo, Outcome, Verification
 from abis.scoring.calibration import Calibration
 from abis.store import (
@@ -59,7 +62,6 @@ from abis.verification.policy import Policy
 
 __all__ = ["Cluster"]
 
-_PARTIAL_PATIENCE_S = 5.0  # for a shard without a sign of life, where a partial answer will do
 _PROBES = 8  # of one call: few calls, and short enough that results flow
 _CLAIMS = 256  # of one call
 _ENROLLMENTS = 1_000  # of one round over all shards
@@ -82,7 +84,14 @@ class Cluster:
     that need the shard wait; after ``patience`` they raise :class:`abis.errors.ShardUnavailable`.
 
     Use :meth:`open` for a cluster that exists and :meth:`create` for a new one.
+
+    Attributes:
+        partial_patience_s: seconds to wait for a shard that gives no sign of life, if the answer may be partial.
+        sizes: how much a de-duplication works on at once.
     """
+
+    partial_patience_s = 5.0
+    sizes = WorkSizes()
 
     def __init__(
         self, folder: Path, manifest: ClusterManifest, shards: Sequence[ShardClient], *, owns_ray: bool
@@ -213,7 +222,7 @@ class Cluster:
         """Have snapshots written. They can be rebuilt, so a shard that does not answer is skipped."""
         for call in [shard.ask(ShardWorker.save) for shard in self._shards]:
             with suppress(StoreError):
-                call.result(patience=_PARTIAL_PATIENCE_S)
+                call.result(patience=self.partial_patience_s)
 
     def _leave(self) -> None:
         for shard in self._shards:
@@ -256,12 +265,16 @@ class Cluster:
                 last = page[-1][0]
 
     def info(self) -> GalleryInfo:
-        """The sums of all shards' sizes and numbers of changes."""
+        """The sums over all shards of subjects, templates, bytes and changes."""
         found = self._of_all(ShardWorker.info)
         templates: dict[Position, int] = {}
         for one in found:
             for position, count in one.templates.items():
                 templates[position] = templates.get(position, 0) + count
+        sets = self._of_all(ShardWorker.kinds)
+        loaded = [one for one in sets if one is not None]
+        kinds: Counter[frozenset[Kind]] = sum(map(Counter, loaded), Counter())
+        is_loaded = len(loaded) == len(sets)
         sizes = [one.disk_bytes for one in found]
         known = [size for size in sizes if size is not None]
         return GalleryInfo(
@@ -272,6 +285,8 @@ class Cluster:
             disk_bytes=sum(known) if len(known) == len(sizes) else None,
             change=sum(one.change for one in found),
             schema_version=found[0].schema_version,
+            kinds=counted_kinds(kinds) if is_loaded else None,
+            coverage=mutual_coverage(kinds) if is_loaded else None,
         )
 
     def shards(self) -> list[ShardInfo]:
@@ -280,7 +295,7 @@ class Cluster:
         calls = [shard.ask(ShardWorker.described) for shard in self._shards]
         for shard, call, kept in zip(self._shards, calls, self._manifest.shards, strict=True):
             try:
-                info = call.result(patience=_PARTIAL_PATIENCE_S)
+                info = call.result(patience=self.partial_patience_s)
             except StoreError as error:
                 info = ShardInfo(shard.number, "", fault=str(error))
             found.append(replace(info, location=str(kept)))
@@ -461,7 +476,7 @@ class Cluster:
         self,
         templates: Sequence[Template],
         *,
-        max_candidates: int = 10,
+        max_candidates: int | None = None,
         fpir: float | None = None,
         share: float = 0.03,
         labels: Sequence[str] | None = None,
@@ -472,7 +487,8 @@ class Cluster:
 
         Args:
             templates: templates of the probe.
-            max_candidates: largest number of candidates to return.
+            max_candidates: largest number of candidates to return; None for 10, or for what the shards' answer
+                policies allow where that is less.
             fpir: false positive identification rate of the whole cluster at its present size; sets the threshold.
                 None for no threshold.
             share: share of each shard that the second stage compares.
@@ -494,7 +510,7 @@ class Cluster:
         self,
         probes: Iterable[Sequence[Template]],
         *,
-        max_candidates: int = 10,
+        max_candidates: int | None = None,
         fpir: float | None = None,
         share: float = 0.03,
         labels: Sequence[str] | None = None,
@@ -504,12 +520,11 @@ class Cluster:
     ) -> Iterator[ClusterIdentification | TemplateError]:
         """Search for many probes: eight in a call, up to three calls to each shard at a time.
 
-        Probes are taken a few ahead, and results come in their order; so any number of probes takes no
-        more memory than some. Arguments as for :meth:`identify`; ``progress`` is called with the number of
-        probes searched so far.
+        Only a few probes and results are in memory at a time, so the number of probes is not limited. The arguments are
+        those of :meth:`identify`; ``progress`` is called with the number of probes searched so far.
 
         Yields:
-            What :meth:`identify` gives; where it raises a TemplateError, that, and the others go on.
+            For each probe, in order, the result of :meth:`identify`, or the TemplateError that it would raise.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact)
 
@@ -544,34 +559,43 @@ class Cluster:
     ) -> Duplicates:
         """Find subjects that are enrolled twice, in all shards, as :meth:`abis.Gallery.deduplicate` does.
 
-        Runs as of now in each shard. Of a pair in one shard, who was enrolled later is the probe; of one in two
-        shards, who is in the shard that sends: docs/cluster.md. :attr:`DuplicatePair.other_id` is the probe.
+        Each shard compares its subjects as of now. The probe of a pair, :attr:`DuplicatePair.other_id`, is the subject
+        that was enrolled later or, if the two are in different shards, the subject of the shard that sends its
+        references (docs/cluster.md).
 
         Args:
-            fpir: as there, at the size of the whole. 1e-4 where no threshold is given either.
-            threshold: as there.
-            since: refused: changes are counted in each shard, and one number does not say where each was.
-            exact: as there.
-            checkpoint: refused: it holds keys of one gallery's subjects.
-            progress: called with the pairs worked off and those in all.
+            fpir: list pairs that reach the threshold of this false positive identification rate, for a search by each
+                subject among all of the cluster. The default without a threshold is 1e-4.
+            threshold: list pairs of at least this score instead, a log10 likelihood ratio.
+            since: must be None: each shard counts its own changes, so one number does not give the state of all.
+            exact: compare all pairs in full.
+            checkpoint: must be None: a checkpoint holds keys of one gallery's subjects.
+            progress: called with the pairs compared and the pairs in all.
 
         Raises:
-            ValueError: where ``since`` or ``checkpoint`` is given.
-            StoreError: where shards have different calibrations.
-            ShardUnavailable: where a shard does not answer; nothing is found without it.
+            ArgumentError: ``since`` or ``checkpoint`` is given.
+            StoreError: shards have different calibrations.
+            ShardUnavailable: a shard does not answer.
         """
         if since is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"since is {since}; expected none: each shard of a cluster counts its own changes"
             )
         if checkpoint is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"checkpoint is {os.fspath(checkpoint)!r}; expected none: it holds keys of one gallery, "
                 "and each shard of a cluster has its own"
             )
         if fpir is None and threshold is None:
             fpir = 1e-4
-        return deduplicate(self._shards, fpir=fpir, threshold=threshold, exact=exact, progress=progress)
+        return deduplicate(
+            self._shards,
+            fpir=fpir,
+            threshold=threshold,
+            exact=exact,
+            progress=progress,
+            sizes=self.sizes,
+        )
 
     def _begun(
         self, probes: Sequence[Plain], options: SearchOptions, partial: bool
@@ -581,8 +605,9 @@ class Cluster:
             return list
         missing: dict[int, str] = {}
         size = None
+        patience_s = self.partial_patience_s if partial else None
         if options.fpir is not None:
-            sizes, missing = _gathered([s.ask(ShardWorker.subjects) for s in self._shards], partial)
+            sizes, missing = _gathered([s.ask(ShardWorker.subjects) for s in self._shards], patience_s)
             size = sum(sizes.values())
         calls = [
             shard.ask(ShardWorker.identify, probes, replace(options, gallery_size=size))
@@ -592,7 +617,7 @@ class Cluster:
 
         def finished() -> Sequence[ClusterIdentification | TemplateError]:
             answers: Mapping[int, Answers]
-            answers, also_missing = _gathered(calls, partial)
+            answers, also_missing = _gathered(calls, patience_s)
             return merged(answers, missing | also_missing, options, len(probes))
 
         return finished
@@ -658,17 +683,25 @@ def _rounds(
         yield from under_way.popleft()()
 
 
-def _gathered(calls: Sequence[ShardCall[_T]], partial: bool) -> tuple[dict[int, _T], dict[int, str]]:
-    """The answers by shard, and if partial answers are allowed, the reasons of those missing."""
+def _gathered(
+    calls: Sequence[ShardCall[_T]], patience_s: float | None
+) -> tuple[dict[int, _T], dict[int, str]]:
+    """The answers by shard, and the reasons of those missing.
+
+    Args:
+        calls: one for each shard.
+        patience_s: seconds to wait for a shard that gives no sign of life, if the answer may be partial. None: the
+            answer must be complete, and a shard that does not answer is an error.
+    """
     answers: dict[int, _T] = {}
     missing: dict[int, str] = {}
     last: StoreError | None = None
     try:
         for call in calls:
             try:
-                answers[call.shard.number] = call.result(patience=_PARTIAL_PATIENCE_S if partial else None)
+                answers[call.shard.number] = call.result(patience=patience_s)
             except StoreError as error:
-                if not partial:
+                if patience_s is None:
                     raise
                 missing[call.shard.number] = str(error)
                 last = error

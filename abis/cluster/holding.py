@@ -20,7 +20,7 @@ def tile_of(gallery: Gallery, keys: Keys) -> Tile:
 
 
 class Holding:
-    """References of this shard that probes are compared with, kept between calls. Safe for threads."""
+    """Keeps the references that a shard compares with, from one call to the next. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,11 +29,18 @@ class Holding:
     def pairs(
         self, gallery: Gallery, keys: Keys, probes: Tile | Keys, criterion: Criterion
     ) -> Sequence[NamedPair]:
-        """Pairs of a probe and a subject with one of the keys. Probes given by keys are of this shard, too."""
+        """Compare probes with the subjects of this shard that have the keys; return the pairs found.
+
+        Args:
+            gallery: gallery of the shard.
+            keys: keys of the subjects to compare with.
+            probes: references of another shard's subjects, or keys of this shard's subjects.
+            criterion: decides which pairs are listed.
+        """
         _, calibrations = gallery.internals.view_with_calibrations()
-        with self._lock:  # one at a time: each takes the memory, and the cores, of one
+        with self._lock:  # one call at a time, since each uses much memory and all cores
             if self._kept is None or self._kept[0] != keys:
-                self._kept = None  # before the next is made
+                self._kept = None  # free the memory before the next tile is made
                 self._kept = keys, tile_of(gallery, keys)
             references = self._kept[1]
             is_own = isinstance(probes, Keys)
@@ -48,7 +55,7 @@ class Holding:
         return _named(gallery, found)
 
     def forget(self) -> None:
-        """Free the memory."""
+        """Free the memory of the references."""
         with self._lock:
             self._kept = None
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is in a cluster twice: each shard against itself, and against the half of the others that comes after it.
+"""De-duplication of a cluster: every pair of subjects is compared once, in one of their shards.
 
-References of one shard travel to another in batches, through the client, a few on the way at a time. Whether a
-pair is found depends on the pair and the size of the whole alone, so what comes out is what one gallery would find.
+Each shard compares its subjects with each other. Of every two shards, one sends its references to the other, which
+compares them with its own. The references travel in batches, through the client. Whether a pair is found depends only
+on the pair and on the number of subjects in the cluster, so the result is that of one gallery with the same subjects.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -18,19 +19,25 @@ from abis.cluster.messages import Keys, NamedPair, ShardPopulation
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Criterion, Duplicates, FoundPair, Tile, clustered
 from abis.errors import StoreError
+from abis.index.coverage import mutual_coverage
+from abis.index.sizes import WorkSizes
 
 __all__ = ["Portion", "deduplicate", "portions", "senders"]
 
-_TILE = (
-    32_768  # keys of subjects whose tables a shard has in memory at once: some 400 MB a finger and subject
-)
-_BATCH = 2_048  # keys of subjects whose references travel at once
-_AHEAD = 2  # batches a shard has to work on
-_NAMES = 10_000  # subject_ids of one call
+_AHEAD = 2  # batches that wait at a shard at a time
+_NAMES = 10_000  # subject ids asked for in one call
 
 
 class Portion(NamedTuple):
-    """Subjects ``probes`` of the shard ``sender`` against ``references`` of the shard ``holder``."""
+    """Comparisons of subjects of one shard with subjects of another shard or of the same one.
+
+    Attributes:
+        holder: number of the shard that compares.
+        references: keys of subjects of that shard.
+        sender: number of the shard that sends its references; that of the holder, if the subjects of one shard are
+            compared with each other.
+        probes: keys of subjects of the sender.
+    """
 
     holder: int
     references: Keys
@@ -39,7 +46,7 @@ class Portion(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """Pairs of keys."""
+        """Number of pairs of keys, as a measure of the work."""
         count = self.probes.last - self.probes.first + 1
         if self.holder == self.sender and self.references.first <= self.probes.first <= self.references.last:
             return count * (self.probes.first - self.references.first) + count * (count - 1) // 2
@@ -53,8 +60,9 @@ def deduplicate(
     threshold: float | None,
     exact: bool,
     progress: Callable[[int, int], None] | None,
+    sizes: WorkSizes,
 ) -> Duplicates:
-    """:meth:`abis.cluster.Cluster.deduplicate`."""
+    """:meth:`abis.cluster.Cluster.deduplicate`; ``sizes`` gives the subjects' keys in a tile and in a portion."""
     begun = [shard.ask(ShardWorker.population) for shard in shards]
     populations = [call.result() for call in begun]
     calibrations = populations[0].calibrations
@@ -62,7 +70,7 @@ def deduplicate(
         raise StoreError("shards have different calibrations; call calibrate again")
     size = sum(one.subjects for one in populations)
     criterion = Criterion(size, fpir, threshold, exact)
-    own = [list(portions(number, populations)) for number in range(len(shards))]
+    own = [list(portions(number, populations, sizes)) for number in range(len(shards))]
     total, done = sum(portion.weight for portion in chain(*own)), 0
     found: list[tuple[int, NamedPair]] = []
     under_way: deque[tuple[Portion, ShardCall[Sequence[NamedPair]]]] = deque()
@@ -102,11 +110,14 @@ def deduplicate(
         searched=size,
         fpir=fpir,
         change=sum(one.change for one in populations),
+        coverage=mutual_coverage(sum((Counter(one.kinds) for one in populations), Counter())),
     )
 
 
 def senders(holder: int, shards: int) -> list[int]:
-    """Whose subjects a shard is sent: of every two shards one is sent the other's, each about as many.
+    """Return the numbers of the shards that send their references to a shard.
+
+    Of every two shards one sends to the other. Each shard receives from about as many others.
 
     >>> [senders(holder, 4) for holder in range(4)]
     [[1, 2], [2, 3], [3], [0]]
@@ -117,20 +128,20 @@ def senders(holder: int, shards: int) -> list[int]:
     ]
 
 
-def portions(holder: int, populations: Sequence[ShardPopulation]) -> Iterator[Portion]:
-    """What a shard has to do: each of its tiles against itself and what comes after it, and against others."""
+def portions(holder: int, populations: Sequence[ShardPopulation], sizes: WorkSizes) -> Iterator[Portion]:
+    """Yield the work of a shard: each tile of its subjects with itself, with later subjects, and with the senders'."""
     own = populations[holder]
-    for tile in own.ranges(1, _TILE):
+    for tile in own.ranges(1, sizes.tile):
         for number in [holder, *senders(holder, len(populations))]:
             first = tile.first if number == holder else 1
-            for probes in populations[number].ranges(first, _BATCH):
+            for probes in populations[number].ranges(first, sizes.portion):
                 yield Portion(holder, tile, number, probes)
 
 
 def _renumbered(
     shards: Sequence[ShardClient], found: Sequence[tuple[int, NamedPair]]
 ) -> tuple[list[FoundPair], dict[int, str]]:
-    """The pairs with numbers for names, in the order of names; without those who have gone since."""
+    """Return the pairs with numbers in place of keys, and the subject id of each number, without removed subjects."""
     wanted: dict[int, set[int]] = {}
     for sender, one in found:
         wanted.setdefault(sender, set()).add(one.pair.probe)

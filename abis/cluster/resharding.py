@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster divided anew: every subject goes where it belongs among other shards.
+"""Resharding: spread the subjects of a cluster over more or fewer shards.
 
-The manifest says what is to become of the cluster before anything moves, each shard's database refuses whoever does
-not know of it, and a subject is removed where it was only once its copy is on disk. So at any moment each
-subject is in its old shard, in its new one, or in both; whoever begins anew finds out which, and goes on.
+The manifest names the new shards before a subject moves. Until the resharding ends, each shard refuses clients that do
+not know the new division. A subject is removed from its old shard after its copy in the new one is on disk. So each
+subject is always in its old shard, in its new one, or in both. An interrupted resharding can be started again: it looks
+where each subject is, and goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from abis.cluster.calls import ShardCall, ShardClient, clients_of
 from abis.cluster.manifest import UNCOUNTED, ClusterManifest, Shard, manifest_file
 from abis.cluster.shard import ShardWorker
-from abis.errors import StoreError
+from abis.errors import ArgumentError, StoreError
 from abis.files import private_folder
 from abis.store.encryption import KeyService
 from abis.store.parts import Part
@@ -30,25 +31,31 @@ Progress = Callable[[int, int], None]
 def divide(
     folder: Path, manifest: ClusterManifest, *, key: KeyService | None, progress: Progress | None
 ) -> tuple[ClusterManifest, list[ShardClient]]:
-    """Divide a cluster into what its manifest says it is becoming; returns what it is then, and its shards."""
+    """Carry out the resharding that a manifest announces; return the manifest afterwards, and clients of the shards."""
     division = _Division(folder, manifest, key)
     division.run(progress)
     return manifest.divided(), division.clients[: len(manifest.becoming)]
 
 
 def begun_anew(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
-    """A manifest that says that there shall be a cluster of these shards; an earlier beginning is gone on with.
+    """Write the manifest of a new cluster with these shards; an interrupted creation with the same shards goes on.
 
     Raises:
-        StoreError: where there is a cluster already.
+        ValueError: there is no shard.
+        StoreError: the folder has a cluster already, or cannot be created.
     """
     if not shards:
-        raise ValueError("no shards; expected at least one")
+        raise ArgumentError("no shards; expected at least one")
     if manifest_file(folder).exists():
         manifest = ClusterManifest.read(folder)
         if manifest.shards or manifest.becoming != tuple(shards):
             raise StoreError(f"{folder}: there is a cluster already")
         return manifest
+    if (folder / "store.sqlite").exists():
+        raise StoreError(
+            f"{folder}: is a gallery, which a cluster's manifest there would hide; choose another folder for the "
+            "cluster, and name the gallery as its shard"
+        )
     try:
         private_folder(folder)
     except OSError as error:
@@ -59,22 +66,23 @@ def begun_anew(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
 
 
 def begun_again(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
-    """The manifest of a cluster, saying that it becomes these shards; an earlier beginning is gone on with.
+    """Note in the manifest that a cluster is spread over these shards; an interrupted resharding goes on.
 
     Raises:
-        StoreError: where that was into other shards, or these do not begin with those there are.
+        StoreError: the interrupted resharding has other shards, or these do not begin with the present ones.
     """
     manifest = ClusterManifest.read(folder)
     if manifest.becoming:
         if shards and tuple(shards) != manifest.becoming:
             raise StoreError(
-                f"{folder}: is being divided into {', '.join(map(str, manifest.becoming))}; expected to go on with that"
+                f"{folder}: a resharding into {', '.join(map(str, manifest.becoming))} was interrupted; "
+                "expected the same shards"
             )
         return manifest
     common = min(len(shards), len(manifest.shards))
     if not shards or tuple(shards[:common]) != manifest.shards[:common]:
         raise StoreError(
-            f"{folder}: has the shards {', '.join(map(str, manifest.shards))}; expected these first, in their order"
+            f"{folder}: the shards are {', '.join(map(str, manifest.shards))}; expected these first, in this order"
         )
     manifest = replace(manifest, becoming=tuple(shards), subjects=UNCOUNTED)
     manifest.write(folder)
@@ -82,7 +90,7 @@ def begun_again(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
 
 
 class _Division:
-    """One run, from any state that an earlier one has left."""
+    """One run of a resharding, from any state in which an earlier run was interrupted."""
 
     def __init__(self, folder: Path, manifest: ClusterManifest, key: KeyService | None) -> None:
         self._folder = folder
@@ -92,7 +100,7 @@ class _Division:
         self.clients = clients_of(replace(manifest.divided(), shards=every), folder, key=key)
 
     def run(self, progress: Progress | None) -> None:
-        """Close the cluster, move who has to move, look whether all are there, open it as it has become."""
+        """Close the cluster, move the subjects that change shards, check that none is missing, and open it again."""
         before = self._close()
         self._share_calibrations()
         self._move(before, progress)
@@ -114,7 +122,7 @@ class _Division:
         return self._manifest.subjects
 
     def _share_calibrations(self) -> None:
-        """What was set for the shards there were holds for new ones too."""
+        """Give the calibrations of the present shards to the new ones."""
         old = len(self._manifest.shards)
         if old:
             calibrations = self.clients[0].ask(ShardWorker.calibrations).result()
@@ -122,7 +130,7 @@ class _Division:
                 call.result()
 
     def _move(self, subjects: int, progress: Progress | None) -> None:
-        """Page by page, all shards at a time."""
+        """Copy the subjects that change shards, page by page in all shards at a time, and remove the originals."""
         last = dict.fromkeys(range(len(self._manifest.shards)), 0)
         looked_at = 0
         while last:
@@ -146,22 +154,28 @@ class _Division:
                 progress(looked_at, subjects)
 
     def _look(self, before: int) -> None:
-        """Everybody is there, and where it belongs."""
+        """Check that no subject is missing, and that each is in its own shard.
+
+        Raises:
+            StoreError: a subject is missing or in a wrong shard.
+        """
         calls = [client.ask(ShardWorker.astray, self._after) for client in self.clients]
         found = [call.result() for call in calls]
         for client, (_, astray) in zip(self.clients, found, strict=True):
             if astray is not None:
                 raise StoreError(
-                    f"{self._folder}: subject {astray!r} is in shard {client.number}, where it does not belong"
+                    f"{self._folder}: subject {astray!r} is in shard {client.number}, but belongs to another shard; "
+                    "run `abis check` on both galleries"
                 )
         after = sum(subjects for subjects, _ in found)
         if after != before:
             raise StoreError(
-                f"{self._folder}: {after:,} subjects after the division, but {before:,} before it"
+                f"{self._folder}: {after:,} subjects after the resharding, but {before:,} before; run `abis check` on "
+                "the galleries of all shards"
             )
 
     def _open(self) -> None:
-        """Everybody may read and write again, who knows of it."""
+        """Open all shards to clients that know the new division."""
         calls = []
         for client in self.clients:
             part = self._part(client.number, moving=False) if client.number < self._after else None

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare one probe with many references: raw scores. The Python interface of the C++ core."""
 
+from abis.comparison.comparators import balance, raw_scores
 from abis.comparison.minutiae import (
     Explanation,
     FingerReferences,
@@ -11,7 +12,6 @@ from abis.comparison.minutiae import (
     explain,
     simd_level,
 )
-from abis.comparison.modality import balance, raw_scores
 
 __all__ = [
     "Explanation",

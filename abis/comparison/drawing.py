@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two fingers side by side, with the minutiae that a comparison paired, as SVG."""
+"""Draw one finger, or two side by side with the minutiae that a comparison paired, as SVG."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from abis.template import Minutiae, MinutiaKind
 
-__all__ = ["draw_finger", "draw_pair"]
+__all__ = ["GAP", "MARGIN", "TITLE", "draw_finger", "draw_pair", "head"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 _PIXELS_PER_CM = 197  # of the drawing: 500 dpi, whatever the templates' resolutions
-_MARGIN, _GAP, _TITLE = 12, 24, 28  # pixels
-_LETTER = 8.5  # pixels: a title's letters are hardly wider
+MARGIN, GAP, TITLE = 12, 24, 28  # pixels
+_LETTER = 8.5  # pixels, greatest width of a letter in the title
 _RADIUS, _TAIL = 4.0, 14.0  # pixels: of a minutia's mark, and of the line that shows its direction
 _UNPAIRED = "#a0a0a0"
-_HUE_STEP = 0.381966  # of a turn, the golden angle: neighbours in the list get colours far apart
+_HUE_STEP = 0.381966  # of a full turn, the golden angle: consecutive pairs get very different colours
 
 
 def draw_finger(finger: Minutiae, *, title: str, picture: str | None = None) -> str:
@@ -31,16 +31,16 @@ def draw_finger(finger: Minutiae, *, title: str, picture: str | None = None) -> 
 
     Args:
         finger: one finger view.
-        title: written above.
-        picture: a URL of its image, laid below.
+        title: title of the drawing.
+        picture: URL of the image to show behind the minutiae. None: no image.
     """
-    top = _MARGIN + _TITLE
+    top = MARGIN + TITLE
     width, height = _size(finger)
-    marks = _marks(finger, _places(finger, _MARGIN, top), {i: _colour(i) for i in range(len(finger))})
+    marks = _marks(finger, _places(finger, MARGIN, top), {i: _colour(i) for i in range(len(finger))})
     lines = [
-        *_head(title, max(width, _LETTER * len(title)) + 2 * _MARGIN, top + height + _MARGIN),
-        *_picture(picture, _MARGIN, top, width, height),
-        _frame(_MARGIN, top, width, height),
+        *head(title, max(width, _LETTER * len(title)) + 2 * MARGIN, top + height + MARGIN),
+        *_picture(picture, MARGIN, top, width, height),
+        _frame(MARGIN, top, width, height),
         '<g stroke-width="1.6">',
         *marks,
         "</g></svg>",
@@ -63,26 +63,26 @@ def draw_pair(
 
     Args:
         probe: one finger view.
-        reference: another.
+        reference: another finger view.
         pairs: (k, 2) indices of the minutiae of probe and reference that were paired, as
             :func:`abis.comparison.explain` gives them.
-        title: written above.
-        pictures: URLs of their images, laid below.
+        title: title of the drawing.
+        pictures: URLs of the images to show behind the minutiae. None: no image.
     """
-    top = _MARGIN + _TITLE
+    top = MARGIN + TITLE
     left_width, left_height = _size(probe)
     right_width, right_height = _size(reference)
-    right_start = _MARGIN + left_width + _GAP
-    left = _places(probe, _MARGIN, top)
+    right_start = MARGIN + left_width + GAP
+    left = _places(probe, MARGIN, top)
     right = _places(reference, right_start, top)
-    width = right_start + right_width + _MARGIN
-    height = top + max(left_height, right_height) + _MARGIN
+    width = right_start + right_width + MARGIN
+    height = top + max(left_height, right_height) + MARGIN
     colours = [_colour(k) for k in range(len(pairs))]
     lines = [
-        *_head(title, width, height),
-        *_picture(pictures[0], _MARGIN, top, left_width, left_height),
+        *head(title, width, height),
+        *_picture(pictures[0], MARGIN, top, left_width, left_height),
         *_picture(pictures[1], right_start, top, right_width, right_height),
-        _frame(_MARGIN, top, left_width, left_height),
+        _frame(MARGIN, top, left_width, left_height),
         _frame(right_start, top, right_width, right_height),
         '<g stroke-opacity="0.45">',
         *_links(left[pairs[:, 0]], right[pairs[:, 1]], colours),
@@ -94,18 +94,19 @@ def draw_pair(
     return "\n".join(lines) + "\n"
 
 
-def _head(title: str, width: float, height: float) -> Iterator[str]:
+def head(title: str, width: float, height: float) -> Iterator[str]:
+    """The beginning of an SVG document on white, with its title above."""
     yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" fill="none">'
     yield f"<title>{escape(title)}</title>"
     yield '<rect width="100%" height="100%" fill="white"/>'
     yield (
-        f'<text x="{_MARGIN}" y="{_MARGIN + _TITLE - 14}" font-family="sans-serif" fill="black">'
+        f'<text x="{MARGIN}" y="{MARGIN + TITLE - 14}" font-family="sans-serif" fill="black">'
         f"{escape(title)}</text>"
     )
 
 
 def _picture(url: str | None, start: float, top: float, width: float, height: float) -> Iterator[str]:
-    """The image below the marks, pale enough for them to be seen."""
+    """Yield the image behind the minutiae, pale so that these are visible."""
     if url is not None:
         yield (
             f'<image href="{escape(url)}" x="{start:.0f}" y="{top:.0f}" width="{width:.0f}" '

@@ -10,15 +10,25 @@ small distance says less. It is the same to the bit on every CPU and whichever o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from abis import _core
 from abis.comparison.minutiae import check_array, check_indices, checked_threads
+from abis.errors import TemplateError
 from abis.template import IrisCode
 
-__all__ = ["REACH_DEGREES", "iris_scores", "iris_scores_of_pairs", "packed", "rotations"]
+__all__ = [
+    "REACH_DEGREES",
+    "IrisExplanation",
+    "explain_irises",
+    "iris_scores",
+    "iris_scores_of_pairs",
+    "packed",
+    "rotations",
+]
 
 REACH_DEGREES = 22.5
 """How far one eye may be turned against the other, as head and camera are: 8 columns of 128."""
@@ -102,6 +112,8 @@ def iris_scores_of_pairs(
     check_indices("probe", probe)
     check_indices("reference", reference)
     scores = np.empty(len(probe), np.float32)
+    if not len(probe):
+        return scores
     starts = np.flatnonzero(np.diff(probe, prepend=-1))
     columns, each = shape[0], shape[1] // 8
     size = columns * each
@@ -113,3 +125,49 @@ def iris_scores_of_pairs(
             bits, mask, rotations(columns), references, reference[start:end], checked_threads(threads)
         )
     return scores
+
+
+@dataclass(frozen=True, eq=False)
+class IrisExplanation:
+    """Which bits of two codes agree.
+
+    Attributes:
+        score: raw score.
+        turn: columns by which the reference is turned, forwards, to agree best.
+        counted: (rows, columns, planes) bool, bits that count in both, in the columns of the probe.
+        differing: the same shape, those of them that differ.
+    """
+
+    score: float
+    turn: int
+    counted: npt.NDArray[np.bool_]
+    differing: npt.NDArray[np.bool_]
+
+
+def explain_irises(probe: IrisCode, reference: IrisCode) -> IrisExplanation:
+    """Compare two codes and tell which bits agree. Of equally good rotations the smallest is taken.
+
+    Raises:
+        TemplateError: the codes may not be compared.
+    """
+    if not probe.position.is_comparable(reference.position):
+        raise TemplateError(
+            f"the reference is of {reference.position.name}; the probe, of {probe.position.name}, "
+            "is compared with its own position only"
+        )
+    if (probe.model, probe.shape) != (reference.model, reference.shape):
+        raise TemplateError(f"{reference} is of another model or shape than {probe}")
+    bits, mask = probe.unpacked()
+    their_bits, their_mask = reference.unpacked()
+    reach = rotations(probe.columns)
+    best = IrisExplanation(0.0, 0, np.zeros_like(mask), np.zeros_like(mask))
+    highest = -np.inf
+    for turn in sorted(range(-reach, reach + 1), key=abs):
+        counted = mask & np.roll(their_mask, turn, axis=1)
+        differing = counted & (bits ^ np.roll(their_bits, turn, axis=1))
+        n = int(counted.sum())
+        score = (n - 2 * int(differing.sum())) / np.sqrt(n) if n else -np.inf
+        if score > highest:
+            highest = score
+            best = IrisExplanation(float(np.float32(score)), turn, counted, differing)
+    return best

@@ -6,21 +6,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from abis.comparison.modality import IRIS, modality_at, modality_of
 from abis.errors import TemplateError
 from abis.template import Position, Template
+from abis.template.modality import modality_at, modality_of
 
 __all__ = ["Kind", "check_models", "nothing_comparable"]
 
 
 class Kind(NamedTuple):
-    """What templates must share to be searched together.
+    """The properties that templates must share to be compared.
 
     Attributes:
         position: of the template; an unknown finger is comparable with every finger.
         model: of an embedding or an iris code, whose different models are not comparable; extractor of minutiae,
             whose different extractors are.
-        dimension: of an embedding; of an iris code 65,536 times its columns and the bits of one; 0 for a finger.
+        dimension: the number that tells shapes apart (:attr:`abis.template.modality.Modality.model`): the dimension
+            of an embedding; 65,536 times the columns of an iris code and the bits of one; 0 for a finger.
     """
 
     position: Position
@@ -34,26 +35,24 @@ class Kind(NamedTuple):
 
     @property
     def calibrated_as(self) -> str:
-        """What :func:`abis.scoring.calibration.kind_of` says of such templates."""
+        """The name of the kind for calibrations; see :func:`abis.scoring.calibration.kind_of`."""
         name = modality_at(self.position).calibration
         return f"{name}-{self.model}" if self.dimension or self.model else name
 
     def is_comparable(self, other: Kind) -> bool:
-        """True where templates of the two kinds may be compared."""
+        """Whether templates of the two kinds may be compared."""
         is_alike = self.dimension == other.dimension and (self.dimension == 0 or self.model == other.model)
         return is_alike and self.position.is_comparable(other.position)
 
     def __str__(self) -> str:
         if not self.dimension:
             return f"{self.position.name} by {self.model!r}" if self.model else self.position.name
-        shape = f"{self.dimension}-d"
-        if modality_at(self.position) is IRIS:
-            shape = f"{self.dimension >> 16} columns of {self.dimension & 0xFFFF} bits"
+        shape = modality_at(self.position).shape(self.dimension)
         return f"{self.position.name} by {self.model!r} ({shape})"
 
 
 def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
-    """Refuse a probe that no reference can be compared with because their embeddings come from other models.
+    """Raise if no reference is comparable with a probe because their embeddings are of other models.
 
     Args:
         probe: templates of the probe.
@@ -72,7 +71,7 @@ def check_models(probe: Sequence[Template], kinds: Iterable[Kind]) -> None:
 
 
 def nothing_comparable(probe: Sequence[Template], kinds: Iterable[Kind]) -> str:
-    """Why no template of a probe is comparable with references of these kinds, in words."""
+    """Return the reason why no template of a probe is comparable with references of these kinds."""
     own = {Kind.of(template) for template in probe}
     return (
         f"the probe has {', '.join(sorted(map(str, own)))}, which cannot be compared with "

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One probe against many references: raw scores. The Python face of the C++ core.
+"""Raw scores of fingerprints and embeddings: one probe compared with many references, by the C++ core.
 
-A raw score says which of two comparisons shows more likeness, and nothing else; :mod:`abis.scoring.calibration` turns
-it into a likelihood ratio. It is the same to the bit on every CPU, for any number of threads, and whichever
-of the two templates is the probe.
+A higher raw score means more similarity, and has no other meaning; :mod:`abis.scoring.calibration` turns it into a
+likelihood ratio. Raw scores are bit-identical on every CPU and for any number of threads. They do not change if probe
+and reference are exchanged.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ __all__ = [
 ]
 
 
-_ENOUGH = 4  # times the lesser content: from there on prints fail to match for other reasons (decision 16)
-_MOST_THREADS = 4096  # more than a machine has cores
+_ENOUGH = 4  # a greater content does not make a low score more likely (decision 16)
+_MOST_THREADS = 4096  # more than the cores of any machine
 
 
 class FingerReferences:
     """Minutiae references prepared for comparison, packed in memory.
 
     Slots are numbered from 0 in the order of :meth:`extend` and never used again. Any number of threads may
-    :meth:`compare` at once; :meth:`extend` and :meth:`remove` must have the object to themselves.
+    call :meth:`compare` at once. No other call may run during :meth:`extend` or :meth:`remove`.
     """
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class FingerReferences:
         return self._core.memory_bytes
 
     def extend(self, templates: Sequence[Minutiae], *, threads: int = 0) -> range:
-        """Prepares templates, some 20 microseconds each and core, and returns their slots.
+        """Prepare templates, and return their slots. It takes about 20 microseconds of one core for each.
 
         Args:
-            templates: what to append.
+            templates: templates to append.
             threads: how many to use; 0 is one a core.
         """
         if not templates:
@@ -69,7 +69,7 @@ class FingerReferences:
         return range(first, first + len(templates))
 
     def remove(self, slots: npt.NDArray[np.int64]) -> None:
-        """Empties slots; their memory serves later templates.
+        """Empty slots. Later templates use their memory.
 
         Args:
             slots: (m,) int64.
@@ -93,9 +93,8 @@ class FingerReferences:
         Args:
             probe: one finger view.
             slots: (m,) int64, the references wanted; all of them where None.
-            cutoff: scores below it are not worked out, which saves most of the time: for such a reference
-                some number below the cutoff and not below its score is returned. Other scores do not
-                depend on it.
+            cutoff: scores below it are not computed, which saves most of the time. For such a reference, the result is
+                a number below the cutoff that is at least its score. Other scores do not depend on the cutoff.
             threads: how many to use; 0 is one a core. Ctrl-C stops them all.
 
         Returns:
@@ -195,7 +194,7 @@ def cosines_of_pairs(
 
 
 def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
-    """(n,) how much each has to compare: its minutiae's reliabilities, per cent of a good one each, added up.
+    """Return the content of each finger: the sum of its minutiae's reliabilities, in percent of a reliable minutia.
 
     A minutia's reliability is its quality relative to the best twentieth of its own template, as the
     comparison takes it: extractors disagree on what a quality of 60 means.
@@ -207,18 +206,18 @@ def contents(templates: Sequence[Minutiae]) -> npt.NDArray[np.int64]:
 
 
 def balances(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """The lesser content by a quarter of the greater, 0 to 1: from a quarter on it is 1; 0 where neither has any."""
+    """Return the lesser content divided by a quarter of the greater, at most 1; 0 if both are 0."""
     return np.minimum(1.0, _ENOUGH * np.minimum(one, other) / np.maximum(1, np.maximum(one, other)))
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one fingerprint comparison found.
+    """The result of one fingerprint comparison in detail.
 
     Attributes:
         score: the raw score.
         pairs: (k, 2) uint8, indices of minutiae of probe and reference that were paired.
-        terms: the evidence the score is made of; names and units stand in ``cpp/fingerprint/evidence.h``.
+        terms: the parts of the score by name; ``cpp/fingerprint/evidence.h`` defines names and units.
     """
 
     score: float
@@ -227,10 +226,10 @@ class Explanation:
 
 
 def explain(probe: Minutiae, reference: Minutiae) -> Explanation:
-    """Compares two fingers and tells why the score is what it is.
+    """Compare two fingers, and return the parts of the score and the paired minutiae.
 
     Raises:
-        TemplateError: where their positions may not be compared.
+        TemplateError: their positions may not be compared.
     """
     if not probe.position.is_comparable(reference.position):
         raise TemplateError(
@@ -257,7 +256,7 @@ def columns(
     int,
     int,
 ]:
-    """A template as the core takes it."""
+    """Return the columns of a template, as the core takes them."""
     if not isinstance(minutiae, Minutiae):
         raise TypeError(f"a {type(minutiae).__name__} cannot be compared with fingers; expected Minutiae")
     m = minutiae
@@ -275,7 +274,7 @@ def columns_of_many(
     npt.NDArray[np.int64],
     npt.NDArray[np.int32],
 ]:
-    """One or more templates as the core takes them: their columns, sizes and resolutions."""
+    """Return the columns, sizes and resolutions of templates, as the core takes them."""
     return (
         np.concatenate([t.x for t in templates]),
         np.concatenate([t.y for t in templates]),

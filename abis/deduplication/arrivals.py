@@ -12,17 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from abis.comparison.coverage import Coverage
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.tiles import Tile
 from abis.deduplication.uniqueness import Newcomers
+from abis.errors import check_real
 from abis.index.references import ReferenceView
 from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment, Store
+from abis.store.import_records import DUPLICATE, UNCHECKED
 from abis.template import Template
 
 __all__ = ["ArrivalsCheck", "CheckedArrivals"]
-
-_TILE = 8_192  # keys of subjects whose references are packed together
 
 
 class ArrivalsCheck:
@@ -33,6 +34,8 @@ class ArrivalsCheck:
         view: returns all references as of now.
         calibrations: returns the calibrations of some templates.
         fpir: false positive identification rate of each arrival's search, above 0, at most 1.
+        min_coverage: part of the subjects that an arrival must be comparable with, 0 to 1.
+        tile: number of subjects' keys whose references are packed together.
     """
 
     def __init__(
@@ -42,18 +45,23 @@ class ArrivalsCheck:
         calibrations: Callable[[Iterable[Template]], Calibrations],
         *,
         fpir: float,
+        tile: int,
+        min_coverage: float = 1.0,
     ) -> None:
         Criterion(1, fpir)  # checks the rate
+        check_real("min_coverage", min_coverage, above=None, highest=1, what="a share from 0 to 1")
+        self._min_coverage = min_coverage
         self.fpir = fpir
         self._store = store
         self._view = view
         self._calibrations = calibrations
+        self._tile = tile
         self._tiles: dict[int, tuple[tuple[int, int], Tile]] = {}
 
     @property
     def rule(self) -> str:
         """The question in words, noted with an import: another question would get other answers."""
-        return f"unique, fpir {self.fpir!r}"
+        return f"unique, fpir {self.fpir!r}, coverage {self._min_coverage!r}"
 
     def look(self, arrivals: Sequence[Enrollment]) -> CheckedArrivals:
         """Compare some arrivals with all enrolled subjects as of now, and with each other."""
@@ -63,9 +71,16 @@ class ArrivalsCheck:
         size = view.subjects + len(arrivals)
         found = [] if not arrivals else newcomers.among_enrolled(self._enrolled(view), size)
         among = list(newcomers.among_themselves(size))
-        return CheckedArrivals(
-            self._duplicates(arrivals, found, among), lambda: self._since(view, newcomers, arrivals)
-        )
+        refused = self._uncovered(newcomers.coverages(view)) | self._duplicates(arrivals, found, among)
+        return CheckedArrivals(refused, lambda: self._since(view, newcomers, arrivals))
+
+    def _uncovered(self, coverages: Sequence[Coverage]) -> dict[int, str]:
+        """The arrivals that too few subjects could be compared with, by number from 0."""
+        return {
+            number: f"{UNCHECKED}: {coverage}"
+            for number, coverage in enumerate(coverages)
+            if coverage.compared < self._min_coverage * coverage.subjects
+        }
 
     def _since(
         self, view: ReferenceView, newcomers: Newcomers, arrivals: Sequence[Enrollment]
@@ -109,17 +124,17 @@ class ArrivalsCheck:
             if own:
                 pair, name = min(own, key=lambda one: (-one[0].score, one[1]))
                 score = f"score {pair.score:.1f}, threshold {pair.threshold:.1f}"
-                duplicates[number - 1] = f"subject {name!r}, {score}"
+                duplicates[number - 1] = f"{DUPLICATE} subject {name!r}, {score}"
         return duplicates
 
     def _enrolled(self, view: ReferenceView) -> Iterator[Tile]:
         """All references; tiles that have not changed since the last batch are used again."""
-        counts = _counts(view)
+        counts = _counts(view, self._tile)
         self._tiles = {number: kept for number, kept in self._tiles.items() if number in counts}
         for number, count in counts.items():
             kept = self._tiles.get(number)
             if kept is None or kept[0] != count:
-                tile = Tile.of(view.segments, number * _TILE, (number + 1) * _TILE - 1)
+                tile = Tile.of(view.segments, number * self._tile, (number + 1) * self._tile - 1)
                 kept = self._tiles[number] = count, tile
             yield kept[1]
 
@@ -129,7 +144,8 @@ class CheckedArrivals:
     """What was found about a batch of arrivals.
 
     Attributes:
-        duplicates: the match of each arrival that must not be enrolled, in words, by the arrival's number from 0.
+        duplicates: why each arrival that must not be enrolled is refused, by the arrival's number from 0: its match, or
+            that too few subjects could be compared.
         again: returns the same for subjects that others have enrolled since. It is called inside the transaction that
             enrolls the batch, when no other process can enroll.
     """
@@ -138,13 +154,13 @@ class CheckedArrivals:
     again: Callable[[], Mapping[int, str]]
 
 
-def _counts(view: ReferenceView) -> dict[int, tuple[int, int]]:
+def _counts(view: ReferenceView, tile: int) -> dict[int, tuple[int, int]]:
     """Number of references and sum of their encounters' keys, by range of subjects: another sum means a change."""
     counts: dict[int, tuple[int, int]] = {}
     for segment in view.segments:
         for block in segment.blocks:
             slots = block.present_slots()
-            numbers, where = np.unique(block.subjects[slots] // _TILE, return_inverse=True)
+            numbers, where = np.unique(block.subjects[slots] // tile, return_inverse=True)
             own = np.bincount(where)
             keys = np.zeros(len(numbers), np.int64)
             np.add.at(keys, where, block.encounters[slots].astype(np.int64))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some ten thousand fingers that are compared with each other: the Python face of the core's tiles.
+"""Some ten thousand fingers that are compared with each other: the Python interface of the core's tiles.
 
 :class:`abis.index.finger_index.FingerIndex` compares one probe with many references; a tile compares many with many:
 

@@ -17,14 +17,10 @@ from abis.deduplication.checkpoint import Checkpoint
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.tiles import Tile
 from abis.index.segments import Segment
+from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
 
 __all__ = ["Job", "Scope"]
-
-_TILE = (
-    32_768  # keys of subjects whose tables are in memory at once: about 400 MB for a finger of each subject
-)
-_BATCH = 2_048  # keys of subjects in a portion: some seconds of work
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +57,17 @@ class Job:
         scope: the subjects to compare.
         criterion: decides which pairs are listed.
         calibrations: of the kinds of the references.
+        sizes: numbers of subjects' keys in a tile and in a portion.
     """
 
-    def __init__(self, scope: Scope, criterion: Criterion, calibrations: Calibrations) -> None:
+    def __init__(
+        self, scope: Scope, criterion: Criterion, calibrations: Calibrations, sizes: WorkSizes
+    ) -> None:
         self._scope = scope
+        self._tile = sizes.tile
         self._criterion = criterion
         self._calibrations = calibrations
-        self._portions = list(_portions(scope.last_subject))
+        self._portions = list(_portions(scope.last_subject, sizes))
 
     def run(
         self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None
@@ -84,11 +84,11 @@ class Job:
         for portion, weight in zip(self._portions, weights, strict=True):
             if portion.number not in checkpoint:
                 if references is None or references.first != portion.tile:
-                    references = _Subjects(self._scope, portion.tile)
+                    references = _Subjects(self._scope, portion.tile, self._tile)
                 if probes is None or portion.first not in probes:
-                    start = portion.first - (portion.first - 1) % _TILE
+                    start = portion.first - (portion.first - 1) % self._tile
                     is_same = start == references.first
-                    probes = references if is_same else _Subjects(self._scope, start)
+                    probes = references if is_same else _Subjects(self._scope, start, self._tile)
                 checkpoint.add(portion.number, self._found(portion, probes, references))
             done += weight
             if progress is not None:
@@ -104,12 +104,11 @@ class Job:
                 found += find_pairs(own, theirs, self._criterion, self._calibrations, ordered=True)
         return sorted(found, key=lambda pair: (pair.probe, pair.reference))
 
-    @staticmethod
-    def _weight(portion: _Portion) -> int:
+    def _weight(self, portion: _Portion) -> int:
         """Pairs of keys."""
         count = portion.last - portion.first + 1
         before = portion.first - portion.tile
-        return count * _TILE if before >= _TILE else count * before + count * (count - 1) // 2
+        return count * self._tile if before >= self._tile else count * before + count * (count - 1) // 2
 
 
 class _Subjects:
@@ -122,22 +121,23 @@ class _Subjects:
         others: references of the rest.
     """
 
-    def __init__(self, scope: Scope, first: int) -> None:
+    def __init__(self, scope: Scope, first: int, tile: int) -> None:
         self.first = first
-        self.all = Tile.of(scope.segments, first, first + _TILE - 1, last_encounter=scope.last_encounter)
+        self._end = first + tile
+        self.all = Tile.of(scope.segments, first, self._end - 1, last_encounter=scope.last_encounter)
         self.new, self.others = self.all, Tile(())
         if scope.new is not None:
             self.new = self.all.among(scope.new)
             self.others = self.all.among(np.setdiff1d(self.all.subjects, scope.new))
 
     def __contains__(self, subject: int) -> bool:
-        return self.first <= subject < self.first + _TILE
+        return self.first <= subject < self._end
 
 
-def _portions(last_subject: int) -> Iterator[_Portion]:
+def _portions(last_subject: int, sizes: WorkSizes) -> Iterator[_Portion]:
     """Each tile with itself and with all subjects after it."""
     number = 0
-    for tile in range(1, last_subject + 1, _TILE):
-        for first in range(tile, last_subject + 1, _BATCH):
-            yield _Portion(number, first, min(first + _BATCH - 1, last_subject), tile)
+    for tile in range(1, last_subject + 1, sizes.tile):
+        for first in range(tile, last_subject + 1, sizes.portion):
+            yield _Portion(number, first, min(first + sizes.portion - 1, last_subject), tile)
             number += 1

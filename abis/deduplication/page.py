@@ -14,14 +14,13 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from abis.comparison import explain
-from abis.comparison.drawing import draw_pair
+from abis.comparison.kind import Kind
 from abis.deduplication.decisions import Decision
 from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
 from abis.scoring.fusion import Evidence
 from abis.store import Store
-from abis.template import Minutiae
 from abis.template import Template as BiometricTemplate
+from abis.template.modality import modality_at
 
 __all__ = ["adjudication_page"]
 
@@ -83,23 +82,26 @@ def _name(evidence: Evidence) -> str:
 
 
 def _drawings(pair: DuplicatePair, templates: _TemplatesOf) -> Iterator[Markup]:
-    """For each finger, the reference that counted and the most similar template of the probe; none if they are gone."""
+    """For each finger and eye, the reference that counted and the most similar template of the probe.
+
+    None if they are gone.
+    """
     probes = [t for own in templates.get(pair.other_id, {}).values() for t in own]
     for e in pair.evidence:
         references = templates.get(pair.subject_id, {}).get(e.encounter_id, ())
+        explained = modality_at(e.position).explained
+        if explained is None:
+            continue
         found = [
-            (explain(probe, reference), probe, reference)
+            explained(reference, probe)
             for probe in probes
             for reference in references
-            if isinstance(probe, Minutiae) and isinstance(reference, Minutiae)
             if probe.position == e.position and reference.position == e.reference_position
+            if Kind.of(probe).is_comparable(Kind.of(reference))
         ]
         if found:
-            best, probe, reference = max(found, key=lambda one: one[0].score)
-            svg = draw_pair(
-                reference, probe, best.pairs[:, ::-1], title=f"{_name(e)}: {len(best.pairs)} minutiae paired"
-            )
-            yield Markup(_scalable(svg))
+            best = max(found, key=lambda one: one.raw)
+            yield Markup(_scalable(best.draw(f"{_name(e)}: {best.summary}", (None, None))))
 
 
 def _scalable(svg: str) -> str:

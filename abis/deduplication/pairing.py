@@ -17,6 +17,7 @@ not depend on the portions, their order or the machine.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -24,12 +25,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.comparison import balances, cosines_of_pairs
-from abis.comparison.iris import iris_scores_of_pairs
-from abis.comparison.modality import FACE, FINGER, IRIS, modality_at
-from abis.deduplication.sketches import near
-from abis.deduplication.tiles import Tile, TilePart, expanded
-from abis.index.iris_index import evidence_of_irises
+from abis.deduplication.tiles import Tile, expanded
+from abis.errors import ArgumentError, check_real
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
@@ -38,10 +35,8 @@ from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
 __all__ = ["Criterion", "FoundPair", "find_pairs"]
 
 # What passes, and what is lost by it: benchmarks/scale/deduplication.py, docs/deduplication.md. Natural log units.
-_FINGER_LESS, _FACE_LESS = 4.0, 12.5  # the first look must reach log(subjects) less this
 _ALL_PASS = 2_000  # subjects: up to here all pairs get a second look
 _OF_SCORE = 0.45  # the part of the threshold that the second look must reach
-_OF_FINGERS = 0.6  # evidence of poses is too high by this factor
 _LN_OF_10 = math.log(10)
 _AT_ONCE = 2_000_000  # pairs of templates looked at or compared at a time: about 200 MB
 
@@ -57,7 +52,7 @@ class Criterion:
         exact: compare all pairs in full.
 
     Raises:
-        ValueError: there is neither a rate nor a threshold, or both, or one is out of its range.
+        ArgumentError: there is neither a rate nor a threshold, or both, or one is out of its range.
     """
 
     gallery_size: int
@@ -67,11 +62,12 @@ class Criterion:
 
     def __post_init__(self) -> None:
         if (self.fpir is None) == (self.threshold is None):
-            raise ValueError("expected a false positive identification rate or a threshold, one of them")
+            raise ArgumentError("expected a false positive identification rate or a threshold, one of them")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise ValueError(f"threshold is {self.threshold}; expected a finite log10 likelihood ratio")
+        if self.threshold is not None:
+            what = "a finite log10 likelihood ratio"
+            check_real("threshold", self.threshold, above=-math.inf, highest=sys.float_info.max, what=what)
 
     def threshold_of(self, compared: Compared) -> float:
         """The least score of a pair that was compared by these calibrations."""
@@ -84,16 +80,6 @@ class Criterion:
     def passes_all(self) -> bool:
         """True if all pairs pass the first look."""
         return self.exact or self.gallery_size <= _ALL_PASS
-
-    @property
-    def finger_least(self) -> float:
-        """Least evidence of one finger at the first look, natural log units."""
-        return math.log(self.gallery_size) - _FINGER_LESS
-
-    @property
-    def face_least(self) -> float:
-        """Least evidence of a face's sketch at the first look, natural log units."""
-        return math.log(self.gallery_size) - _FACE_LESS
 
     @property
     def second_least(self) -> float:
@@ -168,7 +154,9 @@ def find_pairs(
     if criterion.passes_all:
         places = _all_pairs(probes, references, ordered)
     else:
-        places = _first_look(probes, references, criterion, ordered, tables_of_probes)
+        places = _first_look(
+            probes, references, criterion, calibrations, ordered=ordered, tables_of_probes=tables_of_probes
+        )
     found: list[FoundPair] = []
     for start, end in _portions(probes.templates[places[:, 0]] * references.templates[places[:, 1]]):
         mine, theirs = places[start:end].T
@@ -188,7 +176,13 @@ def _all_pairs(probes: Tile, references: Tile, ordered: bool) -> NDArray[np.int6
 
 
 def _first_look(
-    probes: Tile, references: Tile, criterion: Criterion, ordered: bool, tables_of_probes: bool
+    probes: Tile,
+    references: Tile,
+    criterion: Criterion,
+    calibrations: Calibrations,
+    *,
+    ordered: bool,
+    tables_of_probes: bool,
 ) -> NDArray[np.int64]:
     """(p, 2) places of subjects in the tiles, in order: the pairs that pass by at least one position."""
     found = [np.empty(0, np.int64)]
@@ -197,46 +191,20 @@ def _first_look(
         limits = np.full(len(probe), len(reference), np.int64)
         if ordered:
             limits = np.searchsorted(reference.subjects, probe.subjects, "left").astype(np.int64)
-        modality = modality_at(probe.kind.position)
-        if modality is IRIS:
-            first, second = _near_irises(probe, reference, limits, criterion.face_least)
-        elif modality is FACE:
-            sketches = probe.arrays["sketches"], reference.arrays["sketches"][: limits.max()]
-            first, second = near(*sketches, criterion.face_least)
-            below = second < limits[first]
-            first, second = first[below], second[below]
-        elif tables_of_probes:
-            every = np.full(len(reference), len(probe), np.int64)
-            second, first, _ = probe.fingers.near(reference.fingers, every, criterion.finger_least)
-        else:
-            first, second, _ = reference.fingers.near(probe.fingers, limits, criterion.finger_least)
+        first, second = probe.looks.near(
+            probe.side,
+            reference.side,
+            limits,
+            criterion.gallery_size,
+            calibrations,
+            tables_of_probes=tables_of_probes,
+        )
         mine = np.searchsorted(probes.subjects, probe.subjects)
         theirs = np.searchsorted(references.subjects, reference.subjects)
         found.append(mine[first] * size + theirs[second])
     pairs = np.sort(np.concatenate(found))
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return np.stack([pairs // max(1, size), pairs % max(1, size)], axis=1)
-
-
-def _near_irises(
-    probe: TilePart, reference: TilePart, limits: NDArray[np.int64], least: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs of irises that say ``least`` or more, natural log units: every pair is compared in full.
-
-    Args:
-        probe: of the first subjects.
-        reference: of the second ones.
-        limits: (len(probe),) how many of the references each probe is compared with.
-        least: natural log units.
-    """
-    found = [np.empty((2, 0), np.int64)]
-    for number, limit in enumerate(limits.tolist()):
-        rows = np.arange(limit, dtype=np.int64)
-        raw, _ = _raw_and_balance(probe, reference, np.full(limit, number, np.int64), rows)
-        second = np.flatnonzero(evidence_of_irises(raw) >= least)
-        found.append(np.stack([np.full(len(second), number, np.int64), second]))
-    first, second = np.concatenate(found, axis=1)
-    return first, second
 
 
 def _portions(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -262,12 +230,7 @@ def _second_look(
         best = np.full(len(pairs), -np.inf)
         for probe, reference in own:
             pair, first, second = expanded(probe, reference, pairs)
-            if modality_at(probe.kind.position) is not FINGER:
-                raw, _ = _raw_and_balance(probe, reference, first, second)
-                evidence = _LN_OF_10 * calibrations.for_kind(probe.kind.calibrated_as).llr(raw)
-            else:
-                refined = reference.fingers.refine(probe.fingers, first, second)
-                evidence = _OF_FINGERS * refined.astype(np.float64)
+            evidence = probe.looks.evidence(probe.side, reference.side, first, second, calibrations)
             np.maximum.at(best, pair, evidence)
         total += np.where(best > -np.inf, best, 0.0)
     return total
@@ -286,7 +249,7 @@ def _compared(
         pair, first, second = expanded(probe, reference, pairs)
         if len(pair):
             calibration = calibrations.for_pair(probe.kind.calibrated_as, reference.kind.calibrated_as)
-            raw, balance = _raw_and_balance(probe, reference, first, second)
+            raw, balance = probe.looks.raw(probe.side, reference.side, first, second, calibration)
             encounters = reference.encounters[second]
             comparisons.append(
                 Comparisons(
@@ -310,22 +273,6 @@ def _compared(
         FoundPair(int(pairs[row, 0]), int(pairs[row, 1]), float(scores[row]), limit, evidence[row])
         for row, limit in zip(chosen.tolist(), limits.tolist(), strict=True)
     ]
-
-
-def _raw_and_balance(
-    probe: TilePart, reference: TilePart, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
-    """Raw scores and balances of pairs of templates."""
-    modality = modality_at(probe.kind.position)
-    if modality is IRIS:
-        codes = probe.arrays["codes"], reference.arrays["codes"]
-        shape = probe.kind.dimension >> 16, probe.kind.dimension & 0xFFFF
-        return iris_scores_of_pairs(*codes, first, second, shape=shape), None
-    if modality is FACE:
-        vectors = probe.arrays["vectors"], reference.arrays["vectors"]
-        return cosines_of_pairs(*vectors, first, second), None
-    raw = reference.fingers.compare(probe.fingers, first, second)
-    return raw, balances(probe.contents[first], reference.contents[second])
 
 
 class _Digits(dict[int, str]):

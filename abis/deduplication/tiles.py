@@ -12,15 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
-from abis.deduplication.finger_tile import FingerTile
-from abis.deduplication.sketches import sketch
-from abis.index.embedding_index import EmbeddingIndex
-from abis.index.iris_index import IrisIndex
+from abis.deduplication.looks import Looks, Side
 from abis.index.segments import Block, Segment
+from abis.template.modality import modality_at
 
 __all__ = ["Tile", "TilePart", "expanded"]
-
-_OF_FINGERS = ("sizes", "removed")  # columns with a row a finger; the others have one a minutia
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # nothing of a template is printed
@@ -31,8 +27,7 @@ class TilePart:
         kind: kind of all references.
         subjects: (n,) int64, ascending keys of subjects.
         encounters: (n,) int64, keys of encounters.
-        arrays: for fingers those of ``FingerIndex.arrays``; for embeddings (n, d) vectors and (n, b) sketches;
-            for irises (n, 2, b) codes.
+        arrays: what :meth:`abis.deduplication.looks.Looks.arrays` gave of the modality's index.
     """
 
     kind: Kind
@@ -46,17 +41,15 @@ class TilePart:
     def __reduce__(self) -> tuple[Any, ...]:
         return TilePart, (self.kind, self.subjects, self.encounters, dict(self.arrays))
 
-    @cached_property
-    def fingers(self) -> FingerTile:
-        """The references prepared for comparison, if they are fingers."""
-        return FingerTile(self.arrays)
+    @property
+    def looks(self) -> Looks:
+        """How pairs with these references are looked at."""
+        return modality_at(self.kind.position).looks()
 
     @cached_property
-    def contents(self) -> NDArray[np.int64]:
-        """(n,) int64, :func:`abis.comparison.contents` of fingers."""
-        sums = np.concatenate([[0], np.cumsum(self.arrays["reliability"], dtype=np.int64)])
-        ends = np.cumsum(self.arrays["sizes"], dtype=np.int64)
-        return np.asarray(np.diff(sums[ends], prepend=0))
+    def side(self) -> Side:
+        """The references as the methods of :attr:`looks` take them."""
+        return Side(self.kind, self.arrays, self.looks.prepared(self.arrays))
 
     def where(self, chosen: NDArray[np.bool_]) -> TilePart:
         """The references for which ``chosen``, (n,), is True."""
@@ -65,12 +58,13 @@ class TilePart:
     @classmethod
     def of(cls, kind: Kind, blocks: Sequence[tuple[Block, NDArray[np.int64]]]) -> TilePart:
         """The references of some slots of blocks of the kind."""
+        looks = modality_at(kind.position).looks()
         parts = [
             cls(
                 kind,
                 block.subjects[slots].astype(np.int64),
                 block.encounters[slots].astype(np.int64),
-                _arrays_of(block, slots),
+                looks.arrays(block.index, slots),
             )
             for block, slots in blocks
         ]
@@ -90,7 +84,7 @@ class TilePart:
             self,
             subjects=self.subjects[order],
             encounters=self.encounters[order],
-            arrays=_taken(self.arrays, order),
+            arrays=self.looks.taken(self.arrays, order),
         )
 
 
@@ -191,26 +185,3 @@ def _run(
     """Where each wanted key begins among ascending subjects, and how often it occurs."""
     begin = np.searchsorted(subjects, wanted, "left")
     return begin, np.searchsorted(subjects, wanted, "right") - begin
-
-
-def _arrays_of(block: Block, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The arrays of a part, of some slots of a block."""
-    match block.index:
-        case EmbeddingIndex():
-            vectors = block.index.vectors[slots]
-            return {"vectors": vectors, "sketches": sketch(vectors)}
-        case IrisIndex():
-            return {"codes": block.index.codes[slots]}
-        case _:
-            return _taken(block.index.arrays(), slots)
-
-
-def _taken(arrays: Mapping[str, NDArray[Any]], order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The arrays of the given templates, in the given order."""
-    if "sizes" not in arrays:
-        return {name: column[order] for name, column in arrays.items()}
-    sizes = arrays["sizes"].astype(np.int64)
-    begins = np.cumsum(sizes) - sizes
-    own = sizes[order]
-    rows = np.arange(own.sum()) + np.repeat(begins[order] - np.cumsum(own) + own, own)
-    return {name: column[order if name in _OF_FINGERS else rows] for name, column in arrays.items()}

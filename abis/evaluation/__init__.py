@@ -12,6 +12,7 @@ from abis.evaluation.identification import IdentificationRates, SearchOutcomes, 
 from abis.evaluation.intervals import Estimate, mean_estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.non_mated import NonMatedScores
+from abis.evaluation.plots import plot_cmc, plot_det
 from abis.evaluation.protocols import LfwPairs, read_lfw_pairs, ten_fold_accuracy
 from abis.evaluation.refitting import Refit, refit
 from abis.evaluation.score_files import ScoreFile, evaluate_scores, read_scores, write_scores
@@ -53,6 +54,8 @@ __all__ = [
     "mean_estimate",
     "measure_identification",
     "min_cllr",
+    "plot_cmc",
+    "plot_det",
     "pooled",
     "read_folder",
     "read_lfw_pairs",

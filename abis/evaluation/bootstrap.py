@@ -30,21 +30,38 @@ from abis.evaluation.error_rates import ErrorRates, FloatArray, equal_error_rate
 from abis.evaluation.scores import Scores
 from abis.parallel import available_cores
 
-__all__ = ["REPLICATES", "DetReplicates", "bootstrap"]
+__all__ = ["REPLICATES", "Counting", "DetReplicates", "bootstrap"]
 
 REPLICATES = 1000
 """Replicates of a bootstrap; the ends of a 95 % interval are the 25th lowest and the 25th highest."""
 
-_ONE_BY_ONE = 4_000_000  # non-mated scores that are always counted one by one
 _PAIRS_A_SUBJECT = 100  # least pairs counted one by one, for each subject; see above
-_FEWEST_SUBJECTS = 1000  # with fewer subjects the error of the first order is above 1/1000
 _BLOCK = 250  # replicates counted in one pass; their counts fit in the CPU caches
-_SLICE = 1 << 20  # comparisons placed in one call; Ctrl-C takes effect between calls
 _CELLS = 1 << 14  # cells of the table that locates a score among the thresholds
 _BULK_BINS = 256  # bins of the bulk multiplied in one step
-_MOST_COUNTS = 1 << 26  # subjects times bins of the bulk: 256 MB a core
 
 Integers = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Which comparisons are counted one by one, and how many at once.
+
+    Attributes:
+        one_by_one: number of non-mated scores, the highest ones, that are always counted one by one.
+        fewest_subjects: number of subjects below which all scores are; the error of the first order is then above
+            1/1000.
+        most_counts: greatest number of subjects times bins of the bulk; 2**26 are 256 MB a core. Above it, all scores
+            are counted one by one.
+        at_once: comparisons placed in one call; Ctrl-C takes effect between calls.
+        threads: number of threads; 0: one for each core. The result does not depend on it.
+    """
+
+    one_by_one: int = 4_000_000
+    fewest_subjects: int = 1000
+    most_counts: int = 1 << 26
+    at_once: int = 1 << 20
+    threads: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +95,12 @@ class DetReplicates:
 
 
 def bootstrap(
-    scores: Scores, *, replicates: int = REPLICATES, seed: int = 0, rates: ErrorRates | None = None
+    scores: Scores,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    rates: ErrorRates | None = None,
+    counting: Counting = Counting(),
 ) -> DetReplicates:
     """Draw the subjects with replacement, and count the errors at every threshold, once for each replicate.
 
@@ -92,10 +114,12 @@ def bootstrap(
         replicates: number of replicates, b.
         seed: seed of the random draws.
         rates: error rates of ``scores``, which saves sorting the scores again. None: they are computed.
+        counting: which comparisons are counted one by one, and how many at once.
     """
     rates = ErrorRates.of(scores) if rates is None else rates
     threshold = rates.det_thresholds()
-    placed = _place_all(scores, rates, threshold)
+    threads = counting.threads or available_cores()
+    placed = _place_all(scores, rates, threshold, counting, threads)
     starts = range(0, replicates, _BLOCK)
     seeds = np.random.SeedSequence(seed).spawn(len(starts))
 
@@ -110,7 +134,7 @@ def bootstrap(
             _add_bulk(matches[0], placed.bulk, weight)
         return matches[:, ::-1]
 
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         matches = np.concatenate(list(pool.map(count, starts)), axis=2)
     non_mated_matches, mated_matches = (kind.T for kind in matches)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as documented
@@ -135,18 +159,20 @@ class _Placed:
     bulk: npt.NDArray[np.int32]
 
 
-def _place_all(scores: Scores, rates: ErrorRates, threshold: FloatArray) -> _Placed:
+def _place_all(
+    scores: Scores, rates: ErrorRates, threshold: FloatArray, counting: Counting, workers: int
+) -> _Placed:
     """Find the bin of every comparison, and count the comparisons of the bulk by subject and bin."""
     table = _table(threshold)
     subjects = 1 + max(int(scores.probe_subject.max()), int(scores.reference_subject.max()))
-    cut = _bulk_bins(rates, threshold, subjects)
-    workers = available_cores()
+    cut = _bulk_bins(rates, threshold, subjects, counting)
+    at_once = counting.at_once
 
     def place(worker: int) -> tuple[list[Any], npt.NDArray[np.int32]]:
         bulk = np.zeros((subjects, cut), np.int32)
         kept = []
-        for start in range(worker * _SLICE, len(scores), workers * _SLICE):
-            part = slice(start, start + _SLICE)
+        for start in range(worker * at_once, len(scores), workers * at_once):
+            part = slice(start, start + at_once)
             rows = (scores.probe_subject[part], scores.reference_subject[part])
             bins = np.empty(len(rows[0]), np.uint16)
             _place(bins, scores.score[part], threshold, *table)
@@ -165,12 +191,12 @@ def _place_all(scores: Scores, rates: ErrorRates, threshold: FloatArray) -> _Pla
     return _Placed(present, one_by_one, bulk)
 
 
-def _bulk_bins(rates: ErrorRates, threshold: FloatArray, subjects: int) -> int:
+def _bulk_bins(rates: ErrorRates, threshold: FloatArray, subjects: int, counting: Counting) -> int:
     """Return the number of lowest bins that form the bulk."""
-    one_by_one = max(_ONE_BY_ONE, _PAIRS_A_SUBJECT * subjects)
+    one_by_one = max(counting.one_by_one, _PAIRS_A_SUBJECT * subjects)
     at_or_above = len(rates.non_mated) - np.searchsorted(rates.non_mated, threshold)
     bins = int((at_or_above >= one_by_one).sum()) - 1
-    worthwhile = subjects >= _FEWEST_SUBJECTS and 0 < bins * subjects <= _MOST_COUNTS
+    worthwhile = subjects >= counting.fewest_subjects and 0 < bins * subjects <= counting.most_counts
     return bins if worthwhile else 0
 
 

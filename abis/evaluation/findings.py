@@ -3,33 +3,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from abis.answers import Answer
 from abis.evaluation.datasets import FailureToAcquire
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.identification import IdentificationRates
 from abis.evaluation.intervals import Estimate
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
+from abis.evaluation.reliability import Reliability
 from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.scoring.calibration import Calibration
 from abis.template import Template
+from abis.text import counted
 
-__all__ = ["DISCARDED", "Accuracy", "Findings", "Pair", "Protocol", "assess", "extremes", "pairs_of"]
+__all__ = [
+    "DISCARDED",
+    "Accuracy",
+    "Findings",
+    "Pair",
+    "Protocol",
+    "assess",
+    "extremes",
+    "pairs_of",
+    "unit_of",
+]
 
 DISCARDED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Fractions of the mated comparisons at which text and report state the error-versus-discard curve."""
 
 _A_TENTH = 0.1
+_FEW = 30  # comparisons: where none fails, an error rate of up to 3 / 30 is possible (rule of three, 95 %)
 _WORST = 10  # mated pairs and non-mated pairs listed
 _PART = 1 << 20
+_STEPS_A_DECADE = 200  # of an error rate, in the curves for JSON
+_LOWEST_RATE = 1e-12  # in place of 0, which has no logarithm
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,7 @@ class Pair:
         mated: whether both samples are of one subject.
         score: log10 likelihood ratio if the findings are ``calibrated``; otherwise the raw score.
         templates: templates of probe and reference, for a drawing. None: no templates.
+        files: files of probe and reference, for their images. None: the samples are not files.
     """
 
     probe: str
@@ -49,6 +67,7 @@ class Pair:
     mated: bool
     score: float
     templates: tuple[Template | None, Template | None] | None = field(default=None, repr=False)
+    files: tuple[Path, Path] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -79,14 +98,14 @@ class Accuracy:
     folds: int
 
 
-@dataclass(frozen=True, eq=False)
-class Findings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Findings(Answer):
     """Error rates of a data set, and further results of its evaluation.
 
     Attributes:
         name: name of the data set.
         compared: clause that states which samples were compared, for text output.
-        unit: unit that the bootstrap draws: "fingers", "people", "subjects" or "comparisons".
+        unit: unit that the bootstrap draws: "fingers", "eyes", "people", "subjects" or "comparisons".
         samples: number of templates or images, failed ones included. None: unknown.
         subjects: number of subjects of the samples. None: unknown.
         from_files: whether each sample was a file of its own, which could be unreadable.
@@ -124,14 +143,49 @@ class Findings:
         """The error rates of the main protocol."""
         return self.protocols[0].summary
 
-    def figures(self) -> dict[str, object]:
-        """Return all figures as a dictionary for JSON."""
+    @property
+    def enrolled(self) -> str:
+        """Noun for the subjects: the unit, or "subjects" if the unit is "comparisons"."""
+        return "subjects" if self.unit == "comparisons" else self.unit
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, as :meth:`figures` returns them."""
+        return self.figures()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each protocol, with its counts and error rates in per cent."""
+        return [
+            {"protocol": protocol.name}
+            | {name: value for name, value in _rates(protocol.summary).items() if not isinstance(value, list)}
+            for protocol in self.protocols
+        ]
+
+    def __repr__(self) -> str:
+        return f"Findings({self.name!r}: {self.main.mated:,} mated, {self.main.non_mated:,} non-mated)"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against trusting the figures, in words: too few comparisons."""
+        return tuple(
+            f"{protocol.name}: {counted(count, f'{kind} comparison')}; an error rate below {3 / max(count, 3):.0%} "
+            f"cannot be told from 0 by so few, and intervals from so few are too narrow"
+            for protocol in self.protocols
+            for kind, count in (
+                ("mated", protocol.summary.mated),
+                ("non-mated", protocol.summary.non_mated),
+            )
+            if count < _FEW
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Return all figures and the points of all curves as a dictionary for JSON."""
         return {
             "name": self.name,
             "samples": self.samples,
-            self.unit if self.unit != "comparisons" else "subjects": self.subjects,
+            self.enrolled: self.subjects,
             "failures": [{"name": failure.name, "reason": failure.reason} for failure in self.failures],
             "ignored": list(self.ignored),
+            "warnings": list(self.warnings),
             **{
                 protocol.name.lower().replace(" ", "_"): _rates(protocol.summary)
                 for protocol in self.protocols
@@ -147,6 +201,12 @@ class Findings:
                 "folds": self.accuracy.folds,
             },
             "error_versus_discard": None if self.discard is None else _discards(self.discard),
+            "error_versus_discard_curve": None
+            if self.discard is None
+            else {
+                "discarded_percent": (100 * self.discard.discarded).tolist(),
+                "fnmr_percent": (100 * self.discard.fnmr).tolist(),
+            },
             "worst_pairs": [
                 {"probe": p.probe, "reference": p.reference, "mated": p.mated, "score": p.score}
                 for p in self.worst
@@ -183,15 +243,11 @@ class Findings:
             yield f"{name:22}" + "".join(f"{cell:>26}" for cell in cells)
         if (found := self.identification) is not None:
             yield ""
-            yield f"{found.mated:,} mated searches in {found.gallery_size:,} {self._enrolled}, {_non_mated(found)}"
+            yield f"{found.mated:,} mated searches in {found.gallery_size:,} {self.enrolled}, {_non_mated(found)}"
             yield f"{'FNIR, rank 1':22}{found.rank_1!s:>26}"
             for row in found.fnir_at:
                 limit = f"FPIR <= {100 * row.wanted:g} %" if row.wanted else "FPIR = 0"
                 yield f"{f'  at {limit}':22}{row.fnir!s:>26}"
-
-    @property
-    def _enrolled(self) -> str:
-        return "subjects" if self.unit == "comparisons" else self.unit
 
     def _notes(self) -> Iterator[str]:
         if self.accuracy is not None:
@@ -205,6 +261,7 @@ class Findings:
         if self.discard is not None:
             first, left = (100 * self.discard.at(part) for part in (0, _A_TENTH))
             yield f"Quality: without the lowest {100 * _A_TENTH:g} %, an FNMR of {first:.1f} % becomes {left:.1f} %."
+        yield from (f"Warning: {warning}." for warning in self.warnings)
         yield from (f"failed: {failure.name}: {failure.reason}" for failure in self.failures)
 
 
@@ -298,7 +355,40 @@ def _rates(summary: Summary) -> dict[str, Any]:
         | _estimate("fnmr", claim.fnmr)
         for claim in summary.claims
     ]
+    rates["det"] = _det(summary.rates, ("fmr", "fnmr"))
+    rates["reliability"] = None if summary.reliability is None else _bins(summary.reliability)
     return rates
+
+
+def _det(rates: ErrorRates, names: tuple[str, str]) -> dict[str, list[float]]:
+    """Return the points of a DET curve, one for each change of a rate by about 1 %."""
+    curve = rates.det()
+    finite = np.isfinite(curve.threshold)  # JSON has no infinity
+    columns = np.array([curve.threshold, curve.fmr, curve.fnmr])[:, finite]
+    steps = np.floor(_STEPS_A_DECADE * np.log10(np.maximum(columns[1:], _LOWEST_RATE)))
+    kept = np.append(True, (np.diff(steps, axis=1) != 0).any(axis=0))
+    threshold, fmr, fnmr = columns[:, kept].tolist()
+    return {
+        "threshold": threshold,
+        f"{names[0]}_percent": [100 * rate for rate in fmr],
+        f"{names[1]}_percent": [100 * rate for rate in fnmr],
+    }
+
+
+def _bins(reliability: Reliability) -> list[dict[str, float | int | None]]:
+    """Return the bins of the reliability figure; None where there is no bound."""
+    columns = {
+        "claimed_lowest": reliability.lowest,
+        "claimed_highest": reliability.highest,
+        "observed": reliability.observed,
+        "observed_low": reliability.low,
+        "observed_high": reliability.high,
+    }
+    return [
+        {name: float(column[k]) if np.isfinite(column[k]) else None for name, column in columns.items()}
+        | {"mated": int(reliability.mated[k]), "non_mated": int(reliability.non_mated[k])}
+        for k in range(len(reliability.lowest))
+    ]
 
 
 def _discards(curve: ErrorVersusDiscard) -> list[dict[str, float]]:
@@ -330,6 +420,7 @@ def _searches(found: IdentificationRates) -> dict[str, Any]:
             for row in found.fnir_at
         ],
         "cmc_percent": (100 * found.cmc.hits).tolist(),
+        "det": _det(found.rates, ("fpir", "fnir")),
     }
 
 
@@ -339,6 +430,8 @@ def pairs_of(
     samples_of: Callable[[int], tuple[int, int]],
     scores: Scores,
     rates: ErrorRates,
+    *,
+    files: Sequence[Path] | None = None,
 ) -> tuple[Pair, ...]:
     """Return the worst pairs: the lowest mated scores, then the highest non-mated scores.
 
@@ -348,11 +441,25 @@ def pairs_of(
         samples_of: function from the place of a comparison to the places of its probe and reference in ``names``.
         scores: scores of all comparisons.
         rates: error rates of the same scores.
+        files: files of all samples. None (default): the samples are not files.
     """
     found = []
     for mated, places in zip((True, False), extremes(scores, rates), strict=True):
         for place in places.tolist():
             probe, reference = samples_of(place)
             both = None if templates is None else (templates[probe], templates[reference])
-            found.append(Pair(names[probe], names[reference], mated, float(scores.score[place]), both))
+            paths = None if files is None else (files[probe], files[reference])
+            found.append(Pair(names[probe], names[reference], mated, float(scores.score[place]), both, paths))
     return tuple(found)
+
+
+def unit_of(templates: Iterable[Template | None]) -> str:
+    """Return what the subjects of a data set are: "fingers", "eyes", or "people" for other samples of people.
+
+    Args:
+        templates: templates of all samples; None for a failed sample.
+    """
+    positions = {template.position for template in templates if template is not None}
+    if positions and all(position.is_finger for position in positions):
+        return "fingers"
+    return "eyes" if positions and all(position.is_eye for position in positions) else "people"

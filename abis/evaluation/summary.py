@@ -12,6 +12,7 @@ import numpy.typing as npt
 from abis.evaluation.bootstrap import DetReplicates, bootstrap
 from abis.evaluation.error_rates import ErrorRates
 from abis.evaluation.intervals import Estimate, interval
+from abis.evaluation.reliability import Reliability, measure_reliability
 from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.thresholds import CheckedPromise, Promise
 
@@ -73,6 +74,8 @@ class Summary:
             of 0.
         claims: error rates measured at the threshold of each promise.
         band: 95 % intervals along the DET curve.
+        reliability: claimed and observed likelihood ratios. None: the scores are not likelihood ratios, or all mated or
+            all non-mated comparisons failed.
         rates: error rates at every threshold.
     """
 
@@ -87,6 +90,7 @@ class Summary:
     fnmr_at: tuple[FnmrAtFmr, ...] = field(repr=False)
     claims: tuple[CheckedPromise, ...] = field(repr=False)
     band: Band = field(repr=False, compare=False)
+    reliability: Reliability | None = field(repr=False, compare=False)
     rates: ErrorRates = field(repr=False, compare=False)
 
 
@@ -133,6 +137,7 @@ def summarise(scores: Scores, *, seed: int = 0, promises: Sequence[Promise] = ()
         fnmr_at=tuple(row for fmr, row in at.items() if fmr == 0 or fmr * len(rates.non_mated) >= 1),
         claims=tuple(claim(promise) for promise in promises),
         band=_band(rates, replicates),
+        reliability=measure_reliability(rates, replicates) if promises else None,
         rates=rates,
     )
 

@@ -7,6 +7,7 @@ in :mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.e
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from abis.extraction.isolation import decode_isolated
 from abis.formats.ansi_nist import is_transaction
 from abis.template import Position
 
-__all__ = ["Picture", "as_png", "iterate_images", "read_images"]
+__all__ = ["Picture", "as_png", "iterate_images", "png_url", "read_images"]
 
 _STANDARD_DPI = 500.0
 _LEAST_STATED_DPI = 100  # lower ones are of screens and editors (1, 72, 96) and say nothing about a finger
@@ -129,6 +130,20 @@ def as_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     PIL.Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def png_url(pixels: npt.NDArray[np.uint8], *, longest_side: int | None = None) -> str:
+    """Return an image as a PNG file in a ``data:`` URL, for HTML and SVG.
+
+    Args:
+        pixels: (h, w) or (h, w, 3) uint8.
+        longest_side: pixels; a larger image is reduced to this size. None (default): any size.
+    """
+    if longest_side is not None:
+        image = PIL.Image.fromarray(pixels)
+        image.thumbnail((longest_side, longest_side))  # in place; never enlarges
+        pixels = np.asarray(image)
+    return f"data:image/png;base64,{base64.b64encode(as_png(pixels)).decode()}"
 
 
 def _is_near(value: float, expected: float) -> bool:

@@ -18,7 +18,7 @@ from abis.extraction.iris_encoding import encoded
 from abis.extraction.iris_normalisation import Normalised, normalised
 from abis.template import IrisCode, Position
 
-__all__ = ["MODEL", "Located", "extract_iris", "locate"]
+__all__ = ["MODEL", "Located", "extract_iris", "locate", "unrolled"]
 
 MODEL = "abis-iris-1"
 """Name of this extraction. Its number changes whenever codes would not compare well with those made before."""
@@ -83,3 +83,15 @@ def locate(image: npt.NDArray[np.uint8]) -> Located:
     grey = image.astype(np.float32)
     pupil, limbus = find_boundaries(grey)
     return Located(pupil, limbus, normalised(grey, pupil, limbus))
+
+
+def unrolled(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(64, 512) grey levels of the unrolled iris, to be looked at; what is hidden is darker.
+
+    Raises:
+        ExtractionError: no iris is found.
+    """
+    iris = locate(image).iris
+    low, high = np.percentile(iris.grey, (1, 99))
+    grey = 255 * np.clip((iris.grey - low) / max(1.0, float(high - low)), 0, 1)
+    return np.asarray(np.where(iris.visible, grey, 0.5 * grey), np.uint8)

@@ -62,7 +62,7 @@ def stored_forms(records: Sequence[bytes], notes: list[tuple[int, str]]) -> list
 
 
 def at_position(stored: bytes, position: Position) -> bytes:
-    """The stored form of the same minutiae, of another finger."""
+    """The same stored form at another position, the first field of all contents."""
     return stored[: native.HEADER_AT] + bytes([position]) + stored[native.HEADER_AT + 1 :]
 
 

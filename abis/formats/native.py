@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from abis.alleles import LOCI
 from abis.errors import FormatError, TemplateError
 from abis.formats._cursor import Cursor
-from abis.template import Embedding, IrisCode, Minutiae, Position, Template, of_checked_fields
+from abis.template import (
+    Embedding,
+    IrisCode,
+    Minutiae,
+    Position,
+    StrProfile,
+    Template,
+    modality,
+    of_checked_fields,
+)
 
-__all__ = ["MAGIC", "read", "write"]
+__all__ = ["EMBEDDING", "IRIS", "MAGIC", "MINUTIAE", "STR_PROFILE", "StoredForm", "read", "write"]
 
 MAGIC = b"\xabIS"
 """What the stored form begins with. The first byte is no ASCII, so that no text begins so."""
@@ -35,11 +46,15 @@ class Content(IntEnum):
     IRIS = 4
     MINUTIAE_OF_EXTRACTOR = 5  # as MINUTIAE, the extractor's name after them
     MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS = 6
+    STR_PROFILE = 7
 
     @property
     def names_extractor(self) -> bool:
         """Whether the name of an extractor follows the minutiae."""
-        return self >= Content.MINUTIAE_OF_EXTRACTOR
+        return self in (
+            Content.MINUTIAE_OF_EXTRACTOR,
+            Content.MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS,
+        )
 
 
 _UNITS_PER_DEGREE = 32  # 1.40625, 2 and 1 degrees, the units of the interchange formats, are 45, 64 and 32
@@ -81,8 +96,23 @@ class MinutiaColumns(NamedTuple):
         )
 
 
+class StoredForm(NamedTuple):
+    """How templates of a modality are written: what a row of :mod:`abis.template.modality` names.
+
+    Attributes:
+        contents: the numbers that say so.
+        read: makes a template of what follows such a number. Raises TemplateError where the fields break its rules.
+        write: the number and what follows, the position first.
+    """
+
+    contents: tuple[int, ...]
+    read: Callable[[Cursor, int], Template]
+    write: Callable[[Any], bytes]
+
+
 MINUTIAE_HEADER = struct.Struct(">BHHHHBB")  # position, width, height, x and y resolution, quality, count
 IRIS_HEADER = struct.Struct(">BdHHH")  # position, quality, rows, columns, planes
+STR_LOCUS = struct.Struct(">BHH")  # place in abis.alleles.LOCI, the two alleles in tenths
 EMBEDDING_HEADER = struct.Struct(">BdH")  # position, quality, dimension
 
 
@@ -98,15 +128,14 @@ def read(data: bytes) -> Template:
     if version != VERSION:
         message = f"stored form of version {version}; this abis reads version {VERSION}"
         raise cursor.fault(message, back=1)
-    content = Content(cursor.unsigned(1, "content", low=min(Content), high=max(Content)))
+    content = cursor.unsigned(1, "content")
+    forms = [each.stored_form() for each in modality.MODALITIES]
+    form = next((form for form in forms if content in form.contents), None)
+    if form is None:
+        known = sorted({content for form in forms for content in form.contents})
+        raise cursor.fault(f"content is {content}; expected one of {', '.join(map(str, known))}", back=1)
     try:
-        match content:
-            case Content.EMBEDDING:
-                return _read_embedding(cursor)
-            case Content.IRIS:
-                return _read_iris(cursor)
-            case _:
-                return _read_minutiae(cursor, content)
+        return form.read(cursor, content)
     except TemplateError as error:
         raise FormatError(str(error), offset=HEADER_AT) from None
 
@@ -117,17 +146,11 @@ def write(template: Template) -> bytes:
     The name of a known extractor takes its length and one byte more.
     Minutiae of which a direction is no multiple of 1/32 degree take 9 bytes each, to lose nothing.
     """
-    head = MAGIC + bytes([VERSION])
-    match template:
-        case Minutiae():
-            return head + _minutiae_bytes(template)
-        case Embedding():
-            return head + _embedding_bytes(template)
-        case IrisCode():
-            return head + _iris_bytes(template)
+    return MAGIC + bytes([VERSION]) + modality.modality_of(template).stored_form().write(template)
 
 
-def _read_minutiae(cursor: Cursor, content: Content) -> Minutiae:
+def _read_minutiae(cursor: Cursor, number: int) -> Minutiae:
+    content = Content(number)
     header = cursor.take(MINUTIAE_HEADER.size, "header of the minutiae")
     position, width, height, x_resolution, y_resolution, quality, count = MINUTIAE_HEADER.unpack(header)
     record = MINUTIA_OF[content]
@@ -179,14 +202,14 @@ def _exact_units(direction: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] |
     return units if restored.tobytes() == direction.tobytes() else None
 
 
-def _read_embedding(cursor: Cursor) -> Embedding:
+def _read_embedding(cursor: Cursor, _: int) -> Embedding:
     header = cursor.take(EMBEDDING_HEADER.size, "header of the embedding")
     position, quality, dimension = EMBEDDING_HEADER.unpack(header)
     model = _read_name(cursor, "model's name")
     stored = np.frombuffer(cursor.take(dimension * 2, f"{dimension} elements"), ">f2").astype(np.float16)
     cursor.end()
     place = _position(position)
-    if place.is_finger or place.is_eye:
+    if modality.modality_at(place).template is not Embedding:
         raise TemplateError(f"position {place.name} has no embeddings")
     if math.isinf(quality):
         raise TemplateError(f"quality is {quality}")
@@ -234,7 +257,7 @@ def _name_bytes(name: str) -> bytes:
     return bytes([len(encoded)]) + encoded
 
 
-def _read_iris(cursor: Cursor) -> IrisCode:
+def _read_iris(cursor: Cursor, _: int) -> IrisCode:
     header = cursor.take(IRIS_HEADER.size, "header of the iris code")
     position, quality, rows, columns, planes = IRIS_HEADER.unpack(header)
     model = _read_name(cursor, "model's name")
@@ -265,6 +288,42 @@ def _iris_bytes(template: IrisCode) -> bytes:
             template.mask.tobytes(),
         ]
     )
+
+
+def _read_profile(cursor: Cursor, _: int) -> StrProfile:
+    position, count = cursor.take(2, "header of the DNA profile")
+    if position != Position.DNA:
+        raise TemplateError(f"position is {position}; expected {int(Position.DNA)} of a DNA profile")
+    alleles = np.zeros((len(LOCI), 2), np.uint16)
+    last = -1
+    fields = cursor.take(count * STR_LOCUS.size, f"{count} loci")
+    for place, low, high in STR_LOCUS.iter_unpack(fields):
+        if not last < place < len(LOCI):
+            raise TemplateError(
+                f"locus {place} after {last}; expected them in order, and at most {len(LOCI) - 1}"
+            )
+        if not low:
+            raise TemplateError(f"locus {LOCI[place]} has no alleles, though it is listed")
+        alleles[place] = low, high
+        last = place
+    cursor.end()
+    return StrProfile.of_alleles(alleles)
+
+
+def _profile_bytes(template: StrProfile) -> bytes:
+    loci = [(place, low, high) for place, (low, high) in enumerate(template.alleles.tolist()) if high]
+    return b"".join(
+        [
+            bytes([Content.STR_PROFILE, template.position, len(loci)]),
+            *(STR_LOCUS.pack(*fields) for fields in loci),
+        ]
+    )
+
+
+MINUTIAE = StoredForm(tuple(MINUTIA_OF), _read_minutiae, _minutiae_bytes)
+EMBEDDING = StoredForm((Content.EMBEDDING,), _read_embedding, _embedding_bytes)
+IRIS = StoredForm((Content.IRIS,), _read_iris, _iris_bytes)
+STR_PROFILE = StoredForm((Content.STR_PROFILE,), _read_profile, _profile_bytes)
 
 
 def _position(code: int) -> Position:

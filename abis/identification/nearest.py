@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subjects whose embeddings or iris codes are nearest to a probe, over all segments of a gallery.
+"""The subjects whose references are nearest to a probe, over all segments of a gallery.
 
-FAISS gives the nearest references of one segment. Here they are merged by subject, without those that are removed or
-not asked for, and a segment that may hold more of them is asked for more. So the result depends on the probe, on the
-references present and on their subjects' keys only: not on how the gallery is cut into segments, on what was removed
-from it, or on threads.
+An index (:class:`abis.index.segments.NearestIndex`) gives the nearest references of one segment. Here they are merged
+by subject, without those that are removed or not asked for, and a segment that may hold more of them is asked for more.
+So the result depends on the probe, on the references present and on their subjects' keys only: not on how the gallery
+is cut into segments, on what was removed from it, or on threads.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
-from abis.index.iris_index import IrisIndex, IrisProbe
-from abis.index.segments import Block
+from abis.index.segments import Block, NearestIndex, NearestProbe
 
 __all__ = ["Nearest", "largest", "nearest"]
 
@@ -28,17 +26,17 @@ class Nearest(NamedTuple):
 
     Attributes:
         subjects: (m,) int64, sorted keys.
-        cosines: (m,) float64, estimated cosine of the best reference of each; of irises, the raw score.
+        similarities: (m,) float64, of the best reference of each, as the index gives them.
         is_all: True if no other subject has a comparable reference.
     """
 
     subjects: NDArray[np.int64]
-    cosines: NDArray[np.float64]
+    similarities: NDArray[np.float64]
     is_all: bool
 
 
 def nearest(
-    sides: Sequence[tuple[EmbeddingProbe | IrisProbe, Sequence[Block]]],
+    sides: Sequence[tuple[NearestProbe, Sequence[Block]]],
     count: int,
     among: NDArray[np.int64] | None,
 ) -> Nearest:
@@ -57,19 +55,19 @@ def nearest(
         share = look.usable / len(look.block)
         look.fetch(math.ceil((expected + 4 * math.sqrt(expected) + 8) / share))  # seldom too few
     # First as if each subject had one reference, which is quick to tell and never asks for too much.
-    while _fetch_more(looks, np.concatenate([np.empty(0), *(look.cosines for look in looks)]), count):
+    while _fetch_more(looks, np.concatenate([np.empty(0), *(look.similarities for look in looks)]), count):
         pass
-    subjects, cosines = _best_of_each(looks)
-    while _fetch_more(looks, cosines, count):
-        subjects, cosines = _best_of_each(looks)
-    chosen = largest(cosines, count)
+    subjects, similarities = _best_of_each(looks)
+    while _fetch_more(looks, similarities, count):
+        subjects, similarities = _best_of_each(looks)
+    chosen = largest(similarities, count)
     is_all = len(chosen) == len(subjects) and all(look.is_complete for look in looks)
-    return Nearest(subjects[chosen], cosines[chosen], is_all)
+    return Nearest(subjects[chosen], similarities[chosen], is_all)
 
 
-def _fetch_more(looks: Sequence[_Look], cosines: NDArray[np.float64], count: int) -> bool:
-    """Fetch more from each look that may hold one of the ``count`` largest cosines; False if none may."""
-    limit = np.partition(cosines, -count)[-count] if len(cosines) >= count else -np.inf
+def _fetch_more(looks: Sequence[_Look], similarities: NDArray[np.float64], count: int) -> bool:
+    """Fetch more from each look that may hold one of the ``count`` largest similarities; False if none may."""
+    limit = np.partition(similarities, -count)[-count] if len(similarities) >= count else -np.inf
     unfinished = [look for look in looks if not look.is_complete and look.least >= limit]
     for look in unfinished:
         look.fetch(4 * look.fetched)
@@ -92,17 +90,16 @@ class _Look:
     Attributes:
         block: the references.
         usable: how many of them are present and asked for.
-        fetched: how many FAISS has given.
-        least: the smallest of their cosines.
-        cosines: (m,) float64, of the usable ones of them.
+        fetched: how many the index has given.
+        least: the smallest of their similarities.
+        similarities: (m,) float64, of the usable ones of them.
         subjects: (m,) their keys.
     """
 
-    def __init__(
-        self, probe: EmbeddingProbe | IrisProbe, block: Block, among: NDArray[np.int64] | None
-    ) -> None:
+    def __init__(self, probe: NearestProbe, block: Block, among: NDArray[np.int64] | None) -> None:
         self.block = block
         self._probe: Any = probe
+        self._index = cast(NearestIndex, block.index)
         self._is_usable: NDArray[np.bool_] | None = None
         self.usable = len(block)
         if among is not None or block.gone is not None:
@@ -116,23 +113,22 @@ class _Look:
         return self.fetched == len(self.block)
 
     def fetch(self, count: int) -> None:
-        """Ask FAISS for some references in place of those before."""
-        assert isinstance(self.block.index, EmbeddingIndex | IrisIndex)
-        self.cosines, slots = self.block.index.nearest(self._probe, count)
-        self.fetched, self.least = len(slots), float(self.cosines[-1])
+        """Ask the index for some references in place of those before."""
+        self.similarities, slots = self._index.nearest(self._probe, count)
+        self.fetched, self.least = len(slots), float(self.similarities[-1])
         if self._is_usable is not None:
             usable = self._is_usable[slots]
-            self.cosines, slots = self.cosines[usable], slots[usable]
+            self.similarities, slots = self.similarities[usable], slots[usable]
         self.subjects = self.block.subjects[slots]
 
 
 def _best_of_each(looks: Sequence[_Look]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Sorted keys of all subjects found, and the largest cosine of each."""
+    """Sorted keys of all subjects found, and the largest similarity of each."""
     if not looks:
         return np.empty(0, np.int64), np.empty(0)
     subjects = np.concatenate([look.subjects for look in looks]).astype(np.int64)
-    cosines = np.concatenate([look.cosines for look in looks])
+    similarities = np.concatenate([look.similarities for look in looks])
     order = np.argsort(subjects)
-    subjects, cosines = subjects[order], cosines[order]
+    subjects, similarities = subjects[order], similarities[order]
     starts = np.flatnonzero(np.diff(subjects, prepend=-1))
-    return subjects[starts], np.maximum.reduceat(cosines, starts) if len(starts) else cosines
+    return subjects[starts], np.maximum.reduceat(similarities, starts) if len(starts) else similarities

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingers in a compact form to be searched: the Python face of the core's index.
+"""Fingers in a compact form to be searched: the Python interface of the core's index.
 
 A minutia takes 23.25 bytes: 128 bits of code for its neighbourhood, the sector it belongs to, and the minutia as the
 comparison takes it. An uncertain minutia has no code and takes 6.25 bytes: the first three steps pass over it, the
@@ -18,7 +18,7 @@ mate, whatever the reference, and the evidence of several fingers of a subject a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from abis import _core
 from abis.comparison import balances, contents
 from abis.comparison.minutiae import check_array, check_indices, checked_threads, columns, columns_of_many
+from abis.scoring.calibration import Calibration
 from abis.template import Minutiae
 
 __all__ = ["COLUMNS", "FingerIndex", "FingerProbe", "ready"]
@@ -56,6 +57,8 @@ class FingerIndex:
     bit on every CPU and for any number of threads. Any number of threads may search at once. A search during
     :meth:`extend` or :meth:`remove`, and either of these during a search, raises RuntimeError. Ctrl-C ends any call.
     """
+
+    tells_nearest: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._core = _core.FingerIndex()
@@ -252,6 +255,11 @@ class FingerIndex:
         index = cls()
         index._core = _core.FingerIndex.from_columns(*(arrays[name] for name in COLUMNS))
         return index
+
+    @staticmethod
+    def ready(template: Minutiae, _: Calibration) -> FingerProbe:
+        """:func:`ready`."""
+        return ready(template)
 
 
 def ready(probe: Minutiae) -> FingerProbe:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from abis.comparison.coverage import Coverage
 from abis.comparison.kind import Kind
 from abis.errors import StoreError
-from abis.index.segments import SPAN, Entry, Segment, appended
+from abis.index.segments import Entry, Segment, appended
+from abis.index.sizes import WorkSizes
 from abis.index.snapshots import Snapshots
 from abis.store import Enrollment, Mark, State, Store, Tail, Written
 
@@ -34,11 +35,6 @@ _log = logging.getLogger("abis")
 Progress = Callable[[int, int], None]
 """Called with the number of templates loaded and the number in all."""
 
-_LOAD_BATCH = 10_000  # templates read at once: about 5 MB
-_WORTH_SAVING = (
-    5_000  # templates: saved when the gallery is closed, because preparing them again takes a second ...
-)
-_WORTH_SAVING_BESIDE = SPAN // 4  # ... and in the background at any time
 _MOST_GONE = 4  # a segment is packed again when one in this many of its references is removed
 
 
@@ -129,19 +125,21 @@ class ReferenceView:
                     found[block.subjects[block.present_slots()]] = True
         return found
 
-    def followed(self, tail: Tail) -> ReferenceView:
-        """A view with the changes that came after the mark."""
+    def followed(self, tail: Tail, *, span: int) -> ReferenceView:
+        """A view with the changes that came after the mark; ``span`` is :attr:`WorkSizes.segment`."""
         segments = self._without(tail.removed)
         if tail.enrolled:
             entries = (Entry(t.subject, t.encounter, t.template) for t in tail.enrolled)
-            new = Segment.of(_end(segments, self.mark), tail.mark.template, entries)
-            segments = appended(segments, new)
+            new = Segment.of(_end(segments, self.mark, span), tail.mark.template, entries)
+            segments = appended(segments, new, span=span)
         return ReferenceView(segments, tail.mark, tail.state.subjects, tail.state.last_subject + 1)
 
-    def with_appended(self, segment: Segment, mark: Mark, state: State) -> ReferenceView:
-        """A view with the references that one transaction has enrolled, which are of one span."""
-        new = replace(segment, after=_end(self.segments, self.mark), last=mark.template)
-        return ReferenceView(appended(self.segments, new), mark, state.subjects, state.last_subject + 1)
+    def with_appended(self, segment: Segment, mark: Mark, state: State, *, span: int) -> ReferenceView:
+        """A view with the references that one transaction has enrolled, which are of one span of ``span`` keys."""
+        new = replace(segment, after=_end(self.segments, self.mark, span), last=mark.template)
+        return ReferenceView(
+            appended(self.segments, new, span=span), mark, state.subjects, state.last_subject + 1
+        )
 
     def with_replaced(self, old: Segment, new: Segment) -> ReferenceView:
         """A view with a segment packed again. References removed from it meanwhile are removed from the new one too."""
@@ -168,16 +166,18 @@ class References:
     Args:
         store: of the gallery.
         folder: for the segments' files; None keeps no files.
+        sizes: how much is loaded and saved at once.
     """
 
-    def __init__(self, store: Store, folder: Path | None) -> None:
+    def __init__(self, store: Store, folder: Path | None, sizes: WorkSizes) -> None:
         self._store = store
+        self._sizes = sizes
         self._snapshots = None if folder is None else Snapshots(folder, store)
-        self._following = threading.Lock()  # held while the view is changed
+        self._following = threading.Lock()  # held while the view is replaced
         self._view: ReferenceView | None = None
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="abis")
         self._kept: Future[None] | None = None
-        self._saved = ReferenceView()  # as of the last snapshot
+        self._saved = ReferenceView()  # the view that was saved last
 
     @property
     def is_loaded(self) -> bool:
@@ -198,7 +198,7 @@ class References:
 
         Args:
             at_least: number of a change that is late enough; 0 takes the references as they are in memory, without a
-                question to the store. None asks the store for its present change.
+                query to the store. None asks the store for its present change.
         """
         now = self._store.state().change if at_least is None else at_least
         while True:
@@ -214,15 +214,16 @@ class References:
             progress: called while templates are loaded.
 
         Raises:
-            StoreError: the store has not as many templates as it says.
+            StoreError: the store holds another number of templates than its counters state.
         """
+        span = self._sizes.segment
         with self._following:
             view = self._opened(progress) if self._view is None else self._view
             complete = False
             while not complete:
-                span_end = (view.mark.template // SPAN + 1) * SPAN
-                tail = self._store.tail(view.mark, limit=_LOAD_BATCH, last=span_end)
-                view, complete = view.followed(tail), tail.complete
+                span_end = (view.mark.template // span + 1) * span
+                tail = self._store.tail(view.mark, limit=self._sizes.load, last=span_end)
+                view, complete = view.followed(tail, span=span), tail.complete
                 if progress is not None:
                     progress(view.present, tail.state.templates)
             if view.present != tail.state.templates:
@@ -244,17 +245,18 @@ class References:
         """Add references that have just been enrolled.
 
         Args:
-            prepared: what :meth:`prepare` gave.
+            prepared: result of :meth:`prepare`.
             written: the result of the enrolment.
         """
         if prepared is None:
             return
         with self._following:
             view = self._view
-            fits = written.before.template // SPAN == (written.after.template - 1) // SPAN
+            span = self._sizes.segment
+            fits = written.before.template // span == (written.after.template - 1) // span
             if view is not None and view.mark == written.before and fits:
                 owned = prepared.owned_by(np.array(written.owners, np.int64))
-                self._view = view.with_appended(owned, written.after, written.state)
+                self._view = view.with_appended(owned, written.after, written.state, span=span)
         self.load()  # other processes may have written before
 
     def close(self, *, save: bool) -> None:
@@ -289,13 +291,13 @@ class References:
                     Snapshots(folder, self._store).discard()
         except OSError as error:
             raise StoreError(
-                f"{self._store.name}: what is prepared may still hold what was removed: {error}"
+                f"{self._store.name}: snapshot files may still hold removed references: {error}"
             ) from error
 
     # ----------------------------------------------------------------------------------------- inside
 
     def _opened(self, progress: Progress | None) -> ReferenceView:
-        """The view that the files contain."""
+        """Return the view that the snapshot files contain; an empty one without files."""
         manifest = None if self._snapshots is None else self._snapshots.manifest()
         if self._snapshots is None or manifest is None:
             return ReferenceView()
@@ -315,7 +317,7 @@ class References:
         parts = []
         mark = Mark(template=after)
         while mark.template < last:
-            tail = self._store.tail(mark, limit=_LOAD_BATCH, last=last)
+            tail = self._store.tail(mark, limit=self._sizes.load, last=last)
             entries = (Entry(t.subject, t.encounter, t.template) for t in tail.enrolled)
             parts.append(Segment.of(mark.template, tail.mark.template, entries))
             if tail.complete:
@@ -328,7 +330,7 @@ class References:
         view = self._view
         if view is None or (self._kept is not None and not self._kept.done()):
             return
-        if _worn(view) or self._unsaved(view) >= _WORTH_SAVING_BESIDE:
+        if _worn(view) or self._unsaved(view) >= self._sizes.save_beside:
             with suppress(RuntimeError):  # the gallery is being closed
                 self._kept = self._keeper.submit(self._logged, self._tidy)
 
@@ -340,15 +342,15 @@ class References:
             with self._following:
                 if self._view is not None:
                     self._view = self._view.with_replaced(segment, packed)
-        self._save(self._view or view, worth=_WORTH_SAVING_BESIDE, wait=False)
+        self._save(self._view or view, worth=self._sizes.save_beside, wait=False)
 
     def _follow_and_save(self) -> None:
         for _ in range(2):  # again for references removed during the first pass
-            self._save(self.view(), worth=_WORTH_SAVING, wait=True)
+            self._save(self.view(), worth=self._sizes.save, wait=True)
 
     def _save(self, view: ReferenceView, *, worth: int, wait: bool) -> None:
         """Write a snapshot if ``worth`` templates or more are in none, or if a file has to be written again."""
-        if self._snapshots is None:
+        if self._snapshots is None or self._store.read_only:
             return
         is_due = (
             self._snapshots.is_faulty or self._unsaved(view) >= worth or (wait and self._has_removed(view))
@@ -378,7 +380,7 @@ def _worn(view: ReferenceView) -> list[Segment]:
     return [s for s in view.segments if s.present and len(s) - s.present >= max(1, len(s) // _MOST_GONE)]
 
 
-def _end(segments: Sequence[Segment], mark: Mark) -> int:
-    """Where a new segment begins: behind the others, or at the start of its span."""
-    start = mark.template // SPAN * SPAN
+def _end(segments: Sequence[Segment], mark: Mark, span: int) -> int:
+    """Return the key after which a new segment begins: that of the last segment, or the start of its span."""
+    start = mark.template // span * span
     return max(segments[-1].last, start) if segments else start

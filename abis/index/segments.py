@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
-from abis.comparison.modality import FACE, FINGER, IRIS, Modality, modality_at, modality_of
-from abis.index.embedding_index import EmbeddingIndex, EmbeddingProbe
-from abis.index.finger_index import FingerIndex, ready
-from abis.index.iris_index import IrisIndex, IrisProbe
+from abis.scoring.calibration import Calibration, Calibrations
 from abis.template import Template
+from abis.template.modality import modality_at, modality_of
 
 __all__ = [
-    "SPAN",
     "Block",
     "Entry",
     "Index",
+    "NearestIndex",
+    "NearestProbe",
     "Probe",
     "Segment",
     "appended",
@@ -34,15 +33,67 @@ __all__ = [
     "comparable_blocks",
 ]
 
-SPAN = 196_608
-"""Template keys that a sealed segment spans: with two fingers and a face each, 65,536 subjects."""
+
+class Index(Protocol):
+    """References of one kind, slot by slot from 0: what a row of :mod:`abis.template.modality` names.
+
+    The first look of a search differs. Where ``tells_nearest`` is True, the class has the methods of
+    :class:`NearestIndex`, and its prepared probes have those of :class:`NearestProbe`. Fingers alone have a first look
+    at every reference, :meth:`abis.index.finger_index.FingerIndex.tally`.
+    """
+
+    tells_nearest: ClassVar[bool]
+
+    @classmethod
+    def of(cls, templates: Sequence[Any]) -> Self:
+        """An index of templates of one kind, at least one, slot by slot in their order."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Any, NDArray[np.int64]]]) -> Self:
+        """An index of some slots of other indexes, in their order."""
+
+    @staticmethod
+    def ready(template: Any, calibration: Calibration) -> Any:
+        """Prepare a probe once for many indexes and calls, with the calibration in force for such templates."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """RAM held, in bytes."""
+
+    def sift(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) float32, evidence of the second look at some slots, natural log units."""
+
+    def refine(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) float32, evidence of the third look at some slots, natural log units."""
+
+    def compare(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m,) float32, raw scores of some slots, equal to the bit to those of the comparator."""
+
+    def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None where there is none."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that :meth:`from_arrays` needs to make the same index."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The index that :meth:`arrays` was taken of. Raises ValueError if the arrays do not belong together."""
 
 
-Index = FingerIndex | EmbeddingIndex | IrisIndex
-"""References of one kind, slot by slot from 0. Both classes have the same methods for the second and third look
-(``sift`` and ``refine``, evidence in natural log units), for raw scores (``compare``, ``balance``) and for storage
-(``arrays``, ``from_arrays``). The first look differs: fingers tell the evidence of every reference, embeddings the
-nearest references."""
+class NearestIndex(Index, Protocol):
+    """An index whose first look tells the nearest references."""
+
+    def nearest(self, probe: Any, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Some similarity of the ``count`` nearest references, the largest first, and their slots."""
+
+
+class NearestProbe(Protocol):
+    """A prepared probe of a :class:`NearestIndex`."""
+
+    def evidence_of(self, similarities: NDArray[Any]) -> NDArray[np.float32]:
+        """(m,) float32, evidence of what :meth:`NearestIndex.nearest` gave, natural log units."""
 
 
 class Entry(NamedTuple):
@@ -108,7 +159,7 @@ class Block:
         return self.index.memory_bytes + self.subjects.nbytes + self.encounters.nbytes + gone
 
     def balance(self, probe: Any, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None for embeddings."""
+        """(m,) float64, :func:`abis.comparison.balance` of a template and some slots; None where there is none."""
         return self.index.balance(probe, slots)
 
     def present_slots(self) -> NDArray[np.int64]:
@@ -168,8 +219,6 @@ class Block:
 class Segment:
     """The references with template keys above ``after`` and up to ``last`` that are in the store.
 
-    A segment that covers a whole span of ``SPAN`` keys is *sealed*: no template will be added to it.
-
     Attributes:
         after: template key; the segment begins behind it.
         last: largest template key that belongs to the segment.
@@ -208,11 +257,6 @@ class Segment:
         """Number of references that are not removed."""
         return sum(block.present for block in self.blocks)
 
-    @property
-    def is_sealed(self) -> bool:
-        """True if the segment covers a whole span."""
-        return self.after % SPAN == 0 and self.last == self.after + SPAN
-
     def owned_by(self, owners: NDArray[np.int64]) -> Segment:
         """The same with other owners: subject and encounter n become those of row n of ``owners``, (n, 2)."""
         blocks = (
@@ -233,16 +277,20 @@ class Segment:
         return replace(self, blocks=blocks)
 
 
-def appended(segments: Sequence[Segment], new: Segment) -> tuple[Segment, ...]:
+def appended(segments: Sequence[Segment], new: Segment, *, span: int) -> tuple[Segment, ...]:
     """Append a segment, and join it with its neighbours so that there are never many.
 
     A segment is joined with the one before unless that is more than twice as large, so each reference is copied about
-    log2(n) times. When a span is full, all its segments become one.
+    log2(n) times. When a span is full, all its segments become one, and no template is added to it any more.
+
+    Args:
+        segments: segments so far, in the order of keys.
+        new: segment after the last one.
+        span: template keys that a full segment spans (:attr:`abis.index.sizes.WorkSizes.segment`).
     """
-    span = new.after // SPAN
     joined, size = 1, len(new)
     for segment in reversed(segments):
-        if segment.after // SPAN != span or (len(segment) > 2 * size and new.last % SPAN):
+        if segment.after // span != new.after // span or (len(segment) > 2 * size and new.last % span):
             break
         joined += 1
         size += len(segment)
@@ -289,23 +337,27 @@ class Probe(NamedTuple):
     prepared: Any
 
     @classmethod
-    def of(cls, template: Template) -> Self:
-        """Prepare a template."""
-        _, prepare = _INDEXES[modality_of(template)]
-        return cls(template, prepare(template))
+    def of(cls, template: Template, calibrations: Calibrations | None = None) -> Self:
+        """Prepare a template.
+
+        Args:
+            template: of any modality.
+            calibrations: those in force; None for the shipped ones.
+
+        Raises:
+            NotCalibrated: the template is of a kind that has no calibration.
+        """
+        calibration = (calibrations or Calibrations.of()).for_template(template)
+        return cls(template, modality_of(template).index().ready(template, calibration))
+
+    @property
+    def tells_nearest(self) -> bool:
+        """Whether the first look tells the nearest references, or the evidence of every one."""
+        return modality_of(self.template).index().tells_nearest
 
 
-def _class_of(kind: Kind) -> Any:  # Any: a kind has templates of one class
-    index, _ = _INDEXES[modality_at(kind.position)]
-    return index
-
-
-_INDEXES: dict[Modality, tuple[Any, Any]] = {
-    FINGER: (FingerIndex, ready),
-    FACE: (EmbeddingIndex, EmbeddingProbe.of),
-    IRIS: (IrisIndex, IrisProbe),
-}
-"""The index of each modality, and what prepares a probe for it."""
+def _class_of(kind: Kind) -> type[Index]:
+    return modality_at(kind.position).index()
 
 
 def _keys(keys: Sequence[int] | NDArray[Any]) -> NDArray[Any]:

@@ -8,15 +8,14 @@ is *match*.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +23,8 @@ from abis.comparison import balance as balance_of
 from abis.comparison import raw_scores
 from abis.comparison.kind import Kind
 from abis.errors import FormatError
-from abis.template import Template
+from abis.scoring.json_file import JsonFile, decode, encode
+from abis.template import Template, modality
 
 __all__ = [
     "MINUTIAE",
@@ -47,9 +47,6 @@ MINUTIAE = "minutiae"
 """Kind of a calibration for minutiae of an unknown extractor, and for pairs of two different extractors."""
 
 _FORMAT = "abis calibration"
-_VERSION = 3
-_READ_VERSIONS = (2, 3)
-"""Version 2 has neither ``equal_minimum`` nor ``limits``; its rates are read as the limits."""
 _BEND = 2 * math.log10(2)
 """Width of the bends at both ends, in decades.
 
@@ -125,7 +122,7 @@ class NonMated:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(JsonFile):
     """A strictly increasing map from raw scores to log10 likelihood ratios (LLR).
 
     The map is the line ``slope * raw + offset`` of a logistic regression. Low scores approach ``minimum`` and high
@@ -193,6 +190,11 @@ class Calibration:
         return self.minimum if self.equal_minimum is None else self.equal_minimum
 
     @property
+    def basis(self) -> Any:
+        """What raw scores themselves depend on: the allele frequencies of DNA. None for other kinds."""
+        return None
+
+    @property
     def lowest(self) -> float:
         """Lower bound of every LLR of this calibration."""
         return min(self.minimum, self._equal_minimum)
@@ -216,15 +218,7 @@ class Calibration:
 
     def to_json(self) -> str:
         """Return the calibration as JSON text; :meth:`from_json` restores it without loss."""
-        content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION} | asdict(self)
-        if self.non_mated is None:
-            return json.dumps(content, indent=2) + "\n"
-        for name in _TABLES:  # one line for a table of hundreds of numbers
-            content["non_mated"][name] = f"{name} stand here"
-        text = json.dumps(content, indent=2) + "\n"
-        for name in _TABLES:
-            text = text.replace(f'"{name} stand here"', json.dumps(getattr(self.non_mated, name)))
-        return text
+        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _CalibrationFile))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -237,53 +231,18 @@ class Calibration:
             FormatError: the text is not a calibration; the message names the first field that is missing, unknown
                 or out of range.
         """
+        documents: dict[int, type[_CalibrationFile2]] = {2: _CalibrationFile2, 3: _CalibrationFile}
+        document = decode(text, _FORMAT, documents, command="abis calibrate")
+        fields = msgspec.structs.asdict(document)
+        del fields["format"], fields["version"]
+        fields["provenance"] = Provenance(**msgspec.structs.asdict(document.provenance))
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(
-                f"calibration is not valid JSON: {error}; expected the output of `abis calibrate`"
-            ) from error
-        if isinstance(content, dict) and content.get("version") == 2:
-            content = _as_version_3(content)
-        content = _checked(content, "calibration", {"format": str, "version": int} | _FIELDS)
-        if content["format"] != _FORMAT or content["version"] not in _READ_VERSIONS:
-            raise FormatError(
-                f"calibration has format {content['format']!r}, version {content['version']!r}; "
-                f"expected {_FORMAT!r}, version {' or '.join(map(str, _READ_VERSIONS))}"
-            )
-        origin = _checked(content["provenance"], "provenance", _PROVENANCE_FIELDS)
-        if not all(isinstance(name, str) for name in origin["data"]):
-            raise FormatError(f"provenance: data is {origin['data']!r}; expected a list of names")
-        provenance = Provenance(**origin | {"data": tuple(origin["data"])})
-        try:
-            numbers = {name: float(content[name]) for name in ("slope", "offset", "minimum", "maximum")}
-            equal_minimum = content["equal_minimum"]
-            return cls(
-                kind=content["kind"],
-                **numbers,
-                equal_minimum=None if equal_minimum is None else float(equal_minimum),
-                non_mated=_non_mated(content["non_mated"]),
-                provenance=provenance,
-            )
-        except (ValueError, OverflowError) as error:
-            raise FormatError(f"calibration: {error}") from error
-
-    def save(self, path: Path) -> None:
-        """Write the calibration to a file as JSON (:meth:`to_json`)."""
-        path.write_text(self.to_json(), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a calibration from a file of :meth:`save`.
-
-        Raises:
-            FormatError: the file is not a calibration; the message names the file and the field.
-            OSError: the file cannot be read.
-        """
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (FormatError, UnicodeDecodeError) as error:
-            raise FormatError(f"{path}: {error}") from error
+            if document.non_mated is not None:
+                table = msgspec.structs.asdict(document.non_mated)
+                fields["non_mated"] = NonMated(**{"limits": document.non_mated.rates} | table)
+            return cls(**{"equal_minimum": None} | fields)
+        except ValueError as error:
+            raise FormatError(f"calibration: {error}; expected the output of `abis calibrate`") from error
 
 
 @dataclass(frozen=True)
@@ -330,16 +289,28 @@ class Calibrations:
             probe: kind of the probe, as :func:`kind_of` names it.
             reference: kind of the reference, as :func:`kind_of` names it.
         """
-        return self.for_kind(probe if probe == reference else MINUTIAE)
+        return self.for_kind(probe if probe == reference else _general(probe))
 
     def for_kind(self, kind: str) -> Calibration:
-        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it."""
+        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it.
+
+        Raises:
+            NotCalibrated: voices have no calibration for their model, or DNA has no allele frequencies. abis ships
+                none.
+        """
         if kind in self.own:
             return self.own[kind]
         if kind in shipped_names():
             return shipped(kind)
-        modality = kind.partition("-")[0]
-        return self.for_kind(modality) if modality == MINUTIAE else shipped(modality)
+        general = _general(kind)
+        if general in self.own:
+            return self.own[general]
+        return next(m for m in modality.MODALITIES if m.calibration == general).uncalibrated(kind)
+
+
+def _general(kind: str) -> str:
+    """The kind without the name of a model or extractor."""
+    return kind.partition("-")[0]
 
 
 def kind_of(template: Template) -> str:
@@ -380,16 +351,19 @@ def shipped(name: str) -> Calibration:
     return Calibration.from_json(text)
 
 
-def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64]:
+def compare(
+    probe: Template, references: Sequence[Template], *, calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
     """Compare one probe with references of the same kind: 1:1, or 1:n.
 
     Each call prepares the references again. To search the same references repeatedly, enroll them in a
     :class:`abis.Gallery`. Calls from several threads at once are safe.
 
     Args:
-        probe: minutiae or an embedding.
+        probe: any template.
         references: templates that are comparable with the probe: fingers of the same or an unknown position, or
             embeddings of the same position and model.
+        calibration: calibration of such templates. None: the shipped ones; voices and DNA have none.
 
     Returns:
         (len(references),) float64, calibrated log10 likelihood ratios. A value of 6 means that the raw score is a
@@ -397,6 +371,7 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
 
     Raises:
         TemplateError: a reference is not comparable with the probe; the message names the first one.
+        NotCalibrated: no calibration is given, and abis ships none for such templates.
 
     >>> from abis.template import Embedding
     >>> face = Embedding(vector=[0.6, 0.8, 0.0], model="demo")
@@ -404,14 +379,16 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
     >>> compare(face, [face, other]) > 6
     array([ True, False])
     """
-    raw = raw_scores(probe, references)
+    in_force = Calibrations.of([] if calibration is None else [calibration])
+    raw = raw_scores(probe, references, calibration=in_force.for_template(probe))
     balance = balance_of(probe, references)
     llr = np.empty(len(raw))
     kinds = [kind_of(reference) for reference in references]
     for kind in set(kinds):
         chosen = np.array([other == kind for other in kinds])
-        calibration = Calibrations.of().for_pair(kind_of(probe), kind)
-        llr[chosen] = calibration.llr(raw[chosen], None if balance is None else balance[chosen])
+        llr[chosen] = in_force.for_pair(kind_of(probe), kind).llr(
+            raw[chosen], None if balance is None else balance[chosen]
+        )
     return llr
 
 
@@ -451,62 +428,49 @@ def _rounding(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray((_BEND * _BEND / 2) / (np.sqrt(distance * distance + _BEND * _BEND) + distance))
 
 
-# --- reading JSON ---------------------------------------------------------------------------------------
-
-_NUMBER = int | float
-_TABLES = ("rates", "limits")
-_FIELDS: dict[str, Any] = {
-    "kind": str,
-    **dict.fromkeys(("slope", "offset", "minimum", "maximum"), _NUMBER),
-    "equal_minimum": _NUMBER | None,
-    "non_mated": dict | None,
-    "provenance": dict,
-}
-_NON_MATED_FIELDS: dict[str, Any] = {
-    "start": int,
-    **dict.fromkeys(_TABLES, list),
-    "counted": _NUMBER,
-    "pairs": int,
-}
-_PROVENANCE_FIELDS: dict[str, Any] = {
-    "data": list,
-    "mated": int,
-    "non_mated": int,
-    **dict.fromkeys(("date", "software", "script"), str),
-}
+# --- the file -------------------------------------------------------------------------------------------
 
 
-def _non_mated(content: object) -> NonMated | None:
-    if content is None:
-        return None
-    fields = _checked(content, "non_mated", _NON_MATED_FIELDS)
-    tables = {}
-    for name in _TABLES:
-        if not all(isinstance(rate, _NUMBER) for rate in fields[name]):
-            raise FormatError(f"non_mated: {name} holds a value that is not a number; expected numbers only")
-        tables[name] = tuple(map(float, fields[name]))
-    return NonMated(**fields | tables)
+class _Provenance(msgspec.Struct, forbid_unknown_fields=True):
+    """Fields of :class:`Provenance`."""
+
+    data: tuple[str, ...]
+    mated: int
+    non_mated: int
+    date: str
+    software: str
+    script: str
 
 
-def _as_version_3(content: dict[str, Any]) -> dict[str, Any]:
-    non_mated = content.get("non_mated")
-    if isinstance(non_mated, dict) and "rates" in non_mated:
-        non_mated = {"limits": non_mated["rates"]} | non_mated
-    return {"equal_minimum": None} | content | {"non_mated": non_mated}
+class _NonMated2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Fields of :class:`NonMated` in version 2; its rates are read as the limits."""
+
+    start: int
+    rates: tuple[float, ...]
+    counted: float
+    pairs: int
 
 
-def _checked(content: object, what: str, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``content`` if it is an object of exactly the expected fields and types; else raise FormatError."""
-    if not isinstance(content, dict):
-        raise FormatError(f"{what} is {type(content).__name__}; expected an object")
-    for name, kind in expected.items():
-        if name not in content:
-            raise FormatError(f"{what} has no {name!r}; expected the fields {', '.join(expected)}")
-        if not isinstance(content[name], kind) or isinstance(content[name], bool):
-            raise FormatError(
-                f"{what}: {name} is {content[name]!r}; expected {getattr(kind, '__name__', kind)}"
-            )
-    for name in content:
-        if name not in expected:
-            raise FormatError(f"{what} has an unknown field {name!r}; expected {', '.join(expected)}")
-    return content
+class _NonMated(_NonMated2):
+    limits: tuple[float, ...]
+
+
+class _CalibrationFile2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A file of version 2, which has no ``equal_minimum``."""
+
+    format: str
+    version: int
+    kind: str
+    slope: float
+    offset: float
+    minimum: float
+    maximum: float
+    non_mated: _NonMated2 | None
+    provenance: _Provenance
+
+
+class _CalibrationFile(_CalibrationFile2):
+    """A file of version 3."""
+
+    equal_minimum: float | None
+    non_mated: _NonMated | None

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal, Self
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from abis.errors import FormatError
+from abis.scoring.json_file import JsonFile, decode, encode
 
 __all__ = ["FAILED_SCORE", "QualityWeight", "ScoreFusion", "ScoreInput"]
 
 FAILED_SCORE = -1.0
 """The score that many matchers write if a sample failed; a missing score if no other score is negative."""
 
-_VERSION: Final = 2
-"""Version 1 has no qualities; both are read."""
+_FORMAT = "abis fusion"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class ScoreInput:
 
 
 @dataclass(frozen=True)
-class ScoreFusion:
+class ScoreFusion(JsonFile):
     """The fused score is the sum of its inputs' evidence; a missing score never counts as a low score.
 
     Attributes:
@@ -160,50 +159,62 @@ class ScoreFusion:
         return np.where(present, total, np.nan)
 
     def to_json(self) -> str:
-        """The fusion as JSON text; :meth:`from_json` reads it back."""
-        stored = _FusionFile("abis fusion", _VERSION, self.method, self.inputs, self.offset)
-        return msgspec.json.format(msgspec.json.encode(stored).decode(), indent=1) + "\n"
+        """Return the fusion as JSON text; :meth:`from_json` restores it without loss."""
+        inputs = msgspec.convert([asdict(one) for one in self.inputs], tuple[_Input, ...])
+        return encode(_FusionFile(_FORMAT, 2, self.method, inputs, self.offset))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read a fusion from the JSON text of :meth:`to_json`.
 
+        Args:
+            text: JSON text of version 1, which has no qualities, or 2 of the format.
+
         Raises:
             FormatError: the text is not a fusion; the message states the field.
         """
+        document = decode(text, _FORMAT, {1: _FusionFile, 2: _FusionFile}, command="abis fuse")
         try:
-            stored = msgspec.json.decode(text, type=_FusionFile)
-        except msgspec.DecodeError as error:
-            raise FormatError(f"not a fusion: {error}; expected the output of `abis fuse`") from error
-        return cls(stored.method, stored.inputs, stored.offset)
-
-    def save(self, path: Path) -> None:
-        """Write :meth:`to_json` to a file."""
-        path.write_text(self.to_json(), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a fusion from a file of :meth:`save`.
-
-        Raises:
-            FormatError: the file is not a fusion; the message names the file and the field.
-            OSError: the file cannot be read.
-        """
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (FormatError, UnicodeDecodeError) as error:
-            raise FormatError(f"{path}: {error}") from error
+            return cls(document.method, tuple(_input(one) for one in document.inputs), document.offset)
+        except ValueError as error:
+            raise FormatError(f"fusion: {error}; expected the output of `abis fuse`") from error
 
     def names(self) -> Sequence[str]:
         """Names of the matchers."""
         return [one.name for one in self.inputs]
 
 
+class _Quality(msgspec.Struct, forbid_unknown_fields=True):
+    """Fields of :class:`QualityWeight`."""
+
+    name: str
+    slope: float
+    middle: float
+    low: float
+    high: float
+
+
+class _Input(msgspec.Struct, forbid_unknown_fields=True):
+    """Fields of :class:`ScoreInput`."""
+
+    name: str
+    raw: tuple[float, ...]
+    llr: tuple[float, ...]
+    weight: float
+    missing: float
+    quality: _Quality | None = None
+
+
 class _FusionFile(msgspec.Struct, forbid_unknown_fields=True):
     """The file of a fusion."""
 
-    format: Literal["abis fusion"]
-    version: Literal[1, 2]
+    format: str
+    version: int
     method: str
-    inputs: tuple[ScoreInput, ...]
+    inputs: tuple[_Input, ...]
     offset: float
+
+
+def _input(stored: _Input) -> ScoreInput:
+    quality = None if stored.quality is None else QualityWeight(**msgspec.structs.asdict(stored.quality))
+    return ScoreInput(**msgspec.structs.asdict(stored) | {"quality": quality})

@@ -12,14 +12,13 @@ try:
     import msgspec
     import opentelemetry
     import prometheus_client
-    import starlette
     import uvicorn
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{error}: abis.service needs what comes with pip install 'abis[service]'", name=error.name
     ) from None
 else:
-    del httpx, jwt, msgspec, opentelemetry, prometheus_client, starlette, uvicorn
+    del httpx, jwt, msgspec, opentelemetry, prometheus_client, uvicorn
 
 from abis.service.settings import Settings, SettingsError, load
 

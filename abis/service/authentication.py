@@ -7,6 +7,7 @@ secret, are refused before a key is looked for.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -16,12 +17,13 @@ import httpx
 import jwt
 import msgspec
 
+from abis.service.callers import Caller
 from abis.service.refusals import Refusal
-from abis.service.searches import Caller
 from abis.service.settings import Settings, SettingsError
 
 __all__ = ["Authentication"]
 
+_log = logging.getLogger("abis.service")
 _ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _LEEWAY_S = 30
 _KEYS_KEPT_S = 300.0
@@ -71,12 +73,15 @@ class Authentication:
         kind, _, token = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise _unauthorized("no bearer token")
+        if self._is_refresh_due():
+            self._read_keys_again()
         checked = self._remembered(token)
         if checked is None:
+            tokens = self._tokens
             checked = self._checked(token)
-            if len(self._tokens) >= _REMEMBERED:
-                self._tokens.clear()
-            self._tokens[token] = checked
+            if len(tokens) >= _REMEMBERED:
+                tokens.clear()
+            tokens[token] = checked
         if scope not in checked.scopes:
             raise Refusal(403, f"the token lacks the scope {scope}")
         return checked.caller
@@ -84,12 +89,18 @@ class Authentication:
     def knows(self, authorization: str | None) -> bool:
         """Whether :meth:`caller` will answer without checking a signature or asking for keys."""
         token = (authorization or "").partition(" ")[2]
-        return not self._settings.authentication or not token or self._remembered(token) is not None
+        if not self._settings.authentication or not token:
+            return True
+        return self._remembered(token) is not None and not self._is_refresh_due()
 
     def _remembered(self, token: str) -> _Checked | None:
         checked = self._tokens.get(token)
-        is_old = time.monotonic() - self._read > _KEYS_KEPT_S
-        return None if checked is None or is_old or checked.expires < time.time() - _LEEWAY_S else checked
+        return None if checked is None or checked.expires < time.time() - _LEEWAY_S else checked
+
+    def _is_refresh_due(self) -> bool:
+        """Whether the keys are old. While one caller reads them again, the others go on with those there are."""
+        now = time.monotonic()
+        return now - self._read > _KEYS_KEPT_S and now - self._asked > _LEAST_BETWEEN_S
 
     def _checked(self, token: str) -> _Checked:
         try:
@@ -118,26 +129,25 @@ class Authentication:
         return _Checked(caller, _scopes(claims), float(claims["exp"]))
 
     def _key(self, key_id: Any) -> jwt.PyJWK:
-        with self._lock:
-            is_old = time.monotonic() - self._read > _KEYS_KEPT_S
-            if is_old or (key_id is not None and key_id not in self._keys):
-                self._read_keys_again()
-            if key_id is None and len(self._keys) == 1:
-                return next(iter(self._keys.values()))
-            key = self._keys.get(key_id) if isinstance(key_id, str) else None
+        if key_id is not None and key_id not in self._keys:
+            self._read_keys_again()
+        keys = self._keys
+        if key_id is None and len(keys) == 1:
+            return next(iter(keys.values()))
+        key = keys.get(key_id) if isinstance(key_id, str) else None
         if key is None:
             raise _unauthorized("the token's key is not known")
         return key
 
     def _read_keys_again(self) -> None:
         """Keys change: an unknown one may be new. Where they cannot be had, the old ones stay."""
-        if time.monotonic() - self._asked < _LEAST_BETWEEN_S:
-            return
-        try:
-            self._read_keys()
-        except SettingsError:
-            if not self._keys:
-                raise Refusal(503, "the keys that tokens are checked with cannot be read") from None
+        with self._lock:
+            if time.monotonic() - self._asked < _LEAST_BETWEEN_S:
+                return
+            try:
+                self._read_keys()
+            except SettingsError as error:
+                _log.warning("%s", error)
 
     def _read_keys(self) -> None:
         self._asked = time.monotonic()
@@ -152,12 +162,13 @@ class Authentication:
             found = jwt.PyJWKSet.from_dict(msgspec.json.decode(content))
         except (OSError, ValueError, TypeError, AttributeError, httpx.HTTPError, jwt.PyJWTError) as error:
             raise SettingsError(f"jwks {source}: {error}") from None
-        keys = {key.key_id or str(i): key for i, key in enumerate(found.keys)}
-        self._keys = {key_id: key for key_id, key in keys.items() if key.algorithm_name in _ALGORITHMS}
-        if not self._keys:
+        named = {key.key_id or str(i): key for i, key in enumerate(found.keys)}
+        keys = {key_id: key for key_id, key in named.items() if key.algorithm_name in _ALGORITHMS}
+        if not keys:
             raise SettingsError(f"jwks {source}: no key of {', '.join(_ALGORITHMS)}")
+        self._keys = keys
         self._read = time.monotonic()
-        self._tokens.clear()
+        self._tokens = {}  # a new one: who has just checked a token by an old key writes into the old one
 
 
 def _unauthorized(message: str) -> Refusal:

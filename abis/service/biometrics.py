@@ -7,7 +7,7 @@ import base64
 import binascii
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from msgspec import UNSET
@@ -26,11 +26,13 @@ from abis.formats import (
 from abis.service.messages import BiometricComputedData, BiometricData, BiometricSubType, BiometricType
 from abis.service.refusals import Refusal
 from abis.template import Embedding, IrisCode, Minutiae, Position, Template
+from abis.template.modality import modality_at, modality_of
 
 __all__ = [
     "BiometricSample",
     "computed",
     "decoded",
+    "format_name",
     "placed",
     "position_of",
     "sample_of",
@@ -61,6 +63,8 @@ _SUBTYPES: dict[Position, BiometricSubType] = {
     Position.UNKNOWN_EYE: "EYE_UNDEF",
     Position.RIGHT_EYE: "EYE_RIGHT",
     Position.LEFT_EYE: "EYE_LEFT",
+    Position.VOICE: "UNKNOWN",
+    Position.DNA: "UNKNOWN",
 }
 _FORMATS = {
     "ISO_19794_2": Format.ISO_19794_2_2005,
@@ -111,8 +115,7 @@ def sample_of(data: BiometricData, fetch: Callable[[str], bytes]) -> BiometricSa
     Raises:
         Refusal: where there is none, more than one, or one that cannot be read.
     """
-    if data.encryption is not UNSET or data.integrity is not UNSET:
-        raise Refusal(400, "encryption and integrity blocks are not supported; send the data over TLS")
+    data.check_plain()
     given = {
         name: value
         for name, value in (
@@ -192,6 +195,8 @@ def position_of(data: BiometricData) -> Position | None:
             return None
         case "IRIS" if subtype in _EYES:
             return _EYES[subtype]
+        case "UNKNOWN" if subtype in (None, "UNKNOWN"):  # voices and DNA, whose records say what they are
+            return None
     described = data.biometric_type if subtype is None else f"{data.biometric_type} {subtype}"
     raise Refusal(
         400,
@@ -201,9 +206,8 @@ def position_of(data: BiometricData) -> Position | None:
 
 def type_of(position: Position) -> BiometricType:
     """OSIA's biometric type of a position."""
-    if position.is_finger:
-        return "FINGER"
-    return "IRIS" if position.is_eye else "FACE"
+    name = modality_at(position).name.upper()  # the names of rows are OSIA's, which has no voices and no DNA
+    return name if name in get_args(BiometricType) else "UNKNOWN"  # type: ignore[return-value]
 
 
 def subtype_of(position: Position) -> BiometricSubType:
@@ -221,7 +225,7 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
     Raises:
         Refusal: the format is unknown, or cannot hold the template.
     """
-    name = wanted or ("ISO_19794_2" if isinstance(template, Minutiae) else "ABIS")
+    name = wanted or format_name(template)
     quality = template.finger_quality if isinstance(template, Minutiae) else None
     return BiometricComputedData(
         biometric_type=type_of(template.position),
@@ -230,8 +234,14 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
         template_format=name,
         quality=UNSET if quality is None else quality,
         quality_format=UNSET if quality is None else "ISO_19794",
-        algorithm=UNSET if isinstance(template, Minutiae) else template.model,
+        algorithm=template.model if isinstance(template, Embedding | IrisCode) else UNSET,
     )
+
+
+def format_name(template: Template) -> str:
+    """OSIA's name of the usual format of a template."""
+    usual = next(iter(modality_of(template).formats()), Format.NATIVE)
+    return next(name for name, known in _FORMATS.items() if known is usual)
 
 
 def template_text(templates: Sequence[Template], name: str) -> str:
@@ -255,19 +265,7 @@ def placed(template: Template, position: Position | None) -> Template:
     if position is None or template.position == position:
         return template
     if template.position.is_comparable(position):  # one of them leaves the finger or the eye open
-        if template.position not in (Position.UNKNOWN_FINGER, Position.UNKNOWN_EYE):
-            return template
-        if isinstance(template, IrisCode):
-            shape = template.rows, len(template.bits), template.planes
-            return IrisCode.of_packed(
-                bits=template.bits,
-                mask=template.mask,
-                shape=shape,
-                model=template.model,
-                position=position,
-                quality=template.quality,
-            )
-        return dataclasses.replace(template, position=position)
+        return template.at(position) if template.position.is_open else template
     raise FormatError(f"the template is of {template.position.name}, but {position.name} is stated")
 
 

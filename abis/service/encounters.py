@@ -22,7 +22,7 @@ from abis.store import Status, not_enrolled, schema
 from abis.store.chain import subjects_or_proof
 from abis.store.encryption import Cipher
 from abis.store.kept import keep, kept
-from abis.store.queries import labels_of, select_in
+from abis.store.queries import labels_of_all, select_in
 from abis.store.records import from_microseconds
 from abis.store.transaction import Transaction
 
@@ -119,50 +119,46 @@ def checked_galleries(galleries: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(galleries))
 
 
+_STORED, _OWN = schema.encounters.c, tables.encounters.c
+_ENCOUNTERS = (
+    sa.select(
+        _STORED.subject,
+        _STORED.key,
+        _STORED.encounter_id,
+        _STORED.enrolled,
+        _OWN.encounter.label("own"),
+        _OWN.active,
+        _OWN.updated,
+        _OWN.kept,
+    )
+    .join_from(schema.encounters, tables.encounters, _OWN.encounter == _STORED.key, isouter=True)
+    .order_by(_STORED.key)
+)
+_GALLERIES = sa.select(tables.galleries.c.encounter, tables.galleries.c.gallery)
+
+
 def persons(connection: sa.Connection, person_ids: Iterable[str]) -> dict[str, Person]:
     """Those of the persons that are enrolled, by id."""
     subjects = subjects_or_proof(connection, list(person_ids))
     by_key = {row.key: row for row in subjects.values()}
-    stored, own = schema.encounters.c, tables.encounters.c
-    rows = list(
-        select_in(
-            connection,
-            sa.select(
-                stored.subject,
-                stored.key,
-                stored.encounter_id,
-                stored.enrolled,
-                own.encounter.label("own"),
-                own.active,
-                own.updated,
-                own.kept,
-            )
-            .join_from(schema.encounters, tables.encounters, own.encounter == stored.key, isouter=True)
-            .order_by(stored.key),
-            stored.subject,
-            by_key,
-        )
-    )
+    rows = list(select_in(connection, _ENCOUNTERS, _STORED.subject, by_key))
     galleries: dict[int, list[str]] = {}
-    in_galleries = tables.galleries.c
-    query = sa.select(in_galleries.encounter, in_galleries.gallery)
-    for encounter, gallery in select_in(
-        connection, query, in_galleries.encounter, [row.key for row in rows if row.own is not None]
-    ):
+    own = [row.key for row in rows if row.own is not None]
+    for encounter, gallery in select_in(connection, _GALLERIES, tables.galleries.c.encounter, own):
         galleries.setdefault(encounter, []).append(gallery)
+    others = {row.subject: by_key[row.subject] for row in rows if row.own is None}
+    labels = labels_of_all(connection, others.values())
     found = {key: Person(key, Status(row.status), {}) for key, row in by_key.items()}
-    labels: dict[int, tuple[str, ...]] = {}
     for row in rows:
-        if row.own is None and row.subject not in labels:
-            labels[row.subject] = tuple(labels_of(connection, by_key[row.subject]))
+        is_own = row.own is not None
         found[row.subject].encounters[row.encounter_id] = Known(
             row.key,
             from_microseconds(row.enrolled),
             from_microseconds(row.updated),
-            True if row.own is None else bool(row.active),
-            labels[row.subject] if row.own is None else tuple(sorted(galleries.get(row.key, ()))),
+            bool(row.active) if is_own else True,
+            tuple(sorted(galleries.get(row.key, ())) if is_own else labels[row.subject]),
             row.kept,
-            row.own is not None,
+            is_own,
         )
     return {row.subject_id: found[key] for key, row in by_key.items()}
 

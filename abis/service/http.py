@@ -9,26 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from starlette.datastructures import Headers
-from starlette.responses import Response
 
 from abis.errors import AbisError
-from abis.gallery import Gallery
 from abis.service import metrics
 from abis.service.authentication import Authentication
+from abis.service.callers import Caller
 from abis.service.messages import Error, TaskId
 from abis.service.operations import OPERATIONS, Call, OperationAnswer, OsiaOperation
 from abis.service.outbox import Request
 from abis.service.refusals import Refusal, refusal_of
-from abis.service.searches import Caller
+from abis.service.served import Served, open_served
 from abis.service.service import Service
 from abis.service.settings import Settings
 from abis.service.tasks import Tasks, encoded
@@ -41,11 +42,13 @@ _traces = TraceContextTextMapPropagator()
 _Scope: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_Headers: TypeAlias = Mapping[bytes, str]
+_AGAIN_S = 2.0  # between two attempts to load the references
+_FIRST_LOOK_S = 0.05  # from when a request is at work until its caller is looked after
 
 
 class _Route(NamedTuple):
     segments: tuple[str | None, ...]  # None: any
-    names: tuple[str, ...]
     operations: dict[str, OsiaOperation]
 
 
@@ -56,27 +59,36 @@ class Disconnected(Exception):  # noqa: N818 - reads as the sentence it says
 class _Running:
     """What lives from the server's start to its end."""
 
-    def __init__(self, gallery: Gallery, settings: Settings) -> None:
-        self.gallery = gallery
-        self.service = Service(gallery, settings)
+    def __init__(self, served: Served, settings: Settings) -> None:
+        self.served = served
+        self.service = Service(served, settings)
         self.tasks = Tasks(self.service)
         self.tasks.start()
+        self._stopping = asyncio.Event()
         self._loading = asyncio.create_task(self._load())
 
     @classmethod
     async def start(cls, settings: Settings) -> _Running:
-        gallery = await asyncio.to_thread(Gallery.open, settings.gallery, load=False)
-        return cls(gallery, settings)
+        return cls(await asyncio.to_thread(open_served, settings), settings)
 
     async def _load(self) -> None:
-        if self.service.settings.identification:
-            await asyncio.to_thread(self.gallery.load)
+        """Load the references, however long the store does not answer."""
+        while self.service.settings.identification and not self._stopping.is_set():
+            try:
+                await asyncio.to_thread(self.served.load)
+            except AbisError as error:
+                _log.warning("references cannot be loaded: %s", type(error).__name__)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), _AGAIN_S)
+            else:
+                return
 
     async def stop(self) -> None:
+        self._stopping.set()
         await self.tasks.stop()
         await asyncio.wait([self._loading])
         await asyncio.to_thread(self.service.close)
-        await asyncio.to_thread(self.gallery.close)
+        await asyncio.to_thread(self.served.close)
 
 
 async def _live(_service: Service) -> OperationAnswer:
@@ -85,17 +97,14 @@ async def _live(_service: Service) -> OperationAnswer:
 
 async def _ready(service: Service) -> OperationAnswer:
     """The store answers, and where this process identifies, its references are loaded."""
-    try:
-        behind = await service.in_thread(Caller("", ""), lambda: service.gallery.changes_behind)
-    except AbisError:
-        return OperationAnswer(503, {"status": "the store does not answer"})
-    if service.settings.identification and not service.gallery.is_loaded:
+    behind = await service.in_thread(Caller("", ""), lambda: service.served.changes_behind)
+    if service.settings.identification and not service.served.is_loaded:
         return OperationAnswer(503, {"status": "references are being loaded"})
     return OperationAnswer(200, {"status": "ready", "referencesBehind": behind})
 
 
 async def _metrics(service: Service) -> OperationAnswer:
-    text = await service.in_thread(Caller("", ""), lambda: metrics.text(service.gallery, service.outbox))
+    text = await service.in_thread(Caller("", ""), lambda: metrics.text(service.served))
     return OperationAnswer(200, text, metrics.MEDIA_TYPE)
 
 
@@ -137,7 +146,7 @@ class Application:
             answer, headers = await self._answered(scope, receive)
         except Disconnected:
             return
-        await _response(answer, headers)(scope, receive, send)
+        await _respond(send, answer, headers)
 
     @property
     def _service(self) -> Service:
@@ -163,16 +172,19 @@ class Application:
 
     async def _answered(self, scope: _Scope, receive: _Receive) -> tuple[OperationAnswer, dict[str, str]]:
         if scope["method"] == "GET" and (about := _ABOUT.get(scope["path"])) is not None:
-            return await about(self._service), {}
+            try:
+                return await about(self._service), {}
+            except AbisError:
+                return OperationAnswer(503, {"status": "the store does not answer"}), {}
         operation: OsiaOperation | None = None
         headers: dict[str, str]
         begun = time.perf_counter()
-        context = _traces.extract({k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]})
-        with _tracer.start_as_current_span("osia", context=context, kind=SpanKind.SERVER) as span:
+        given = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        with _tracer.start_as_current_span("osia", context=_trace(given), kind=SpanKind.SERVER) as span:
             try:
                 operation, path = self._found(scope)
                 span.update_name(operation.name)
-                answer, headers = await self._operated(operation, path, scope, receive), {}
+                answer, headers = await self._operated(operation, path, scope, given, receive), {}
             except Disconnected:
                 raise
             except Exception as error:  # whatever it is, the caller is told
@@ -213,35 +225,39 @@ class Application:
             segments = [unquote_to_bytes(part).decode() for part in raw.partition(b"?")[0].split(b"/")[1:]]
         except UnicodeDecodeError:
             raise Refusal(400, "the path is not UTF-8") from None
-        for route in self._routes:
-            if len(segments) == len(route.segments) and all(
+        for route in self._routes.get(_shape(segments), ()):
+            if all(
                 fixed is None or fixed == given for fixed, given in zip(route.segments, segments, strict=True)
             ):
                 operation = route.operations.get(scope["method"])
                 if operation is None:
                     allowed = ", ".join(sorted(route.operations))
                     raise Refusal(405, f"expected one of the methods {allowed}", {"Allow": allowed})
-                values = [g for f, g in zip(route.segments, segments, strict=True) if f is None]
-                names = _names(operation)
-                return operation, dict(zip(names, values, strict=True))
+                return operation, {
+                    name: segments[place] for place, name in enumerate(operation.parameters) if name
+                }
         raise Refusal(404, "there is no such path")
 
     async def _operated(
-        self, operation: OsiaOperation, path: dict[str, str], scope: _Scope, receive: _Receive
+        self,
+        operation: OsiaOperation,
+        path: dict[str, str],
+        scope: _Scope,
+        headers: _Headers,
+        receive: _Receive,
     ) -> OperationAnswer:
-        headers = Headers(scope=scope)
         if self._at_work >= self._limits.requests:
             raise Refusal(503, "too many requests are at work; send the request again")
         self._at_work += 1
         try:
-            caller = await self._caller(headers.get("authorization"), operation.scope)
+            caller = await self._caller(headers.get(b"authorization"), operation.scope)
             if self._of_caller[caller.name] >= self._limits.requests_per_caller:
                 raise Refusal(429, "too many requests of this caller are at work; send the request again")
             self._of_caller[caller.name] += 1
             try:
                 query = _query(scope["query_string"])
                 body = await self._body(operation, headers, receive)
-                call = Call(operation, path, query, body, headers.get("accept", ""), caller)
+                call = Call(operation, path, query, body, headers.get(b"accept", ""), caller)
                 return await self._run(call, receive)
             finally:
                 self._of_caller[caller.name] -= 1
@@ -255,12 +271,12 @@ class Application:
             return self._authentication.caller(authorization, scope)
         return await asyncio.to_thread(self._authentication.caller, authorization, scope)
 
-    async def _body(self, operation: OsiaOperation, headers: Headers, receive: _Receive) -> bytes:
+    async def _body(self, operation: OsiaOperation, headers: _Headers, receive: _Receive) -> bytes:
         if operation.has_body:
-            kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+            kind = headers.get(b"content-type", "application/json").partition(";")[0].strip().lower()
             if kind != "application/json":
                 raise Refusal(415, f"content type {kind[:40]!r}; expected application/json")
-        length = headers.get("content-length", "0")
+        length = headers.get(b"content-length", "0")
         if not length.isdigit() or int(length) > self._limits.body_bytes:
             raise Refusal(413, f"the body is larger than {self._limits.body_bytes} bytes")
         body = bytearray()
@@ -288,38 +304,36 @@ class Application:
         if callback is not None and call.operation.may_call_back:
             return await self._submitted(call, callback, transaction_id, priority)
         prepared = call.operation.prepare(self._service, call)
-        work = asyncio.ensure_future(call.operation.run(self._service, call, prepared))
-        gone = asyncio.ensure_future(_disconnected(receive))
+        watch = _Watch(receive, self._limits.seconds)
         try:
-            done, _ = await asyncio.wait(
-                {work, gone}, timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if work in done:
-                return work.result()
-            if gone in done:
-                raise Disconnected
-            raise Refusal(503, f"the request took longer than {self._limits.seconds:g} s")
+            return await call.operation.run(self._service, call, prepared)
+        except asyncio.CancelledError:
+            watch.raise_reason()
+            raise
         finally:
-            work.cancel()
-            gone.cancel()
+            watch.end()
 
     async def _submitted(
         self, call: Call, callback: str, transaction_id: str, priority: int
     ) -> OperationAnswer:
         """Note a task, once its message and query are checked."""
         call.operation.prepare(self._service, call)
+        path = dict(call.path)
+        if call.operation.name == "createEncounterNoIds":
+            path["personId"] = str(uuid.uuid4())  # however often the task is begun
+        task_id = self._service.served.new_task_id(path.get("personId", path.get("personIdTarget")))
+        outbox = self._service.served.part_of_task(task_id).outbox
         request = Request(
             call.operation.name,
-            dict(call.path),
+            path,
             {n: v for n, v in call.query.items() if n not in ("transactionId", "callback", "priority")},
             call.body,
-            call.accept,
             call.caller,
         )
-        task_id = await self._service.in_thread(
+        await self._service.in_thread(
             call.caller,
-            lambda: self._service.outbox.submit(
-                request, callback=callback, transaction_id=transaction_id, priority=priority
+            lambda: outbox.submit(
+                task_id, request, callback=callback, transaction_id=transaction_id, priority=priority
             ),
         )
         if self._running is not None:
@@ -327,9 +341,58 @@ class Application:
         return OperationAnswer(202, TaskId(task_id=task_id))
 
 
-async def _disconnected(receive: _Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Cancels the present task if its caller disconnects or it takes too long.
+
+    Most requests are answered before the watch looks for the first time, so that it costs them one timer.
+
+    Args:
+        receive: of the request, whose body has been read.
+        seconds: that the task may take.
+    """
+
+    def __init__(self, receive: _Receive, seconds: float) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._task = asyncio.current_task()
+        self._reason: Exception | None = None
+        self._looking: asyncio.Task[None] | None = None
+        first = min(_FIRST_LOOK_S, seconds)
+        self._timer = asyncio.get_running_loop().call_later(first, self._begin)
+
+    def raise_reason(self) -> None:
+        """Raise why the task was cancelled, if this watch cancelled it."""
+        if self._reason is not None:
+            assert self._task is not None
+            self._task.uncancel()
+            raise self._reason
+
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _begin(self) -> None:
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds - min(_FIRST_LOOK_S, self._seconds)):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
+            self._reason = Disconnected()
+        except TimeoutError:
+            self._reason = Refusal(503, f"the request took longer than {self._seconds:g} s")
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _trace(headers: _Headers) -> Context | None:
+    """The trace that a request belongs to."""
+    if b"traceparent" not in headers:
+        return None
+    return _traces.extract({name.decode("latin-1"): value for name, value in headers.items()})
 
 
 def _query(text: bytes) -> dict[str, str]:
@@ -343,22 +406,30 @@ def _query(text: bytes) -> dict[str, str]:
     return query
 
 
-def _routes() -> list[_Route]:
-    """Paths and what may be done there; fixed ones before those with parameters."""
+def _shape(segments: Sequence[str | None]) -> tuple[int, str | None]:
+    """What tells most paths apart: how many segments there are, and the second."""
+    return len(segments), segments[1] if len(segments) > 1 else None
+
+
+def _routes() -> dict[tuple[int, str | None], list[_Route]]:
+    """Paths and what may be done there, by their shape; fixed ones before those with parameters."""
     found: dict[tuple[str | None, ...], dict[str, OsiaOperation]] = {}
     for operation in OPERATIONS:
         segments = tuple(None if s.startswith("{") else s for s in operation.path.split("/")[1:])
         found.setdefault(segments, {})[operation.method] = operation
-    ordered = sorted(found.items(), key=lambda each: [s is None for s in each[0]])
-    return [_Route(segments, (), operations) for segments, operations in ordered]
+    routes: dict[tuple[int, str | None], list[_Route]] = {}
+    for segments, operations in sorted(found.items(), key=lambda each: [s is None for s in each[0]]):
+        routes.setdefault(_shape(segments), []).append(_Route(segments, operations))
+    return routes
 
 
-def _names(operation: OsiaOperation) -> list[str]:
-    return [s[1:-1] for s in operation.path.split("/") if s.startswith("{")]
-
-
-def _response(answer: OperationAnswer, headers: dict[str, str]) -> Response:
-    common = {"Cache-Control": "no-store", **headers}
-    if answer.body is None:
-        return Response(status_code=answer.status, headers=common)
-    return Response(encoded(answer.body), answer.status, media_type=answer.media_type, headers=common)
+async def _respond(send: _Send, answer: OperationAnswer, headers: dict[str, str]) -> None:
+    fields = [(b"cache-control", b"no-store")]
+    fields += [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    body = b""
+    if answer.body is not None:
+        body = encoded(answer.body)
+        fields.append((b"content-type", answer.media_type.encode()))
+        fields.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})

@@ -21,6 +21,7 @@ __all__ = [
     "Error",
     "IdentifyRequest",
     "PersonIds",
+    "Protected",
     "ScoreDetail",
     "TaskId",
     "Verified",
@@ -140,11 +141,21 @@ class Integrity(_Message, kw_only=True):
     signature_ref: str | UnsetType = UNSET
 
 
-class _Protected(_Message):
+class Protected(_Message):
     """A message that may be encrypted or signed in part."""
 
     encryption: Encryption | UnsetType = UNSET
     integrity: list[Integrity] | UnsetType = UNSET
+
+    def check_plain(self) -> None:
+        """Refuse a message that is protected: OSIA leaves keys and algorithms to an agreement that is not known here.
+
+        Raises:
+            ValueError: naming the member.
+        """
+        for name in ("encryption", "integrity"):
+            if getattr(self, name) is not UNSET:
+                raise ValueError(f"{name}: not supported; send the data as it is, over TLS")
 
 
 class Missing(_Message, kw_only=True):
@@ -154,7 +165,7 @@ class Missing(_Message, kw_only=True):
     presence: Literal["BANDAGED", "AMPUTATED", "DAMAGED"] | UnsetType = UNSET
 
 
-class BiometricData(_Protected, kw_only=True):
+class BiometricData(Protected, kw_only=True):
     """One sample: an image, a template, or a reference to one of them."""
 
     biometric_type: BiometricType
@@ -184,7 +195,7 @@ class BiometricData(_Protected, kw_only=True):
     vendor: str | UnsetType = UNSET
 
 
-class EncounterMessage(_Protected, kw_only=True):
+class EncounterMessage(Protected, kw_only=True):
     """One capture session of a person. ``encounter_id`` is read only: what a request says there is ignored."""
 
     status: Literal["ACTIVE", "INACTIVE"]
@@ -273,20 +284,20 @@ class TaskId(_Message):
     task_id: str
 
 
-class IdentifyRequest(_Protected, kw_only=True):
+class IdentifyRequest(Protected, kw_only=True):
     """A probe, and what candidates must fulfil beside."""
 
     filter: Filter
     biometric_data: list[BiometricData]
 
 
-class VerifyFromIdRequest(_Protected, kw_only=True):
+class VerifyFromIdRequest(Protected, kw_only=True):
     """A probe."""
 
     biometric_data: list[BiometricData]
 
 
-class VerifyFromBioRequest(_Protected, kw_only=True):
+class VerifyFromBioRequest(Protected, kw_only=True):
     """Two sets of samples that may be of one person."""
 
     biometric_data1: list[BiometricData]

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections import Counter as TallyOf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-from abis.gallery import Gallery
-from abis.service.outbox import Outbox
+from abis.service.served import Served
 
 __all__ = ["EXTRACTION_FAILURES", "MEDIA_TYPE", "observed", "text"]
 
@@ -56,14 +56,17 @@ def observed(operation: str, status: int, seconds: float) -> None:
     _seconds.labels(operation).observe(seconds)
 
 
-def text(gallery: Gallery, outbox: Outbox) -> bytes:
+def text(served: Served) -> bytes:
     """All metrics as Prometheus reads them."""
-    _subjects.set(len(gallery))
-    _behind.set(gallery.changes_behind)
-    _references.set(gallery.memory_bytes)
+    _subjects.set(len(served))
+    _behind.set(served.changes_behind)
+    _references.set(served.memory_bytes)
     kilo = 1 if sys.platform == "darwin" else 1024
     _memory.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo)
-    for state, count in outbox.depth().items():
+    depth: TallyOf[str] = TallyOf()
+    for part in served.parts:
+        depth.update(part.outbox.depth())
+    for state, count in depth.items():
         _tasks.labels(state).set(count)
     if _PROCESSES not in os.environ:
         return generate_latest(_registry)

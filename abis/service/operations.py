@@ -6,16 +6,18 @@ OSIA is Copyright (c) Secure Identity Alliance (2022); see https://github.com/Se
 
 from __future__ import annotations
 
-import csv
 import io
 import math
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args
 
 import msgspec
 
 from abis.service.biometrics import type_of
+from abis.service.callers import Caller
 from abis.service.messages import (
     BiometricData,
     BiometricSubType,
@@ -31,10 +33,11 @@ from abis.service.messages import (
 )
 from abis.service.persons import Note
 from abis.service.refusals import Refusal
-from abis.service.searches import Caller, Search
+from abis.service.searches import Search
 from abis.service.service import Service
 from abis.store import check_id
 from abis.template import Template
+from abis.text import SafeCsv
 
 __all__ = ["OPERATIONS", "Call", "OperationAnswer", "OsiaOperation", "nothing_more"]
 
@@ -159,6 +162,16 @@ class OsiaOperation:
     has_body: bool = False
     may_call_back: bool = True
 
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes persons, in a transaction that takes a note of its answer."""
+        return self.scope == _WRITE
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """For each segment of the path the name of the parameter there; empty where it is fixed."""
+        return tuple(s[1:-1] if s.startswith("{") else "" for s in self.path.split("/")[1:])
+
     def status(self, status: int) -> int:
         """A refusal's status; 400 in place of 404 and 409 where the interface does not declare them."""
         return status if status not in (404, 409) or status in self.statuses else 400
@@ -179,17 +192,20 @@ def _nothing(_service: Service, _call: Call) -> None:
 
 
 def _an_encounter(_service: Service, call: Call) -> EncounterMessage:
-    return call.message(_encounter)
+    message = call.message(_encounter)
+    message.check_plain()
+    return message
 
 
 async def _create(service: Service, call: Call, message: EncounterMessage) -> OperationAnswer:
     new = await service.new(message)
-    person_id, encounter_id = call.path.get("personId"), call.path.get("encounterId")
+    person_id = call.path["personId"] if "personId" in call.path else str(uuid.uuid4())
+    encounter_id = call.path.get("encounterId")
+    check_id("personId", person_id)
+    persons = service.persons(person_id)
     return OperationAnswer(
         200,
-        await service.in_thread(
-            call.caller, lambda: service.persons.create(person_id, encounter_id, new, call.note)
-        ),
+        await service.in_thread(call.caller, lambda: persons.create(person_id, encounter_id, new, call.note)),
     )
 
 
@@ -199,7 +215,7 @@ async def _update(service: Service, call: Call, message: EncounterMessage) -> Op
     return OperationAnswer(
         200,
         await service.in_thread(
-            call.caller, lambda: service.persons.update(person_id, encounter_id, new, call.note)
+            call.caller, lambda: service.persons(person_id).update(person_id, encounter_id, new, call.note)
         ),
     )
 
@@ -207,25 +223,31 @@ async def _update(service: Service, call: Call, message: EncounterMessage) -> Op
 async def _read_all(service: Service, call: Call, _: None) -> OperationAnswer:
     person_id = call.path["personId"]
     return OperationAnswer(
-        200, await service.in_thread(call.caller, lambda: service.persons.read(person_id, None))
+        200, await service.in_thread(call.caller, lambda: service.persons(person_id).read(person_id, None))
     )
 
 
 async def _read(service: Service, call: Call, _: None) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
-    found = await service.in_thread(call.caller, lambda: service.persons.read(person_id, encounter_id))
+    found = await service.in_thread(
+        call.caller, lambda: service.persons(person_id).read(person_id, encounter_id)
+    )
     return OperationAnswer(200, found[0])
 
 
 async def _delete(service: Service, call: Call, _: None) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path.get("encounterId")
-    await service.in_thread(call.caller, lambda: service.persons.delete(person_id, encounter_id, call.note))
+    await service.in_thread(
+        call.caller, lambda: service.persons(person_id).delete(person_id, encounter_id, call.note)
+    )
     return OperationAnswer(204)
 
 
 async def _merge(service: Service, call: Call, _: None) -> OperationAnswer:
     target, source = call.path["personIdTarget"], call.path["personIdSource"]
-    await service.in_thread(call.caller, lambda: service.persons.merge(target, source, call.note))
+    await service.in_thread(
+        call.caller, lambda: service.persons(target, source).merge(target, source, call.note)
+    )
     return OperationAnswer(204)
 
 
@@ -233,7 +255,7 @@ async def _move(service: Service, call: Call, _: None) -> OperationAnswer:
     target, source = call.path["personIdTarget"], call.path["personIdSource"]
     encounter_id = call.path["encounterId"]
     await service.in_thread(
-        call.caller, lambda: service.persons.move(target, source, encounter_id, call.note)
+        call.caller, lambda: service.persons(target, source).move(target, source, encounter_id, call.note)
     )
     return OperationAnswer(204)
 
@@ -248,7 +270,8 @@ def _a_status(_service: Service, call: Call) -> bool:
 async def _set_status(service: Service, call: Call, active: bool) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
     await service.in_thread(
-        call.caller, lambda: service.persons.set_status(person_id, encounter_id, call.note, active=active)
+        call.caller,
+        lambda: service.persons(person_id).set_status(person_id, encounter_id, call.note, active=active),
     )
     return OperationAnswer(204)
 
@@ -262,7 +285,8 @@ def _galleries(_service: Service, call: Call) -> list[str]:
 async def _set_galleries(service: Service, call: Call, galleries: list[str]) -> OperationAnswer:
     person_id, encounter_id = call.path["personId"], call.path["encounterId"]
     await service.in_thread(
-        call.caller, lambda: service.persons.set_galleries(person_id, encounter_id, galleries, call.note)
+        call.caller,
+        lambda: service.persons(person_id).set_galleries(person_id, encounter_id, galleries, call.note),
     )
     return OperationAnswer(204)
 
@@ -281,7 +305,7 @@ async def _read_templates(service: Service, call: Call, which: dict[str, str | N
     return OperationAnswer(
         200,
         await service.in_thread(
-            call.caller, lambda: service.persons.templates(person_id, encounter_id, **which)
+            call.caller, lambda: service.persons(person_id).templates(person_id, encounter_id, **which)
         ),
     )
 
@@ -324,7 +348,7 @@ def _a_filter(service: Service, call: Call) -> _Asked:
 async def _identify(service: Service, call: Call, asked: _Asked) -> OperationAnswer:
     _check_identification(service)
     templates = _of_types(await service.probe(asked.data), asked.types)
-    await service.in_thread(call.caller, lambda: service.persons.check_gallery(asked.wanted.gallery))
+    await service.in_thread(call.caller, lambda: service.check_gallery(asked.wanted.gallery))
     return OperationAnswer(200, await service.searches.identify(call.caller, templates, asked.wanted))
 
 
@@ -334,8 +358,8 @@ async def _identify_stored(service: Service, call: Call, asked: _Asked) -> Opera
     wanted = replace(asked.wanted, without=person_id)
 
     def probe() -> list[Template]:
-        service.persons.check_gallery(wanted.gallery)
-        return service.persons.probe(person_id, encounter_id)
+        service.check_gallery(wanted.gallery)
+        return service.persons(person_id).probe(person_id, encounter_id)
 
     templates = _of_types(await service.in_thread(call.caller, probe), asked.types)
     return OperationAnswer(200, await service.searches.identify(call.caller, templates, wanted))
@@ -343,7 +367,7 @@ async def _identify_stored(service: Service, call: Call, asked: _Asked) -> Opera
 
 def _a_claim(service: Service, call: Call) -> tuple[list[BiometricData], _Decision]:
     request = call.message(_verify_request)
-    _check_plain(request)
+    request.check_plain()
     for name in ("galleryId", "personId"):
         check_id(name, call.path[name])
     return request.biometric_data, _decision(service, call)
@@ -363,7 +387,7 @@ async def _verify(
 
 def _two_probes(service: Service, call: Call) -> tuple[VerifyFromBioRequest, _Decision]:
     request = call.message(_compare_request)
-    _check_plain(request)
+    request.check_plain()
     return request, _decision(service, call)
 
 
@@ -385,17 +409,12 @@ def _check_identification(service: Service) -> None:
         raise Refusal(403, "this service does not identify (identification = false)")
 
 
-def _check_plain(request: IdentifyRequest | VerifyFromIdRequest | VerifyFromBioRequest) -> None:
-    if request.encryption is not msgspec.UNSET or request.integrity is not msgspec.UNSET:
-        raise Refusal(400, "encryption and integrity blocks are not supported; send the message over TLS")
-
-
 def _search(
     service: Service, call: Call, given: Mapping[str, Any], request: IdentifyRequest | None
 ) -> tuple[Search, frozenset[str] | None]:
     """What to search, and which biometric types to search by."""
     if request is not None:
-        _check_plain(request)
+        request.check_plain()
     check_id("galleryId", call.path["galleryId"])
     call.integer("serviceLevel", 0, 0, 9)
     threshold = _threshold(service, call)
@@ -434,7 +453,7 @@ def _threshold(service: Service, call: Call) -> float | None:
     threshold = call.number("threshold")
     if threshold is None:
         return None
-    if "decision" in (service.settings.disclosure, service.gallery.answer_policy.disclosure):
+    if "decision" in (service.settings.disclosure, service.served.parts[0].gallery.answer_policy.disclosure):
         raise Refusal(400, "threshold: not accepted, because this service does not disclose scores")
     return threshold
 
@@ -463,7 +482,7 @@ def _rate(call: Call, name: str, levels: Mapping[str, float]) -> float | None:
 
 
 async def _read_galleries(service: Service, call: Call, _: None) -> OperationAnswer:
-    return OperationAnswer(200, await service.in_thread(call.caller, service.persons.galleries))
+    return OperationAnswer(200, await service.in_thread(call.caller, service.galleries))
 
 
 def _a_page(_service: Service, call: Call) -> tuple[int, int]:
@@ -473,7 +492,7 @@ def _a_page(_service: Service, call: Call) -> tuple[int, int]:
 async def _read_gallery(service: Service, call: Call, page: tuple[int, int]) -> OperationAnswer:
     offset, limit = page
     gallery = call.path["galleryId"]
-    ids = await service.in_thread(call.caller, lambda: service.persons.content(gallery, offset, limit))
+    ids = await service.in_thread(call.caller, lambda: service.content(gallery, offset, limit))
     if _prefers_csv(call.accept):
         return OperationAnswer(200, _as_csv(ids), "text/csv; charset=utf-8")
     return OperationAnswer(200, ids)
@@ -486,9 +505,9 @@ def _prefers_csv(accept: str) -> bool:
 
 def _as_csv(ids: list[PersonIds]) -> bytes:
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["PersonId", "encounterId"])
-    rows.writerows([each.person_id, each.encounter_id] for each in ids)
+    rows = SafeCsv(text)
+    rows.row(["PersonId", "encounterId"])
+    rows.rows([each.person_id, each.encounter_id] for each in ids)
     return text.getvalue().encode()
 
 
@@ -497,12 +516,14 @@ def _as_csv(ids: list[PersonIds]) -> bytes:
 
 async def _task_status(service: Service, call: Call, _: None) -> OperationAnswer:
     task_id = call.path["taskId"]
-    return OperationAnswer(200, await service.in_thread(call.caller, lambda: service.outbox.status(task_id)))
+    outbox = service.served.part_of_task(task_id).outbox
+    return OperationAnswer(200, await service.in_thread(call.caller, lambda: outbox.status(task_id)))
 
 
 async def _redeliver(service: Service, call: Call, _: None) -> OperationAnswer:
     task_id = call.path["taskId"]
-    await service.in_thread(call.caller, lambda: service.outbox.redeliver(task_id))
+    outbox = service.served.part_of_task(task_id).outbox
+    await service.in_thread(call.caller, lambda: outbox.redeliver(task_id))
     return OperationAnswer(204)
 
 

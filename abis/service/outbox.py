@@ -9,7 +9,6 @@ task id.
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,10 +17,10 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from abis.service.callers import Caller
 from abis.service.fetching import origin_of
 from abis.service.messages import Error
 from abis.service.refusals import Refusal
-from abis.service.searches import Caller
 from abis.service.settings import Settings
 from abis.service.tables import tasks
 from abis.store import Store
@@ -55,7 +54,6 @@ class Request(msgspec.Struct, frozen=True):
     path: dict[str, str]
     query: dict[str, str]
     body: bytes
-    accept: str
     caller: Caller
 
 
@@ -105,15 +103,16 @@ class Outbox:
 
     # --------------------------------------------------------------------------------------- of callers
 
-    def submit(self, request: Request, *, callback: str, transaction_id: str, priority: int) -> str:
-        """Note a task; returns its id once the note is on disk.
+    def submit(
+        self, task_id: str, request: Request, *, callback: str, transaction_id: str, priority: int
+    ) -> None:
+        """Note a task; returns once the note is on disk.
 
         Raises:
             Refusal: 403 where results may not be sent there.
         """
         if origin_of(callback) not in self._origins:
             raise Refusal(403, "callback: its origin is not among those that this service sends results to")
-        task_id = str(uuid.uuid4())
         with self._writing() as connection:
             connection.execute(
                 tasks.insert().values(
@@ -128,7 +127,6 @@ class Outbox:
                     due=0,
                 )
             )
-        return task_id
 
     def status(self, task_id: str) -> str:
         """The state of a task, in OSIA's words.
@@ -160,6 +158,8 @@ class Outbox:
 
     def take(self) -> Task | None:
         """A task to work on: of those that wait, the one of the highest priority that came first."""
+        if not self._is_any_due(PENDING):
+            return None
         with self._writing() as connection:
             now = _now()
             row = connection.execute(
@@ -220,6 +220,8 @@ class Outbox:
 
     def take_deliveries(self, most: int) -> list[Delivery]:
         """Results to send, the oldest first."""
+        if not self._is_any_due(SCHEDULED, RETRY):
+            return []
         with self._writing() as connection:
             now = _now()
             rows = connection.execute(
@@ -282,6 +284,12 @@ class Outbox:
         query = sa.select(tasks.c.state, sa.func.count().label("number")).group_by(tasks.c.state)
         with self._store.reading() as connection:
             return {row.state: row.number for row in connection.execute(query)}
+
+    def _is_any_due(self, *states: str) -> bool:
+        """Whether there is something to do, by a read: most looks find nothing, and hold up no writer."""
+        query = sa.select(tasks.c.task_id).where(tasks.c.state.in_(states), tasks.c.due <= _now()).limit(1)
+        with self._store.reading() as connection:
+            return connection.scalar(query) is not None
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:

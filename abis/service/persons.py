@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from msgspec import UNSET
@@ -16,7 +17,7 @@ from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.service import tables
-from abis.service.biometrics import computed, subtype_of, template_text, type_of
+from abis.service.biometrics import computed, format_name, subtype_of, template_text, type_of
 from abis.service.encounters import (
     ALL,
     Known,
@@ -27,6 +28,7 @@ from abis.service.encounters import (
     keep_again,
     keep_record,
     person,
+    persons,
     put,
     record_of,
     relabel,
@@ -36,7 +38,7 @@ from abis.service.refusals import Refusal
 from abis.store import Enrollment, StoredTemplate, check_id, lifecycle, schema
 from abis.store.records import microseconds
 from abis.store.transaction import Transaction
-from abis.template import Minutiae, Template
+from abis.template import Template
 
 __all__ = ["New", "Note", "Persons"]
 
@@ -76,36 +78,64 @@ class Persons:
 
     Args:
         gallery: that the persons are enrolled in.
+        check: is called in each transaction, and raises where it must not go on; None: nothing is checked.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: Gallery, check: Callable[[sa.Connection], None] | None = None) -> None:
         self._internals = gallery.internals
         self._store = gallery.internals.store
+        self._check = check
         tables.create(self._store)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        with self._store.writing() as transaction:
+            if self._check is not None:
+                self._check(transaction.connection)
+            yield transaction
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._store.reading() as connection:
+            if self._check is not None:
+                self._check(connection)
+            yield connection
 
     # ---------------------------------------------------------------------------------------- writing
 
-    def create(self, person_id: str | None, encounter_id: str | None, new: New, note: Note) -> PersonIds:
-        """Enroll an encounter; ids that are None are made.
+    def create(self, person_id: str, encounter_id: str | None, new: New, note: Note) -> PersonIds:
+        """Enroll an encounter; an encounter id that is None is made.
 
         Raises:
             AlreadyEnrolled: the encounter is there.
         """
         ids = PersonIds(
-            person_id=str(uuid.uuid4()) if person_id is None else person_id,
-            encounter_id=str(uuid.uuid4()) if encounter_id is None else encounter_id,
+            person_id=person_id, encounter_id=str(uuid.uuid4()) if encounter_id is None else encounter_id
         )
-        check_id("personId", ids.person_id)
         check_id("encounterId", ids.encounter_id)
         galleries = checked_galleries(new.message.galleries)
         enrollment = Enrollment(ids.person_id, new.all_templates, ids.encounter_id)
-        with self._internals.enrolling([enrollment]) as transaction:
+
+        def write(transaction: Transaction) -> None:
             known = person(transaction.connection, ids.person_id)
             adopt(transaction, known, without=ids.encounter_id)
             _put(transaction, known.encounters[ids.encounter_id].key, new, galleries)
             relabel(transaction, ids.person_id)
             note(transaction.connection, ids)
+
+        self.enroll(enrollment, write)
         return ids
+
+    def enroll(self, enrollment: Enrollment, write: Callable[[Transaction], None]) -> None:
+        """Enroll an encounter, and write more in the same transaction.
+
+        Raises:
+            AlreadyEnrolled: the encounter is there.
+        """
+        with self._internals.enrolling([enrollment]) as transaction:
+            if self._check is not None:
+                self._check(transaction.connection)
+            write(transaction)
 
     def update(self, person_id: str, encounter_id: str, new: New, note: Note) -> PersonIds:
         """Replace an encounter.
@@ -116,7 +146,7 @@ class Persons:
         templates = [(int(t.position), native.write(t)) for t in new.all_templates]
         galleries = checked_galleries(new.message.galleries)
         ids = PersonIds(person_id=person_id, encounter_id=encounter_id)
-        with self._store.writing() as transaction:
+        with self._writing() as transaction:
             known = person(transaction.connection, person_id)
             before = known.encounter(person_id, encounter_id)
             adopt(transaction, known)
@@ -136,7 +166,7 @@ class Persons:
         Raises:
             NotEnrolled, Refusal: there is no such person or encounter.
         """
-        with self._store.writing() as transaction:
+        with self._writing() as transaction:
             known = person(transaction.connection, person_id)
             if encounter_id is None:
                 keys = [e.key for e in known.encounters.values()]
@@ -158,7 +188,7 @@ class Persons:
             NotEnrolled: one of them is not there.
             AlreadyEnrolled: both have an encounter of the same id.
         """
-        with self._store.writing() as transaction:
+        with self._writing() as transaction:
             source, target = _two(transaction, source_id, target_id)
             if both := sorted(source.encounters.keys() & target.encounters.keys()):
                 raise AlreadyEnrolled(f"both persons have an encounter {both[0]!r}")
@@ -174,7 +204,7 @@ class Persons:
             NotEnrolled, Refusal: one of them is not there.
             AlreadyEnrolled: the target has an encounter of the same id.
         """
-        with self._store.writing() as transaction:
+        with self._writing() as transaction:
             source, target = _two(transaction, source_id, target_id)
             source.encounter(source_id, encounter_id)
             adopt(transaction, source)
@@ -209,7 +239,7 @@ class Persons:
         Raises:
             NotEnrolled, Refusal: there is no such encounter.
         """
-        with self._store.writing() as transaction:
+        with self._writing() as transaction:
             key = self._own(transaction, person_id, encounter_id)
             own = tables.encounters
             transaction.connection.execute(
@@ -231,7 +261,7 @@ class Persons:
             NotEnrolled, Refusal: there is no such encounter.
         """
         checked = checked_galleries(galleries)
-        with self._store.writing() as transaction:
+        with self._writing() as transaction:
             key = self._own(transaction, person_id, encounter_id)
             own = tables.galleries
             connection = transaction.connection
@@ -261,7 +291,7 @@ class Persons:
             NotEnrolled, Refusal: there is no such person or encounter.
         """
         own = self._templates(person_id)
-        with self._store.reading() as connection:
+        with self._reading() as connection:
             known = person(connection, person_id)
             wanted = known.encounters
             if encounter_id is not None:
@@ -289,7 +319,7 @@ class Persons:
             NotEnrolled, Refusal: there is no such encounter.
         """
         own = self._templates(person_id)
-        with self._store.reading() as connection:
+        with self._reading() as connection:
             known = person(connection, person_id).encounter(person_id, encounter_id)
             record = record_of(connection, self._store.cipher, known)
         found = []
@@ -307,6 +337,36 @@ class Persons:
                 found.append(answer)
         return found
 
+    def known(self, person_ids: Iterable[str]) -> dict[str, Person]:
+        """Those of the persons that are enrolled, by id."""
+        with self._reading() as connection:
+            return persons(connection, person_ids)
+
+    def inside(
+        self, known: Mapping[str, Person], gallery: str, passes: Callable[[Mapping[str, Any]], bool] | None
+    ) -> dict[str, set[str]]:
+        """The ids of those encounters of persons that a search takes.
+
+        Args:
+            known: the persons, by id.
+            gallery: that is searched.
+            passes: tells by the biographic data of an encounter whether it fulfils the filter; None: all do.
+        """
+        found = {
+            person_id: {name for name, each in own.encounters.items() if each.is_in(gallery)}
+            for person_id, own in known.items()
+        }
+        if passes is None:
+            return found
+        with self._reading() as connection:
+            for person_id, names in found.items():
+                for name in list(names):
+                    record = record_of(connection, self._store.cipher, known[person_id].encounters[name])
+                    data = None if record is None else record.biographic_data
+                    if not passes(data if isinstance(data, dict) else {}):
+                        names.discard(name)
+        return found
+
     def probe(self, person_id: str, encounter_id: str | None) -> list[Template]:
         """The templates of a person's active encounters, or of one encounter, to search by.
 
@@ -314,7 +374,7 @@ class Persons:
             NotEnrolled, Refusal: there is no such person or encounter.
         """
         own = self._templates(person_id)
-        with self._store.reading() as connection:
+        with self._reading() as connection:
             known = person(connection, person_id)
         if encounter_id is not None:
             known.encounter(person_id, encounter_id)
@@ -338,60 +398,47 @@ class Persons:
     def galleries(self) -> list[str]:
         """Names of all galleries that encounters are in, sorted."""
         totals, own = schema.label_totals.c, tables.galleries.c
-        with self._store.reading() as connection:
+        with self._reading() as connection:
             labels = connection.scalars(sa.select(totals.label)).all()
             named = connection.scalars(sa.select(own.gallery).distinct()).all()
         return sorted({*labels, *named} - {ALL})
 
-    def check_gallery(self, gallery: str) -> None:
-        """Refuse a gallery that nothing is in.
-
-        Raises:
-            Refusal: 404.
-        """
+    def has_gallery(self, gallery: str) -> bool:
+        """Whether something is in a gallery."""
         totals, own = schema.label_totals.c, tables.galleries.c
-        if gallery == ALL:
-            return
         check_id("galleryId", gallery)
-        with self._store.reading() as connection:
+        with self._reading() as connection:
             if connection.scalar(sa.select(totals.label).where(totals.label == gallery)) is not None:
-                return
-            if connection.scalar(sa.select(own.gallery).where(own.gallery == gallery).limit(1)) is not None:
-                return
-        raise Refusal(404, f"there is no gallery {gallery!r}")
+                return True
+            found = connection.scalar(sa.select(own.gallery).where(own.gallery == gallery).limit(1))
+        return found is not None
 
     def content(self, gallery: str, offset: int, limit: int) -> list[PersonIds]:
-        """The encounters of a gallery, whatever their status, in the order of enrolment.
-
-        Raises:
-            Refusal: there is no such gallery.
-        """
-        self.check_gallery(gallery)
-        stored, subjects, own = schema.encounters.c, schema.subjects.c, tables.encounters.c
-        query = (
-            sa.select(subjects.subject_id, stored.encounter_id)
-            .join_from(schema.encounters, schema.subjects)
-            .order_by(stored.key)
-            .offset(offset)
-            .limit(limit)
-        )
-        if gallery != ALL:
-            query = query.join(tables.encounters, own.encounter == stored.key, isouter=True).where(
-                sa.or_(
-                    stored.key.in_(
-                        sa.select(tables.galleries.c.encounter).where(tables.galleries.c.gallery == gallery)
-                    ),
-                    sa.and_(
-                        own.encounter.is_(None),
-                        stored.subject.in_(
-                            sa.select(schema.labels.c.subject).where(schema.labels.c.label == gallery)
-                        ),
-                    ),
-                )
-            )
-        with self._store.reading() as connection:
+        """The encounters of a gallery, whatever their status, in the order of enrolment."""
+        stored, subjects = schema.encounters.c, schema.subjects.c
+        query = _in_gallery(gallery, sa.select(subjects.subject_id, stored.encounter_id))
+        query = query.order_by(stored.key).offset(offset).limit(limit)
+        with self._reading() as connection:
             rows = connection.execute(query).all()
         return [PersonIds(person_id=row.subject_id, encounter_id=row.encounter_id) for row in rows]
+
+    def count(self, gallery: str) -> int:
+        """How many encounters are in a gallery, whatever their status."""
+        with self._reading() as connection:
+            return int(connection.scalar(_in_gallery(gallery, sa.select(sa.func.count()))) or 0)
+
+
+def _in_gallery(gallery: str, query: sa.Select[Any]) -> sa.Select[Any]:
+    """A query of encounters and their subjects, of those in a gallery alone."""
+    stored, own = schema.encounters.c, tables.encounters.c
+    query = query.join_from(schema.encounters, schema.subjects)
+    if gallery == ALL:
+        return query
+    named = sa.select(tables.galleries.c.encounter).where(tables.galleries.c.gallery == gallery)
+    labelled = sa.select(schema.labels.c.subject).where(schema.labels.c.label == gallery)
+    return query.join(tables.encounters, own.encounter == stored.key, isouter=True).where(
+        sa.or_(stored.key.in_(named), sa.and_(own.encounter.is_(None), stored.subject.in_(labelled)))
+    )
 
 
 def _put(transaction: Transaction, key: int, new: New, galleries: Sequence[str]) -> None:
@@ -457,8 +504,7 @@ def _datum(data: BiometricData | None, templates: Sequence[Template]) -> Biometr
         data = BiometricData(
             biometric_type=type_of(first.position), biometric_sub_type=subtype_of(first.position)
         )
-    default = "ISO_19794_2" if isinstance(first, Minutiae) else "ABIS"
-    name = default if data.template_format is UNSET else data.template_format
+    name = format_name(first) if data.template_format is UNSET else data.template_format
     data = copy(data)
     try:
         data.template = template_text(templates, name)

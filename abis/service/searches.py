@@ -4,44 +4,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
 from abis.errors import TemplateError
-from abis.gallery import Gallery
 from abis.results import Candidate, Identification, Outcome, Verification
 from abis.scoring.fusion import Evidence
 from abis.service import messages
 from abis.service.batching import Batcher
 from abis.service.biometrics import subtype_of, type_of
-from abis.service.encounters import ALL, Known, Person, persons, record_of
+from abis.service.callers import Caller
+from abis.service.encounters import ALL, Person
 from abis.service.refusals import Refusal
+from abis.service.served import Served, ServedPart
 from abis.service.settings import Disclosure, Settings
 from abis.store import Status
 from abis.template import Template
 from abis.verification import Claim
 
-__all__ = ["Caller", "Decided", "Search", "SearchFor", "Searches"]
+__all__ = ["Decided", "Search", "SearchFor", "Searches"]
 
 _CLAIMS = 256  # of one batch
 _PROBES = 64
 _MORE = 4  # times as many candidates are asked for, where too many were left out
-
-
-class Caller(NamedTuple):
-    """Caller and purpose of a request: the actor of the audit log. The name is empty if no caller is known."""
-
-    name: str
-    purpose: str
-
-    def acting(self, gallery: Gallery) -> AbstractContextManager[None]:
-        """As :meth:`abis.Gallery.acting` takes it."""
-        return gallery.acting(self.name, purpose=self.purpose) if self.name else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -103,13 +93,13 @@ class Searches:
     """Identifies and verifies. For one event loop; work is done in threads.
 
     Args:
-        gallery: that is searched.
+        served: the gallery or cluster that is searched.
         settings: of the service.
         executor: of the threads.
     """
 
-    def __init__(self, gallery: Gallery, settings: Settings, executor: Executor) -> None:
-        self._gallery = gallery
+    def __init__(self, served: Served, settings: Settings, executor: Executor) -> None:
+        self._served = served
         self._settings = settings
         self.verifications = Batcher(self._verify_batch, executor, _CLAIMS)
         self.identifications = Batcher(self._identify_batch, executor, _PROBES)
@@ -151,12 +141,20 @@ class Searches:
         Raises:
             TemplateError: the sets have embeddings of different models only.
         """
-        verification = self._gallery.compare(templates, others, fmr=fmr)
+        verification = self._served.parts[0].gallery.compare(templates, others, fmr=fmr)
         return self._verified(verification, threshold, None)
 
     def _verify_batch(self, key: _VerifyFor, claimed: Sequence[_Claimed]) -> list[Decided | Refusal]:
-        with self._gallery.internals.store.reading() as connection:
-            known = persons(connection, {each.person_id for each in claimed})
+        answers: dict[int, Decided | Refusal] = {}
+        for part, numbers in self._by_part([each.person_id for each in claimed]):
+            own = self._verify_in(part, key, [claimed[number] for number in numbers])
+            answers.update(zip(numbers, own, strict=True))
+        return [answers[number] for number in range(len(claimed))]
+
+    def _verify_in(
+        self, part: ServedPart, key: _VerifyFor, claimed: Sequence[_Claimed]
+    ) -> list[Decided | Refusal]:
+        known = part.persons.known({each.person_id for each in claimed})
         answers: list[Decided | Refusal | None] = []
         claims: list[Claim] = []
         for each in claimed:
@@ -169,12 +167,20 @@ class Searches:
             encounters = None if len(inside) == len(own.encounters) else frozenset(inside)
             claims.append(Claim(each.person_id, each.templates, encounters=encounters))
             answers.append(None)
-        with key.caller.acting(self._gallery):
-            decided = iter(list(self._gallery.verify_many(claims, fmr=key.fmr)))
+        with key.caller.acting():
+            decided = iter(list(part.gallery.verify_many(claims, fmr=key.fmr)))
         return [
             Decided(next(decided), known[each.person_id]) if answer is None else answer
             for each, answer in zip(claimed, answers, strict=True)
         ]
+
+    def _by_part(self, person_ids: Sequence[str]) -> Iterable[tuple[ServedPart, list[int]]]:
+        """The parts that persons are in, each with the numbers of its own persons."""
+        found: dict[int, tuple[ServedPart, list[int]]] = {}
+        for number, person_id in enumerate(person_ids):
+            part = self._served.part_of(person_id)
+            found.setdefault(id(part), (part, []))[1].append(number)
+        return found.values()
 
     def _verified(
         self, verification: Verification, threshold: float | None, known: Person | None
@@ -221,10 +227,10 @@ class Searches:
     def _identify_batch(
         self, key: SearchFor, asked: Sequence[tuple[Sequence[Template], Search]]
     ) -> list[tuple[Identification, list[tuple[Candidate, Person]]]]:
-        with key.caller.acting(self._gallery):
+        with key.caller.acting():
             found = list(
-                self._gallery.identify_many(
-                    (templates for templates, _ in asked),
+                self._served.identify_many(
+                    [templates for templates, _ in asked],
                     max_candidates=key.most,
                     fpir=key.fpir,
                     labels=key.labels,
@@ -243,17 +249,13 @@ class Searches:
         """The candidates that fulfil all that is wanted, scored by the encounters alone that do, ranked."""
         if not found:
             return []
-        with self._gallery.internals.store.reading() as connection:
-            known = persons(connection, [candidate.subject_id for candidate in found])
-            inside = {
-                person_id: {
-                    name
-                    for name, each in own.encounters.items()
-                    if each.is_in(wanted.gallery)
-                    and (not wanted.filter or _passes(wanted.filter, self._biography(connection, each)))
-                }
-                for person_id, own in known.items()
-            }
+        known: dict[str, Person] = {}
+        inside: dict[str, set[str]] = {}
+        for part, numbers in self._by_part([candidate.subject_id for candidate in found]):
+            own_persons = part.persons.known([found[number].subject_id for number in numbers])
+            known |= own_persons
+            passes = partial(_passes, wanted.filter) if wanted.filter else None
+            inside |= part.persons.inside(own_persons, wanted.gallery, passes)
         kept = []
         for candidate in found:
             own = known.get(candidate.subject_id)
@@ -274,17 +276,12 @@ class Searches:
     ) -> Candidate | None:
         """A candidate by some of its encounters alone; None where these do not suffice."""
         claim = Claim(candidate.subject_id, templates, encounters=encounters)
-        (verified,) = self._gallery.verify_many([claim])
+        (verified,) = self._served.part_of(candidate.subject_id).gallery.verify_many([claim])
         if not verified.evidence:  # there is none, or the gallery discloses none
             return candidate if verified.match else None
         if candidate.threshold is not None and verified.score < candidate.threshold:
             return None
         return replace(candidate, score=verified.score, evidence=verified.evidence)
-
-    def _biography(self, connection: Any, known: Known) -> Mapping[str, Any]:
-        record = record_of(connection, self._gallery.internals.store.cipher, known)
-        data = None if record is None else record.biographic_data
-        return data if isinstance(data, dict) else {}
 
     def _candidate(self, candidate: Candidate, known: Person) -> messages.CandidateMessage:
         is_active = candidate.status == Status.ACTIVE

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from abis.service.draining import DrainingProtocol
+from abis.errors import StoreError
+from abis.service.connections import BoundedProtocol
 from abis.service.http import Application
 from abis.service.logs import configure
+from abis.service.served import open_served
 from abis.service.settings import Settings
 
 __all__ = ["application", "serve", "serving"]
@@ -37,12 +40,21 @@ def serve(settings: Settings) -> None:
 
     Raises:
         SettingsError: these settings cannot be served.
+        StoreError: the gallery cannot be opened.
     """
     settings.check_http()
+    open_served(settings).close()  # else each process would find out by itself
     configure()
     if settings.processes == 1:
         server = uvicorn.Server(_config(settings, Application(settings)))
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        signal.signal(signal.SIGTERM, stop)  # uvicorn raises it again at the end, which is to be a success
         server.run()
+        if not server.started:
+            raise StoreError("the service has not started; the log says why")
         return
     with tempfile.TemporaryDirectory(prefix="abis-metrics-") as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
@@ -72,12 +84,14 @@ def serving(settings: Settings) -> Iterator[str]:
 
 def _config(settings: Settings, app: Application | str) -> uvicorn.Config:
     limits = settings.limits
+    BoundedProtocol.head_s = limits.receive_seconds
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
         host=settings.host,
         port=settings.port,
-        http=DrainingProtocol,
+        http=BoundedProtocol,
+        ws="none",
         workers=settings.processes,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,

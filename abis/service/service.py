@@ -14,15 +14,16 @@ from typing import TypeVar
 from msgspec import UNSET
 
 from abis.errors import AbisError
-from abis.gallery import Gallery
 from abis.service.biometrics import BiometricSample, position_of, sample_of, templates_of
+from abis.service.callers import Caller
+from abis.service.encounters import ALL
 from abis.service.fetching import Fetcher
 from abis.service.images import Images
-from abis.service.messages import BiometricData, EncounterMessage
-from abis.service.outbox import Outbox
+from abis.service.messages import BiometricData, EncounterMessage, PersonIds
 from abis.service.persons import New, Persons
 from abis.service.refusals import Refusal, at
-from abis.service.searches import Caller, Searches
+from abis.service.searches import Searches
+from abis.service.served import Served
 from abis.service.settings import Settings
 from abis.template import Template
 
@@ -34,27 +35,23 @@ _SMALL_BYTES = 64 * 1024  # templates up to this size are read without a thread
 
 
 class Service:
-    """A gallery and what serves it. For one event loop.
+    """A gallery or a cluster and what serves it. For one event loop.
 
     Args:
-        gallery: open; the caller closes it.
+        served: open; the caller closes it.
         settings: of the service.
 
     Attributes:
-        gallery: that is served.
+        served: the gallery, or the shards of the cluster.
         settings: of the service.
-        persons: OSIA's persons and encounters.
         searches: identification and verification.
-        outbox: tasks whose results are sent to callers.
     """
 
-    def __init__(self, gallery: Gallery, settings: Settings) -> None:
-        self.gallery = gallery
+    def __init__(self, served: Served, settings: Settings) -> None:
+        self.served = served
         self.settings = settings
-        self.persons = Persons(gallery)
-        self.outbox = Outbox(gallery.internals.store, settings)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="abis-service")
-        self.searches = Searches(gallery, settings, self._executor)
+        self.searches = Searches(served, settings, self._executor)
         self._fetch = Fetcher(
             settings.fetch_origins,
             limit=settings.limits.fetched_bytes,
@@ -76,10 +73,54 @@ class Service:
         """Run what blocks, as done by a caller."""
 
         def acting() -> _T:
-            with caller.acting(self.gallery):
+            with caller.acting():
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, acting)
+
+    def persons(self, person_id: str, *others: str) -> Persons:
+        """The persons of the gallery or the shard that a person is in.
+
+        Raises:
+            Refusal: other persons are in another shard; no transaction spans both.
+        """
+        part = self.served.part_of(person_id)
+        if any(self.served.part_of(other) is not part for other in others):
+            raise Refusal(
+                400,
+                "the persons are in different shards of a cluster, which no transaction spans; create the encounters "
+                "under the right person, then delete the wrong one",
+            )
+        return part.persons
+
+    def galleries(self) -> list[str]:
+        """Names of all galleries that encounters are in, sorted."""
+        return sorted({name for part in self.served.parts for name in part.persons.galleries()})
+
+    def check_gallery(self, gallery: str) -> None:
+        """Refuse a gallery that nothing is in.
+
+        Raises:
+            Refusal: 404.
+        """
+        if gallery != ALL and not any(part.persons.has_gallery(gallery) for part in self.served.parts):
+            raise Refusal(404, f"there is no gallery {gallery!r}")
+
+    def content(self, gallery: str, offset: int, limit: int) -> list[PersonIds]:
+        """The encounters of a gallery in the order of enrolment; of a cluster, shard by shard.
+
+        Raises:
+            Refusal: there is no such gallery.
+        """
+        self.check_gallery(gallery)
+        found: list[PersonIds] = []
+        for part in self.served.parts:
+            page = part.persons.content(gallery, offset, limit - len(found))
+            found += page
+            if len(found) == limit or part is self.served.parts[-1]:
+                break
+            offset = 0 if page else max(0, offset - part.persons.count(gallery))
+        return found
 
     async def new(self, message: EncounterMessage) -> New:
         """An encounter and its templates.
@@ -87,8 +128,6 @@ class Service:
         Raises:
             Refusal: naming the biometric datum that cannot be taken.
         """
-        if message.encryption is not UNSET or message.integrity is not UNSET:
-            raise Refusal(400, "encryption and integrity blocks are not supported; send the message over TLS")
         templates = await self.templates(message.biometric_data)
         kept = copy(message)
         kept.biometric_data = [_without_buffers(data) for data in message.biometric_data]

@@ -21,6 +21,7 @@ Disclosure = Literal["decision", "rounded", "full"]
 """How much of a score leaves the service: nothing but decisions and ranks, whole numbers, or all of it."""
 
 _PREFIX = "ABIS_SERVICE_"
+_WITH_FLAGS = ("host", "port", "processes", "tls_key", "jwks", "issuer", "audience", "disclosure")
 
 
 class SettingsError(AbisError, ValueError):
@@ -101,9 +102,11 @@ class MosipSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
-            raise SettingsError(f"mosip.port is {self.port}; expected 1 to 65535")
+            raise SettingsError(
+                f"the port of --broker (setting mosip.port) is {self.port}; expected 1 to 65535"
+            )
         if self.workers < 1:
-            raise SettingsError(f"mosip.workers is {self.workers}; expected 1 or more")
+            raise SettingsError(f"--workers (setting mosip.workers) is {self.workers}; expected 1 or more")
         if not 0 < self.fpir < 1:
             raise SettingsError(f"mosip.fpir is {self.fpir}; expected a rate between 0 and 1")
 
@@ -161,13 +164,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.gallery:
-            raise SettingsError("gallery is empty; expected a gallery's folder or the URL of a database")
+            raise SettingsError(
+                "GALLERY (setting gallery) is empty; expected a gallery's folder or the URL of a database"
+            )
         if not 0 <= self.port <= 65535:
-            raise SettingsError(f"port is {self.port}; expected 0 to 65535")
+            raise SettingsError(f"--port (setting port) is {self.port}; expected 0 to 65535")
         if self.processes < 1:
-            raise SettingsError(f"processes is {self.processes}; expected 1 or more")
+            raise SettingsError(f"--processes (setting processes) is {self.processes}; expected 1 or more")
         if bool(self.tls_certificate) != bool(self.tls_key):
-            raise SettingsError("only one of tls_certificate and tls_key is given; expected both or none")
+            raise SettingsError(
+                "only one of --tls-cert (setting tls_certificate) and --tls-key (setting tls_key) is given; expected "
+                "both or none"
+            )
         for name in ("fmr", "fpir"):
             if not 0 < getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected a rate between 0 and 1")
@@ -180,11 +188,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.authentication and not self.jwks:
             raise SettingsError(
-                "no keys to check tokens with: give jwks, or authentication = false on a loopback address"
+                "no keys to check tokens with: give --jwks (setting jwks), or --no-auth (authentication = false) "
+                "on a loopback address"
             )
         if not self.authentication and not _is_loopback(self.host):
             raise SettingsError(
-                f"host is {self.host} and authentication is off; expected a loopback address, or keys (jwks)"
+                f"--host (setting host) is {self.host} and authentication is off; expected a loopback address, or "
+                "keys (--jwks, setting jwks)"
             )
 
 
@@ -220,7 +230,33 @@ def load(
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error}") from None
+        raise SettingsError(_named(str(error))) from None
+
+
+_FLAGS = {
+    "gallery": "GALLERY",
+    "tls_certificate": "--tls-cert",
+    "authentication": "--no-auth",
+    "identification": "--no-identification",
+    "mosip.host": "--broker",
+    "mosip.port": "--broker",
+    "mosip.inbound": "--inbound",
+    "mosip.outbound": "--outbound",
+    "mosip.workers": "--workers",
+    **{name: f"--{name.replace('_', '-')}" for name in _WITH_FLAGS},
+}
+
+
+def _named(message: str) -> str:
+    """A message of msgspec about settings, with the setting and its flag in front."""
+    what, _, place = message.partition(" - at `$.")
+    name = place.rstrip("`")
+    if not name and "required field `gallery`" in message:
+        return "GALLERY (setting gallery) is missing; expected a gallery's folder or the URL of a database"
+    if not name:
+        return f"settings: {what}" if what.startswith(("Object", "Expected")) else what
+    flag = _FLAGS.get(name)
+    return f"setting {name}: {what}" if flag is None else f"{flag} (setting {name}): {what}"
 
 
 def _put(settings: dict[str, Any], path: list[str], value: Any) -> None:

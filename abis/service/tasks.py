@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -15,11 +16,11 @@ import msgspec
 import sqlalchemy as sa
 
 from abis.errors import StoreError
+from abis.service.callers import Caller
 from abis.service.messages import Error
 from abis.service.operations import OPERATIONS, Call, OperationAnswer
-from abis.service.outbox import AlreadyDone, Delivery, Result, Task
+from abis.service.outbox import AlreadyDone, Delivery, Outbox, Result, Task
 from abis.service.refusals import Refusal, refusal_of
-from abis.service.searches import Caller
 from abis.service.service import Service
 
 __all__ = ["Tasks", "encoded"]
@@ -41,15 +42,14 @@ def encoded(body: object) -> bytes:
 
 
 class Tasks:
-    """The workers of a service's outbox. For one event loop.
+    """The workers of a service's outboxes. For one event loop.
 
     Args:
-        service: whose outbox it is.
+        service: whose outboxes they are.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._outbox = service.outbox
         self._new = asyncio.Event()
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -57,8 +57,9 @@ class Tasks:
 
     def start(self) -> None:
         """Begin to work."""
-        for step in (*[self._work] * _AT_ONCE, self._deliver, self._forget):
-            self._loops.append(asyncio.create_task(self._repeat(step)))
+        for part in self._service.served.parts:
+            for step in (*[self._work] * _AT_ONCE, self._deliver, self._forget):
+                self._loops.append(asyncio.create_task(self._repeat(partial(step, part.outbox))))
 
     async def stop(self) -> None:
         """Finish what was begun, and begin nothing new."""
@@ -86,35 +87,31 @@ class Tasks:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._new.wait(), pause)
 
-    async def _work(self) -> float:
-        task = await self._in_thread(self._outbox.take)
+    async def _work(self, outbox: Outbox) -> float:
+        task = await self._in_thread(outbox.take)
         if task is None:
             return _LOOK_S
-        await self._work_on(task)
+        await self._work_on(outbox, task)
         self._new.set()
         return 0.0
 
-    async def _work_on(self, task: Task) -> None:
+    async def _work_on(self, outbox: Outbox, task: Task) -> None:
         task_id, request = task
-        noted = False
 
         def note(connection: sa.Connection, body: object) -> None:
-            nonlocal noted
             result = Result(204, b'"OK"') if body is None else Result(200, encoded(body))
-            self._outbox.finish(connection, task_id, result)
-            noted = True
+            outbox.finish(connection, task_id, result)
 
         operation = _OPERATIONS[request.operation]
-        call = Call(
-            operation, request.path, request.query, request.body, request.accept, request.caller, note
-        )
+        accept = ""  # JSON, the only form in which OSIA declares results
+        call = Call(operation, request.path, request.query, request.body, accept, request.caller, note)
         try:
             async with asyncio.timeout(self._service.settings.limits.seconds):
                 answer = await operation.run(self._service, call, operation.prepare(self._service, call))
         except AlreadyDone:
             return
         except StoreError:
-            await self._in_thread(lambda: self._outbox.put_back(task_id, seconds=_AGAIN_S))
+            await self._in_thread(lambda: outbox.put_back(task_id, seconds=_AGAIN_S))
             return
         except TimeoutError:
             answer = _refused(call, Refusal(500, "the task took too long"))
@@ -123,18 +120,18 @@ class Tasks:
             if refused.status == 500:
                 _log.exception("a task failed", extra={"task_id": task_id})
             answer = _refused(call, refused)
-        if noted and answer.status < 400:
-            return
+        if operation.is_change and answer.status < 400:
+            return  # the note was written with the change
         with suppress(AlreadyDone):
             result = Result(answer.status, encoded(answer.body))
-            await self._in_thread(lambda: self._outbox.finish_alone(task_id, result))
+            await self._in_thread(lambda: outbox.finish_alone(task_id, result))
 
-    async def _deliver(self) -> float:
-        deliveries = await self._in_thread(lambda: self._outbox.take_deliveries(_AT_ONCE))
-        await asyncio.gather(*map(self._send, deliveries))
+    async def _deliver(self, outbox: Outbox) -> float:
+        deliveries = await self._in_thread(lambda: outbox.take_deliveries(_AT_ONCE))
+        await asyncio.gather(*(self._send(outbox, delivery) for delivery in deliveries))
         return 0.0 if deliveries else _LOOK_S
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, outbox: Outbox, delivery: Delivery) -> None:
         names = urlencode({"transactionId": delivery.transaction_id, "taskId": delivery.task_id})
         url = f"{delivery.callback}{'&' if '?' in delivery.callback else '?'}{names}"
         is_error = delivery.result.status >= 400
@@ -148,12 +145,12 @@ class Tasks:
         else:
             taken = response.is_success
         if taken:
-            await self._in_thread(lambda: self._outbox.delivered(delivery))
+            await self._in_thread(lambda: outbox.delivered(delivery))
         else:
-            await self._in_thread(lambda: self._outbox.not_delivered(delivery))
+            await self._in_thread(lambda: outbox.not_delivered(delivery))
 
-    async def _forget(self) -> float:
-        await self._in_thread(self._outbox.forget_old)
+    async def _forget(self, outbox: Outbox) -> float:
+        await self._in_thread(outbox.forget_old)
         return _FORGET_S
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

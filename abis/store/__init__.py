@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The truth of a gallery: subjects, encounters, templates and logs, durable."""
+"""The database of a gallery: subjects, encounters, templates and logs. All else is derived from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from abis.store.records import (
     Encounter,
     Enrollment,
     Fault,
+    ListedSubject,
     Mark,
     Named,
     State,
@@ -32,6 +33,7 @@ __all__ = [
     "Encounter",
     "Enrollment",
     "Fault",
+    "ListedSubject",
     "Mark",
     "Named",
     "State",

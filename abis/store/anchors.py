@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchors: where a gallery stood at a time, written to a second place, outside of its database.
+"""Anchors: notes of a gallery's state, written to a second place outside its database.
 
-A database that is put back as it was earlier is whole, and its audit log is, too. An anchor tells that there was
-more: it holds the number and hash of an entry of the audit log, which chains all entries before it. ``abis check``
-compares.
+An attacker can replace a database by an older copy of itself. The copy and its audit log are consistent, so nothing in
+them shows the replacement. An anchor does: it holds the number and hash of an entry of the audit log, which chains all
+entries before it. ``abis check`` compares the audit log with the anchors.
 
 The environment variable ``ABIS_ANCHORS`` names the place: a folder; ``syslog:``; a URL of http or https that takes a
 JSON document by POST; or ``off``. By default it is ``abis/anchors`` in the user's state folder (``XDG_STATE_HOME``,
-else ``~/.local/state``). A place on another machine, under another administrator, is worth more.
+else ``~/.local/state``). A place on another machine with another administrator protects better.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from abis.files import private_folder, private_stream
 from abis.store import schema
 from abis.store.queries import select_in
 from abis.store.records import Fault, State
+from abis.text import printable
 
 __all__ = ["Anchor", "anchor_file", "faults_of_anchors", "write_anchor"]
 
 _log = logging.getLogger("abis")
 
 _TIMEOUT_S = 5.0
-_COMPARED = 10_000  # the latest anchors of a file
+_COMPARED = 10_000  # number of anchors kept in a file, the latest ones
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """Where a gallery stood.
+    """The state of a gallery at a time.
 
     Attributes:
         time: when the anchor was written, UTC, ISO 8601.
@@ -60,7 +61,7 @@ class Anchor:
 
 
 def write_anchor(database: str, state: State) -> None:
-    """Write an anchor to the second place; a failure is a warning in the log, and stops nothing."""
+    """Write an anchor to the second place. A failure is logged as a warning; the caller goes on."""
     place = _place()
     if place is None:
         return
@@ -79,11 +80,11 @@ def write_anchor(database: str, state: State) -> None:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
                 pass
     except (OSError, ValueError) as error:
-        _log.warning("no anchor of %s is written to %s: %s", database, place, error)
+        _log.warning("no anchor of %s is written to %s: %s", *map(printable, (database, place, error)))
 
 
 def anchor_file(database: str, gallery_id: str) -> Path | None:
-    """The file of a gallery's anchors; None where they are written elsewhere, or not at all."""
+    """The file of a gallery's anchors; None if anchors do not go to a folder."""
     place = _place()
     return place / _name(gallery_id, database) if isinstance(place, Path) else None
 
@@ -132,7 +133,7 @@ def _place() -> Path | str | None:
 
 
 def _name(gallery_id: str, database: str) -> str:
-    """Copies of a gallery have its id: each place has anchors of its own."""
+    """The name of the file of anchors: by gallery id and database, since a copy of a gallery has the same id."""
     return f"{gallery_id}-{hashlib.sha256(_resolved(database).encode()).hexdigest()[:16]}.anchors"
 
 

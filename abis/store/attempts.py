@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failed verifications in a row, counted by subject in the database, so that guessing has an end.
+"""Count failed verifications in a row for each subject, in the database, to limit guessing.
 
-An attempt is counted before it is compared, and the count is cleared by a match: neither threads that try at the same
-time, nor a process that is killed or started again, give a further try.
+An attempt is counted before the comparison, and a match clears the count. So neither parallel threads nor a process
+that is killed and started again give an attacker further attempts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_PAUSE_S = 86_400.0
 
 
 def reserve(store: Store, subject_ids: Sequence[str], *, most: int, pause_s: float) -> list[datetime | None]:
-    """Count an attempt at each of some subjects, as if it failed; call :func:`settle` when it is known.
+    """Count a failed attempt at each of some subjects, before the comparison; call :func:`settle` with the results.
 
     Args:
         store: of the gallery.
@@ -60,12 +60,12 @@ def reserve(store: Store, subject_ids: Sequence[str], *, most: int, pause_s: flo
 
 
 def settle(store: Store, cleared: Sequence[str], uncounted: Sequence[str]) -> None:
-    """Say what became of attempts that were reserved.
+    """Correct the counts of :func:`reserve` by the results of the comparisons.
 
     Args:
         store: of the gallery.
-        cleared: subjects that were matched: their failures are forgotten.
-        uncounted: subjects of attempts that were not compared: each takes one failure back.
+        cleared: subjects that matched; their counts become 0.
+        uncounted: subjects of attempts that were not compared; their counts fall by 1.
     """
     if not cleared and not uncounted:
         return

@@ -16,6 +16,7 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
+from abis.answers import Answer
 from abis.errors import ArgumentError
 from abis.text import printable
 
@@ -35,7 +36,7 @@ _actor: ContextVar[Actor | None] = ContextVar("abis_actor", default=None)
 
 
 @dataclass(frozen=True)
-class AuditEntry:
+class AuditEntry(Answer):
     """One line of the audit log.
 
     Attributes:
@@ -66,7 +67,7 @@ class AuditEntry:
 
 @contextmanager
 def acting(name: str, purpose: str) -> Iterator[None]:
-    """Whatever is done inside, by this thread or task, is done by this actor for this purpose."""
+    """State the actor and the purpose of everything that this thread or task does in the ``with`` block."""
     for what, value in (("actor", name), ("purpose", purpose)):
         if not 1 <= len(value) <= _MAX_NAME or printable(value) != value:
             raise ArgumentError(

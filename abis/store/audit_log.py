@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The audit log as the store keeps it: written with what it tells of, read, and checked."""
+"""The audit log in the store: entries are written in the transaction of their operation, read, and checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADVICE = "ask who had access to the database, and restore a backup beside it to
 
 
 def record(store: Store, operations: Iterable[tuple[str, str, str]]) -> None:
-    """Log (operation, subject_id, outcome) of what changes nothing else, all in one transaction."""
+    """Log operations that change nothing, each as (operation, subject_id, outcome), in one transaction."""
     with store.writing() as transaction:
         for operation, subject_id, outcome in operations:
             transaction.log(operation, subject_id, outcome)
@@ -55,7 +55,7 @@ def entries(store: Store, *, subject_id: str | None = None, after: int = 0) -> I
 
 
 def check_audit(store: Store) -> tuple[State, list[Fault]]:
-    """Follow the chain; returns also the state, of which ``audit`` and ``audit_hash`` are worth to be noted."""
+    """Check the chain of hashes; return the faults, and the state, whose ``audit`` and ``audit_hash`` are an anchor."""
     with store.database.reading() as connection:
         state = state_of(connection)
         return state, list(faults_of_audit(connection, state))

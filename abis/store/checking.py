@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is all well with a gallery?"""
+"""Check a gallery: the database's structure, every row and template, the counters and the logs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from abis.store import schema
 from abis.store.anchors import faults_of_anchors
 from abis.store.audit_log import faults_of_audit
 from abis.store.checking_rows import RESTORE, faults_of_rows
+from abis.store.erasure import enrolled_in_future
+from abis.store.quarantine import faults_of_quarantine
 from abis.store.queries import REFERENCES
 from abis.store.records import DamageError, Fault, Operation, State
 from abis.store.rows import checked_state, tags_of
@@ -27,12 +29,12 @@ _PAGE = 5_000  # templates read at once
 
 
 def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
-    """Look at everything there is: the database's own structure, every template, counters, both logs.
+    """Check the database's structure, every row and template, the counters, and both logs.
 
-    What is checked is one state of the store, as of the beginning; others may write meanwhile.
+    The check sees one state of the store, that of its beginning. Other processes may write meanwhile.
 
     Args:
-        store: to look at.
+        store: store to check.
         progress: is called with the templates looked at and the templates in all.
     """
     with store.database.reading() as connection:
@@ -44,18 +46,19 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
             yield Fault(str(error), RESTORE)
         damage = list(_structure(store, connection))
         yield from damage
-        if not damage:  # else what follows would say the same in other words
+        if not damage:  # else the following checks would report the same fault again
             yield from _counters(connection, state)
             yield from faults_of_rows(connection, state)
             yield from _log_of_changes(connection, state)
             yield from faults_of_audit(connection, state)
             yield from faults_of_anchors(connection, store.name, state)
+            yield from faults_of_quarantine(store, connection)
             yield from _templates(store, connection, state, progress)
 
 
 def _structure(store: Store, connection: sa.Connection) -> Iterator[Fault]:
     if not store.database.is_sqlite:
-        return  # a server's pages are its own: pg_amcheck
+        return  # pg_amcheck checks the pages of a server
     for (message,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
         if message != "ok":
             yield Fault(f"database: {message}", f"{RESTORE}, or `sqlite3 .recover`")
@@ -92,6 +95,11 @@ def _counters(connection: sa.Connection, state: State) -> Iterator[Fault]:
     )
     for subject_id, stated, found in connection.execute(wrong):
         yield Fault(f"subject {subject_id!r}: {found or 0} templates, but should have {stated}", RESTORE)
+    if future := enrolled_in_future(connection):
+        yield Fault(
+            f"{future:,} encounters have a time of enrolment in the future",
+            "the clock was wrong when they were enrolled: `abis expire` keeps them; enroll these subjects again",
+        )
     empty = sa.select(encounters.c.key).where(~sa.exists().where(templates.c.encounter == encounters.c.key))
     for key in connection.scalars(empty):
         yield Fault(f"encounter {key} has no template", RESTORE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether rows are as they were written, subjects in their chain, and labels and calibrations all there."""
+"""Check the tags of rows, the chain of subjects, and the totals of labels and settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAGE = 10_000  # rows read at once
 
 
 def faults_of_rows(connection: sa.Connection, state: State) -> Iterator[Fault]:
-    """What no longer vouches for itself; see :mod:`abis.store.rows`."""
+    """Return the rows whose tags are wrong, and the rows that are missing; see :mod:`abis.store.rows`."""
     yield from _subjects(connection, state)
     yield from _encounters(connection)
     yield from _labels(connection)
@@ -32,7 +32,7 @@ def faults_of_rows(connection: sa.Connection, state: State) -> Iterator[Fault]:
 
 
 def _subjects(connection: sa.Connection, state: State) -> Iterator[Fault]:
-    """In the order of the chain, from its first to its last."""
+    """Check subjects in the order of the chain."""
     column = schema.subjects.c.subject_id
     page = sa.select(schema.subjects).order_by(column).limit(_PAGE)
     following, last = state.first_subject, ""
@@ -57,7 +57,7 @@ def _subjects(connection: sa.Connection, state: State) -> Iterator[Fault]:
 
 
 def _encounters(connection: sa.Connection) -> Iterator[Fault]:
-    """Each row by itself, and all of a subject by the subject's row."""
+    """Check each encounter by its tag, and all encounters of a subject by the total in the subject's row."""
     subjects, encounters, tags = schema.subjects.c, schema.encounters.c, tags_of(connection)
     page = (
         sa.select(subjects.key, subjects.subject_id, subjects.encounters).order_by(subjects.key).limit(_PAGE)
@@ -80,7 +80,7 @@ def _encounters(connection: sa.Connection) -> Iterator[Fault]:
 
 
 def _labels(connection: sa.Connection) -> Iterator[Fault]:
-    """Each by its subject, and all of a label by its total."""
+    """Check labels by the totals in their subjects' rows, and by the total of each label."""
     columns = schema.labels.c
     totals: dict[str, tuple[int, int]] = {}
     rows = connection.execute(sa.select(columns.subject, columns.label).order_by(columns.subject))

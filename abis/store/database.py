@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection to SQLite or to a database server: here, and only here, is what is particular to one of them."""
+"""Connections to SQLite or to a database server. Only this module distinguishes the two."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ _LOCK_TIMEOUT_S = 60.0  # that SQLite waits for another process to finish its tr
 
 
 class Database:
-    """An engine, its transactions, and its errors in our words. Safe for threads.
+    """A database: its connections, its transactions, and its errors as StoreError. Safe for threads.
 
     Attributes:
         name: the file, or the URL without its password: for messages.
     """
 
-    def __init__(self, url: str | sa.URL) -> None:
+    def __init__(self, url: str | sa.URL, *, create: bool = True, read_only: bool = False) -> None:
         self._closed = False
-        self._process = os.getpid()  # no connection survives a fork
-        self._one_writer = threading.Lock()  # fair to threads; between processes the database sees to it
-        self._engine = _engine(url)
+        self._read_only = read_only
+        self._process = os.getpid()  # a forked process must not use these connections
+        self._one_writer = (
+            threading.Lock()
+        )  # one writer at a time in this process; the database does the same between processes
+        self._engine = _engine(url, create=create and not read_only, read_only=read_only)
         self.row_tags = RowTags()
         self.name = self._engine.url.render_as_string(hide_password=True)
         if self.is_sqlite:
@@ -87,7 +90,12 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that no other one of this process overlaps; what locks out others is up to its first write."""
+        """A writing transaction; one at a time in this process. Its first write locks out other processes.
+
+        Raises:
+            StoreError: the database is open for reading only.
+        """
+        self._refuse_to_write()
         with self.errors(), self._one_writer:
             connection = self._tagging.connect()
             try:
@@ -98,10 +106,10 @@ class Database:
                 # SQLAlchemy asserts that a commit has ended, which hides a Ctrl-C that came within it.
                 cause = error.__context__ if isinstance(error, AssertionError) else error
                 if cause is None or isinstance(cause, Exception):
-                    with suppress(Exception):  # the first error is the one that tells
+                    with suppress(Exception):  # the first error tells the cause
                         connection.rollback()
                     raise
-                with suppress(Exception):  # Ctrl-C, at any moment: nothing is known of the connection
+                with suppress(Exception):  # Ctrl-C at any moment: the state of the connection is unknown
                     connection.invalidate()  # closes it, which ends the transaction and its locks
                 raise cause from None
             finally:
@@ -109,7 +117,12 @@ class Database:
                     connection.close()
 
     def execute_alone(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one."""
+        """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one.
+
+        Raises:
+            StoreError: the database is open for reading only.
+        """
+        self._refuse_to_write()
         rows: list[tuple[Any, ...]] = []
         with self.errors(), self._one_writer:
             if self.is_sqlite:
@@ -137,6 +150,10 @@ class Database:
                 raw.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")
                 raw.close()
 
+    def _refuse_to_write(self) -> None:
+        if self._read_only:
+            raise StoreError(f"{self.name}: is open for reading only")
+
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""
         if self.file is None:
@@ -151,7 +168,7 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn what the database raises into StoreError; values of statements and rows are kept out of it."""
+        """Turn errors of the database into StoreError, without the values of statements and rows."""
         if self._closed:
             raise StoreError(f"{self.name}: the gallery is closed")
         if os.getpid() != self._process:
@@ -160,19 +177,26 @@ class Database:
         try:
             yield
         except DamageError as error:
-            raise StoreError(f"{self.name}: {error}; `abis check` says more") from None
+            raise StoreError(f"{self.name}: {error}; `abis check` says more").about(
+                error.subject_id
+            ) from None
         except UnicodeDecodeError:  # its argument is the text, which SQLite's driver has found to be none
             raise StoreError(f"{self.name}: damaged: a text is no UTF-8; `abis check` says more") from None
         except (sa.exc.SQLAlchemyError, driver.Error) as error:
             cause: Any = getattr(error, "orig", None) or error
             message = getattr(getattr(cause, "diag", None), "message_primary", None)  # its detail shows rows
+            if getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+                message = f"{cause}; free some space first: removals, too, are written to a log before they take effect"
             raise StoreError(f"{self.name}: {message or cause}") from (error if message is None else None)
 
 
-def _engine(url: str | sa.URL) -> sa.Engine:
+def _engine(url: str | sa.URL, *, create: bool, read_only: bool) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
-        options: dict[str, Any] = {"hide_parameters": True, "max_overflow": -1}  # no thread waits in vain
+        options: dict[str, Any] = {
+            "hide_parameters": True,
+            "max_overflow": -1,
+        }  # as many connections as threads ask for, so that no thread waits
         if parsed.get_backend_name() != "sqlite":
             return sa.create_engine(parsed, pool_pre_ping=True, **options)
         if parsed.database in (None, "", ":memory:"):
@@ -182,7 +206,7 @@ def _engine(url: str | sa.URL) -> sa.Engine:
         engine = sa.create_engine(parsed, connect_args={"timeout": _LOCK_TIMEOUT_S}, **options)
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise StoreError(f"cannot use the database URL: {error}") from error
-    if not parsed.query:
+    if create and not parsed.query:
         _make_private(str(parsed.database))
 
     @sa.event.listens_for(engine, "connect")
@@ -195,10 +219,15 @@ def _engine(url: str | sa.URL) -> sa.Engine:
             f"wal_autocheckpoint={_LOG_PAGES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
 
     @sa.event.listens_for(engine, "invalidate")
     def _roll_back(connection: Any, _record: object, _error: object) -> None:
-        """End the transaction of a connection that Ctrl-C met: closed with an open cursor, it would keep its lock."""
+        """End the transaction of a connection that Ctrl-C interrupted.
+
+        A connection that is closed with an open cursor would keep its lock.
+        """
         with suppress(sqlite3.Error):
             connection.rollback()
 
@@ -210,7 +239,7 @@ def _engine(url: str | sa.URL) -> sa.Engine:
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:
-    """Have SQLite write to a log first, however often it takes to ask.
+    """Have SQLite use a write-ahead log; ask again if it refuses.
 
     Of two processes that ask so of a new file at once it may refuse one without waiting, as it does wherever
     each would wait for the other (https://sqlite.org/c3ref/busy_handler.html).
@@ -223,10 +252,12 @@ def _keep_log(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-        time.sleep(random.uniform(0.001, 0.01))  # not in step with the other one
+        time.sleep(
+            random.uniform(0.001, 0.01)
+        )  # a random delay, so that two processes do not ask at the same moment again
 
 
 def _make_private(path: str) -> None:
-    """Make a file for its owner alone, where there is none; what SQLite puts beside it will be so too."""
-    with suppress(OSError):  # it is there, or SQLite will say what is wrong
+    """Create a file that only its owner can read, if it does not exist. SQLite gives its log the same permissions."""
+    with suppress(OSError):  # it exists, or SQLite will raise the error
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

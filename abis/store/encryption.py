@@ -2,8 +2,8 @@
 """Encryption at rest: AES-256 in Galois/Counter Mode (NIST SP 800-38D), data keys wrapped by a master key.
 
 A *data key* seals templates. It is random and stands in the gallery's database, sealed (*wrapped*) by the *master
-key*, which is never stored there. A new master key costs a few bytes written. A new data key takes effect at
-once, and what older ones sealed is sealed again while others work.
+key*, which is never stored there. A change of the master key rewrites a few bytes. A new data key takes effect at
+once; templates sealed by older data keys are sealed again while other processes use the gallery.
 
 The *authentication key*, wrapped in the same way, authenticates rows (:mod:`abis.store.tags`). Each wrapping and
 each seal also authenticates the gallery's id: keys and rows of another gallery under the same master key are refused.
@@ -45,17 +45,17 @@ _WRAPPING = b"abis data key "
 
 
 class KeyService(Protocol):
-    """What wraps data keys: a :class:`MasterKey`, or a client of a key management service."""
+    """Wraps data keys: a :class:`MasterKey`, or a client of a key management service."""
 
     def wrap(self, data_key: bytes, context: bytes) -> bytes:
         """Seal a data key of 32 bytes; ``context`` is authenticated with it."""
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """The data key again; any exception where the key service refuses."""
+        """Return the data key; raise any exception if the key service refuses."""
 
 
 class MasterKey:
-    """A master key of 32 bytes, held in memory. Prints as no more than its name.
+    """A master key of 32 bytes, held in memory. It prints its name only.
 
     >>> MasterKey(bytes(range(32)))
     MasterKey(given)
@@ -122,7 +122,7 @@ class MasterKey:
         """
         try:
             return self._aead.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
-        except Exception:  # InvalidTag; ValueError where nothing is left of it
+        except Exception:  # InvalidTag; ValueError if it is too short
             raise StoreError(f"master key ({self._name}) does not open the data key") from None
 
 
@@ -143,7 +143,7 @@ class KeyRing(NamedTuple):
 class Cipher:
     """Seals, opens and authenticates with the keys of a gallery. Safe for threads.
 
-    Takes in new data keys when it meets them.
+    Loads data keys that other processes have made when it finds a message sealed by one.
 
     Args:
         keys: wraps the data keys; an attribute too.
@@ -153,7 +153,7 @@ class Cipher:
         tags: computes the tags that authenticate rows.
 
     Raises:
-        StoreError: where ``keys`` does not open the gallery's keys, or a key is missing or too many.
+        StoreError: ``keys`` does not open the gallery's keys, a key is missing, or there is a key too many.
     """
 
     def __init__(self, keys: KeyService, load: Callable[[], KeyRing]) -> None:
@@ -178,7 +178,7 @@ class Cipher:
         return self._current
 
     def refresh(self) -> None:
-        """Take in the data keys there are now. Older keys stay for readers of an older state."""
+        """Load the present data keys. Older keys stay, for readers of an older state."""
         self._take(self._load())
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
@@ -211,7 +211,7 @@ class Cipher:
                 raise StoreError(f"sealed by data key {number}, which is not there")
         try:
             return aead.decrypt(sealed[_NONCE_AT:_MESSAGE_AT], sealed[_MESSAGE_AT:], self._prefix + context)
-        except Exception:  # InvalidTag says no more
+        except Exception:  # InvalidTag has no message
             raise StoreError("sealed bytes are damaged, or belong to another row or gallery") from None
 
     def _take(self, ring: KeyRing) -> None:
@@ -266,7 +266,7 @@ def opened(keys: Mapping[int, bytes], sealed: bytes, context: bytes) -> bytes:
         raise StoreError(f"sealed by data key {number}, which is not there")
     try:
         return _aead(keys[number]).decrypt(sealed[_NONCE_AT:_MESSAGE_AT], sealed[_MESSAGE_AT:], context)
-    except Exception:  # InvalidTag says no more
+    except Exception:  # InvalidTag has no message
         raise StoreError("sealed bytes are damaged, or belong to another row") from None
 
 

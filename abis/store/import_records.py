@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes from a source to the gallery: records as they were read, and as they can be enrolled.
+"""Records of an import: as a source holds them, and ready to be enrolled.
 
-Named tuples, as millions of them go from process to process.
+They are named tuples, because millions of them are sent between processes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 from abis.store import StoredEnrollment
 
-__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "digest"]
+__all__ = ["DUPLICATE", "UNCHECKED", "Prepared", "Record", "Rejected", "Sample", "digest"]
 
 
 DUPLICATE = "is a duplicate of"
 """Beginning of the reason if the record's person is enrolled under another subject_id."""
+
+UNCHECKED = "may be a duplicate"
+"""Beginning of the reason if too few subjects could be compared with the record to say that it is none."""
 
 
 class Sample(NamedTuple):
@@ -66,18 +69,18 @@ class Record(NamedTuple):
 
     @classmethod
     def of_plain(cls, plain: PlainRecord) -> Record:
-        """The record again."""
+        """Return the record of the tuples of :meth:`plain`."""
         subject_id, encounter_id, samples, *more = plain
         return cls(subject_id, encounter_id, tuple(map(Sample._make, samples)), *more)
 
     @property
     def place(self) -> str:
-        """Where it begins."""
+        """Place of the record's first sample in the source."""
         return self.samples[0].place if self.samples else f"record ending at {self.end}"
 
 
 class Rejected(NamedTuple):
-    """Why a record cannot be enrolled."""
+    """A record that cannot be enrolled, and the reason."""
 
     reason: str
 
@@ -87,7 +90,7 @@ Prepared = StoredEnrollment | Rejected
 
 
 def digest(record: Record) -> bytes:
-    """A SHA-256 that differs where anything of the record does that enrolment depends on."""
+    """SHA-256 over everything in a record that its enrolment depends on."""
     contents = [sample.content for sample in record.samples]
     heads = [
         (sample.position, type(content).__name__, len(content or b""))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes that a gallery keeps beside its templates, sealed where it is encrypted: what imports have refused."""
+"""Bytes that a gallery keeps beside its templates, such as refused records; sealed if the gallery is encrypted."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from abis.store.queries import state_of
 __all__ = ["drop", "keep", "kept", "reseal_kept"]
 
 _CONTEXT = struct.Struct(">4sq")
-_PLAIN, _SEALED = b"\0", b"\1"  # what the bytes begin with: they may be anything
+_PLAIN, _SEALED = b"\0", b"\1"  # first byte of the kept bytes, since the content may be anything
 _PACKED_PLAIN, _PACKED_SEALED = (
     b"\2",
     b"\3",
-)  # compressed, where it halves them: a bomb does not fill the disk
+)  # compressed if that halves them, so that a small archive with huge content does not fill the disk
 
 
 def keep(connection: sa.Connection, cipher: Cipher | None, data: bytes) -> int:
-    """Write bytes, in a writing transaction; returns the key to find them by."""
+    """Write bytes, in a writing transaction; return the key under which they are kept."""
     key = (connection.scalar(sa.select(sa.func.max(schema.kept.c.key))) or 0) + 1
     connection.execute(schema.kept.insert().values(key=key, data=_stored(data, key, cipher)))
     return key
 
 
 def kept(connection: sa.Connection, cipher: Cipher | None, key: int) -> bytes:
-    """The bytes again.
+    """Return the bytes under a key.
 
     Raises:
-        StoreError: where they are damaged; or not sealed, in a gallery that is encrypted and not being so now.
+        StoreError: the bytes are damaged, or are not sealed although the gallery is encrypted.
     """
     stored = bytes(connection.scalar(sa.select(schema.kept.c.data).where(schema.kept.c.key == key)) or b"")
     kind, data, context = stored[:1], stored[1:], _CONTEXT.pack(b"kept", key)
@@ -51,13 +51,13 @@ def kept(connection: sa.Connection, cipher: Cipher | None, key: int) -> bytes:
 
 
 def drop(connection: sa.Connection, keys: Iterable[int]) -> None:
-    """Forget bytes."""
+    """Delete the bytes under a key, in a writing transaction."""
     for key in keys:
         connection.execute(schema.kept.delete().where(schema.kept.c.key == key))
 
 
 def reseal_kept(connection: sa.Connection, cipher: Cipher | None) -> None:
-    """Seal all of it by the newest data key, before older ones are forgotten."""
+    """Seal all kept bytes by the newest data key, before older data keys are deleted."""
     keys = connection.scalars(sa.select(schema.kept.c.key)).all()
     for key in keys:
         data = _stored(kept(connection, cipher, key), key, cipher)

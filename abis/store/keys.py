@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Key management: encrypt a gallery, rotate its data key, change its master key. Other processes may go on."""
+"""Key management: encrypt a gallery, rotate its data key, change its master key.
+
+Other processes may use the gallery meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,6 @@ from abis.store.tagging import tag_all
 from abis.store.transaction import Transaction
 
 __all__ = ["encrypt", "reseal", "rewrap", "rotate"]
-
-_PAGE = 2_000  # templates sealed again in one transaction: other writers wait meanwhile
 
 
 def encrypt(store: Store, key: KeyService) -> None:
@@ -62,7 +63,7 @@ def rotate(store: Store, key: KeyService) -> None:
         _new_key(transaction, key)
 
 
-def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> int:
+def reseal(store: Store, progress: Callable[[int, int], None] | None = None, *, page: int = 2_000) -> int:
     """Seal all templates with the newest data key, then delete the older data keys.
 
     Other processes may read and write meanwhile. After an interruption the next call continues.
@@ -70,6 +71,7 @@ def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> 
     Args:
         store: store of an encrypted gallery.
         progress: called with the key of the last template examined and of the last template in the store.
+        page: number of templates sealed in one transaction; other writers wait meanwhile.
 
     Returns:
         Number of templates sealed again.
@@ -80,10 +82,10 @@ def reseal(store: Store, progress: Callable[[int, int], None] | None = None) -> 
             state = transaction.state
             if not state.reseal_from:
                 break
-            query = REFERENCES.where(schema.templates.c.key >= state.reseal_from).limit(_PAGE)
+            query = REFERENCES.where(schema.templates.c.key >= state.reseal_from).limit(page)
             rows = transaction.connection.execute(query).all()
             count += _reseal(transaction, rows)
-            state.reseal_from = rows[-1].template + 1 if len(rows) == _PAGE else 0
+            state.reseal_from = rows[-1].template + 1 if len(rows) == page else 0
             if not state.reseal_from:
                 reseal_kept(transaction.connection, transaction.cipher)
                 number = schema.data_keys.c.number

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a gallery's files small; copy it while it is in use."""
+"""Compact a gallery's files, and back a gallery up while it is in use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from abis.store.store import Store
 __all__ = ["backup", "compact"]
 
 Progress = Callable[[int, int], None]
-
-_BACKUP_PAGES = 2_000  # of the database copied between two calls of progress: 8 MB
 
 
 def compact(store: Store) -> None:
@@ -44,15 +42,17 @@ def compact(store: Store) -> None:
         )
 
 
-def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path:
+def backup(store: Store, folder: Path, progress: Progress | None = None, *, pages: int = 2_000) -> Path:
     """Copy a gallery's database as of this moment into a new folder, while other processes use the gallery.
 
-    The copy is a gallery. It appears under its name when it is complete and synced to disk.
+    The copy is a gallery. It appears under its name when it is complete and synced to disk. A backup that fails leaves
+    nothing.
 
     Args:
         store: store of a gallery in a folder.
         folder: folder to create.
         progress: called with the number of pages copied and of all pages.
+        pages: number of pages copied between two calls of ``progress``; 2,000 are 8 MB.
 
     Raises:
         StoreError: the folder holds a gallery, cannot be written, or the database is on a server.
@@ -62,11 +62,13 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
         raise StoreError(f"{store.name}: a server keeps it: use pg_dump, or the server's own backup")
     target = folder / source.name
     unfinished = target.with_suffix(".unfinished")
-    done = False
+    is_new, done = not folder.exists(), False
+    leftovers = [Path(f"{unfinished}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")]
     try:
         private_folder(folder)
         if target.exists():
             raise StoreError(f"{folder}: there is a gallery in it already")
+        leftovers.append(target)  # in place, but not synced
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600)
         with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(unfinished)) as copy:
@@ -74,7 +76,7 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
             origin.execute("SELECT change FROM gallery").fetchone()  # fixes the state to copy
             origin.backup(
                 copy,
-                pages=_BACKUP_PAGES,
+                pages=pages,
                 progress=None if progress is None else lambda _, left, total: progress(total - left, total),
             )
             copy.execute("PRAGMA journal_mode=DELETE")
@@ -88,7 +90,10 @@ def backup(store: Store, folder: Path, progress: Progress | None = None) -> Path
         raise StoreError(f"{folder}: {error.strerror}") from error
     finally:
         if not done:
-            for suffix in ("", "-wal", "-shm", "-journal"):
+            for path in leftovers:
                 with suppress(OSError):
-                    Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+            if is_new:
+                with suppress(OSError):
+                    folder.rmdir()
     return target

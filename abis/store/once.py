@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that take effect once, however often they are sent: whoever got no answer may ask again.
+"""Repeated requests: a request that a client sends again, because no answer came, takes effect once.
 
-The number of a request is noted in the transaction that does what it asks for. Numbers begin with the time
-they were made at, so that old ones are forgotten without a search.
+The number of a request is noted in the transaction that carries it out. Numbers begin with the time at which they were
+made, so old ones can be deleted without a search.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from abis.store.store import Store
 
 __all__ = ["is_done", "new_request", "note"]
 
-_REQUEST = "request:"  # begins the names of settings that tell requests
+_REQUEST = "request:"  # prefix of the names of the settings that hold request numbers
 _KEPT = timedelta(days=1)
 
 
@@ -28,7 +28,7 @@ def new_request() -> str:
 
 
 def note(connection: sa.Connection, request: str) -> None:
-    """Note a request as done, in the transaction that does it; forget those of yesterday."""
+    """Note a request as done, in the transaction that carries it out; delete the numbers of older days."""
     settings.put(connection, _REQUEST + request, "")
     oldest = f"{_REQUEST}{microseconds(datetime.now(UTC) - _KEPT):020d}"
     name = schema.settings.c.name
@@ -36,6 +36,6 @@ def note(connection: sa.Connection, request: str) -> None:
 
 
 def is_done(store: Store, request: str) -> bool:
-    """Whether :func:`note` was called for it, and its transaction took effect, within a day."""
+    """Whether a transaction with :func:`note` of this request was committed within the last day."""
     with store.reading() as connection:
         return settings.get(connection, _REQUEST + request) is not None

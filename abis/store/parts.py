@@ -2,7 +2,7 @@
 """A store that is one part of a gallery spread over several: which part it is, and subjects that change parts.
 
 Each part's own database states which part of which gallery it is. A process that opens a store as part 3 of 8 can
-therefore check that it is, also after another store took its place or the gallery was divided again.
+therefore check this, even if another store was put in its place, or the gallery was resharded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
     "take",
 ]
 
-_PART = "part"  # the name of the setting
+_PART = "part"  # name of the setting that holds the part
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Part:
 
 
 def read_part(store: Store) -> Part | None:
-    """Which part the store is; None where it is one by itself."""
+    """Return the part that the store is; None if it is a gallery by itself."""
     with store.reading() as connection:
         return part_of(connection)
 
@@ -82,7 +82,7 @@ def part_of(connection: sa.Connection) -> Part | None:
 
 
 def set_part(store: Store, part: Part | None) -> None:
-    """Make the store this part, or one by itself."""
+    """Mark the store as this part; None marks it as a gallery by itself."""
     content = None if part is None else json.dumps(asdict(part))
     with store.writing() as transaction:
         settings.put_deciding(transaction.connection, transaction.state, _PART, content)
@@ -90,19 +90,19 @@ def set_part(store: Store, part: Part | None) -> None:
 
 
 def calibrations(store: Store) -> list[str]:
-    """The calibrations that were set for this store, each as it was given: parts of one whole have the same."""
+    """Return the calibrations that were set for this store, as JSON text. All parts of a gallery have the same."""
     with store.reading() as connection:
         found = settings.deciding_settings(connection, state_of(connection))
     return [text for name, text in sorted(found.items()) if name.startswith(settings.CALIBRATION)]
 
 
 def calibrations_digest(store: Store) -> str:
-    """A digest of them."""
+    """Return a digest of :func:`calibrations`."""
     return hashlib.sha256(json.dumps(calibrations(store)).encode()).hexdigest()
 
 
 def ids_after(store: Store, key: int, limit: int) -> list[tuple[int, str]]:
-    """(key, subject_id) of the next subjects in the order of enrolment."""
+    """Return key and subject id of the next subjects, in the order of enrolment."""
     columns = schema.subjects.c
     query = sa.select(columns.key, columns.subject_id).where(columns.key > key)
     with store.reading() as connection:
@@ -123,7 +123,7 @@ class MovedEncounter(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """All that a store holds of a subject, but for its log."""
+    """Everything that a store holds about a subject, except its audit log."""
 
     subject_id: str
     status: int
@@ -138,13 +138,13 @@ class Whole(NamedTuple):
 
 
 def give(store: Store, subject_ids: Sequence[str]) -> list[Whole]:
-    """All there is of those of the subjects that are enrolled, as of one moment."""
+    """Return everything about the given subjects that are enrolled, as of one moment."""
     with store.reading() as connection:
         return _wholes(store, connection, subject_ids)
 
 
 def take(store: Store, wholes: Sequence[Whole]) -> int:
-    """Enroll subjects as they were elsewhere, in one transaction; those that are here already stay.
+    """Enroll subjects of another part, in one transaction. Subjects that are here already, with equal content, stay.
 
     Returns:
         How many were not here before.
@@ -165,12 +165,12 @@ def take(store: Store, wholes: Sequence[Whole]) -> int:
             elif known != whole:
                 raise AlreadyEnrolled(
                     f"{store.name}: subject {whole.subject_id!r} is enrolled here already, with other content"
-                )
+                ).about(whole.subject_id)
     return taken
 
 
 def drop(store: Store, subject_ids: Iterable[str]) -> None:
-    """Remove those of the subjects that are here: they have been taken elsewhere."""
+    """Remove the given subjects that are here, after another part has enrolled them."""
     with store.writing() as transaction:
         keys = transaction.find(subject_ids)
         transaction.remove_subjects(keys.values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of the tables in more than one room."""
+"""Queries that several modules use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from abis.store.records import DamageError, State
-from abis.store.rows import SubjectRow, check_encounter, check_row, checked_state, label_share, tags_of
+from abis.store.rows import (
+    SubjectRow,
+    check_encounter,
+    check_encounters,
+    check_row,
+    checked_state,
+    label_share,
+    tags_of,
+)
 from abis.store.schema import encounters, gallery, labels, subjects, templates
 from abis.store.schema import label_totals as totals
 from abis.store.tags import xor_of
@@ -21,6 +29,7 @@ __all__ = [
     "encounters_of",
     "label_totals",
     "labels_of",
+    "labels_of_all",
     "select_in",
     "state_of",
     "subjects_by_id",
@@ -48,6 +57,7 @@ REFERENCES = (
 """Templates and their owners; the first four columns are a :class:`abis.store.stored_form.Place`."""
 
 _STATE, _SUBJECTS, _TOTALS = sa.select(gallery), sa.select(subjects), sa.select(totals)
+_LABELS = sa.select(labels.c.subject, labels.c.label)
 _ENCOUNTERS = (
     sa.select(encounters, sa.func.count(templates.c.key))
     .join_from(encounters, templates, isouter=True)
@@ -62,13 +72,13 @@ def state_of(connection: sa.Connection) -> State:
 
 
 def subjects_by_id(connection: sa.Connection, subject_ids: Iterable[str]) -> dict[str, SubjectRow]:
-    """The rows of those that are found; :mod:`abis.store.chain` tells whether the others are not there."""
+    """Return the rows of the ids that are found. :mod:`abis.store.chain` proves that the others are not enrolled."""
     tags, found = tags_of(connection), select_in(connection, _SUBJECTS, subjects.c.subject_id, subject_ids)
     return {row.subject_id: row for row in (SubjectRow.checked(each, tags) for each in found)}
 
 
 def subjects_by_key(connection: sa.Connection, keys: Iterable[int]) -> dict[int, SubjectRow]:
-    """The rows of those that are found."""
+    """Return the rows of the keys that are found."""
     tags, found = tags_of(connection), select_in(connection, _SUBJECTS, subjects.c.key, keys)
     return {row.key: row for row in (SubjectRow.checked(each, tags) for each in found)}
 
@@ -93,11 +103,8 @@ def encounters_of(connection: sa.Connection, owners: Iterable[SubjectRow]) -> di
         if count[key] != row.templates:
             raise DamageError(
                 f"subject {row.subject_id!r} has {row.templates} templates, but {count[key]} are found"
-            )
-        if shares[key] != row.encounters:
-            raise DamageError(
-                f"the encounters of subject {row.subject_id!r} are not those that were enrolled"
-            )
+            ).about(row.subject_id)
+        check_encounters(row, shares[key])
     return found
 
 
@@ -107,15 +114,25 @@ def labels_of(connection: sa.Connection, row: SubjectRow) -> list[str]:
     Raises:
         DamageError: where they are not those that were written.
     """
-    found = connection.scalars(sa.select(labels.c.label).where(labels.c.subject == row.key)).all()
+    return labels_of_all(connection, [row])[row.key]
+
+
+def labels_of_all(connection: sa.Connection, rows: Iterable[SubjectRow]) -> dict[int, list[str]]:
+    """:func:`labels_of` of each of many subjects, by its key."""
+    known = {row.key: row for row in rows}
+    found: dict[int, list[str]] = {key: [] for key in known}
+    for subject, label in select_in(connection, _LABELS, labels.c.subject, known):
+        found[subject].append(label)
     tags = tags_of(connection)
-    if xor_of(label_share(tags, row.key, label) for label in found) != row.labels:
-        raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
-    return sorted(found)
+    for key, row in known.items():
+        if xor_of(label_share(tags, key, label) for label in found[key]) != row.labels:
+            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged").about(row.subject_id)
+        found[key].sort()
+    return found
 
 
 def label_totals(connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Of labels that subjects have: how many, and their keys by XOR."""
+    """Return, for each label, the number of its subjects and the XOR of their keys."""
     tags, found = tags_of(connection), {}
     for label, count, keys, stated in select_in(connection, _TOTALS, totals.c.label, names):
         check_row("label_totals", (label, count, keys), stated, tags)
@@ -135,6 +152,6 @@ def select_in(
 
 @lru_cache(
     maxsize=64
-)  # by identity: the queries of this package, each made once; their SQL is then cached with them
+)  # by identity: each query is a constant of this package, so that its SQL is cached with it
 def _where_in(query: sa.Select[Any], column: sa.Column[Any]) -> sa.Select[Any]:
     return query.where(column.in_(sa.bindparam("wanted", expanding=True)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into a store and comes out of it: small records, checked when made."""
+"""The values that a store takes and returns: small records, checked when they are made."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from abis.errors import ArgumentError, NotEnrolled, StoreError, TemplateError
+from abis.answers import Answer
+from abis.errors import (
+    AbisError,
+    ArgumentError,
+    ArgumentTypeError,
+    NotEnrolled,
+    StoreError,
+    TemplateError,
+    check_integer,
+)
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
 from abis.template import Position, Template
+from abis.template.modality import is_template, template_names
 from abis.text import has_control_characters, printable
 
 __all__ = [
@@ -23,6 +33,7 @@ __all__ = [
     "Encounter",
     "Enrollment",
     "Fault",
+    "ListedSubject",
     "Mark",
     "Named",
     "Operation",
@@ -57,11 +68,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DamageError(StoreError):
-    """What was read is not what was written; :mod:`abis.store.database` adds where that is."""
+    """A row is not as it was written; :mod:`abis.store.database` adds the name of the database."""
 
 
 class SubjectFullError(TemplateError):
-    """A subject has as many templates as one may have."""
+    """A subject would have more templates than allowed."""
 
 
 class Operation(IntEnum):
@@ -86,7 +97,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Enrollment:
-    """What is enrolled of one subject at once.
+    """The templates of one subject that are enrolled together.
 
     Attributes:
         subject_id: 1 to 255 characters, no control characters; compared exactly as given.
@@ -96,7 +107,7 @@ class Enrollment:
         level: assurance level of the subject, 0 to 9; None leaves it as it is, 0 of a new subject.
 
     Raises:
-        TypeError, ValueError: where an id or label is no such string, or a level no such number.
+        ArgumentError: where an id or label is no such string, or a level no such number.
         TemplateError: where there is no template.
     """
 
@@ -108,12 +119,15 @@ class Enrollment:
 
     def __post_init__(self) -> None:
         check_new_id("subject_id", self.subject_id)
-        if self.encounter_id is not None:
-            check_new_id("encounter_id", self.encounter_id)
-        object.__setattr__(self, "templates", checked_templates(self.templates))
-        object.__setattr__(self, "labels", checked_labels(self.labels))
-        if self.level is not None:
-            check_level(self.level)
+        try:
+            if self.encounter_id is not None:
+                check_new_id("encounter_id", self.encounter_id)
+            object.__setattr__(self, "templates", checked_templates(self.templates))
+            object.__setattr__(self, "labels", checked_labels(self.labels))
+            if self.level is not None:
+                check_level(self.level)
+        except AbisError as error:
+            raise error.about(self.subject_id) from None
 
 
 class StoredEnrollment(NamedTuple):
@@ -132,7 +146,7 @@ class StoredEnrollment(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Encounter:
+class Encounter(Answer):
     """One capture session of a subject.
 
     Attributes:
@@ -147,14 +161,14 @@ class Encounter:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What the gallery knows of a subject, but for its templates.
+class Subject(Answer):
+    """What a gallery holds about a subject, except its templates.
 
     Attributes:
         subject_id: as enrolled.
-        status: active, locked or terminated ...
-        reason: ... why ...
-        since: ... and since when, UTC; None where the status was never set.
+        status: active, locked or terminated.
+        reason: reason of the status.
+        since: time of the last change of the status, UTC; None if the status was never set.
         level: of assurance, 0 to 9; 0 where none was stated.
         labels: sorted.
         encounters: in the order of enrolment.
@@ -167,6 +181,25 @@ class Subject:
     level: int
     labels: tuple[str, ...]
     encounters: tuple[Encounter, ...]
+
+
+@dataclass(frozen=True)
+class ListedSubject(Answer):
+    """A row of a list of subjects.
+
+    Attributes:
+        subject_id: as enrolled.
+        status: active, locked or terminated.
+        level: of assurance, 0 to 9; 0 where none was stated.
+        labels: sorted.
+        templates: number of templates, all encounters together.
+    """
+
+    subject_id: str
+    status: Status
+    level: int
+    labels: tuple[str, ...]
+    templates: int
 
 
 class Named(NamedTuple):
@@ -208,7 +241,7 @@ class StoredTemplate:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a verification needs to know of a subject.
+    """What a verification needs of a subject.
 
     Attributes:
         status: of the identity.
@@ -272,7 +305,7 @@ class State:
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a reader has followed a store: all templates up to ``template`` as of ``change``."""
+    """How far a reader has read a store: up to template key ``template``, as of change number ``change``."""
 
     change: int = 0
     template: int = 0
@@ -280,7 +313,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Tail:
-    """What came after a mark: first forget ``removed``, then take in ``enrolled``.
+    """The changes of a store after a mark: remove ``removed`` first, then add ``enrolled``.
 
     Attributes:
         removed: keys of the encounters removed since the mark.
@@ -298,11 +331,11 @@ class Tail:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Something is wrong.
+class Fault(Answer):
+    """A fault that a check found.
 
     Attributes:
-        what: is wrong, and where.
+        what: what is wrong, and where.
         advice: what to do.
     """
 
@@ -315,10 +348,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Written:
-    """What one call of :meth:`Store.enroll` has done.
+    """The result of one call of :meth:`Store.enroll`.
 
     Attributes:
-        before, after: marks of one who has followed the store up to it, and past it.
+        before, after: marks of the store before and after the call.
         owners: keys of subject and encounter of each enrollment.
         state: the store's counters after it.
     """
@@ -330,14 +363,20 @@ class Written:
 
 
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
-    """The templates as a tuple, refused where there is none or something else among them."""
-    if isinstance(templates, Template):
-        raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
+    """Return the templates as a tuple; raise if there is none, too many, or something else among them."""
+    if is_template(templates):
+        raise ArgumentTypeError(
+            f"templates is one {type(templates).__name__}; expected a sequence of templates"
+        )
+    if not isinstance(templates, Iterable):
+        raise ArgumentTypeError(
+            f"templates is a {type(templates).__name__}; expected a sequence of templates"
+        )
     checked = tuple(templates)
     for number, template in enumerate(checked):
-        if not isinstance(template, Template):
-            raise TypeError(
-                f"template {number} is a {type(template).__name__}; expected Minutiae, Embedding or IrisCode"
+        if not is_template(template):
+            raise ArgumentTypeError(
+                f"template {number} is a {type(template).__name__}; expected {template_names()}"
             )
     if not checked:
         raise TemplateError("no templates; expected at least one")
@@ -349,7 +388,7 @@ def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """The labels sorted, each once."""
     if isinstance(labels, str):
-        raise TypeError("labels is one string; expected a sequence of strings")
+        raise ArgumentTypeError("labels is one string; expected a sequence of strings")
     given = tuple(labels)
     for label in given:
         check_new_id("label", label)
@@ -357,36 +396,35 @@ def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_level(level: int) -> None:
-    """Refuse what is no assurance level."""
-    if not isinstance(level, int):
-        raise TypeError(f"level is a {type(level).__name__}; expected an integer")
-    if not 0 <= level <= _MAX_LEVEL:
-        raise ArgumentError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
+    """Check that a value is an assurance level."""
+    check_integer("level", level, 0, _MAX_LEVEL)
 
 
 def check_id(name: str, value: str) -> None:
-    """Refuse what cannot be an id: anything but text of 1 to 255 characters."""
+    """Check that a value can be an id: text of 1 to 255 characters."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
+        raise ArgumentTypeError(f"{name} is a {type(value).__name__}; expected a string")
+    subject_id = value if name == "subject_id" else None
     if not 1 <= len(value) <= MAX_ID:
-        raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
+        raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}").about(subject_id)
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        raise ArgumentError(f"{name} {value!r} holds a character that is not text")
+        raise ArgumentError(f"{name} {value!r} holds a character that is not text").about(subject_id)
 
 
 def check_new_id(name: str, value: str) -> None:
-    """Refuse what should not become an id: what :func:`check_id` refuses, and control characters.
+    """Check that a new id is an id (:func:`check_id`) and has no control characters.
 
     An id with an escape sequence, a line break or a turn of the text's direction would change how a terminal, a log
     or a table shows what stands around it. Galleries of an abis before 0.2 may hold some; they can be looked up.
     """
     check_id(name, value)
     if has_control_characters(value):
-        raise ArgumentError(f"{name} {printable(value)!r} holds a control character")
+        error = ArgumentError(f"{name} {printable(value)!r} holds a control character")
+        raise error.about(value if name == "subject_id" else None)
 
 
 def check_room(subject_id: str, templates: int) -> None:
-    """Refuse more templates of a subject than one may have.
+    """Check that a subject does not get more templates than allowed.
 
     Raises:
         SubjectFullError: there are more.
@@ -394,19 +432,19 @@ def check_room(subject_id: str, templates: int) -> None:
     if templates > MAX_TEMPLATES_OF_SUBJECT:
         raise SubjectFullError(
             f"subject {subject_id!r} would have {templates} templates; expected at most {MAX_TEMPLATES_OF_SUBJECT}"
-        )
+        ).about(subject_id)
 
 
 def not_enrolled(subject_id: str) -> NotEnrolled:
-    """The error for a subject that is not there."""
-    return NotEnrolled(f"subject {subject_id!r} is not enrolled")
+    """Return the error for a subject that is not enrolled."""
+    return NotEnrolled(f"subject {subject_id!r} is not enrolled").about(subject_id)
 
 
 def microseconds(time: datetime) -> int:
-    """As the tables hold times: since 1970-01-01 UTC."""
+    """Return a time as the tables hold it: microseconds since 1970-01-01 UTC."""
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(time: int | None) -> datetime | None:
-    """The time again."""
+    """Return the time of :func:`microseconds`."""
     return None if time is None else _EPOCH + timedelta(microseconds=time)

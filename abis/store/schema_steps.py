@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the tables of an older abis to those of this one: forward only, all in the transaction given.
+"""Migrate the tables of an older abis to those of this one, in one transaction.
 
-Each step spells out what it makes, and does not ask :mod:`abis.store.schema`, which will have moved on.
+Each step contains its own SQL and does not use :mod:`abis.store.schema`, which describes the latest tables only.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _to_3(connection: sa.Connection, key: KeyService | None) -> None:
 
 
 def _chain_subjects(connection: sa.Connection, labels: Mapping[int, int]) -> None:
-    """From the last subject to the first, as each has to know the next."""
+    """Chain the subjects, from the last to the first, because each row holds the key of the next."""
     page = sa.text(
         "SELECT key, subject_id, templates, level, status, status_reason, status_time FROM subjects "
         f"WHERE subject_id < :before ORDER BY subject_id DESC LIMIT {_PAGE}"
@@ -158,7 +158,7 @@ def _chain_subjects(connection: sa.Connection, labels: Mapping[int, int]) -> Non
     update = sa.text(
         "UPDATE subjects SET labels = :labels, next = :next, checksum = :checksum WHERE key = :key"
     )
-    before, following = chr(0x10FFFF) * 256, 0  # behind all that can be
+    before, following = chr(0x10FFFF) * 256, 0  # after every subject id
     while rows := connection.execute(page, {"before": before}).all():
         values = []
         for row in rows:
@@ -235,7 +235,10 @@ _KEPT_IN_4 = struct.Struct(">4sq")
 
 
 def _seal_anew(connection: sa.Connection, state: State, key: KeyService) -> Cipher:
-    """Wrap and seal all again, with the gallery's id; what is not sealed, as an encryption was stopped, stays so."""
+    """Wrap keys and seal templates again, with the gallery's id.
+
+    Templates that an interrupted encryption has not sealed yet stay as they are.
+    """
     wrapped = {n: bytes(w) for n, w in connection.execute(sa.text("SELECT number, wrapped FROM data_keys"))}
     keys = {number: key.unwrap(each, b"abis data key %d" % number) for number, each in wrapped.items()}
     keys[AUTHENTICATION_KEY] = secrets.token_bytes(32)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small texts that belong to a gallery, each under a name: calibrations, its place in a cluster, known snapshots.
+"""Settings of a gallery, each a text with a name: calibrations, its place in a cluster, known snapshots.
 
-Each row carries a tag. Settings that decide an answer are also counted in the gallery's row, so that none of them
-can be taken away or put back as it was earlier.
+Each row has a tag. Settings that decide an answer also enter a total in the gallery's row, so that none of them can be
+removed or replaced by an older value.
 """
 
 from __future__ import annotations
@@ -15,12 +15,26 @@ from abis.store import schema
 from abis.store.records import DamageError, State
 from abis.store.rows import check_row, tags_of
 
-__all__ = ["CALIBRATION", "deciding", "deciding_settings", "delete", "get", "named", "put", "put_deciding"]
+__all__ = [
+    "CALIBRATION",
+    "QUARANTINE",
+    "deciding",
+    "deciding_settings",
+    "delete",
+    "get",
+    "named",
+    "put",
+    "put_deciding",
+]
 
 CALIBRATION = "calibration:"
 """Begins the names of settings that are calibrations."""
 
-_DECIDING = (CALIBRATION, "part", "disclosure")
+QUARANTINE = "quarantine"
+"""Name of the setting that holds the shares of all records in quarantine, by XOR: a record that was released must not
+be put back for a retry. The gallery's row counts it as it counts settings that decide."""
+
+_DECIDING = (CALIBRATION, "part", "disclosure", QUARANTINE)
 _TABLE = schema.settings
 
 
@@ -43,7 +57,7 @@ def named(connection: sa.Connection, prefix: str) -> dict[str, str]:
 
 
 def put(connection: sa.Connection, name: str, content: str) -> None:
-    """Write a setting, in a writing transaction, in place of the one of this name."""
+    """Write a setting, in a writing transaction; a setting of the same name is replaced."""
     delete(connection, [name])
     tag, _ = tags_of(connection).of("settings", (name, content))
     connection.execute(_TABLE.insert().values(name=name, content=content, checksum=tag))
@@ -55,15 +69,15 @@ def delete(connection: sa.Connection, names: Iterable[str]) -> None:
 
 
 def deciding(name: str) -> bool:
-    """Whether the gallery's row counts a setting of this name."""
+    """Whether a setting of this name enters the total in the gallery's row."""
     return name.startswith(_DECIDING)
 
 
 def deciding_settings(connection: sa.Connection, state: State) -> dict[str, str]:
-    """All settings that decide, by name.
+    """Return all settings that decide an answer, by name.
 
     Raises:
-        DamageError: where they are not all, or not those that were written last.
+        DamageError: a setting is missing, or is not the one written last.
     """
     found: dict[str, str] = {}
     for prefix in _DECIDING:

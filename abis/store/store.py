@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The truth of a gallery: subjects, encounters and templates in a SQL database, durable and followed.
+"""The store of a gallery: subjects, encounters and templates in a SQL database.
 
-SQLite in the gallery's folder and a database server take the same way; what is particular to one of them
-stands in :mod:`abis.store.database` alone.
+The code is the same for SQLite in the gallery's folder and for a database server; :mod:`abis.store.database` holds the
+differences.
 
 Every write is one transaction that first locks the single row of table ``gallery``. So the writes of all
 threads and processes happen one after the other; keys and change numbers grow in the order of commit and
@@ -50,7 +50,14 @@ from abis.store.records import (
     microseconds,
     not_enrolled,
 )
-from abis.store.rows import SubjectRow, check_encounter, checked_state, state_row, tags_of
+from abis.store.rows import (
+    SubjectRow,
+    check_encounter,
+    check_encounters,
+    checked_state,
+    state_row,
+    tags_of,
+)
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.schema_steps import MIGRATIONS
 from abis.store.settings import CALIBRATION
@@ -61,35 +68,46 @@ from abis.template import Position, Template
 
 __all__ = ["Store"]
 
-_ANCHOR_S = 3600.0  # between two anchors of a process that goes on writing
-_ANSWERS = "disclosure"  # names the setting that tells what answers disclose
-_CACHE = "cache:"  # begins the names of settings that tell where snapshots are
-_SCRUBBED = "scrubbed"  # names the setting that tells the change since which no older snapshot may stay
-_SNAPSHOT = "snapshot:"  # begins the names of settings that tell snapshots
+_ANCHOR_S = 3600.0  # seconds between two anchors of a process that writes
+_ANSWERS = "disclosure"  # name of the setting with the answer policy
+_CACHE = "cache:"  # prefix of the names of settings with folders of snapshots
+_SCRUBBED = "scrubbed"  # name of the setting with the change before which no snapshot may be used
+_SNAPSHOT = "snapshot:"  # prefix of the names of settings with digests of snapshots
 _SNAPSHOTS = 64  # number of snapshots whose digests are kept; each cache folder has one at a time
 
 
 _ENCOUNTERS = sa.select(schema.encounters)
+_wanted = schema.encounters.alias("wanted")
 _OWNERS = sa.select(schema.gallery, schema.encounters, schema.subjects).select_from(
     schema.gallery.outerjoin(
-        schema.encounters, schema.encounters.c.key.in_(sa.bindparam("wanted", expanding=True))
+        schema.encounters,
+        schema.encounters.c.subject.in_(
+            sa.select(_wanted.c.subject).where(_wanted.c.key.in_(sa.bindparam("wanted", expanding=True)))
+        ),
     ).outerjoin(schema.subjects, schema.subjects.c.key == schema.encounters.c.subject)
 )
+"""The gallery's row, and all encounters of the subjects that have one of the wanted encounters."""
+
+_ENCOUNTER_AT = len(schema.gallery.c)  # in a row of _OWNERS, where the encounter begins ...
+_SUBJECT_AT = _ENCOUNTER_AT + len(schema.encounters.c)  # ... and the subject
 _ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: a row of table encounters
 
 
 class Store:
     """A gallery's database. Safe for threads; several processes may open the same one.
 
-    Every method that returned has its effect on disk (SQLite: write-ahead log, synced at each commit);
-    one that raised, or did not live to return, has none.
+    When a method returns, its effect is on disk (SQLite: write-ahead log, synced at each commit). A method that raises,
+    or whose process is killed, has no effect.
 
     Args:
         url: of the database, as SQLAlchemy takes it.
         key: the master key. A store that is made with one is encrypted.
+        create: make a gallery where the database is empty.
+        read_only: refuse to write, and migrate nothing.
 
     Attributes:
         name: of the database, for messages.
+        read_only: whether writes are refused.
         cipher: seals what is stored; None where the store is not encrypted.
         database: where it is.
 
@@ -99,20 +117,29 @@ class Store:
             one it was encrypted with.
     """
 
-    def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
+    def __init__(
+        self,
+        url: str | sa.URL,
+        *,
+        key: KeyService | None = None,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> None:
         self.cipher: Cipher | None = None
+        self.read_only = read_only
         self._to_anchor: State | None = None
         self._anchored = time.monotonic()
-        self.database = Database(url)
+        self.database = Database(url, create=create, read_only=read_only)
         self.name = self.database.name
         try:
-            self._create_or_migrate(key)
+            self._create_or_migrate(key, create=create)
             is_encrypted = self._is_encrypted()
             if is_encrypted and key is None:
                 raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
             if key is not None and not is_encrypted:
                 raise StoreError(
-                    f"{self.name}: is not encrypted, but a master key was given; `abis keys encrypt` encrypts it"
+                    f"{self.name}: is not encrypted, but a master key was given, {key!r}; open it without a key (unset "
+                    "ABIS_KEY and ABIS_KEY_FILE), or encrypt it by `abis keys encrypt`"
                 )
             if key is not None:
                 self.unlock(key)
@@ -169,7 +196,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """A transaction that no other writer overlaps; what it has gathered is written at its end."""
+        """A writing transaction, one at a time; its changes are written at its end."""
         with self.database.writing() as connection:
             state = _locked_state(connection)
             if self.cipher is None and state.data_key:
@@ -186,7 +213,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """The same for reading: one state of the store throughout."""
+        """A reading transaction, which sees one state of the store."""
         with self.database.reading() as connection:
             yield connection
 
@@ -206,7 +233,7 @@ class Store:
     def subject_ids(self) -> Iterator[str]:
         """All subject_ids in the order of enrolment.
 
-        Read in pages: what others enroll or remove meanwhile may or may not be met.
+        They are read in pages; subjects that other processes enroll or remove meanwhile may or may not be among them.
         """
         last = count = 0
         page = sa.select(schema.subjects).order_by(schema.subjects.c.key).limit(10_000)
@@ -226,10 +253,10 @@ class Store:
             last = checked[-1].key
 
     def claimed(self, subject_ids: Iterable[str]) -> dict[str, Claimed]:
-        """What verification needs of those of the subjects that are enrolled, by one read.
+        """Return what a verification needs of the given subjects that are enrolled, by one read.
 
         Raises:
-            StoreError: also where not all templates of a subject are found.
+            StoreError: the store cannot be read, or a template of a subject is missing.
         """
         with self.database.reading() as connection:
             subjects = subjects_or_proof(connection, subject_ids)
@@ -244,12 +271,13 @@ class Store:
                 raise StoreError(
                     f"{self.name}: subject {row.subject_id!r} has {row.templates} templates, "
                     f"but {len(own[row.key])} are found; `abis check` says more"
-                )
-            if shares.get(row.key, 0) != row.encounters:
-                raise StoreError(
-                    f"{self.name}: the encounters of subject {row.subject_id!r} are not those that were enrolled; "
-                    "`abis check` says more"
-                )
+                ).about(row.subject_id)
+            try:
+                check_encounters(row, shares.get(row.key, 0))
+            except DamageError as error:
+                raise StoreError(f"{self.name}: {error}; `abis check` says more").about(
+                    row.subject_id
+                ) from None
         return {
             row.subject_id: Claimed(Status(row.status), row.level, own[row.key]) for row in subjects.values()
         }
@@ -267,7 +295,7 @@ class Store:
         return list(found[subject_id].references)
 
     def encounters(self, subject_ids: Iterable[str]) -> dict[str, dict[str, list[Template]]]:
-        """The templates of those of the subjects that are enrolled, by subject_id and encounter_id."""
+        """Return the templates of the given subjects that are enrolled, by subject_id and encounter_id."""
         found: dict[str, dict[str, list[Template]]] = {}
         for subject_id, claimed in self.claimed(subject_ids).items():
             own = found.setdefault(subject_id, {})
@@ -307,7 +335,7 @@ class Store:
         with self.database.reading() as connection:
             state = state_of(connection)
             removed: Sequence[int] = []
-            if after.template and after.change < state.change:  # else there is nothing to forget
+            if after.template and after.change < state.change:  # else no encounter was removed
                 changes = schema.changes.c
                 since = sa.and_(changes.number > after.change, changes.number <= state.change)
                 if connection.scalar(sa.select(sa.func.count()).where(since)) != state.change - after.change:
@@ -357,26 +385,35 @@ class Store:
 
         Args:
             encounters: keys of encounters; unknown ones are left out.
+
+        Raises:
+            StoreError: also where a subject's encounters are not those that were enrolled: one that was removed and
+                put back must not answer a search.
         """
         found = Named({}, {}, {})
         wanted = list(encounters)
-        counters, own = len(schema.gallery.c), len(schema.encounters.c)
         with self.database.reading() as connection:
             tags = tags_of(connection)
             for start in range(0, max(1, len(wanted)), IDS_PER_QUERY):
-                some = {"wanted": wanted[start : start + IDS_PER_QUERY]}
-                for row in connection.execute(_OWNERS, some):
-                    state = row[:counters]
-                    if (
-                        row[counters + own] is not None
-                    ):  # else: the encounter or its subject is not in the store
-                        encounter = row[counters : counters + own]
-                        check_encounter(encounter, tags)
-                        subject = SubjectRow.checked(row[counters + own :], tags)
-                        found.encounters[encounter[0]] = encounter[2]
+                some = set(wanted[start : start + IDS_PER_QUERY])
+                rows = connection.execute(_OWNERS, {"wanted": list(some)}).all()
+                subjects: dict[int, SubjectRow] = {}
+                shares: dict[int, int] = {}
+                for row in rows:
+                    if row[_SUBJECT_AT] is None:  # no encounter or subject of these is in the store
+                        continue
+                    encounter = row[_ENCOUNTER_AT:_SUBJECT_AT]
+                    if row[_SUBJECT_AT] not in subjects:
+                        subject = SubjectRow.checked(row[_SUBJECT_AT:], tags)
+                        subjects[subject.key], shares[subject.key] = subject, 0
                         found.subjects[subject.key] = subject.subject_id
                         found.statuses[subject.key] = Status(subject.status)
-            return Owners(found, checked_state(state, tags).change)
+                    shares[encounter[1]] ^= check_encounter(encounter, tags)
+                    if encounter[0] in some:
+                        found.encounters[encounter[0]] = encounter[2]
+                for subject in subjects.values():
+                    check_encounters(subject, shares[subject.key])
+            return Owners(found, checked_state(rows[0][:_ENCOUNTER_AT], tags).change)
 
     def templates_by_position(self) -> dict[Position, int]:
         """How many templates there are of each position. Reads an index from end to end."""
@@ -395,7 +432,7 @@ class Store:
     # --------------------------------------------------------------------------------------- snapshots
 
     def take_in_keys(self) -> None:
-        """Take in a data key that another process has made since.
+        """Load a data key that another process has made.
 
         Raises:
             StoreError: another process has encrypted the gallery since.
@@ -472,8 +509,10 @@ class Store:
 
     # ----------------------------------------------------------------------------------------- inside
 
-    def _create_or_migrate(self, key: KeyService | None) -> None:
+    def _create_or_migrate(self, key: KeyService | None, *, create: bool) -> None:
         if self._is_empty():
+            if not create:
+                raise StoreError(f"{self.name}: there is no gallery in it: the database is empty")
             try:
                 with self.database.writing() as connection:
                     schema.metadata.create_all(connection, checkfirst=False)
@@ -487,6 +526,11 @@ class Store:
                     raise  # else: another process has just created it
         with self.database.reading() as connection:
             version = self._version(connection)
+        if version < SCHEMA_VERSION and self.read_only:
+            raise StoreError(
+                f"{self.name}: has schema version {version}; open it once to write, which brings it to version "
+                f"{SCHEMA_VERSION}"
+            )
         if version < SCHEMA_VERSION:
             with self.database.writing() as connection:
                 connection.execute(_LOCK)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a row of table ``templates`` holds: a template's native form, sealed or with a checksum.
 
-Either is bound to its place: the keys of template and encounter, the position, and the subject_id. A row
-that was damaged, or put in the place of another, is an error when it is read and never a wrong template.
+Both forms authenticate or check the place too: the keys of template and encounter, the position, and the subject_id. A
+row that was damaged, or copied to another place, is an error when it is read and never a wrong template.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHECKSUM_BYTES = 4
 
 
 class Place(NamedTuple):
-    """Where a template stands."""
+    """The place of a template in the store."""
 
     template: int
     encounter: int
@@ -49,33 +49,33 @@ class Place(NamedTuple):
                 _CONTEXT.pack(b"abis", self.template, self.encounter, self.position)
                 + self.subject_id.encode()
             )
-        except (struct.error, AttributeError):  # SQLite puts up with values of any type
+        except (struct.error, AttributeError):  # SQLite accepts values of any type in any column
             raise StoreError("its row is damaged: keys are no numbers, or an id no text") from None
 
 
 def with_checksum(plain: bytes, place: Place) -> bytes:
-    """The form of a gallery that is not encrypted: CRC-32 over place and content at the end."""
+    """Return the form of a gallery without encryption: the content, then a CRC-32 over place and content."""
     return plain + _checksum(plain, place)
 
 
 def stored(templates: Sequence[tuple[Place, bytes]], cipher: Cipher | None) -> list[bytes]:
-    """The forms that are written now, of (place, native form) each."""
+    """Return the stored form of each (place, native form): sealed, or with a checksum."""
     if cipher is None:
         return [with_checksum(plain, place) for place, plain in templates]
     return cipher.seal_many([(plain, place.context) for place, plain in templates])
 
 
 def natives_of(rows: Sequence[Any], cipher: Cipher | None, plain_from: Callable[[], int]) -> list[bytes]:
-    """The native forms of rows of :data:`abis.store.queries.REFERENCES`.
+    """Return the native forms in rows of :data:`abis.store.queries.REFERENCES`.
 
     Args:
         rows: as selected.
         cipher: of the gallery; None where it is not encrypted.
-        plain_from: gives :attr:`State.plain_from`: in an encrypted gallery templates with smaller keys must be
-            sealed. It is called only where a template is not.
+        plain_from: returns :attr:`State.plain_from`: in an encrypted gallery, templates with smaller keys must be
+            sealed. It is called only for a template that is not sealed.
 
     Raises:
-        StoreError: naming the template that is damaged, or not of its place.
+        StoreError: a template is damaged or belongs to another place; the message names it.
     """
     natives = []
     for row in rows:
@@ -102,9 +102,9 @@ def _native_of(row: Any, cipher: Cipher | None, plain_from: Callable[[], int]) -
 
 
 def encoded(templates: Sequence[Template]) -> list[tuple[int, bytes]]:
-    """(position, native form) of templates, read back to see that they can be.
+    """Return position and native form of each template, after reading the native form back as a check.
 
-    A template checks itself when it is made, but whoever holds it can make its arrays writable again.
+    A template is checked when it is made, but a caller can make its arrays writable and change them.
 
     Raises:
         TemplateError: a template was altered after its checks and is none any more.
@@ -120,10 +120,10 @@ def encoded(templates: Sequence[Template]) -> list[tuple[int, bytes]]:
 
 
 def read_templates(natives: Sequence[bytes], keys: Sequence[int]) -> list[Template]:
-    """Decode many at once.
+    """Decode many native forms at once.
 
     Raises:
-        StoreError: naming by its key the one that is no template.
+        StoreError: one is not a template; the message gives its key.
     """
     try:
         return read_many(natives)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a writing transaction gathers and writes: rows, changes, audit entries and counters, always together."""
+"""A writing transaction: it collects rows, changes, audit entries and counters, and writes them together."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Transaction:
         self.tags = tags_of(connection)
         self.now = microseconds(datetime.now(UTC))
         self._actor = audit.actor() or _UNNAMED
-        self._subjects: dict[int, SubjectRow] = {}  # as they will be, new ones too
+        self._subjects: dict[int, SubjectRow] = {}  # rows as they will be written, new ones included
         self._new: list[SubjectRow] = []
         self._changed: set[int] = set()  # keys of rows to be written again
         self._labels: dict[int, set[str]] = defaultdict(set)  # to be added
@@ -171,12 +171,12 @@ class Transaction:
             elif given_encounter_id is None:
                 raise AlreadyEnrolled(
                     f"subject {subject_id!r} is enrolled already; a further encounter needs an encounter_id"
-                )
+                ).about(subject_id)
             encounter_id = given_encounter_id or FIRST_ENCOUNTER
             if (subject, encounter_id) in known:
                 raise AlreadyEnrolled(
                     f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
-                )
+                ).about(subject_id)
             known.add((subject, encounter_id))
             check_room(subject_id, self.subject(subject).templates + len(templates))
             encounter = self.add_encounter(subject, subject_id, encounter_id, templates, enrolled=self.now)
@@ -226,9 +226,8 @@ class Transaction:
         """
         encounter = self.encounters_of(subject).get(encounter_id)
         if encounter is None:
-            raise NotEnrolled(
-                f"subject {self.subject(subject).subject_id!r} has no encounter {encounter_id!r}"
-            )
+            subject_id = self.subject(subject).subject_id
+            raise NotEnrolled(f"subject {subject_id!r} has no encounter {encounter_id!r}").about(subject_id)
         return encounter
 
     def templates_of(self, encounters: Iterable[int]) -> dict[int, list[tuple[int, bytes]]]:

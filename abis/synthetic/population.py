@@ -12,7 +12,8 @@ import numpy.typing as npt
 from abis.synthetic.face import MODEL, make_faces
 from abis.synthetic.finger import make_fingers
 from abis.synthetic.impression import SENSOR_HEIGHT, SENSOR_WIDTH, make_impressions
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.synthetic.iris import COLUMNS, PLANES, ROWS, IrisColumns, make_irises
+from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 
 __all__ = ["MinutiaeColumns", "Population"]
 
@@ -68,7 +69,7 @@ class MinutiaeColumns:
 
 @dataclass(frozen=True)
 class Population:
-    """Subjects numbered from 0, as many as you like, with fingers and a face each.
+    """Subjects numbered from 0, as many as you like, with fingers, a face and irises each.
 
     What subject, position and impression number give depends on the seed alone: not on the size of the
     population, the order of asking, the other positions, the process or the thread. Impression 0 is meant
@@ -79,6 +80,7 @@ class Population:
         seed: 0 to 2**63 - 1.
         fingers: positions each subject has, none of them UNKNOWN_FINGER.
         face: whether each subject has a face.
+        eyes: positions of the irises each subject has, none of them UNKNOWN_EYE; none by default.
 
     >>> population = Population(seed=7)
     >>> [template.position.name for template in population.templates(123_456_789)]
@@ -90,6 +92,7 @@ class Population:
     seed: int = 0
     fingers: tuple[Position, ...] = (Position.RIGHT_INDEX, Position.LEFT_INDEX)
     face: bool = True
+    eyes: tuple[Position, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -97,6 +100,9 @@ class Population:
         for position in self.fingers:
             if not Position(position).is_finger or position == Position.UNKNOWN_FINGER:
                 raise ValueError(f"{Position(position).name} is not one of the ten fingers")
+        for position in self.eyes:
+            if not Position(position).is_eye or position == Position.UNKNOWN_EYE:
+                raise ValueError(f"{Position(position).name} is not one of the two eyes")
 
     def subject_id(self, subject: int) -> str:
         """The subject's name in a gallery: 12 digits, as the identity numbers of many countries.
@@ -107,7 +113,7 @@ class Population:
         return f"{subject:012d}"
 
     def templates(self, subject: int, impression: int = 0) -> tuple[Template, ...]:
-        """One subject's fingers, in the order of ``fingers``, and face: about 0.3 ms."""
+        """One subject's fingers, in the order of ``fingers``, face and irises: about 0.3 ms."""
         ((_, templates),) = self.encounters([subject], impression)
         return templates
 
@@ -119,11 +125,22 @@ class Population:
             block = subjects[start : start + _BLOCK]
             fingers = [self.finger_columns(block, position, impression) for position in self.fingers]
             vectors = self.face_vectors(block, impression) if self.face else None
+            irises = [self.iris_columns(block, position, impression) for position in self.eyes]
             for row, subject in enumerate(block):
                 templates: list[Template] = [columns.template(row) for columns in fingers]
                 if vectors is not None:
                     face = Embedding(vector=vectors[row], model=MODEL, position=Position.FACE)
                     templates.append(face)
+                templates += [
+                    IrisCode.of_packed(
+                        bits=columns.bits[row],
+                        mask=columns.mask[row],
+                        shape=(ROWS, COLUMNS, PLANES),
+                        model=MODEL,
+                        position=position,
+                    )
+                    for columns, position in zip(irises, self.eyes, strict=True)
+                ]
                 yield self.subject_id(subject), tuple(templates)
 
     def finger_columns(
@@ -144,6 +161,10 @@ class Population:
             np.float16
         )
         return units
+
+    def iris_columns(self, subjects: Sequence[int], position: Position, impression: int = 0) -> IrisColumns:
+        """One impression of an iris of each subject as plain arrays."""
+        return make_irises(self.seed, _numbers(subjects, impression), int(position), impression)
 
 
 def _numbers(subjects: Sequence[int], impression: int) -> npt.NDArray[np.int64]:

@@ -19,8 +19,7 @@ from abis.transfer.workers import collected_by_hand, prepare_all
 
 __all__ = ["import_records", "retry"]
 
-_BATCH = 1_000  # records of one transaction
-_BATCH_BYTES = 2**24  # or this number of bytes: it bounds memory if records are large
+_BATCH_BYTES = 2**24  # of one transaction, which bounds memory if records are large
 
 Watch = Callable[[int, Progress], None]
 """Is called after each batch with the records read by this run, and how much of the source is read."""
@@ -33,6 +32,7 @@ def import_records(
     workers: int = 0,
     unique: Uniqueness | None = None,
     watch: Watch | None = None,
+    batch: int = 1_000,
 ) -> ImportReport:
     """Import a source; go on where an earlier run of the same import stopped, whatever stopped it.
 
@@ -47,6 +47,7 @@ def import_records(
         unique: refuses whoever is in the gallery under another subject_id, or came before in this import; None
             lets everyone in. Another rule makes another import, which begins with the first record.
         watch: told how it goes on.
+        batch: number of records in one transaction; fewer if they are large.
 
     Raises:
         FormatError: the source is damaged such that it cannot be read on.
@@ -57,7 +58,10 @@ def import_records(
     resumed = sum(batch.read for batch in journal.batches(begun.key))
     number, read = begun.batches, 0
     repairs: list[str] = []
-    with collected_by_hand(), closing(prepare_all(_batches(source.records(begun.end)), workers)) as batches:
+    with (
+        collected_by_hand(),
+        closing(prepare_all(_batches(source.records(begun.end), batch), workers)) as batches,
+    ):
         for records, prepared in batches:
             gc.collect(0)
             number += 1
@@ -89,18 +93,19 @@ def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str
     record = quarantined.record
     with enrolled(store, [record], [prepare(record)]) as (plan, transaction):
         if not plan.refused:
-            journal.release(transaction.connection, quarantined.key, quarantined.import_key)
+            journal.release(transaction, quarantined.key, quarantined.import_key)
     return plan.refused[0][1] if plan.refused else None
 
 
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+def _batches(records: Iterable[Record], most: int) -> Iterator[list[Record]]:
+    """Batches of at most ``most`` records."""
     batch: list[Record] = []
     size = 0
     for record in records:
         batch.append(record)
         for sample in record.samples:
             size += len(sample.content or b"")
-        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+        if len(batch) == most or size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -130,7 +135,7 @@ def _write(
             change=transaction.state.change,
             sha256=prepared.sha256,
         )
-        journal.add_batch(transaction.connection, import_key, counts, plan.refused)
+        journal.add_batch(transaction, import_key, counts, plan.refused)
 
 
 def _fingerprint(source: Source, unique: Uniqueness | None) -> str | None:

@@ -116,7 +116,7 @@ def _positioned(forms: StoredForms, stated: Position) -> Iterator[tuple[int, byt
     for position, data in forms:
         if position == stated:
             yield position, data
-        elif position == Position.UNKNOWN_FINGER and stated.is_finger:
+        elif Position(position).is_open and Position(position).is_comparable(stated):
             yield int(stated), at_position(data, stated)
         else:
             raise FormatError(

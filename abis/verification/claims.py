@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """1:1: decide whether probes are of the subjects that they claim to be. References come from the store.
 
-Claims are decided by the hundred: the store is read once, all fingers are prepared once, and all pairs are compared
-in one call. A single claim takes the same way and gets the same score.
+Claims are decided by the hundred: the store is read once, and all pairs of a kind are compared in one call, for which
+each template is prepared once. A single claim takes the same way and gets the same score.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from abis import comparison
 from abis.comparison.kind import Kind, nothing_comparable
-from abis.comparison.modality import modality_of
+from abis.errors import AbisError, ArgumentTypeError
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
-from abis.scoring.calibration import Calibrations
+from abis.scoring.calibration import Calibrations, kind_of
 from abis.scoring.fusion import Comparisons, Evidence
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
 from abis.store.attempts import reserve, settle
-from abis.template import Minutiae, Position, Template
+from abis.template import Position, Template
+from abis.template.modality import modality_of
 from abis.verification.policy import Policy
 
 __all__ = ["Attempts", "Claim", "verify", "verify_many", "verify_samples"]
@@ -57,7 +57,10 @@ class Claim:
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
-        object.__setattr__(self, "templates", checked_templates(self.templates))
+        try:
+            object.__setattr__(self, "templates", checked_templates(self.templates))
+        except AbisError as error:
+            raise error.about(self.subject_id) from None
 
 
 @dataclass(frozen=True)
@@ -142,32 +145,18 @@ def verify_many(
 def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
     for number, claim in enumerate(claims):
         if not isinstance(claim, Claim):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"claims[{number}] is a {type(claim).__name__}; expected abis.Claim(subject_id, templates)"
             )
         yield claim
 
 
-class _Chunk:
-    """Claims, the stored references of their subjects, and the prepared fingers of both."""
+class _Chunk(NamedTuple):
+    """Claims, the stored references of their subjects, and until when these are paused."""
 
-    def __init__(
-        self, claims: Sequence[Claim], known: Mapping[str, Claimed], pauses: Sequence[datetime | None]
-    ) -> None:
-        self.claims = claims
-        self.pauses = pauses
-        self.known = known
-        self.packed = comparison.FingerReferences()
-        fingers: dict[int, Minutiae] = {}
-        for template in chain(
-            (r.template for c in self.known.values() for r in c.references),
-            (template for claim in claims for template in claim.templates),
-        ):
-            if isinstance(template, Minutiae):
-                fingers[id(template)] = template
-        slots = self.packed.extend(list(fingers.values()), threads=1)
-        self.slot = dict(zip(fingers, slots, strict=True))
-        self.contents = comparison.contents(list(fingers.values()))
+    claims: Sequence[Claim]
+    known: Mapping[str, Claimed]
+    pauses: Sequence[datetime | None]
 
 
 class _Pairs:
@@ -181,28 +170,19 @@ class _Pairs:
         self.probes: list[Template] = []
         self.references: list[Template] = []
 
-    def compared(self, chunk: _Chunk, calibrations: Calibrations) -> Comparisons:
+    def compared(self, calibrations: Calibrations) -> Comparisons:
         """Compare all pairs; the number of the claim stands for the subject."""
-        raw, balance = self._raw_and_balance(chunk)
+        calibration = calibrations.for_pair(kind_of(self.example), self.reference.calibrated_as)
+        comparator = modality_of(self.example).comparator().under(calibration)
         return Comparisons.of(
             self.example,
             self.reference,
             subject=np.array(self.claim, np.int64),
             encounter=np.array(self.encounter, np.int64),
-            raw=raw,
-            balance=balance,
+            raw=comparator.pairs(self.probes, self.references, 1),
+            balance=comparator.balances(self.probes, self.references),
             calibrations=calibrations,
         )
-
-    def _raw_and_balance(self, chunk: _Chunk) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
-        if isinstance(self.example, Minutiae):
-            probes, references = (
-                np.array([chunk.slot[id(template)] for template in side], np.int64)
-                for side in (self.probes, self.references)
-            )
-            raw = chunk.packed.compare_pairs(probes, references, threads=1)
-            return raw, comparison.balances(chunk.contents[probes], chunk.contents[references])
-        return modality_of(self.example).pairs(self.probes, self.references, 1)
 
 
 def _decided(chunk: _Chunk, policy: Policy, calibrations: CalibrationsOf) -> list[Verification]:
@@ -345,4 +325,4 @@ def _comparisons(chunk: _Chunk, numbers: Sequence[int], calibrations: Calibratio
                 pairs.encounter.append(reference.encounter)
                 pairs.probes.append(probe)
                 pairs.references.append(reference.template)
-    return [pairs.compared(chunk, calibrations) for pairs in alike.values()]
+    return [pairs.compared(calibrations) for pairs in alike.values()]

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from abis.comparison import cosine
-from abis.comparison.modality import quality_of
 from abis.evaluation import Evaluation, error_versus_discard, evaluate_folder
 from abis.extraction.extracting import Extraction, ExtractionSettings, extract_all
 from abis.template import Embedding, Position, Template
+from abis.template.modality import quality_of
 from benchmarks.lib.common import optional, options, print_table, public_data, write
 
 SETS = {"fvc2002_db1_b": 500.0, "fvc2002_db2_b": 569.0, "fvc2004_db3_b": 512.0}

@@ -23,10 +23,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -37,6 +35,7 @@ from abis.formats import write as write_record
 from abis.gallery import Gallery
 from benchmarks.lib.brokers import Broker, is_installed
 from benchmarks.lib.common import DataMissingError, optional, options, print_table, write
+from benchmarks.lib.local_http import LocalServer, ServerAnswer, ServerRequest
 from benchmarks.lib.servers import programs, server
 from benchmarks.scale.service import datum_of, finger, until_ready
 
@@ -48,12 +47,15 @@ def main() -> None:
     parser = options(__doc__ or "")
     parser.add_argument("--requests", type=int, default=1_000, metavar="N", help="of each run (1,000)")
     parser.add_argument("--kills", type=int, default=50, metavar="N", help="of each run (50)")
+    parser.add_argument(
+        "--parts", nargs="+", choices=_PARTS, default=list(_PARTS), help="what to kill (all three)"
+    )
     arguments = parser.parse_args()
     figures: dict[str, float | int | str] = {"requests": arguments.requests, "kills_wanted": arguments.kills}
     rows = []
-    for name, run in (("service", _kill_service), ("database", _kill_database), ("broker", _kill_broker)):
+    for name in arguments.parts:
         with optional(name, figures):
-            kills, lost, repeated = run(arguments.requests, arguments.kills, arguments.seed)
+            kills, lost, repeated = _PARTS[name](arguments.requests, arguments.kills, arguments.seed)
             rows.append([name, str(kills), str(lost), str(repeated)])
             figures |= {f"{name}_kills": kills, f"{name}_lost": lost, f"{name}_repeated": repeated}
             write(arguments.json, figures, seed=arguments.seed)  # as far as it is; the next takes minutes
@@ -65,25 +67,13 @@ class Callbacks:
 
     def __init__(self) -> None:
         self.results: dict[str, list[bytes]] = defaultdict(list)
-        callbacks = self
+        self._server = LocalServer(self._take)
+        self.url = self._server.url
+        self.close = self._server.close
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                callbacks.results[parse_qs(urlsplit(self.path).query)["taskId"][0]].append(body)
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _take(self, request: ServerRequest) -> ServerAnswer:
+        self.results[request.query["taskId"]].append(request.body)
+        return ServerAnswer()
 
 
 class Process:
@@ -259,7 +249,7 @@ class _Answers(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py has n
 def _kill_broker(count: int, kills: int, seed: int) -> tuple[int, int, int]:
     if not is_installed():
         raise DataMissingError("no ActiveMQ (Debian: apt-get install activemq)")
-    documents = _Documents()
+    documents = LocalServer(_document)
     with tempfile.TemporaryDirectory() as folder:
         broker = Broker(Path(folder), persistent=True)
         broker.start()
@@ -317,7 +307,7 @@ def _exchange(broker: Broker, requests: list[dict[str, str]], answers: _Answers)
             time.sleep(0.2)
 
 
-def _insert(number: int, documents: _Documents) -> dict[str, str]:
+def _insert(number: int, documents: LocalServer) -> dict[str, str]:
     return {
         "id": "mosip.abis.insert",
         "version": "1.1",
@@ -328,33 +318,18 @@ def _insert(number: int, documents: _Documents) -> dict[str, str]:
     }
 
 
-class _Documents:
-    """A data share without encryption: the document of each number is a person."""
+def _document(request: ServerRequest) -> ServerAnswer:
+    """Answer as a data share without encryption: the document of each number is a person."""
+    record = write_record([finger(int(request.path[1:]), 0)], Format.ISO_19794_2_2005)
+    text = base64.urlsafe_b64encode(record).decode()
+    body = (
+        '<BIR xmlns="http://standards.iso.org/iso-iec/19785/-3/ed-2/"><BIR><BDBInfo><Type>Finger</Type>'
+        f"<Subtype>Right IndexFinger</Subtype></BDBInfo><BDB>{text}</BDB></BIR></BIR>"
+    )
+    return ServerAnswer(200, body.encode())
 
-    def __init__(self) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                record = write_record([finger(int(self.path[1:]), 0)], Format.ISO_19794_2_2005)
-                text = base64.urlsafe_b64encode(record).decode()
-                body = (
-                    '<BIR xmlns="http://standards.iso.org/iso-iec/19785/-3/ed-2/"><BIR><BDBInfo><Type>Finger</Type>'
-                    f"<Subtype>Right IndexFinger</Subtype></BDBInfo><BDB>{text}</BDB></BIR></BIR>"
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+_PARTS = {"service": _kill_service, "database": _kill_database, "broker": _kill_broker}
 
 
 if __name__ == "__main__":

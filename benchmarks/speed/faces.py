@@ -31,7 +31,8 @@ from abis.comparison.kind import Kind
 from abis.gallery import Gallery
 from abis.identification.screening import Cuts, Screening
 from abis.index.embedding_index import EmbeddingIndex
-from abis.index.segments import SPAN, Block, Probe, Segment
+from abis.index.segments import Block, Probe, Segment
+from abis.index.sizes import WorkSizes
 from abis.store import Enrollment
 from abis.synthetic import Population
 from abis.synthetic.face import MODEL
@@ -48,7 +49,7 @@ from benchmarks.lib.common import (
 )
 
 DIMENSION = 512
-CHUNK = SPAN // 3
+CHUNK = WorkSizes().segment // 3
 Search = Callable[[NDArray[np.float32]], int]
 Figures = dict[str, float | int | str]
 

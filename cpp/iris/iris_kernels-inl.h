@@ -33,7 +33,47 @@ float score(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, cons
     return static_cast<float>(best);
 }
 
-constexpr IrisKernels kTable{score};
+void look(const std::uint64_t* probe, std::size_t rotations, std::size_t words, const std::uint64_t* block,
+          float* squares) {
+    const std::uint64_t* masks = block + words * kIrisLanes;
+    float best[kIrisLanes];
+    for (std::size_t k = 0; k < rotations; ++k, probe += 2 * words) {
+        alignas(64) std::uint64_t counting[kIrisLanes] = {}, different[kIrisLanes] = {};
+#if ABIS_LEVEL == 3  // by hand: the compiler takes three times as long
+        __m512i all = _mm512_setzero_si512(), other = all;
+        for (std::size_t w = 0; w < words; ++w) {
+            const __m512i own = _mm512_set1_epi64(static_cast<long long>(probe[w]));
+            const __m512i own_mask = _mm512_set1_epi64(static_cast<long long>(probe[words + w]));
+            const __m512i both = _mm512_and_si512(own_mask, _mm512_loadu_si512(masks + w * kIrisLanes));
+            const __m512i theirs = _mm512_loadu_si512(block + w * kIrisLanes);
+            all = _mm512_add_epi64(all, _mm512_popcnt_epi64(both));
+            constexpr int kDifferent = (0xF0 ^ 0xCC) & 0xAA;  // (own ^ theirs) & both
+            other =
+                _mm512_add_epi64(other, _mm512_popcnt_epi64(_mm512_ternarylogic_epi64(own, theirs, both, kDifferent)));
+        }
+        _mm512_store_si512(counting, all);
+        _mm512_store_si512(different, other);
+#else
+        for (std::size_t w = 0; w < words; ++w) {
+            const std::uint64_t own = probe[w], own_mask = probe[words + w];
+            for (std::size_t lane = 0; lane < kIrisLanes; ++lane) {
+                const std::uint64_t both = own_mask & masks[w * kIrisLanes + lane];
+                counting[lane] += set_bits(both);
+                different[lane] += set_bits((own ^ block[w * kIrisLanes + lane]) & both);
+            }
+        }
+#endif
+        for (std::size_t lane = 0; lane < kIrisLanes; ++lane) {
+            const auto n = static_cast<std::int32_t>(counting[lane]);
+            const auto difference = static_cast<float>(n - 2 * static_cast<std::int32_t>(different[lane]));
+            const float square = difference * std::abs(difference) / static_cast<float>(n > 0 ? n : 1);
+            best[lane] = k == 0 || square > best[lane] ? square : best[lane];
+        }
+    }
+    for (std::size_t lane = 0; lane < kIrisLanes; ++lane) squares[lane] = rotations > 0 ? best[lane] : 0.0F;
+}
+
+constexpr IrisKernels kTable{score, look};
 
 }  // namespace
 }  // namespace abis::ABIS_TARGET

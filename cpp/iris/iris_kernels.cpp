@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/simd.h"
+#include "iris/iris_look.h"
 
 #define ABIS_KERNELS "iris/iris_kernels-inl.h"
 #include "core/each_target.h"

@@ -40,6 +40,7 @@ public:
 
 using Indices = Array<std::int64_t>;
 using Bytes = Array<std::uint8_t>;
+using Words = Array<std::uint64_t>;
 
 // A new array for results.
 template <class T>
@@ -78,7 +79,12 @@ private:
     std::vector<RawTemplate> templates_;
 };
 
-// Looks for Ctrl-C now and then; called without the GIL from the thread that came from Python.
+// A function of Python that every poll calls beside its look for Ctrl-C; an exception that it raises ends the loop.
+// Never destroyed: the interpreter may be gone before.
+py::object& poll_function();
+
+// Looks for Ctrl-C now and then, and calls poll_function(); called without the GIL from the thread that came from
+// Python.
 class SignalPoll {
 public:
     void operator()() {
@@ -87,6 +93,7 @@ public:
         last_ = now;
         const py::gil_scoped_acquire hold;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (poll_function()) poll_function()();
     }
 
 private:

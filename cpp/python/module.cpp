@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Python's door to the core: each binding unpacks, checks shapes, releases the GIL and calls. No logic here.
 #include <string>
+#include <utility>
 
 #include "core/parallel.h"
 #include "core/simd.h"
 #include "python/arrays.h"
+
+namespace abis {
+
+py::object& poll_function() {
+    static auto* const function = new py::object;
+    return *function;
+}
+
+}  // namespace abis
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     using namespace abis;
@@ -18,4 +28,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     bind_tally(module);
     module.def("available_cores", [](const std::string& root) { return available_cores(root); }, "root"_a);
     module.def("simd_level", [] { return name_of(simd_level()); });
+    module.def("set_poll", [](py::function poll) { poll_function() = std::move(poll); }, "poll"_a);
 }

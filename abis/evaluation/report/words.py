@@ -6,12 +6,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.findings import Findings
 from abis.evaluation.intervals import Estimate
+from abis.evaluation.reliability import Reliability
 from abis.evaluation.thresholds import CheckedPromise
 
-__all__ = ["counted", "interval", "percent", "sentences", "threshold", "wanted"]
+__all__ = ["interval", "number_of", "percent", "sentences", "threshold", "wanted"]
 
 _PERCENT = "\xa0%"  # a no-break space keeps the sign on the line of its number
 _FEW_SUBJECTS = 100
@@ -49,6 +52,15 @@ def threshold(value: float, findings: Findings) -> str:
     return f"{value:.3f}" if findings.calibrated else f"{value:.5g}"
 
 
+def number_of(count: int, noun: str) -> str:
+    """Format a count with its noun.
+
+    >>> number_of(1, "file"), number_of(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _decimals(rate: float) -> int:
     if 100 * rate >= 0.1 or rate == 0:
         return 2
@@ -63,7 +75,7 @@ def sentences(findings: Findings) -> Iterator[str]:
     """Yield the findings in sentences, the most important first."""
     main = findings.main
     subjects = (
-        f", of {f'{findings.subjects:,} {counted(findings)}'}," if findings.subjects is not None else ""
+        f", of {f'{findings.subjects:,} {findings.enrolled}'}," if findings.subjects is not None else ""
     )
     yield (
         f"{findings.compared[0].upper()}{findings.compared[1:]}{subjects} were compared: {main.mated:,} mated and "
@@ -91,11 +103,13 @@ def sentences(findings: Findings) -> Iterator[str]:
             value=1 - found.rank_1.value, replicates=1 - found.rank_1.replicates, trials=found.mated
         )
         yield (
-            f"In a gallery of {found.gallery_size:,} {counted(findings)}, the mate has rank 1 in "
+            f"In a gallery of {found.gallery_size:,} {findings.enrolled}, the mate has rank 1 in "
             f"{percent(hits.value)} of {found.mated:,} mated searches ({interval(hits)})."
         )
     if findings.cllr is not None:
         yield _calibration(findings, findings.cllr)
+        if main.reliability is not None:
+            yield _reliability(main.reliability)
         if broken := [claim for claim in main.claims if _is_broken(claim)]:
             yield (
                 "More non-mated comparisons match than promised at the threshold for "
@@ -110,10 +124,9 @@ def sentences(findings: Findings) -> Iterator[str]:
     if findings.discard is not None:
         yield _quality(findings.discard)
     if findings.failures or main.mated_failed or main.non_mated_failed:
-        failed = f"{len(findings.failures):,} files could not be read" if findings.failures else ""
-        comparisons = (
-            f"{main.mated_failed:,} mated and {main.non_mated_failed:,} non-mated comparisons failed"
-        )
+        failed = f"{number_of(len(findings.failures), 'file')} could not be read" if findings.failures else ""
+        non_mated = number_of(main.non_mated_failed, "non-mated comparison")
+        comparisons = f"{main.mated_failed:,} mated and {non_mated} failed"
         yield f"{failed + '; ' if failed else ''}{comparisons}. Failed comparisons count as non-matches."
     else:
         read = "Every template could be read, and every" if findings.from_files else "Every"
@@ -128,11 +141,6 @@ def sentences(findings: Findings) -> Iterator[str]:
             f"With {findings.subjects} {findings.unit} the intervals are wide. They cover other "
             f"{findings.unit} from the same source, but not another sensor or population."
         )
-
-
-def counted(findings: Findings) -> str:
-    """Return the noun for the subjects of the findings: fingers, people or subjects."""
-    return "subjects" if findings.unit == "comparisons" else findings.unit
 
 
 def _quality(curve: ErrorVersusDiscard) -> str:
@@ -156,14 +164,38 @@ def _quality(curve: ErrorVersusDiscard) -> str:
 def _calibration(findings: Findings, cllr: float) -> str:
     loss = cllr - findings.min_cllr
     if loss <= _GOOD_LOSS:
-        judgement = "the calibration is good"
+        judgement = "another calibration would hardly lower it"
     elif loss <= _FAIR_LOSS:
-        judgement = "the scores can be used, and a calibration on data like this would improve them a little"
+        judgement = "a calibration on data like this would lower it a little"
     else:
-        judgement = "fit a calibration to data like this before relying on the scores"
+        judgement = "fit a calibration to data like this before you rely on the scores"
     return (
         f"The cost of the scores as likelihood ratios (Cllr) is {cllr:.3f} bits a decision, {loss:.3f} more than the "
         f"best calibration of the same scores: {judgement}."
+    )
+
+
+def _reliability(measured: Reliability) -> str:
+    """State how many bins of the reliability figure agree with the claims, and the largest difference."""
+    excess = measured.excess
+    count, agree = len(excess), int((excess == 0).sum())
+    if agree == count:
+        return (
+            f"In each of {count} bins of scores, the observed likelihood ratio agrees with the claimed ones within its "
+            "95 % interval."
+        )
+    parts = []
+    for sign, kind in ((-1, "weaker"), (1, "stronger")):
+        off = np.flatnonzero(sign * excess > 0)
+        if len(off):
+            worst = off[np.argmax(np.abs(excess[off]))]
+            parts.append(
+                f"in {len(off)} the evidence is {kind} than claimed, by {abs(excess[worst]):.1f} decades or more at a "
+                f"score of {measured.middle[worst]:.1f}"
+            )
+    return (
+        f"In {agree} of {count} bins of scores, the observed likelihood ratio agrees with the claimed ones within its "
+        f"95 % interval; {'; '.join(parts)}."
     )
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -14,27 +13,20 @@ from abis.template import Position
 
 __all__ = ["MINUTIAE", "BiometricBlock", "blocks"]
 
-_NAMESPACE = "{http://standards.iso.org/iso-iec/19785/-3/ed-2/}"
 MINUTIAE = b"FMR\0"
 _CONTENT = {
-    "Finger": (b"FIR\0", MINUTIAE),
-    "Face": (b"FAC\0",),
-    "Iris": (b"IIR\0",),
+    "finger": (b"FIR\0", MINUTIAE),
+    "face": (b"FAC\0",),
+    "iris": (b"IIR\0",),
 }
-_FINGERS = {
-    "Thumb": "THUMB",
-    "IndexFinger": "INDEX",
-    "MiddleFinger": "MIDDLE",
-    "RingFinger": "RING",
-    "LittleFinger": "LITTLE",
-}
+_FINGERS = ("THUMB", "INDEX", "MIDDLE", "RING", "LITTLE")
 
 
 class BiometricBlock(NamedTuple):
     """One biometric data block.
 
     Attributes:
-        type: Finger, Face or Iris.
+        type: finger, face or iris.
         position: that the subtype states; None where it states none that the engine knows.
         content: a record of ISO/IEC 19794.
     """
@@ -47,9 +39,12 @@ class BiometricBlock(NamedTuple):
 def blocks(document: bytes) -> list[BiometricBlock]:
     """The blocks of a document; at least one.
 
+    Elements are found by their local names, so that the namespace may be that of any edition. BIRs may be nested. BIRs
+    of other types (signatures, exception photographs) and of missing fingers (``EXCEPTION``) are left out.
+
     Raises:
-        Failure: INVALID_CBEFF where it is no CBEFF document or has no BIR; NO_DATA where a block is empty, cannot
-            be read, or holds another kind of record than its type says.
+        Failure: INVALID_CBEFF where it is no CBEFF document or has no BIR; NO_DATA where a block is empty, encrypted,
+            cannot be read, or holds another kind of record than its type says.
     """
     if (
         b"<!DOCTYPE" in document or b"<!ENTITY" in document
@@ -59,46 +54,87 @@ def blocks(document: bytes) -> list[BiometricBlock]:
         root = ElementTree.fromstring(document)
     except (ElementTree.ParseError, ValueError, LookupError):
         raise Failure(Reason.INVALID_CBEFF, "not XML") from None
-    if root.tag != f"{_NAMESPACE}BIR":
+    if _name(root) != "BIR":
         raise Failure(Reason.INVALID_CBEFF, "the root is not a BIR")
-    if not any(root.iterfind(f"{_NAMESPACE}BIR")):
+    birs = [bir for bir in root.iter() if _name(bir) == "BIR" and not _children(bir, "BIR")]
+    if birs == [root] and not _children(root, "BDB"):
         raise Failure(Reason.INVALID_CBEFF, "has no BIR")
-    found = list(_found(root))
+    found = [block for block in map(_block, birs) if block is not None]
     if not found:
         raise Failure(Reason.NO_DATA, "no BIR is of a finger, a face or an iris")
     return found
 
 
-def _found(root: ElementTree.Element) -> Iterator[BiometricBlock]:
-    for bir in root.iterfind(f"{_NAMESPACE}BIR"):
-        types = _text(bir, "Type").split()
-        kind = next((each for each in types if each in _CONTENT), None)
-        if kind is None:  # signatures, exception photographs
-            continue
-        block = bir.find(f"{_NAMESPACE}BDB")
-        text = "" if block is None else "".join((block.text or "").split())
-        if not text:
-            raise Failure(Reason.NO_DATA, "a block is empty")
-        try:
-            content = decoded(text)
-        except FormatError:
-            raise Failure(Reason.NO_DATA, "a block is not base64") from None
-        if not content.startswith(_CONTENT[kind]):
-            raise Failure(Reason.NO_DATA, f"a block of type {kind} holds something else")
-        yield BiometricBlock(kind, _position(kind, _text(bir, "Subtype")), content)
+def _block(bir: ElementTree.Element) -> BiometricBlock | None:
+    """The block of a BIR; None where it is of nothing that is searched by."""
+    types = _text(bir, "BDBInfo", "Type").lower().split()
+    kind = next((each for each in types if each in _CONTENT), None)
+    if types and kind is None:
+        return None
+    text = "".join(_text(bir, "BDB").split())
+    if not text:
+        if _is_exception(bir):
+            return None
+        raise Failure(Reason.NO_DATA, "a block is empty")
+    if _text(bir, "BDBInfo", "Encryption").lower() in ("true", "1"):
+        raise Failure(Reason.NO_DATA, "a block is encrypted; the data share's encryption protects it already")
+    try:
+        content = decoded(text)
+    except FormatError:
+        raise Failure(Reason.NO_DATA, "a block is not base64") from None
+    if kind is None:
+        kind = next((each for each, starts in _CONTENT.items() if content.startswith(starts)), None)
+        if kind is None:
+            return None
+    if not content.startswith(_CONTENT[kind]):
+        raise Failure(Reason.NO_DATA, f"a block of type {kind} holds something else")
+    return BiometricBlock(kind, _position(kind, _text(bir, "BDBInfo", "Subtype")), content)
 
 
 def _position(kind: str, subtype: str) -> Position | None:
-    words = subtype.split()
-    if kind == "Face":
+    """The position of a subtype such as "Left IndexFinger", "LEFT_INDEX", or of an iris "Left"; words in any order."""
+    if kind == "face":
         return Position.FACE
-    if kind == "Finger" and len(words) == 2 and words[0] in ("Left", "Right") and words[1] in _FINGERS:
-        return Position[f"{words[0].upper()}_{_FINGERS[words[1]]}"]
-    if kind == "Iris" and subtype in ("Left", "Right"):
-        return Position[f"{subtype.upper()}_EYE"]
-    return None
+    words = subtype.upper()
+    sides = [each for each in ("LEFT", "RIGHT") if each in words]
+    fingers = [each for each in _FINGERS if each in words]
+    if len(sides) != 1:
+        return None
+    if kind == "iris":
+        return Position[f"{sides[0]}_EYE"]
+    return Position[f"{sides[0]}_{fingers[0]}"] if len(fingers) == 1 else None
 
 
-def _text(bir: ElementTree.Element, name: str) -> str:
-    found = bir.find(f"{_NAMESPACE}BDBInfo/{_NAMESPACE}{name}")
-    return "" if found is None else (found.text or "").strip()
+def _is_exception(bir: ElementTree.Element) -> bool:
+    """Whether a BIR says that the part of the body could not be captured.
+
+    MOSIP writes ``<others><entry key="EXCEPTION">true</entry></others>``, earlier versions a key and a value.
+    """
+    for others in (element for element in bir if _name(element).lower() == "others"):
+        said = [(each.get("key") or "", each.text or "") for each in others.iter()]
+        if any(key.upper() == "EXCEPTION" and value.strip().lower() == "true" for key, value in said):
+            return True
+        words = [value.strip().lower() for _, value in said if value.strip()]
+        if "exception" in words and "true" in words:
+            return True
+    return False
+
+
+def _name(element: ElementTree.Element) -> str:
+    """The name of an element without its namespace; a comment has none."""
+    tag: object = element.tag
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def _children(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    return [child for child in element if _name(child) == name]
+
+
+def _text(element: ElementTree.Element, *path: str) -> str:
+    """The text at a path of names below an element; empty where there is none."""
+    for name in path:
+        inside = _children(element, name)
+        if not inside:
+            return ""
+        element = inside[0]
+    return (element.text or "").strip()

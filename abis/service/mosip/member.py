@@ -14,20 +14,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from abis.errors import AbisError, AlreadyEnrolled, ExtractionError, FormatError, NotEnrolled
+from abis.errors import (
+    AbisError,
+    AlreadyEnrolled,
+    ExtractionError,
+    FormatError,
+    NotEnrolled,
+    TemplateError,
+)
 from abis.formats import read
-from abis.gallery import Gallery
-from abis.results import Outcome
+from abis.results import Outcome, Verification
 from abis.scoring.fusion import Evidence
 from abis.service import metrics
 from abis.service.biometrics import placed, type_of
+from abis.service.callers import Caller
 from abis.service.images import Images
 from abis.service.mosip.cbeff import MINUTIAE, BiometricBlock, blocks
 from abis.service.mosip.data_share import DataShare
 from abis.service.mosip.messages import Asked, Failure, MessageKind, Reason, answer, parsed
-from abis.service.persons import Persons
 from abis.service.refusals import Refusal
-from abis.service.searches import Caller, disclosed
+from abis.service.searches import disclosed
+from abis.service.served import Served
 from abis.service.settings import Settings
 from abis.service.tables import requests
 from abis.store import Enrollment
@@ -48,7 +55,7 @@ class Member:
     """Answers MOSIP's messages. Safe for threads.
 
     Args:
-        gallery: open; the caller closes it.
+        served: the gallery or cluster, open; the caller closes it.
         settings: of the service.
         pending: says how many messages are being worked on.
 
@@ -56,12 +63,10 @@ class Member:
         SettingsError: the private key cannot be read.
     """
 
-    def __init__(self, gallery: Gallery, settings: Settings, pending: Callable[[], int]) -> None:
-        self._gallery = gallery
+    def __init__(self, served: Served, settings: Settings, pending: Callable[[], int]) -> None:
+        self._served = served
         self._settings = settings
         self._pending = pending
-        self._store = gallery.internals.store
-        self._persons = Persons(gallery)
         self._share = DataShare(settings.mosip, limit=settings.limits.fetched_bytes)
         self._images = Images(
             pixels=settings.limits.pixels,
@@ -82,7 +87,7 @@ class Member:
             if isinstance(asked, Failure):
                 raise asked
             key = _key(asked)
-            known = self._known(key)
+            known = self._known(asked, key)
             given = self._done(asked, repeated, key) if known is None else known
             failure = None
         except Failure as error:
@@ -108,7 +113,7 @@ class Member:
     def _done(self, asked: Asked, repeated: dict[str, Any], key: str) -> bytes:
         """Do what is asked; returns the answer."""
         fields: dict[str, Any] = {}
-        with _CALLER.acting(self._gallery):
+        with _CALLER.acting():
             match asked.kind:
                 case MessageKind.INSERT:
                     return self._insert(asked, answer(repeated), key)
@@ -119,19 +124,21 @@ class Member:
                 case MessageKind.PENDING_JOBS:
                     fields = {"jobscount": str(max(0, self._pending() - 1))}  # without this one
                 case MessageKind.REFERENCE_COUNT:
-                    fields = {"count": str(len(self._gallery))}
+                    fields = {"count": str(len(self._served))}
         return answer(repeated, **fields)
 
     # ------------------------------------------------------------------------------- insert and delete
 
     def _insert(self, asked: Asked, given: bytes, key: str) -> bytes:
-        if asked.reference_id in self._gallery:  # before anything is fetched for it
+        part = self._served.part_of(asked.reference_id)
+        if asked.reference_id in part.gallery:  # before anything is fetched for it
             raise Failure(Reason.REFERENCE_EXISTS)
         templates = self._templates(asked.reference_url)
         enrollment = Enrollment(asked.reference_id, templates)
         try:
-            with self._gallery.internals.enrolling([enrollment]) as transaction:
-                self._note(transaction.connection, key, given)
+            part.persons.enroll(
+                enrollment, lambda transaction: self._note(transaction.connection, key, given)
+            )
         except AlreadyEnrolled:
             raise Failure(Reason.REFERENCE_EXISTS) from None
         return given
@@ -141,14 +148,16 @@ class Member:
             self._note(connection, key, given)
 
         try:
-            self._persons.delete(asked.reference_id, None, note)
+            self._served.part_of(asked.reference_id).persons.delete(asked.reference_id, None, note)
         except NotEnrolled:
             raise Failure(Reason.REFERENCE_UNKNOWN) from None
         return given
 
-    def _known(self, key: str) -> bytes | None:
-        """The answer that a message got when it was first delivered."""
-        with self._store.reading() as connection:
+    def _known(self, asked: Asked, key: str) -> bytes | None:
+        """The answer that a message got when it was first delivered; None where it changes nothing."""
+        if not asked.kind.is_change:
+            return None
+        with self._served.part_of(asked.reference_id).gallery.internals.store.reading() as connection:
             text = connection.scalar(sa.select(requests.c.answer).where(requests.c.request_id == key))
         return None if text is None else str(text).encode()
 
@@ -197,13 +206,15 @@ class Member:
             self._settings.limits.candidates,
         )
         try:
-            probe = self._persons.probe(asked.reference_id, None)
+            probe = self._served.part_of(asked.reference_id).persons.probe(asked.reference_id, None)
         except NotEnrolled:
             if not asked.reference_url:
                 raise Failure(Reason.REFERENCE_UNKNOWN) from None
             probe = self._templates(asked.reference_url)
         if asked.gallery is None:
-            found = self._gallery.identify(probe, max_candidates=most + 1, fpir=fpir)
+            (found,) = self._served.identify_many([probe], max_candidates=most + 1, fpir=fpir, labels=None)
+            if isinstance(found, TemplateError):
+                raise found
             rows = [(each.subject_id, each.score, each.evidence) for each in found]
         else:
             rows = self._among(asked.gallery, probe, fpir)
@@ -219,15 +230,15 @@ class Member:
         Of n persons, each is decided at a false match rate of fpir / n, so that a search without a mate among them
         has a candidate with a probability of at most fpir.
         """
-        claims = [Claim(reference_id, probe) for reference_id in reference_ids]
-        decided = list(self._gallery.verify_many(claims, fmr=fpir / len(claims)))
+        by_part: dict[int, list[Claim]] = defaultdict(list)
+        for reference_id in reference_ids:
+            by_part[id(self._served.part_of(reference_id))].append(Claim(reference_id, probe))
+        decided: list[Verification] = []
+        for part in self._served.parts:
+            decided += part.gallery.verify_many(by_part[id(part)], fmr=fpir / len(reference_ids))
         if any(each.outcome is Outcome.NOT_ENROLLED for each in decided):
             raise Failure(Reason.REFERENCE_UNKNOWN)
-        rows = [
-            (claim.subject_id, each.score, each.evidence)
-            for claim, each in zip(claims, decided, strict=True)
-            if each.match
-        ]
+        rows = [(each.subject_id, each.score, each.evidence) for each in decided if each.match]
         return sorted(rows, key=lambda row: (-row[1], row[0]))
 
     def _candidate(self, reference_id: str, score: float, evidence: tuple[Evidence, ...]) -> dict[str, Any]:

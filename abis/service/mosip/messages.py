@@ -51,6 +51,11 @@ class MessageKind(IntEnum):
     PENDING_JOBS = 4
     REFERENCE_COUNT = 5
 
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes the gallery."""
+        return self in (MessageKind.INSERT, MessageKind.DELETE)
+
 
 class Failure(Exception):  # noqa: N818 - the word of the specification
     """A request fails for a reason that its caller is told."""

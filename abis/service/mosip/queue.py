@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """MOSIP's queue: STOMP 1.2 to ActiveMQ Classic or Artemis.
 
-A message is acknowledged in the broker's transaction that sends its answer: whatever dies, either both happen or the
-message is delivered again, and is answered as before. An identification begins when all inserts and deletes that
-came before it are done.
+A message is acknowledged once the broker has confirmed that it has the answer. Whatever dies before, the message is
+delivered again and is answered as before. (A transaction over both would be neater, but Artemis has no transactional
+acknowledgements.) An identification begins when all inserts and deletes that came before it are done.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import stomp
-from stomp.exception import StompException
+from stomp.exception import NotConnectedException, StompException
 from stomp.utils import Frame
 
-from abis.gallery import Gallery
 from abis.service.mosip.member import Member
 from abis.service.mosip.messages import Asked, MessageKind, parsed
+from abis.service.served import Served, open_served
 from abis.service.settings import MosipSettings, Settings
 
 __all__ = ["Queue", "serve"]
@@ -29,7 +30,8 @@ _log = logging.getLogger("abis.service.mosip")
 _SUBSCRIPTION = "abis"
 _HEARTBEAT_MS = 10_000
 _LONGEST_WAIT_S = 30.0
-_CHANGES = (MessageKind.INSERT, MessageKind.DELETE)
+_CONFIRMED_S = 60.0  # that the broker has to confirm an answer
+_ARTEMIS = "ActiveMQ-Artemis"  # begins the name that Artemis gives itself in its CONNECTED frame
 
 
 class _Order:
@@ -59,28 +61,28 @@ class _Order:
 
 def _waits(asked: Asked | None, other: Asked | None) -> bool:
     """Whether a message waits for another one that came before it."""
-    if asked is None or other is None or other.kind not in _CHANGES:
+    if asked is None or other is None or not other.kind.is_change:
         return False
     if asked.kind is MessageKind.IDENTIFY:
         return True
-    return asked.kind in _CHANGES and asked.reference_id == other.reference_id
+    return asked.kind.is_change and asked.reference_id == other.reference_id
 
 
 class Queue:
     """A member of MOSIP at its queue.
 
     Args:
-        gallery: open; the caller closes it.
+        served: the gallery or cluster, open; the caller closes it.
         settings: of the service.
 
     Raises:
         SettingsError: the private key cannot be read.
     """
 
-    def __init__(self, gallery: Gallery, settings: Settings) -> None:
+    def __init__(self, served: Served, settings: Settings) -> None:
         self._settings = settings.mosip
         self._order = _Order()
-        self._member = Member(gallery, settings, lambda: len(self._order))
+        self._member = Member(served, settings, lambda: len(self._order))
         self._pool = ThreadPoolExecutor(settings.mosip.workers, thread_name_prefix="abis-mosip")
         self._stopping = threading.Event()
         self.connected = threading.Event()
@@ -141,8 +143,8 @@ class _Connection(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py ha
         self._queue = queue
         self._lost = threading.Event()
         self._closing = threading.Event()
-        self._sending = threading.Lock()
-        self._transactions = 0
+        self._confirmed: dict[str, threading.Event] = {}
+        self._is_artemis = False
         self._work: set[Future[None]] = set()
         self._stomp = stomp.Connection12(
             [(settings.host, settings.port)],
@@ -161,14 +163,14 @@ class _Connection(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py ha
     def __enter__(self) -> _Connection:
         settings = self._settings
         self._stomp.connect(settings.user or None, settings.password or None, wait=True)
-        self._stomp.subscribe(
-            _destination(settings.inbound),
-            id=_SUBSCRIPTION,
-            ack="client-individual",
-            headers={
+        headers = {"subscription-type": "ANYCAST"}
+        if not self._is_artemis:
+            headers = {
                 "activemq.prefetchSize": str(2 * settings.workers),
                 "activemq.exclusive": "true",  # of several services one answers, so that the order holds
-            },
+            }
+        self._stomp.subscribe(
+            self._destination(settings.inbound), id=_SUBSCRIPTION, ack="client-individual", headers=headers
         )
         return self
 
@@ -192,36 +194,60 @@ class _Connection(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py ha
         self._work.add(future)
         future.add_done_callback(self._work.discard)
 
+    def on_connected(self, frame: Frame) -> None:
+        """Take note of which broker it is."""
+        self._is_artemis = str(frame.headers.get("server", "")).startswith(_ARTEMIS)
+
+    def on_receipt(self, frame: Frame) -> None:
+        """Take note that the broker has an answer."""
+        confirmed = self._confirmed.get(frame.headers["receipt-id"])
+        if confirmed is not None:
+            confirmed.set()
+
+    def on_error(self, frame: Frame) -> None:
+        """Log what the broker refuses; it closes the connection."""
+        _log.warning("the broker refuses: %s", str(frame.headers.get("message", ""))[:200])
+
     def on_disconnected(self) -> None:
         """Take note that the connection is lost."""
         self._lost.set()
+        for confirmed in list(self._confirmed.values()):
+            confirmed.set()
 
     def reply(self, frame: Frame, body: bytes) -> None:
-        """Send an answer and acknowledge its message, both or none."""
+        """Send an answer, and acknowledge its message once the broker has it.
+
+        Raises:
+            StompException: the connection was lost before; the broker delivers the message again.
+        """
         is_bytes = "content-length" in frame.headers
         if self._settings.message_format != "as-received":
             is_bytes = self._settings.message_format == "byte"
         headers = {"content-length": str(len(body))} if is_bytes else {}
-        with self._sending:
-            self._transactions += 1
-            transaction = f"abis-{self._transactions}"
-            self._stomp.begin(transaction)
+        if self._is_artemis:
+            headers["destination-type"] = "ANYCAST"
+        receipt = str(uuid.uuid4())
+        confirmed = self._confirmed[receipt] = threading.Event()
+        try:
             self._stomp.send(
-                _destination(self._settings.outbound),
+                self._destination(self._settings.outbound),
                 body if is_bytes else body.decode(),
                 content_type="application/json",
-                headers={**headers, "persistent": "true", "transaction": transaction},
+                headers={**headers, "persistent": "true", "receipt": receipt},
             )
-            self._stomp.ack(frame.headers["ack"], transaction)
-            self._stomp.commit(transaction)
+            if self._lost.is_set() or not confirmed.wait(_CONFIRMED_S) or self._lost.is_set():
+                raise NotConnectedException("the broker has not confirmed an answer")
+            self._stomp.ack(frame.headers["ack"])
+        finally:
+            del self._confirmed[receipt]
+
+    def _destination(self, name: str) -> str:
+        """A queue as the broker calls it: to Artemis the prefix of Classic would be a part of the name."""
+        return name if name.startswith("/") or self._is_artemis else f"/queue/{name}"
 
     def _begun(self) -> Iterable[Future[None]]:
         """Messages at work; those that none has begun with go back to the broker."""
         return [future for future in list(self._work) if not future.cancel()]
-
-
-def _destination(name: str) -> str:
-    return name if name.startswith("/") else f"/queue/{name}"
 
 
 def serve(settings: Settings, stopping: threading.Event) -> None:
@@ -231,8 +257,9 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
         StoreError: the gallery cannot be opened.
         SettingsError: the private key cannot be read.
     """
-    with Gallery.open(settings.gallery) as gallery:
-        queue = Queue(gallery, settings)
+    with closing(open_served(settings)) as served:
+        served.load()
+        queue = Queue(served, settings)
         thread = threading.Thread(target=queue.run, name="abis-mosip-queue")
         thread.start()
         stopping.wait()

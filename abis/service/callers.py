@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks, and why: what the audit log is told."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+from abis.store import audit
+
+__all__ = ["Caller"]
+
+
+class Caller(NamedTuple):
+    """Caller and purpose of a request: the actor of the audit log. The name is empty if no caller is known."""
+
+    name: str
+    purpose: str
+
+    def acting(self) -> AbstractContextManager[None]:
+        """As :meth:`abis.Gallery.acting`: a block whose operations are those of this caller."""
+        return audit.acting(self.name, self.purpose) if self.name else nullcontext()

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// A coarse look at many iris codes: some columns of each, at several rotations, with their masks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace abis {
+
+// References stand together in blocks of this many: for each word of their chosen bits the words of all of them, then
+// the same of their masks.
+constexpr std::size_t kIrisLanes = 8;
+
+// The references with the highest scores, the highest first; of equal ones the first.
+struct NearIrises {
+    std::vector<float> scores;
+    std::vector<std::int64_t> slots;
+};
+
+// Looks at references [0, count) of the blocks, and returns the `most` nearest, or all where there are fewer.
+//
+// The score is the one of IrisProbe::compare for the chosen bits alone. `probe` has `rotations` rows of `words` words
+// of bits, then of the mask. One thread; polls now and then.
+NearIrises nearest_irises(const std::uint64_t* probe, std::size_t rotations, std::size_t words,
+                          const std::uint64_t* blocks, std::size_t count, std::size_t most,
+                          const std::function<void()>& poll);
+
+}  // namespace abis
