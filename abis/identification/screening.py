@@ -338,4 +338,5 @@ def _effort(probe: Sequence[Template]) -> float:
 
 def _contents(templates: Iterable[Template]) -> list[int]:
     """How much there is of each finger; uncertain minutiae count less (:func:`abis.comparison.contents`)."""
-    return contents([template for template in templates if isinstance(template, Minutiae)]).tolist()
+    found: list[int] = contents([one for one in templates if isinstance(one, Minutiae)]).tolist()
+    return found
