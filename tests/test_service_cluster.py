@@ -33,6 +33,7 @@ from abis.service.settings import MosipSettings
 
 # Ray leaves sockets and processes to the end of the program, and the interpreter says so.
 pytestmark = [
+    pytest.mark.slow,  # which starts Ray
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -175,7 +176,6 @@ def test_mosips_messages_are_answered(client: httpx.Client, folder: Path) -> Non
         broker.close()
 
 
-@pytest.mark.slow  # it starts a Ray of its own
 def test_the_command_serves_a_cluster_until_sigterm(tmp_path: Path) -> None:
     created = subprocess.run(
         [sys.executable, "-m", "abis", "cluster", "create", "citizens", "a", "b"],
