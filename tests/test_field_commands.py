@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from abis.cli import COMMANDS, app
 from abis.formats import Format, native, read, write
 from abis.gallery import Gallery
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
 from abis.store import Enrollment, Status
 from abis.store.encryption import MasterKey
 

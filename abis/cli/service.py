@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abis.gallery.answers import Disclosure
+<<<<<<< HEAD
+from abis.gallery.answer_policy import Disclosure
+=======
+from abis.errors import AbisError
+from abis.gallery.answer_policy import Disclosure
+>>>>>>> main
 
 if TYPE_CHECKING:
     from abis.service import Settings

@@ -15,11 +15,11 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.cancellation import check_cancelled
 from abis.errors import ArgumentError, ArgumentTypeError, check_integer, check_real
 from abis.identification.screening import Cuts, Screening
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
+from abis.parallel.cancellation import check_cancelled
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons
@@ -141,7 +141,8 @@ def search(
     else:
         screening = screening or screening_of(probe, view, among, options)
         rate = _CERTAIN if options.fpir is None else min(options.fpir, _CERTAIN)
-        is_enough = None if all_fingers else partial(_is_certain, fpir=rate, size=size)
+        fingers = len({one.template.position for one in probe if one.template.position.is_finger})
+        is_enough = None if all_fingers else partial(_is_certain, fingers=fingers, fpir=rate, size=size)
         subjects, comparisons = _compared_in_full(
             screening.shortlists(), probe, view, calibrations, is_enough
         )
@@ -190,22 +191,23 @@ def _compared_in_full(
 
 
 def _is_certain(
-    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fpir: float, size: int
+    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fingers: int, fpir: float, size: int
 ) -> bool:
-    """True if a subject has evidence above 0 from each of two or more fingers, and their sum reaches the threshold.
+    """True if a subject has evidence above 0 from each finger compared, and their sum reaches the threshold.
 
-    Evidence of faces does not count, because a face may be that of another, similar person. If one finger has evidence
-    below 0, it may belong to another subject, who has to be searched for.
+    At least two fingers must be compared, or the only finger of the probe. Evidence of faces does not count, because a
+    face may be that of another, similar person. If one finger has evidence below 0, it may belong to another subject,
+    who has to be searched for.
     """
-    fingers: dict[Position, list[Comparisons]] = {}
+    compared: dict[Position, list[Comparisons]] = {}
     for c in comparisons:
         if c.position.is_finger:
-            fingers.setdefault(c.position, []).append(c)
-    if len(fingers) < 2:
+            compared.setdefault(c.position, []).append(c)
+    if len(compared) < min(2, max(1, fingers)):
         return False
-    every = [c for own in fingers.values() for c in own]
+    every = [c for own in compared.values() for c in own]
     scores = _fused(every, 0, subjects)
-    for own in fingers.values():
+    for own in compared.values():
         scores[~(_fused(own, 0, subjects) > 0)] = np.nan
     needed = partial(threshold_for_fpir, fpir, size)
     return bool((scores >= _thresholds(every, scores, subjects, needed)).any())
