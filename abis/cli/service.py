@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-<<<<<<< HEAD
 from abis.gallery.answer_policy import Disclosure
-=======
-from abis.errors import AbisError
-from abis.gallery.answer_policy import Disclosure
->>>>>>> main
 
 if TYPE_CHECKING:
     from abis.service import Settings

@@ -21,12 +21,8 @@ from abis.formats import native
 
 __all__ = ["Cache"]
 
-<<<<<<< HEAD
-_VERSION = 3  # of what the steps before and after the networks do; another one makes other keys
-=======
 _LARGEST = 2**24  # bytes of an entry
-_VERSION = 2  # of what the steps before and after the networks do; another one makes other keys
->>>>>>> main
+_VERSION = 3  # of what the steps before and after the networks do; another one makes other keys
 
 
 class Cache:

@@ -6,11 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-<<<<<<< HEAD
-from datetime import datetime
-=======
 from datetime import UTC, datetime, timedelta
->>>>>>> main
 from typing import NamedTuple
 
 import sqlalchemy as sa
