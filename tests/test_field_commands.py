@@ -275,7 +275,7 @@ def test_names_of_outputs_are_checked_before_the_work(gallery: Path, probe: Path
         ("evaluate", tmp_path, "--report", tmp_path / "a.txt"),
         ("calibrate", "minutiae", "-o", tmp_path / "absent" / "a.json"),
         ("subject", gallery, "s1", "-o", tmp_path / "absent" / "a.json"),
-        ("size", "1000", "--figure", tmp_path / "a.txt"),
+        ("size", "--subjects", "1000", "--figure", tmp_path / "a.txt"),
         ("backup", gallery, tmp_path / "file" / "copy"),
     ):
         before = sorted(tmp_path.rglob("*"))
