@@ -24,11 +24,22 @@ import wsq  # noqa: F401 - adds WSQ to what Pillow reads
 from abis.errors import ExtractionError
 from abis.template import MAX_SIDE
 
-__all__ = ["DecodedPage", "decode_pages"]
+__all__ = ["MOST_BYTES", "DecodedPage", "decode_pages"]
 
 _FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "JPEG2000", "PPM", "WEBP", "GIF", "WSQ")
 _MOST_PIXELS = 2**28  # of all pages of a file together: 256 MiB in grey
+MOST_BYTES = 3 * _MOST_PIXELS + 2**20
+"""Bytes that the pages of a file take at most, in colour, with their description."""
+
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits a grey pixel that cameras and scanners deliver
+
+_ONE_BYTE = 255  # the largest grey value that takes one byte
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_NETPBM = re.compile(
+    rb"P(?:4%(gap)s(\d{1,5})%(gap)s(\d{1,5})|([56])%(gap)s(\d{1,5})%(gap)s(\d{1,5})%(gap)s(\d{1,5}))\s"
+    % {b"gap": _GAP}
+)
+"""Beginning of a binary PBM, or of a PGM or PPM with its largest value; https://netpbm.sourceforge.net/doc/pgm.html."""
 
 _WSQ_START = b"\xff\xa0"
 _WSQ_COMMENT, _WSQ_BLOCK = 0xA8, 0xA3  # markers of WSQ Gray-Scale Fingerprint Image Compression 3.1, table 11
@@ -72,8 +83,31 @@ def decode_pages(data: bytes) -> tuple[DecodedPage, ...]:
 
 
 def _decoded(data: bytes) -> Iterator[DecodedPage]:
-    stated = _wsq_resolution(data)
+    """The pages of a file; of Netpbm's formats, whose files may hold several images one after the other, each image."""
     pixels = 0
+    while data:
+        data, own = _further_netpbm(data), data
+        for page in _decoded_file(own, pixels):
+            yield page
+            pixels += page.pixels.shape[0] * page.pixels.shape[1]
+
+
+def _further_netpbm(data: bytes) -> bytes:
+    """What follows the first image of a binary Netpbm file and begins as another one; empty where nothing does."""
+    header = _NETPBM.match(data)
+    if header is None:
+        return b""
+    if header[3] is None:  # PBM: eight pixels a byte
+        size = (int(header[1]) + 7) // 8 * int(header[2])
+    else:
+        size = int(header[4]) * int(header[5]) * (3 if header[3] == b"6" else 1)
+        size *= 2 if int(header[6]) > _ONE_BYTE else 1
+    rest = data[header.end() + size :].lstrip()
+    return rest if _NETPBM.match(rest) else b""
+
+
+def _decoded_file(data: bytes, pixels: int) -> Iterator[DecodedPage]:
+    stated = _wsq_resolution(data)
     with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
         for number, page in enumerate(PIL.ImageSequence.Iterator(opened), start=1):
             width, height = page.size

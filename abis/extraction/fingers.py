@@ -18,7 +18,7 @@ from abis.extraction.models import finger_extractor
 from abis.extraction.resizing import resize
 from abis.template import MAX_MINUTIAE, Minutiae, MinutiaKind, Position
 
-__all__ = ["EXTRACTOR", "extract_minutiae"]
+__all__ = ["EXTRACTOR", "extract_minutiae", "pixels_to_search"]
 
 EXTRACTOR = "leader-0.1"
 """What templates carry as their extractor: LEADER, minutiae from a confidence of 0.1 on."""
@@ -29,6 +29,9 @@ _CONFIDENCE = 0.1  # from which a minutia is kept; pyfing keeps those from 0.6 o
 _ENDING = 0.5  # confidence from which a minutia is an ending, as pyfing has it
 _FEWEST_MINUTIAE = 4  # of fewer, no comparison says anything
 _LEAST_CONFIDENCE = 2.4  # sum over the minutiae: what four of a confidence of 0.6 have
+_LEAST_MEAN = (
+    0.25  # confidence: the lowest of 960 FVC images is 0.27; nearly all images of eyes and faces are below
+)
 _MUCH_EVIDENCE = 25.0  # minutiae of confidence 1, of which the quality is 63
 _MOST_PIXELS = 2**22  # at 500 dpi: some ten centimetres a side
 _SIDES = (32, 2500)  # pixels at 500 dpi: 1.6 mm, below which nothing is seen, and 127 mm
@@ -55,7 +58,7 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
 
     Raises:
         ExtractionError: there is no finger in the image, or too little of it: fewer than four minutiae, or
-            minutiae whose confidences add up to less than 2.4.
+            minutiae whose confidences add up to less than 2.4 or are below 0.25 on average.
     """
     if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
         raise ExtractionError(f"resolution is {dpi:g} dpi; expected {_DPI_RANGE[0]:g} to {_DPI_RANGE[1]:g}")
@@ -89,6 +92,11 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
     )
 
 
+def pixels_to_search(width: int, height: int, dpi: float) -> float:
+    """Pixels that an image has at the network's resolution: its time and memory are in proportion to them."""
+    return width * height * (_DPI / dpi) ** 2
+
+
 def _check_evidence(confidence: npt.NDArray[np.float32]) -> None:
     if not len(confidence):
         raise ExtractionError("no finger found: not one minutia")
@@ -100,6 +108,12 @@ def _check_evidence(confidence: npt.NDArray[np.float32]) -> None:
             f"no finger found: the confidences of {len(confidence)} minutiae add up to {total:.1f}; "
             f"expected at least {_LEAST_CONFIDENCE}"
         )
+    mean = float(confidence.mean())
+    if mean < _LEAST_MEAN:
+        raise ExtractionError(
+            f"no finger found: the minutiae have a confidence of {mean:.2f} on average, expected {_LEAST_MEAN} or "
+            "more; images of eyes, faces and other things look so"
+        )
 
 
 def _check_size(width: int, height: int, dpi: float) -> None:
@@ -108,7 +122,7 @@ def _check_size(width: int, height: int, dpi: float) -> None:
         raise ExtractionError(
             f"the image is {width}x{height} pixels at {dpi:g} dpi; one of a finger has {low:.0f} to {high:.0f} a side"
         )
-    if (pixels := width * height * (_DPI / dpi) ** 2) > _MOST_PIXELS:
+    if (pixels := pixels_to_search(width, height, dpi)) > _MOST_PIXELS:
         raise ExtractionError(
             f"the image is {width}x{height} pixels at {dpi:g} dpi, {pixels:,.0f} at {_DPI} dpi; expected at most "
             f"{_MOST_PIXELS:,}"
