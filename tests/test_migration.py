@@ -499,7 +499,7 @@ def test_two_processes_cannot_run_the_same_import(store: Store) -> None:
     assert content(store) == content_of({f"P{n}": [finger(n)] for n in range(1, 4)})
 
 
-def test_somebody_enrolled_meanwhile_is_a_conflict(store: Store) -> None:
+def test_a_subject_enrolled_meanwhile_is_a_conflict(store: Store) -> None:
     class Slow(ListSource):
         def records(self, after: int) -> Iterator[Record]:
             yield from super().records(after)
@@ -530,7 +530,7 @@ TWICE = [  # P4 is P1, P5 is P2 by another sensor, P6 is P3's further encounter 
 
 
 @pytest.mark.parametrize("batch", [1, 4, 1000])
-def test_who_comes_under_two_names_comes_in_once(gallery: Gallery, batch: int) -> None:
+def test_a_person_under_two_names_is_imported_once(gallery: Gallery, batch: int) -> None:
     unique = gallery.internals.uniqueness(fpir=1e-3)
     report = import_records(ListSource(*TWICE), gallery.internals.store, unique=unique, batch=batch)
     assert counts(report) == (10, 7, 0, 3)
@@ -655,7 +655,9 @@ def test_a_duplicate_leaves_the_quarantine_by_its_number_only(gallery: Gallery) 
     )
     journal = Journal(gallery.internals.store)
     first, *_ = journal.quarantine()
-    assert retry(gallery.internals.store, journal, first) is None  # somebody has looked: they are two
+    assert (
+        retry(gallery.internals.store, journal, first) is None
+    )  # an operator has decided that they are two people
     assert "P4" in gallery
     assert len(list(journal.quarantine())) == 2
 
