@@ -347,7 +347,10 @@ def test_an_enrolled_person_is_not_enrolled_again(gallery: Gallery) -> None:
 def test_a_further_encounter_of_another_person_is_refused(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The search goes on after the subject itself is found: another subject may have only the finger that is searched last."""
+    """The search goes on after the subject itself is found.
+
+    Another subject may have only the finger that is searched last.
+    """
     monkeypatch.setattr(screening, "_LEAST", (20, 10, 10))
     gallery.enroll_many(Enrollment(f"p{n:03}", everything(n)) for n in range(100))
     probe = sorted((finger(4, RIGHT, 1), finger(4, LEFT, 1)), key=len)
