@@ -299,7 +299,7 @@ def modality_of(template: Template) -> Modality:
     for modality in MODALITIES:
         if isinstance(template, modality.template) and template.position in modality.positions:
             return modality
-    raise TypeError(f"a {type(template).__name__} is no template; expected {template_names()}")
+    raise TypeError(f"a {type(template).__name__} is not a template; expected {template_names()}")
 
 
 def is_template(thing: object) -> bool:

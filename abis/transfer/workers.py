@@ -49,7 +49,7 @@ def prepare_all(batches: Iterable[Batch], workers: int) -> Generator[tuple[Batch
             worker = idle.popleft()
             worker.send([record.plain() for record in batch])
             busy.append((worker, batch))
-            if finished is not None:  # only now, lest the worker wait while the batch is written
+            if finished is not None:  # only now, so that the worker does not wait while the batch is written
                 yield finished, prepared
         for worker, batch in busy:
             yield batch, _received(worker)

@@ -45,5 +45,5 @@ def open_path(path: Path, *, pattern: re.Pattern[str] | None = None, files: Path
 
             return ParquetSource(path, files)
     raise FormatError(
-        f"{path}: is no folder, and its name ends in none of .tar, .tar.gz, .tgz, .tar.zst, .csv, .parquet"
+        f"{path}: not a folder; expected a folder or a name that ends in .tar, .tar.gz, .tgz, .tar.zst, .csv or .parquet"
     )

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 __all__ = ["LARGEST_FILE", "RefusedFileError", "read_inside"]
 
 LARGEST_FILE = 2**20
-"""Bytes; a larger file is no template record, and is not read. The largest record of ISO/IEC 19794-2 has some 40 kB."""
+"""Bytes of the largest file that is read. The largest template record, of ISO/IEC 19794-2, has about 40 kB."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
