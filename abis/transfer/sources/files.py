@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that a source names, read without leaving the source's folder.
 
-Who writes a manifest or fills a folder chooses paths; who imports it has rights of his own. So a path must stay inside
-the folder, over no link, and lead to a regular file: no device, pipe or socket, which might never end or never begin.
+The author of a manifest chooses the paths, and the importing process may have more rights than the author. So a path
+must stay inside the folder, contain no link, and lead to a regular file. Reading a device, pipe or socket might never
+end.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class RefusedFileError(ValueError):
-    """A path that is not read, and why."""
+    """A path that must not be read; the message states why."""
 
 
 def read_inside(folder: Path, path: str) -> bytes:
