@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import Enum
@@ -13,6 +12,7 @@ from typing import Any
 
 from abis.template import Position
 from abis.template.modality import is_template
+from abis.text import json_line
 
 __all__ = ["Answer", "plain"]
 
@@ -29,7 +29,7 @@ class Answer:
 
     def to_json(self) -> str:
         """:meth:`to_dict` as one line of JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json_line(self.to_dict())
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of a table with the same columns: ``pandas.DataFrame(result.rows())``, or polars'.

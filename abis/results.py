@@ -13,7 +13,7 @@ from abis.comparison.coverage import Coverage
 from abis.scoring.fusion import Evidence
 from abis.store import Status
 from abis.template import Position
-from abis.text import counted
+from abis.text import counted, printable
 
 __all__ = ["Candidate", "GalleryInfo", "Identification", "Outcome", "Verification"]
 
@@ -48,11 +48,10 @@ class Candidate(Answer):
     def __str__(self) -> str:
         limit = "" if self.threshold is None else f"  {self.threshold:9.1f}"
         status = "" if self.status == Status.ACTIVE else f"  {self.status}"
+        subject_id = printable(self.subject_id)
         if not self.disclosed:
-            return f"{self.rank:4}  {self.subject_id:20}{status}".rstrip()
-        return (
-            f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}{limit}  {_listed(self.evidence)}{status}"
-        )
+            return f"{self.rank:4}  {subject_id:20}{status}".rstrip()
+        return f"{self.rank:4}  {subject_id:20}  {self.score:6.1f}{limit}  {_listed(self.evidence)}{status}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -37,8 +37,16 @@ def test_check_compact_and_backup(gallery: str) -> None:
     assert "1 fault." in found
 
 
+ANY_RATE = {"fmr": None, "fpir": None}
+
+
 def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
-    default = {"disclosure": "full", "max_candidates": 1_000_000, "failures": None, "pause_s": 900.0}
+    default = {
+        "disclosure": "full",
+        "max_candidates": 1_000_000,
+        "failures": None,
+        "pause_s": 900.0,
+    } | ANY_RATE
     assert json.loads(run("disclosure", gallery, "--json", code=0).stdout) == default
     told = run(
         "disclosure", gallery, "--level", "decision", "--max-candidates", "5", "--failures", "3", code=0
@@ -48,8 +56,10 @@ def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
         "candidates of a search, at most: 5",
         "failed verifications in a row before a pause: 3",
         "first pause: 900 seconds",
+        "false match rate of verifications: any",
+        "false positive identification rate of searches: any",
     ]
-    set_ = {"disclosure": "decision", "max_candidates": 5, "failures": 3, "pause_s": 60.0}
+    set_ = {"disclosure": "decision", "max_candidates": 5, "failures": 3, "pause_s": 60.0} | ANY_RATE
     assert json.loads(run("disclosure", gallery, "--pause", "60", "--json", code=0).stdout) == set_
     with Gallery.open(gallery, load=False) as opened:
         assert opened.answer_policy == AnswerPolicy(Disclosure.DECISION, 5, 3, 60.0)
@@ -58,6 +68,9 @@ def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
     refused = run("disclosure", gallery, "--max-candidates", "0", "--level", "full", code=2)
     assert "max_candidates is 0; expected 1 to 1,000,000" in refused.stderr
     assert json.loads(run("disclosure", gallery, "--json", code=0).stdout)["disclosure"] == "decision"
+    rates = json.loads(run("disclosure", gallery, "--fmr", "1e-6", "--fpir", "1e-3", "--json", code=0).stdout)
+    assert (rates["fmr"], rates["fpir"]) == (1e-6, 1e-3)
+    assert json.loads(run("disclosure", gallery, "--fmr", "any", "--json", code=0).stdout)["fmr"] is None
 
 
 def test_a_policy_asks_for_more_than_a_score(gallery: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.console import LazyGroup, set_quiet
+from abis.cli.console import LazyGroup, set_quiet, tell
 
 __all__ = ["app"]
 
@@ -117,7 +117,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from abis import __version__
 
-        typer.echo(f"abis {__version__}")
+        tell(f"abis {__version__}")
         raise typer.Exit
 
 

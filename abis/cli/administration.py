@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from abis.cli.arguments import AsJson, DryRun, GalleryPath, Yes, check_output_folder
+from abis.cli.arguments import AsJson, DryRun, GalleryPath, Yes, check_output_folder, parse_rate
 from abis.cli.console import FAILED, confirm, out, print_json, progress_bar, tell
 from abis.cli.opening import is_cluster, open_any, open_existing
 from abis.gallery.answer_policy import AnswerPolicy, Disclosure
@@ -110,6 +110,20 @@ def disclosure(
             metavar="SECONDS", help="Length of the first pause; each further failure doubles it, up to a day."
         ),
     ] = None,
+    fmr: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="The only false match rate that a verification may ask for; 'any' for no limit.",
+        ),
+    ] = None,
+    fpir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="The only false positive identification rate that a search may ask for; 'any' for no limit.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print or set what the answers of a gallery disclose. Options that are not given keep their values."""
@@ -120,6 +134,8 @@ def disclosure(
             policy.max_candidates if max_candidates is None else max_candidates,
             policy.failures if failures is None else failures or None,
             policy.pause_s if pause is None else pause,
+            policy.fmr if fmr is None else _rate(fmr),
+            policy.fpir if fpir is None else _rate(fpir),
         )
         if changed != policy:
             opened.set_answer_policy(changed)
@@ -131,6 +147,15 @@ def disclosure(
     tell(f"candidates of a search, at most: {changed.max_candidates:,}")
     tell(f"failed verifications in a row before a pause: {limit}")
     tell(f"first pause: {changed.pause_s:g} seconds")
+    tell(f"false match rate of verifications: {'any' if changed.fmr is None else f'{changed.fmr:g}'}")
+    tell(
+        f"false positive identification rate of searches: {'any' if changed.fpir is None else f'{changed.fpir:g}'}"
+    )
+
+
+def _rate(text: str) -> float | None:
+    """A rate, or None for "any"."""
+    return None if text == "any" else parse_rate(text)
 
 
 @commands.command()

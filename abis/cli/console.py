@@ -8,7 +8,6 @@ the outcome.
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import time
 import traceback
@@ -29,8 +28,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from abis.errors import AbisError
+from abis.text import json_line, printable_lines
 
 __all__ = [
     "FAILED",
@@ -60,8 +61,16 @@ FAILED, INTERRUPTED, TERMINATED = 2, 130, 143
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 """ClickException, which typer takes from click or brings along."""
 
-out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+
+class _SafeConsole(Console):
+    """A console on which no text of a gallery or a file acts: neither control characters nor Rich's markup."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable_lines(text), **options)
+
+
+out = _SafeConsole(highlight=False, markup=False, emoji=False)
+_err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -188,8 +197,8 @@ def describe(error: BaseException) -> str:
 
 
 def say(message: str) -> None:
-    """Print a line on standard error, above the progress bar if there is one."""
-    _err.print(message, markup=False, soft_wrap=True)
+    """Print a line on standard error, above the progress bar if there is one; control characters are escaped."""
+    _err.print(message, soft_wrap=True)
 
 
 def note(message: str) -> None:
@@ -199,9 +208,9 @@ def note(message: str) -> None:
 
 
 def tell(message: object = "") -> None:
-    """Print a result on standard output, unless --quiet was given."""
+    """Print a result on standard output, unless --quiet was given; control characters but line feeds are escaped."""
     if not out.quiet:
-        typer.echo(message)
+        typer.echo(printable_lines(message))
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -214,7 +223,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     try:
-        if typer.confirm(question, err=True):
+        if typer.confirm(printable_lines(question), err=True):
             return
         say("nothing is removed")
     except typer.Abort:
@@ -223,8 +232,8 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def print_json(content: object) -> None:
-    """Print a JSON value as one line on standard output."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
+    """Print a JSON value as one line on standard output; control characters are escaped."""
+    typer.echo(json_line(content))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from abis.errors import AbisError, FormatError
 from abis.evaluation import best_fusion, learn_fusion, read_scores, try_fusions
 from abis.evaluation.score_fusion import METHODS
 from abis.scoring.matcher_fusion import FAILED_SCORE, ScoreFusion
+from abis.text import SafeCsv, unescaped_cell
 
 __all__ = ["commands"]
 
@@ -131,12 +132,13 @@ def _apply(source: Path, fusion: ScoreFusion, output: Path) -> None:
     }
     fused = fusion({name: _without_failures(_numbers(source, name, rows)) for name in names}, qualities)
     with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(
-            file, [*(name for name in header if name != "score"), "score"], lineterminator="\n"
-        )
-        writer.writeheader()
+        writer = SafeCsv(file, numbers=True)
+        kept = [name for name in header if name != "score"]
+        writer.row([*kept, "score"])
         for row, score in zip(rows, fused.tolist(), strict=True):
-            writer.writerow(row | {"score": "" if np.isnan(score) else score})
+            writer.row(
+                [*(unescaped_cell(row[name] or "") for name in kept), None if np.isnan(score) else score]
+            )
     note(f"{len(rows):,} fused scores written to {output}")
 
 

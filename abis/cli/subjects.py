@@ -23,7 +23,7 @@ from abis.errors import NotEnrolled
 from abis.formats import native
 from abis.gallery import SubjectExport
 from abis.store import Status, Subject
-from abis.text import counted
+from abis.text import counted, printable
 
 __all__ = ["commands"]
 
@@ -68,8 +68,9 @@ def list_(
             else:
                 if not is_found:
                     tell(f"{'subject':24}  {'status':10}  level  {'templates':>9}  labels")
-                labels = ", ".join(known.labels)
-                row = f"{known.subject_id:24}  {known.status!s:10}  {known.level:5}  {known.templates:9,}  {labels}"
+                labels = ", ".join(map(printable, known.labels))
+                name = printable(known.subject_id)
+                row = f"{name:24}  {known.status!s:10}  {known.level:5}  {known.templates:9,}  {labels}"
                 tell(row.rstrip())
             is_found = True
     if not is_found:
@@ -110,15 +111,15 @@ def subject(
     if as_json:
         print_json(_subject(known))
         return
-    reason = f" since {known.since:%Y-%m-%d %H:%M:%S}: {known.reason}" if known.since else ""
+    reason = f" since {known.since:%Y-%m-%d %H:%M:%S}: {printable(known.reason)}" if known.since else ""
     tell(f"{subject_id}: {known.status}{reason}")
-    tell(f"level {known.level}; labels: {', '.join(known.labels) or 'none'}")
+    tell(f"level {known.level}; labels: {', '.join(map(printable, known.labels)) or 'none'}")
     for encounter in known.encounters:
         when = (
             "at an unknown time" if encounter.enrolled is None else f"{encounter.enrolled:%Y-%m-%d %H:%M:%S}"
         )
         positions = ", ".join(position.name for position in encounter.positions)
-        tell(f"encounter {encounter.encounter_id}, {when}: {positions}")
+        tell(f"encounter {printable(encounter.encounter_id)}, {when}: {positions}")
 
 
 @commands.command()
@@ -160,7 +161,7 @@ def label(
         if level is not None:
             opened.set_level(subject_id, level)
         known = opened.subject(subject_id)
-    tell(f"{subject_id}: level {known.level}; labels: {', '.join(known.labels) or 'none'}")
+    tell(f"{subject_id}: level {known.level}; labels: {', '.join(map(printable, known.labels)) or 'none'}")
 
 
 @commands.command()
@@ -270,7 +271,7 @@ def _export(export: SubjectExport) -> dict[str, object]:
         {
             "reason": found.reason,
             "samples": [
-                {"place": sample.place, "content": _printable(sample.content)}
+                {"place": sample.place, "content": _as_text(sample.content)}
                 for sample in found.record.samples
             ],
         }
@@ -280,6 +281,6 @@ def _export(export: SubjectExport) -> dict[str, object]:
     return _subject(export.subject) | {"templates": templates, "quarantined": quarantined, "log": log}
 
 
-def _printable(content: bytes | str | None) -> str | None:
+def _as_text(content: bytes | str | None) -> str | None:
     """Bytes as base64, text as it is."""
     return base64.b64encode(content).decode() if isinstance(content, bytes) else content

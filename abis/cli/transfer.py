@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
@@ -29,7 +28,7 @@ from abis.gallery import Gallery
 from abis.parallel import available_cores
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
-from abis.text import counted, printable, spreadsheet_cell
+from abis.text import SafeCsv, counted, printable
 from abis.transfer.exporting import check_destination
 from abis.transfer.importing import retry as retry_record
 from abis.transfer.sources import open_path
@@ -199,7 +198,7 @@ def list_(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
             if as_json:
                 print_json(_described(found))
             else:
-                out.print(f"{found.key}  {_subject(found)}  {found.reason}", markup=False, soft_wrap=True)
+                out.print(f"{found.key}  {_subject(found)}  {found.reason}", soft_wrap=True)
 
 
 @quarantine.command("export")
@@ -215,8 +214,8 @@ def export_quarantine(
         _journal(gallery) as (_, journal),
         TextIOWrapper(private_stream(folder / "quarantine.csv"), encoding="utf-8", newline="") as manifest,
     ):
-        rows = csv.writer(manifest)
-        rows.writerow(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
+        rows = SafeCsv(manifest)
+        rows.row(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
         for found in journal.quarantine():
             count += 1
             for number, sample in enumerate(found.record.samples):
@@ -238,7 +237,7 @@ def export_quarantine(
                     sample.place,
                     found.reason,
                 ]
-                rows.writerow(["" if cell is None else spreadsheet_cell(cell) for cell in cells])
+                rows.row([None if cell is None else printable(cell) for cell in cells])
     tell(f"{counted(count, 'record')} written to {folder}.")
 
 

@@ -15,7 +15,6 @@ Other columns are ignored. Files are read in parts, which bounds the memory for 
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from abis.evaluation.folder import Evaluation
 from abis.evaluation.score_tables import Column, Columns, read_columns
 from abis.evaluation.scores import FAILED, Scores
 from abis.scoring.calibration import Calibration
+from abis.text import SafeCsv
 
 __all__ = ["ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
 
@@ -193,16 +193,16 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
     names = [sample.name for sample in evaluation.data_set.samples]
     chosen = np.arange(len(evaluation.raw)) if all_pairs else np.flatnonzero(evaluation.fvc)
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = SafeCsv(file)
         balance = evaluation.balance
-        table.writerow(_HEADER if balance is None else (*_HEADER, "balance"))
+        table.row(_HEADER if balance is None else (*_HEADER, "balance"))
         columns: list[npt.NDArray[Any]] = [
             *(evaluation.probe, evaluation.reference, evaluation.mated, evaluation.score, evaluation.raw),
             *(() if balance is None else (balance,)),
         ]
         for start in range(0, len(chosen), _CHUNK):
             part = chosen[start : start + _CHUNK]
-            table.writerows(
+            table.rows(
                 (names[probe], names[reference], int(mated), score, f"{raw:.9g}", *balanced)
                 for probe, reference, mated, score, raw, *balanced in zip(
                     *(column[part].tolist() for column in columns), strict=True

@@ -16,11 +16,12 @@ from abis.errors import FormatError
 from abis.extraction.extracting import Extraction, ExtractionSettings
 from abis.extraction.fingers import EXTRACTOR
 from abis.extraction.models import face_model_name, finger_model_name
-from abis.files import write_whole
+from abis.files import read_regular, write_whole
 from abis.formats import native
 
 __all__ = ["Cache"]
 
+_LARGEST = 2**24  # bytes of an entry
 _VERSION = 2  # of what the steps before and after the networks do; another one makes other keys
 
 
@@ -40,7 +41,7 @@ class Cache:
     def get(self, key: str) -> Extraction | None:
         """What was put in; None where nothing was, or where it cannot be read any more."""
         try:
-            content = json.loads(self._path(key).read_bytes())
+            content = json.loads(read_regular(self._path(key), _LARGEST))
             templates = tuple(native.read(base64.b64decode(text)) for text in content["templates"])
             return Extraction(templates, content["reason"], content["note"])
         except (OSError, ValueError, KeyError, TypeError, binascii.Error, FormatError):

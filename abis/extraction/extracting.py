@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from abis.answers import Answer
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
-from abis.extraction.fingers import extract_minutiae
-from abis.extraction.images import Picture, iterate_images, read_images
+from abis.extraction.fingers import extract_minutiae, pixels_to_search
+from abis.extraction.images import Picture, iterate_images
 from abis.extraction.iris import extract_iris
 from abis.formats.inputs import Input, as_bytes
 from abis.template import Position, Template, several_fingers
@@ -21,6 +22,7 @@ from abis.template.modality import modality_at
 __all__ = ["Extraction", "ExtractionNote", "ExtractionSettings", "extract", "extract_all"]
 
 
+_MOST_PIXELS = 2**24  # of all finger images of a file together, at 500 dpi: some thirty rolled prints
 _TIME_S = 60.0  # that the images of one file may take together: some hundred fingers
 
 
@@ -107,12 +109,10 @@ def extract(
         ExtractionNote: what should be known about the template, such as that there are several faces, of which the
             large central one was taken.
     """
-    images = read_images(as_bytes(image))
-    if len(images) != 1:
-        raise ExtractionError(
-            f"the file holds {len(images)} images; expected one (extract_many takes several)"
-        )
-    template, note = _extract_one(images[0], ExtractionSettings(position, dpi, face_model, allow_poor))
+    first, *others = islice(iterate_images(as_bytes(image)), 2)
+    if others:
+        raise ExtractionError("the file holds several images; expected one (extract_many takes several)")
+    template, note = _extract_one(first, ExtractionSettings(position, dpi, face_model, allow_poor))
     if note:
         warnings.warn(note, ExtractionNote, stacklevel=2)
     return template
@@ -123,7 +123,14 @@ def extract_all(image: bytes, settings: ExtractionSettings) -> Extraction:
     try:
         made: list[tuple[Template, str]] = []
         end = time.monotonic() + _TIME_S
+        pixels = 0.0
         for each in iterate_images(image):
+            pixels += _finger_pixels(each, settings)
+            if pixels > _MOST_PIXELS:
+                raise ExtractionError(
+                    f"the finger images of the file have more than {_MOST_PIXELS:,} pixels at 500 dpi; "
+                    f"{len(made)} of them were read"
+                )
             if time.monotonic() > end:
                 raise ExtractionError(
                     f"the file takes more than {_TIME_S:.0f} seconds; {len(made)} of its images were read"
@@ -134,6 +141,16 @@ def extract_all(image: bytes, settings: ExtractionSettings) -> Extraction:
     return Extraction(
         tuple(template for template, _ in made), note="; ".join(note for _, note in made if note)
     )
+
+
+def _finger_pixels(image: Picture, settings: ExtractionSettings) -> float:
+    """Pixels at 500 dpi, if the image is one of a finger."""
+    position = image.position if settings.position is None else settings.position
+    if position is None or not position.is_finger:
+        return 0.0
+    dpi = image.finger_dpi()[0] if settings.dpi is None else settings.dpi
+    height, width = image.pixels.shape[:2]
+    return pixels_to_search(width, height, dpi) if dpi > 0 else 0.0
 
 
 def _extract_one(image: Picture, settings: ExtractionSettings) -> tuple[Template, str]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one image.
 
-Decoders are C code that meets files by anyone. What comes back from their process is checked, never unpickled.
+Decoders are C code that meets files by anyone. :mod:`abis.extraction.decoder` forks a process for each image. What
+comes back is checked, never unpickled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import atexit
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -19,12 +21,11 @@ import msgspec
 import numpy as np
 
 from abis.errors import ExtractionError
-from abis.extraction.decoding import DecodedPage, decode_pages
+from abis.extraction.decoding import MOST_BYTES, DecodedPage
 
-__all__ = ["decode_here", "decode_isolated"]
+__all__ = ["decode_isolated"]
 
 _TIME_S = 20.0  # that a file may take to decode; the largest take some 5
-_MOST_BYTES = 3 * 2**28 + 2**20  # of an answer: what decode_pages allows, in colour
 
 
 class _PagesAnswer(msgspec.Struct):
@@ -53,6 +54,8 @@ class _Decoder:
             except _FailedError as error:
                 self.stop()
                 raise ExtractionError(str(error)) from None
+            except ExtractionError:
+                raise  # what the process says of the image
             except BaseException:
                 self.stop()  # Ctrl-C came, or an answer that is none: what follows is of no use
                 raise
@@ -60,7 +63,8 @@ class _Decoder:
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the process that it has forked for an image
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
@@ -98,7 +102,7 @@ class _Decoder:
                     answer += some
                     if expected == 8 and len(answer) >= 8:
                         expected = 8 + int.from_bytes(answer[:8])
-                        if expected > _MOST_BYTES:
+                        if expected > 8 + MOST_BYTES:
                             raise _FailedError("the process that decoded the image answers nonsense")
         return answer[8:]
 
@@ -109,6 +113,7 @@ class _Decoder:
             stdout=subprocess.PIPE,
             env=_environment(),
             close_fds=True,
+            start_new_session=True,  # a process group, to be killed as a whole; and no Ctrl-C
         )
         self._owner = os.getpid()
         assert self._process.stdin is not None
@@ -118,6 +123,7 @@ class _Decoder:
 def _environment() -> dict[str, str]:
     """That of this process without its secrets: the decoder needs no key and no password."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("ABIS_KEY", "PG"))}
+    own |= {"OPENBLAS_NUM_THREADS": "1"}  # one thread, so that forking is safe
     return own | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
@@ -143,7 +149,6 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
 
 
 _decoder = _Decoder()
-_is_isolated = False
 atexit.register(_decoder.stop)
 
 
@@ -153,10 +158,4 @@ def decode_isolated(data: bytes) -> tuple[DecodedPage, ...]:
     Raises:
         ExtractionError: also where the decoder crashes or takes too long.
     """
-    return decode_pages(data) if _is_isolated else _decoder.decode(data)
-
-
-def decode_here() -> None:
-    """Decode in this process from now on: it was started to read images, and may die of one."""
-    global _is_isolated  # noqa: PLW0603 - of the process
-    _is_isolated = True
+    return _decoder.decode(data)

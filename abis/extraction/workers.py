@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many images at once, in processes of their own.
 
-A process, and not a thread, for each core: what decodes images is C code that meets files by anyone, and where it
-dies, one image fails and not the run.
+A process, and not a thread, for each core: networks are C++ code, and if a process dies, one image fails and not the
+run. Each process has files decoded by a process without secrets (:mod:`abis.extraction.isolation`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Self
 from abis.errors import AbisError
 from abis.extraction.cache import Cache
 from abis.extraction.extracting import Extraction, ExtractionSettings, extract_all
-from abis.extraction.isolation import decode_here
 from abis.parallel import available_cores, leave_ctrl_c_to_parent, processes_without_ctrl_c
 from abis.template import Position
 
@@ -149,12 +148,7 @@ class Extractors:
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
-
-
-def _begin() -> None:
-    leave_ctrl_c_to_parent()
-    decode_here()
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_ctrl_c_to_parent)
 
 
 def _done_here(image: bytes | Path, settings: ExtractionSettings, cache: Path | None) -> Future[Extraction]:

@@ -14,8 +14,11 @@ from enum import StrEnum
 import msgspec
 
 from abis.errors import ArgumentError, StoreError, check_integer, check_real
+from abis.identification.search import SearchOptions
 from abis.results import Candidate, Identification, Verification
 from abis.scoring.fusion import Evidence
+from abis.scoring.thresholds import check_rate
+from abis.verification.policy import Policy
 
 __all__ = ["AnswerPolicy", "Disclosure", "disclosed_identification", "disclosed_verification"]
 
@@ -41,6 +44,9 @@ class AnswerPolicy:
         failures: verifications of one subject that may fail in a row before it is paused; None for any number.
         pause_s: seconds of the first pause, in which the subject is not compared; each further failure doubles it,
             up to a day.
+        fmr: the only false match rate that a verification may ask for; None for any. A caller who may choose the rate
+            finds a score by bisection, whatever else is disclosed.
+        fpir: the only false positive identification rate that a search may ask for; None for any.
 
     Raises:
         ArgumentError: a value is out of its range.
@@ -50,6 +56,8 @@ class AnswerPolicy:
     max_candidates: int = 1_000_000
     failures: int | None = None
     pause_s: float = 900.0
+    fmr: float | None = None
+    fpir: float | None = None
 
     def __post_init__(self) -> None:
         if self.disclosure not in list(Disclosure):
@@ -61,6 +69,33 @@ class AnswerPolicy:
         if self.failures is not None:
             check_integer("failures", self.failures, 1, 1_000_000)
         check_real("pause_s", self.pause_s, above=0, highest=86_400, what="seconds above 0, up to 86,400")
+        for name, rate in (("fmr", self.fmr), ("fpir", self.fpir)):
+            if rate is not None:
+                check_rate(name, rate)
+
+    def check_verification(self, policy: Policy) -> None:
+        """Refuse a verification by another false match rate than the one that callers may ask for.
+
+        Raises:
+            ArgumentError: it asks for another rate.
+        """
+        for name, rate in (("fmr", policy.fmr), ("face_fmr", policy.face_fmr)):
+            if self.fmr is not None and rate not in (self.fmr, None):
+                raise ArgumentError(
+                    f"{name} is {rate:g}; this gallery decides verifications at {self.fmr:g} only"
+                )
+
+    def check_search(self, options: SearchOptions) -> None:
+        """Refuse a search that asks for more than is disclosed.
+
+        Raises:
+            ArgumentError: it asks for another rate, or for the rate of a gallery of another size.
+        """
+        if self.fpir is not None and (options.fpir != self.fpir or options.gallery_size is not None):
+            raise ArgumentError(
+                f"fpir is {options.fpir} and gallery_size {options.gallery_size}; this gallery decides searches at "
+                f"an fpir of {self.fpir:g}, for all of its subjects"
+            )
 
     def to_json(self) -> str:
         """The policy as the gallery keeps it."""

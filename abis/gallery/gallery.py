@@ -343,10 +343,9 @@ class Gallery:
             NotEnrolled: there is no such subject.
         """
         claim = Claim(subject_id, templates, liveness)
-        answers = self.internals.answers()
-        decided = verify(
-            self._store, [claim], _policy(fmr, policy), self.internals.calibrations, attempts_of(answers)
-        )
+        answers, required = self.internals.answers(), _policy(fmr, policy)
+        answers.check_verification(required)
+        decided = verify(self._store, [claim], required, self.internals.calibrations, attempts_of(answers))
         result = disclosed_verification(decided[0], answers.disclosure)
         self.internals.record("verify", subject_id, str(result.outcome))
         if result.outcome == Outcome.NOT_ENROLLED:
@@ -368,7 +367,9 @@ class Gallery:
         Raises:
             TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
-        return logged_verifications(self.internals, claims, _policy(fmr, policy))
+        required = _policy(fmr, policy)
+        self.internals.answers().check_verification(required)
+        return logged_verifications(self.internals, claims, required)
 
     # -------------------------------------------------------------------------------- identification
 
@@ -426,6 +427,7 @@ class Gallery:
             TemplateError: probe and gallery have embeddings of different models only.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
+        self.internals.answers().check_search(options)
         return searching.identify(self.internals, templates, options=options)
 
     def identify_many(
@@ -461,7 +463,7 @@ class Gallery:
             The result of each search, or the TemplateError that :meth:`identify` would raise.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
-
+        self.internals.answers().check_search(options)
         for done, result in enumerate(searching.identify_many(self.internals, probes, options=options), 1):
             if progress is not None:
                 progress(done)
@@ -669,7 +671,8 @@ class Gallery:
             dry_run: remove nothing; only count.
 
         Returns:
-            The number of encounters and of records that are removed.
+            The number of encounters and of records that are removed. Encounters with a time of enrolment in the future
+            stay, with a warning in the log; :meth:`check` reports them, too.
 
         Raises:
             ArgumentError: the time has no time zone, or is in the future.

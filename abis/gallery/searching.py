@@ -176,6 +176,11 @@ def _identify(
         is_complete = encounters <= named.encounters.keys() and named.subjects.keys() >= set(
             found.subjects.tolist()
         )
+        if not is_complete and change <= view.mark.change:
+            raise StoreError(
+                f"{internals.store.name}: the references name encounters that the store does not have; its log of "
+                "changes may have been altered; `abis check` says more"
+            )
         is_current = at_least != 0 or change <= view.mark.change
         if is_complete and is_current:
             candidates = _candidates(found, comparisons, named, options.wanted)

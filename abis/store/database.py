@@ -185,6 +185,8 @@ class Database:
         except (sa.exc.SQLAlchemyError, driver.Error) as error:
             cause: Any = getattr(error, "orig", None) or error
             message = getattr(getattr(cause, "diag", None), "message_primary", None)  # its detail shows rows
+            if getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+                message = f"{cause}; free some space first: removals, too, are written to a log before they take effect"
             raise StoreError(f"{self.name}: {message or cause}") from (error if message is None else None)
 
 

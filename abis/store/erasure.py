@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -22,9 +23,20 @@ from abis.store.records import check_id, from_microseconds, microseconds, not_en
 from abis.store.store import Store
 from abis.text import counted, printable
 
-__all__ = ["Expired", "Tombstone", "count_older_than", "erase", "remove_older_than", "scrub"]
+__all__ = [
+    "Expired",
+    "Tombstone",
+    "count_older_than",
+    "enrolled_in_future",
+    "erase",
+    "remove_older_than",
+    "scrub",
+]
+
+_log = logging.getLogger("abis")
 
 _PATIENCE_S = 30.0  # to wait for readers of an older state of the log
+_CLOCKS = timedelta(days=1)  # that the clocks of two machines may differ
 _PAGE = 1_000  # encounters removed in one transaction
 
 
@@ -91,7 +103,7 @@ def erase(store: Store, subject_id: str) -> Tombstone:
             encounters = list(transaction.encounters_of(key).values())
             templates = transaction.remove(key, encounters)
             transaction.remove_subject_if_empty(key)
-        quarantined = remove_quarantined(transaction.connection, subject_id)
+        quarantined = remove_quarantined(transaction, subject_id)
         if key is None and not quarantined:
             raise not_enrolled(subject_id)
         more = f", {quarantined} records in quarantine" if quarantined else ""
@@ -117,7 +129,8 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
         before: time with a time zone.
 
     Returns:
-        Numbers of removed encounters and quarantined records.
+        Numbers of removed encounters and quarantined records. Encounters of which the time of enrolment is in the
+        future stay, with a warning in the log.
 
     Raises:
         ArgumentError: the time has no time zone, or is in the future.
@@ -143,10 +156,25 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
         if len(rows) < _PAGE:
             break
     with store.writing() as transaction:
-        if old := remove_quarantined_before(transaction.connection, before):
+        if old := remove_quarantined_before(transaction, before):
             transaction.log("expire", "", f"{old} records in quarantine")
+    with store.database.reading() as connection:
+        if future := enrolled_in_future(connection):
+            _log.warning(
+                "%s: %d encounters have a time of enrolment in the future, as the clock was wrong, and stay; "
+                "enroll these subjects again",
+                printable(store.name),
+                future,
+            )
     scrub(store)
     return Expired(count, old)
+
+
+def enrolled_in_future(connection: sa.Connection) -> int:
+    """Number of encounters of which the time of enrolment is in the future; retention keeps them too long."""
+    late = microseconds(datetime.now(UTC) + _CLOCKS)
+    query = sa.select(sa.func.count()).where(schema.encounters.c.enrolled > late)
+    return int(connection.scalar(query) or 0)
 
 
 def count_older_than(store: Store, before: datetime) -> Expired:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 import tarfile
@@ -22,7 +21,7 @@ from abis.formats import Format, write
 from abis.store import Mark, Store
 from abis.template import Template
 from abis.template.modality import modality_of
-from abis.text import escaped_cell
+from abis.text import SafeCsv
 from abis.transfer.sources.archive import ENCOUNTER, POSITION, SUBJECT, is_archive
 
 __all__ = ["ExportReport", "check_destination", "encoded_file", "export"]
@@ -194,8 +193,8 @@ class _FolderWriter(_Writer):
         manifest = stack.enter_context(
             io.TextIOWrapper(private_stream(partial / "manifest.csv"), encoding="utf-8", newline="")
         )
-        self._rows = csv.writer(manifest)
-        self._rows.writerow([*_COLUMNS, "path"])
+        self._rows = SafeCsv(manifest)
+        self._rows.row([*_COLUMNS, "path"])
         self._folder: Path | None = None
 
     def add(self, row: _Row) -> None:
@@ -205,8 +204,7 @@ class _FolderWriter(_Writer):
             self._folder.mkdir(mode=0o700)
         with private_stream(path, new=True) as file:
             file.write(row.data)
-        ids = map(escaped_cell, (row.subject_id, row.encounter_id))
-        self._rows.writerow([*ids, row.position, row.path])
+        self._rows.row([row.subject_id, row.encounter_id, row.position, row.path])
 
 
 class _TarWriter(_Writer):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from abis.answers import Answer
 from abis.store import Store
-from abis.store.import_journal import Journal
+from abis.store.import_journal import ImportRow, Journal
 
 __all__ = ["ImportReport", "reconcile"]
 
@@ -36,6 +36,8 @@ class ImportReport(Answer):
         ignored_columns: columns of the source that are not imported.
         mismatches: differences between the counts; empty if there is none.
         repairs: faults of records that this run passed over, such as padding, and where; see :func:`abis.read`.
+        earlier: the last complete import of the same source, and what it enrolled; empty where there is none. After an
+            import that was complete but killed before its report, another run enrolls nothing.
     """
 
     source: str
@@ -53,6 +55,7 @@ class ImportReport(Answer):
     ignored_columns: tuple[str, ...]
     mismatches: tuple[str, ...]
     repairs: tuple[str, ...] = ()
+    earlier: str = ""
 
     def __str__(self) -> str:
         rows = [
@@ -71,6 +74,8 @@ class ImportReport(Answer):
         if self.repairs:
             first = "; ".join(self.repairs[:_SHOWN]) + (", ..." if len(self.repairs) > _SHOWN else "")
             rows.append(("read leniently", f"{len(self.repairs):,} faults passed over: {first}"))
+        if self.earlier:
+            rows.append(("before", self.earlier))
         if self.ignored_columns:
             rows.append(("not imported", f"columns {', '.join(self.ignored_columns)}"))
         if not self.complete:
@@ -133,4 +138,14 @@ def reconcile(
         ignored_columns=ignored_columns,
         mismatches=tuple(mismatches),
         repairs=tuple(repairs),
+        earlier=_earlier(journal, row),
     )
+
+
+def _earlier(journal: Journal, row: ImportRow) -> str:
+    """The complete import of the same source before this one, in words."""
+    before = journal.finished_before(row)
+    if before is None:
+        return ""
+    enrolled = sum(batch.enrolled for batch in journal.batches(before.key))
+    return f"import {before.key} of the same source, complete on {before.finished}, enrolled {enrolled:,}"
