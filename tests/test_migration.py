@@ -319,7 +319,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_path(tmp_path / "absent.csv", pattern=NAMES)
     (tmp_path / "legacy.doc").touch()
-    with pytest.raises(FormatError, match=r"legacy\.doc: not a folder; expected a folder or a name"):
+    with pytest.raises(FormatError, match=r"legacy\.doc: not a folder; expected a folder, or a name"):
         open_path(tmp_path / "legacy.doc", pattern=NAMES)
 
 
