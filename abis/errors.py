@@ -17,6 +17,7 @@ __all__ = [
     "DuplicateFound",
     "ExtractionError",
     "FormatError",
+    "NotCalibrated",
     "NotEnrolled",
     "ShardUnavailable",
     "StoreError",
@@ -76,6 +77,10 @@ class FormatError(AbisError, ValueError):
 
 class ExtractionError(AbisError, ValueError):
     """No template could be made of an image, e.g. ``no face found``."""
+
+
+class NotCalibrated(AbisError, ValueError):  # noqa: N818
+    """Templates were to be scored whose kind has no calibration, and abis ships none, e.g. voices and DNA."""
 
 
 class NotEnrolled(AbisError, KeyError):  # noqa: N818 - reads as the sentence it says

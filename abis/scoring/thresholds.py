@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.errors import ArgumentError, check_real
+from abis.exact import power_of_10
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
-from abis.scoring.exact import power_of_10
 
 __all__ = [
     "Compared",
