@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from abis.alleles import LOCI
 from abis.errors import NotCalibrated
 from abis.template import Embedding, IrisCode, Minutiae, Position, StrProfile, Template
+from abis.template.alleles import LOCI
 
 if TYPE_CHECKING:
     import numpy.typing as npt
