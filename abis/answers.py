@@ -36,8 +36,9 @@ class Answer:
 
     def __repr__(self) -> str:
         """The fields, long ones cut short; of results that are made without a ``repr`` of their own."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        shown = ", ".join(f"{field.name}={_BRIEF.repr(getattr(self, field.name))}" for field in fields)
+        assert dataclasses.is_dataclass(self)
+        names = [field.name for field in dataclasses.fields(self)]
+        shown = ", ".join(f"{name}={_BRIEF.repr(getattr(self, name))}" for name in names)
         return f"{type(self).__name__}({shown})"
 
     def rows(self) -> list[dict[str, Any]]:
