@@ -275,7 +275,7 @@ def test_names_of_outputs_are_checked_before_the_work(gallery: Path, probe: Path
         ("evaluate", tmp_path, "--report", tmp_path / "a.txt"),
         ("calibrate", "minutiae", "-o", tmp_path / "absent" / "a.json"),
         ("subject", gallery, "s1", "-o", tmp_path / "absent" / "a.json"),
-        ("size", "1000", "--figure", tmp_path / "a.txt"),
+        ("size", "--subjects", "1000", "--figure", tmp_path / "a.txt"),
         ("backup", gallery, tmp_path / "file" / "copy"),
     ):
         before = sorted(tmp_path.rglob("*"))
@@ -336,6 +336,18 @@ def test_folders_and_names_of_people_mean_the_same_everywhere(tmp_path: Path) ->
 
 def test_evaluate_says_what_is_not_there(tmp_path: Path) -> None:
     assert "there is no such file or folder" in run("evaluate", tmp_path / "nofolder", code=2).stderr
+
+
+def test_negative_scores_are_written_as_numbers(tmp_path: Path) -> None:
+    """A raw score below zero was escaped as a formula, and the file could not be read back."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for person in range(6):
+        for shot in (1, 2):
+            (folder / f"p{person}_{shot}.abis").write_bytes(native.write(face(person, shot)))
+    run("evaluate", folder, "--scores", tmp_path / "scores.csv", "--all-pairs", code=0)
+    assert "'" not in (tmp_path / "scores.csv").read_text()
+    run("evaluate", tmp_path / "scores.csv", code=0)
 
 
 def test_few_scores_are_warned_of(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ Watch = Callable[[int, int], None]
 """Is called with the templates written so far, and how many there are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportReport(Answer):
     """The result of an export.
 

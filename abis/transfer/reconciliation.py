@@ -16,7 +16,7 @@ __all__ = ["ImportReport", "reconcile"]
 _SHOWN = 3  # faults that the printed report names; the JSON names all
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportReport(Answer):
     """What an import did, from its first batch on, however often it was interrupted.
 
