@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from abis.alleles import LOCI
 from abis.errors import NotCalibrated
 from abis.template import Embedding, IrisCode, Minutiae, Position, StrProfile, Template
+from abis.template.alleles import LOCI
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -382,7 +382,7 @@ def modality_of(template: Template) -> Modality:
     for modality in MODALITIES:
         if isinstance(template, modality.template) and template.position in modality.positions:
             return modality
-    raise TypeError(f"a {type(template).__name__} is no template; expected {template_names()}")
+    raise TypeError(f"a {type(template).__name__} is not a template; expected {template_names()}")
 
 
 def is_template(thing: object) -> bool:
