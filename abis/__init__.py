@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ArgumentError,
         DuplicateFound,
         FormatError,
+        NotCalibrated,
         NotEnrolled,
         StoreError,
         TemplateError,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from abis.scoring.fusion import Evidence
     from abis.store import Enrollment, Status
     from abis.store.encryption import MasterKey
-    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, Template
+    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, StrProfile, Template
     from abis.verification import Claim
     from abis.verification.policy import Policy
 
@@ -59,6 +60,7 @@ __all__ = [
     "MasterKey",
     "MinutiaKind",
     "Minutiae",
+    "NotCalibrated",
     "NotEnrolled",
     "Outcome",
     "Policy",
@@ -66,6 +68,7 @@ __all__ = [
     "SearchOptions",
     "Status",
     "StoreError",
+    "StrProfile",
     "Template",
     "TemplateError",
     "Verification",
@@ -83,6 +86,7 @@ _MODULES = {
         "ArgumentError",
         "DuplicateFound",
         "FormatError",
+        "NotCalibrated",
         "NotEnrolled",
         "StoreError",
         "TemplateError",
@@ -96,7 +100,15 @@ _MODULES = {
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),
     "abis.verification": ("Claim",),
-    "abis.template": ("Embedding", "IrisCode", "MinutiaKind", "Minutiae", "Position", "Template"),
+    "abis.template": (
+        "Embedding",
+        "IrisCode",
+        "MinutiaKind",
+        "Minutiae",
+        "Position",
+        "StrProfile",
+        "Template",
+    ),
 }
 """Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""
 

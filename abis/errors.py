@@ -17,6 +17,7 @@ __all__ = [
     "DuplicateFound",
     "ExtractionError",
     "FormatError",
+    "NotCalibrated",
     "NotEnrolled",
     "ShardUnavailable",
     "StoreError",
@@ -78,6 +79,10 @@ class ExtractionError(AbisError, ValueError):
     """No template could be made of an image, e.g. ``no face found``."""
 
 
+class NotCalibrated(AbisError, ValueError):  # noqa: N818
+    """Templates were to be scored whose kind has no calibration, and abis ships none, e.g. voices and DNA."""
+
+
 class NotEnrolled(AbisError, KeyError):  # noqa: N818 - reads as the sentence it says
     """The subject (or encounter) asked for is not in the gallery."""
 
@@ -90,7 +95,7 @@ class AlreadyEnrolled(AbisError, ValueError):  # noqa: N818
 
 
 class DuplicateFound(AbisError, ValueError):  # noqa: N818
-    """Whoever was to be enrolled as somebody new seems to be enrolled under another subject_id.
+    """A person to be enrolled as new seems to be enrolled under another subject_id.
 
     Attributes:
         subject_id: the subject that was to be enrolled.

@@ -61,7 +61,7 @@ COMMANDS = {
     "quarantine": ("transfer", "List, export or retry the records that imports have refused."),
     "extract": (
         "extraction",
-        "Extract templates from images.",
+        "Extract templates from images and recordings.",
     ),
     "evaluate": (
         "evaluation",
@@ -87,6 +87,7 @@ COMMANDS = {
     "backup": ("administration", "Copy a gallery as of this moment, while other processes use it."),
     "audit": ("audit", "Print and check the log of who did what, to which subject, when and why."),
     "keys": ("keys", "Encrypt galleries and change keys."),
+    "dna": ("dna", "Keep allele frequencies, and enroll, compare and export DNA profiles."),
     "serve": ("service", "Serve a gallery by OSIA's ABIS interface over HTTP."),
     "mosip": ("service", "Answer MOSIP's ABIS messages from a queue of ActiveMQ."),
     "cluster": ("cluster", "Spread a gallery over machines with Ray."),

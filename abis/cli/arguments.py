@@ -29,6 +29,7 @@ __all__ = [
     "MinCoverage",
     "Pattern",
     "SubjectId",
+    "VoiceModel",
     "Yes",
     "check_output",
     "check_output_folder",
@@ -62,7 +63,7 @@ Files = Annotated[
     list[Path],
     typer.Argument(
         metavar="FILES...",
-        help="Templates of any supported format, images, or folders of these; - reads standard input.",
+        help="Templates of any supported format, images, recordings, or folders of these; - reads standard input.",
     ),
 ]
 Pattern = Annotated[
@@ -96,6 +97,12 @@ Dpi = Annotated[
 FaceModel = Annotated[
     Path | None,
     typer.Option(metavar="ONNX", help="Network for face images, of the ArcFace kind. The default is SFace."),
+]
+VoiceModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="ONNX", help="Speaker model for recordings (WAV, FLAC), as docs/voice.md describes it."
+    ),
 ]
 CacheFolder = Annotated[
     Path | None,

@@ -16,6 +16,7 @@ from abis.errors import AbisError, UnreachableThreshold
 from abis.evaluation import read_scores, refit
 from abis.evaluation.score_tables import ENDINGS
 from abis.scoring.calibration import Calibration, shipped, shipped_names
+from abis.scoring.dna import load_calibration
 from abis.scoring.thresholds import unreachable
 from abis.verification.policy import Policy
 
@@ -46,7 +47,7 @@ def calibrate(
         str,
         typer.Option(
             metavar="KIND",
-            help="Kind of templates that the scores are of: minutiae, or embedding- and the name of a model.",
+            help="Kind of templates that the scores are of: minutiae; embedding- or voice- and the name of a model.",
         ),
     ] = "minutiae",
 ) -> None:
@@ -59,7 +60,7 @@ def calibrate(
     elif source in shipped_names():
         calibration = shipped(source)
     elif Path(source).exists():
-        calibration = Calibration.load(Path(source))
+        calibration = load_calibration(Path(source))
     else:
         raise AbisError(
             f"{source}: neither a file nor a shipped calibration; expected one of {', '.join(sorted(shipped_names()))}"
@@ -79,17 +80,17 @@ def calibrate(
 
 
 def _fitted(path: Path, kind: str) -> Calibration:
-    if kind not in shipped_names() and not kind.startswith("embedding-"):
+    if kind not in shipped_names() and not kind.startswith(("embedding-", "iris-", "voice-")):
         raise typer.BadParameter(
-            f"--kind is {kind!r}; expected minutiae, or embedding- and the name of a model"
+            f"--kind is {kind!r}; expected minutiae, or embedding-, iris- or voice- and the name of a model"
         )
     with progress_bar("reading") as progress:
         file = read_scores(path, column=("raw", "score"), progress=progress)
-    in_use = shipped(kind if kind in shipped_names() else "embedding")
+    in_use = _shipped_for(kind)
     try:
         found = refit(
             file.scores,
-            kind=in_use.kind if kind in shipped_names() else kind,
+            kind=in_use.kind if in_use is not None and kind in shipped_names() else kind,
             name=path.name,
             in_use=in_use,
             balance=file.balance,
@@ -98,3 +99,9 @@ def _fitted(path: Path, kind: str) -> Calibration:
         raise AbisError(str(error)) from error
     tell(found)
     return found.calibration
+
+
+def _shipped_for(kind: str) -> Calibration | None:
+    """The shipped calibration that such scores get without one of their own; None if there is none."""
+    general = kind if kind in shipped_names() else kind.partition("-")[0]
+    return shipped(general) if general in shipped_names() else None

@@ -23,6 +23,7 @@ from abis.cli.arguments import (
     MinCoverage,
     Pattern,
     SubjectId,
+    VoiceModel,
     Yes,
     files_in,
     parse_rate,
@@ -47,7 +48,7 @@ from abis.text import counted
 if TYPE_CHECKING:
     from abis.cluster import Cluster
 
-__all__ = ["commands", "print_removals"]
+__all__ = ["BATCH", "commands", "enroll_all", "print_removals"]
 
 commands = typer.Typer()
 
@@ -75,6 +76,7 @@ def enroll(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     skip_enrolled: Annotated[
         bool,
@@ -94,7 +96,7 @@ def enroll(
             parser=parse_rate,
             metavar="RATE",
             help="False positive identification rate of the searches of --unique: part of new subjects that may be "
-            "refused; 1e-4 by default.",
+            "refused.",
         ),
     ] = 1e-4,
     min_coverage: MinCoverage = 1.0,
@@ -110,7 +112,7 @@ def enroll(
         raise AbisError(
             f"{gallery}: --unique does not work on a cluster: a search and an enrolment span its shards"
         )
-    images = ImageOptions(position, dpi, face_model, cache, pattern)
+    images = ImageOptions(position, dpi, face_model, cache, pattern, voice_model)
     faults = Faults()
     people = files_by_subject(files, pattern, faults) if subject is None else {subject: files_in(files)}
     enrolled = templates = skipped = 0
@@ -146,7 +148,7 @@ def enroll(
         try:
             source = read()
             while batch := list(islice(source, BATCH)):
-                for part in _enroll_all(opened, batch, rule, refuse):
+                for part in enroll_all(opened, batch, rule, refuse):
                     enrolled += len(part)
                     templates += sum(len(e.templates) for e in part)
         except KeyboardInterrupt:
@@ -202,7 +204,7 @@ class _Uniqueness:
     min_coverage: float
 
 
-def _enroll_all(
+def enroll_all(
     gallery: Gallery | Cluster,
     batch: list[Enrollment],
     rule: _Uniqueness | None,
@@ -254,6 +256,7 @@ def reenroll(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -261,7 +264,7 @@ def reenroll(
 
     The subject's id, status, level, labels and log stay. If a file cannot be read, nothing changes.
     """
-    templates = read_all(files, ImageOptions(position, dpi, face_model, cache))
+    templates = read_all(files, ImageOptions(position, dpi, face_model, cache, voice_model=voice_model))
     with open_any(gallery) as opened:
         opened.replace(subject, templates, encounter_id=encounter)
     if as_json:

@@ -11,7 +11,15 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import AsJson, CacheFolder, Dpi, FaceModel, FingerPosition, check_output
+from abis.cli.arguments import (
+    AsJson,
+    CacheFolder,
+    Dpi,
+    FaceModel,
+    FingerPosition,
+    VoiceModel,
+    check_output,
+)
 from abis.cli.console import FAILED, note, print_json, progress_bar, say, tell
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
@@ -27,7 +35,7 @@ from abis.evaluation.datasets import DEFAULT_PATTERN
 from abis.evaluation.embeddings import is_embeddings
 from abis.evaluation.report import check_ending, provenance, write_report
 from abis.evaluation.score_tables import ENDINGS
-from abis.scoring.calibration import Calibration
+from abis.scoring.dna import load_calibration
 
 __all__ = ["commands"]
 
@@ -78,7 +86,9 @@ def evaluate(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Calibration that turns the scores of a score file into likelihood ratios."
+            metavar="FILE",
+            help="Calibration that turns scores into likelihood ratios: of a score file, or of templates in place of "
+            "the shipped one. DNA needs one (`abis dna frequencies`).",
         ),
     ] = None,
     report: Annotated[
@@ -106,6 +116,7 @@ def evaluate(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -118,7 +129,7 @@ def evaluate(
         scores=scores,
         all_pairs=all_pairs,
         report=report,
-        images=ImageOptions(position, dpi, face_model, cache),
+        images=ImageOptions(position, dpi, face_model, cache, voice_model=voice_model),
         as_json=as_json,
     )
     if options.all_pairs and options.scores is None:
@@ -160,10 +171,11 @@ def _check_applicable(data: Path, options: _Options) -> None:
         ("--pattern", options.pattern, is_folder, "a folder of templates"),
         ("--scores", options.scores, is_folder and options.references is None, "one folder of templates"),
         ("--pairs", options.pairs, is_npz, "a file of embeddings"),
-        ("--calibration", options.calibration, not is_folder, "a score file"),
+        ("--calibration", options.calibration, not is_npz, "a score file or a folder of templates"),
         ("--position", options.images.position, is_folder, "a folder of templates"),
         ("--dpi", options.images.dpi, is_folder, "a folder of images"),
         ("--face-model", options.images.face_model, is_folder, "a folder of images"),
+        ("--voice-model", options.images.voice_model, is_folder, "a folder of recordings"),
         ("--cache", options.images.cache, is_folder, "a folder of images"),
     ):
         if given is not None and not applicable:
@@ -175,23 +187,29 @@ def _check_applicable(data: Path, options: _Options) -> None:
 
 def _findings(data: Path, options: _Options, progress: Callable[[int, int], None]) -> Findings:
     pattern = DEFAULT_PATTERN if options.pattern is None else options.pattern
+    calibration = None if options.calibration is None else load_calibration(options.calibration)
     if data.is_dir() and options.references is not None:
         with reading((data, options.references), options.images, progress) as read:
             return evaluate_searches(
-                data, options.references, pattern=pattern, read=read, seed=_SEED, progress=progress
+                data,
+                options.references,
+                pattern=pattern,
+                read=read,
+                calibration=calibration,
+                seed=_SEED,
+                progress=progress,
             )
     if data.is_dir():
         with reading((data,), options.images, progress) as read:
-            evaluation = evaluate_folder(data, pattern=pattern, read=read, seed=_SEED, progress=progress)
+            evaluation = evaluate_folder(
+                data, pattern=pattern, read=read, calibration=calibration, seed=_SEED, progress=progress
+            )
         if options.scores is not None:
             count = write_scores(options.scores, evaluation, all_pairs=options.all_pairs)
             note(f"{count:,} scores written to {options.scores}")
         return evaluation.findings()
     if is_embeddings(data):
-        if options.calibration is not None:
-            raise typer.BadParameter(f"--calibration is for a score file; {data} holds embeddings")
         return evaluate_embeddings(data, pairs=options.pairs, seed=_SEED, progress=progress)
     if options.pairs is not None:
         raise typer.BadParameter(f"--pairs is for a file of embeddings; {data} holds scores")
-    calibration = None if options.calibration is None else Calibration.load(options.calibration)
     return evaluate_scores(data, calibration=calibration, seed=_SEED, progress=progress)

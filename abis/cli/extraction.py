@@ -16,6 +16,7 @@ from abis.cli.arguments import (
     Dpi,
     FaceModel,
     FingerPosition,
+    VoiceModel,
     check_output_folder,
     files_in,
     parse_format,
@@ -37,15 +38,21 @@ commands = typer.Typer()
 
 @commands.command()
 def extract(
-    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of images.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILES...", help="Images, recordings, or folders of them; - reads standard input."
+        ),
+    ],
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file an image."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file a template."),
     ],
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     finger_format: Annotated[
         Format,
         typer.Option(
@@ -61,13 +68,13 @@ def extract(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract templates from images: 0042_right_index.png becomes DIR/0042_right_index.abis.
+    """Extract templates from images and recordings: 0042_right_index.png becomes DIR/0042_right_index.abis.
 
     Templates among the files are written in the wanted format. Templates that exist in DIR are kept: to go on after
     Ctrl-C, run the command again.
     """
     check_output_folder(output, new=False)
-    images = ImageOptions(position, dpi, face_model)
+    images = ImageOptions(position, dpi, face_model, voice_model=voice_model)
     faults = Faults()
     found = files_in(files)
     name, count = Counter(map(_name, found)).most_common(1)[0]

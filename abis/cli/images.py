@@ -22,7 +22,7 @@ from abis.cli.arguments import (
 from abis.cli.console import Faults, note
 from abis.errors import AbisError, ExtractionError, FormatError
 from abis.evaluation.datasets import data_files
-from abis.formats import holds_image, read, read_file
+from abis.formats import holds_image, holds_sound, read, read_file
 from abis.formats.names import position_in
 from abis.template import Position, Template
 from abis.template.modality import modality_at
@@ -43,6 +43,7 @@ class ImageOptions:
         face_model: network for face images; None for SFace.
         cache: folder that keeps the extracted templates; None keeps none.
         pattern: regular expression for names, whose group ``position``, if there is one, states the position.
+        voice_model: speaker model for recordings.
     """
 
     position: Position | None = None
@@ -50,6 +51,7 @@ class ImageOptions:
     face_model: Path | None = None
     cache: Path | None = None
     pattern: str | None = None
+    voice_model: Path | None = None
 
     def position_of(self, file: Path) -> Position | None:
         """The position of a file: stated for all, by the pattern's group ``position``, or at the end of its name."""
@@ -112,7 +114,7 @@ class Reader:
     def read(self, file: Path) -> tuple[Template, ...]:
         """The templates of one file; raises as :meth:`read_all` does."""
         content = self._content(file)
-        if not holds_image(content):
+        if not (holds_image(content) or holds_sound(content)):
             found = read(content) if isinstance(content, bytes) else read_file(file)
             for remark in found.notes:
                 note(f"{file}: {remark}")
@@ -128,8 +130,9 @@ class Reader:
         return extraction.templates
 
     def is_image(self, file: Path) -> bool:
-        """Whether a file, ``-`` included, holds an image, and no template."""
-        return holds_image(self._content(file))
+        """Whether a file, ``-`` included, holds an image or a recording, and no template."""
+        content = self._content(file)
+        return holds_image(content) or holds_sound(content)
 
     def _content(self, file: Path) -> Path | bytes:
         """The file, or for ``-`` what standard input holds, which is read once."""
@@ -154,7 +157,7 @@ class Reader:
             try:
                 from abis.extraction.workers import Extractors  # noqa: PLC0415 - an extra, for images only
             except ModuleNotFoundError as error:
-                raise AbisError(f"images are among the files; {error}") from None
+                raise AbisError(f"images or recordings are among the files; {error}") from None
             extractors = Extractors(workers=self._workers, cache=self._options.cache)
             self._extractors = self._stack.enter_context(extractors)
         return self._extractors
@@ -162,7 +165,9 @@ class Reader:
     def _submit_ahead(self, extractors: Extractors) -> None:
         while self._ahead and len(self._tasks) < extractors.ahead:
             file = self._ahead.popleft()
-            if file != STANDARD_INPUT and file not in self._tasks and holds_image(file):
+            if file == STANDARD_INPUT or file in self._tasks:
+                continue
+            if holds_image(file) or holds_sound(file):
                 self._tasks[file] = self._submit(extractors, file)
 
     def _submit(self, extractors: Extractors, file: Path) -> ExtractionTask:
@@ -171,7 +176,9 @@ class Reader:
         options = self._options
         return extractors.submit(
             self._content(file),
-            ExtractionSettings(options.position_of(file), options.dpi, options.face_model),
+            ExtractionSettings(
+                options.position_of(file), options.dpi, options.face_model, voice_model=options.voice_model
+            ),
         )
 
 

@@ -20,6 +20,7 @@ from abis.cli.arguments import (
     GalleryPath,
     Pattern,
     SubjectId,
+    VoiceModel,
     files_in,
     parse_rate,
 )
@@ -95,7 +96,7 @@ def identify(
         typer.Option(
             parser=parse_rate,
             metavar="PART",
-            help="Part of the gallery that the first stage of a search lets pass, 0.03 by default. A larger part "
+            help="Part of the gallery that the first stage of a search lets pass. A larger part "
             "misses less and takes longer; 1 lets all pass.",
         ),
     ] = 0.03,
@@ -111,6 +112,7 @@ def identify(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -120,7 +122,7 @@ def identify(
 
     Exit code 0: there are candidates; 1: there is none for any probe; 2: an error.
     """
-    images = ImageOptions(position, dpi, face_model, cache, pattern)
+    images = ImageOptions(position, dpi, face_model, cache, pattern, voice_model)
     faults = Faults()
     found = files_in(files)
     match together:
@@ -211,6 +213,7 @@ def verify(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -219,7 +222,7 @@ def verify(
     Exit code 0: match; 1: non-match; 2: an error, or there is no such subject; 3: locked by its holder;
     4: terminated; 5: refused, because a requirement is not met; 6: nothing comparable; 7: paused after failures.
     """
-    templates = read_all(files, ImageOptions(position, dpi, face_model, cache))
+    templates = read_all(files, ImageOptions(position, dpi, face_model, cache, voice_model=voice_model))
     policy = Policy(fmr, level, face_fmr, fingers, needs_liveness)
     verdict = None if liveness is None else liveness == Verdict.PASSED
     with open_any(gallery) as opened:

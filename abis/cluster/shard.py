@@ -40,7 +40,7 @@ from abis.gallery import Gallery
 from abis.identification.search import SearchOptions
 from abis.index.coverage import KindSets, kind_sets
 from abis.results import GalleryInfo, Identification, Verification
-from abis.scoring.calibration import Calibration
+from abis.scoring.dna import calibration_of_json
 from abis.store import Status, StoredEnrollment, Subject, audit, once, parts
 from abis.store.encryption import KeyService
 from abis.store.parts import Part, Whole
@@ -314,7 +314,7 @@ class ShardWorker:
 
     @answered
     def calibrate(self, gallery: Gallery, _: CallHeader, calibration: str) -> None:
-        gallery.calibrate(Calibration.from_json(calibration))
+        gallery.calibrate(calibration_of_json(calibration))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)
 
     # -------------------------------------------------------------------------------------- resharding
@@ -384,5 +384,5 @@ class ShardWorker:
     @moving
     def set_calibrations(self, gallery: Gallery, _: CallHeader, calibrations: Sequence[str]) -> None:
         for one in calibrations:
-            gallery.calibrate(Calibration.from_json(one))
+            gallery.calibrate(calibration_of_json(one))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)

@@ -249,7 +249,7 @@ def _compared(
         pair, first, second = expanded(probe, reference, pairs)
         if len(pair):
             calibration = calibrations.for_pair(probe.kind.calibrated_as, reference.kind.calibrated_as)
-            raw, balance = probe.looks.raw(probe.side, reference.side, first, second)
+            raw, balance = probe.looks.raw(probe.side, reference.side, first, second, calibration)
             encounters = reference.encounters[second]
             comparisons.append(
                 Comparisons(

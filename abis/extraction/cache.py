@@ -15,14 +15,14 @@ from pathlib import Path
 from abis.errors import FormatError
 from abis.extraction.extracting import Extraction, ExtractionSettings
 from abis.extraction.fingers import EXTRACTOR
-from abis.extraction.models import face_model_name, finger_model_name
+from abis.extraction.models import face_model_name, finger_model_name, model_name
 from abis.files import read_regular, write_whole
 from abis.formats import native
 
 __all__ = ["Cache"]
 
 _LARGEST = 2**24  # bytes of an entry
-_VERSION = 2  # of what the steps before and after the networks do; another one makes other keys
+_VERSION = 3  # of what the steps before and after the networks do; another one makes other keys
 
 
 class Cache:
@@ -35,6 +35,8 @@ class Cache:
         """Of an image's content, all that was said about it, and the networks."""
         position = None if settings.position is None else settings.position.name
         models = [finger_model_name(), EXTRACTOR, face_model_name(settings.face_model)]
+        if settings.voice_model is not None:
+            models.append(model_name(settings.voice_model))
         said = json.dumps([_VERSION, position, settings.dpi, models, settings.allow_poor]).encode()
         return hashlib.sha256(said + b"\0" + image).hexdigest()
 

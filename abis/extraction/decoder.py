@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that has untrusted images decoded: ``python -m abis.extraction.decoder``, started by ``isolation``.
+"""The process that has untrusted files decoded: ``python -m abis.extraction.decoder``, started by ``isolation``.
 
 Requests and answers go over standard input and output: eight bytes that give a length, then as many bytes. A request
-is a file. An answer is a line of JSON that describes the pages, or says what is wrong, and their pixels.
+is a letter that says what the file is decoded as, and the file. An answer is a line of JSON that describes the pages or
+the sound, or says what is wrong; then their pixels or samples.
 
-Each image is decoded in a process of its own, forked for it. A decoder that crashes, or that an image takes over,
-therefore meets no other image.
+Each file is decoded in a process of its own, forked for it. A decoder that crashes, or that a file takes over,
+therefore meets no other file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from abis.errors import ExtractionError
 from abis.extraction.decoding import MOST_BYTES, decode_pages
+from abis.extraction.isolation import SOUND, WORDS
+from abis.extraction.sound import decode_sound, load_decoders
 from abis.parallel import leave_ctrl_c_to_parent
 
 _MEMORY = 4 * 2**30  # bytes of address space: images of the largest size allowed, decoded and scaled
@@ -32,6 +35,8 @@ def main() -> None:
     os.dup2(2, 1)  # a library that prints must not answer
     while len(head := requests.read(8)) == 8:
         content = requests.read(int.from_bytes(head))
+        if content[:1] == SOUND:
+            load_decoders()  # once, and not in each process that is forked
         answer = _decoded_alone(content, closing=(0, answers.fileno()))
         answers.write(len(answer).to_bytes(8))
         answers.write(answer)
@@ -61,7 +66,8 @@ def _decoded_alone(content: bytes, closing: tuple[int, ...]) -> bytes:
     _, status = os.waitpid(child, 0)
     if status == 0 and len(answer) <= MOST_BYTES:
         return bytes(answer)
-    return _said({"error": "the process that decoded the image died of it"})
+    what = WORDS.get(content[:1], "file")
+    return _said({"error": f"the process that decoded the {what} died of it"})
 
 
 def _limit() -> None:
@@ -83,7 +89,10 @@ def _address_space() -> int:
 
 def _answer(content: bytes) -> list[bytes]:
     try:
-        pages = decode_pages(content)
+        if content[:1] == SOUND:
+            sound = decode_sound(content[1:])
+            return [_said({"samples": len(sound.samples), "note": sound.note}), sound.samples.tobytes()]
+        pages = decode_pages(content[1:])
         pixels = [page.pixels.tobytes() for page in pages]
     except ExtractionError as error:
         return [_said({"error": str(error)})]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one image.
+"""Images and sound decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one file.
 
-Decoders are C code that meets files by anyone. :mod:`abis.extraction.decoder` forks a process for each image. What
+Decoders are C code that meets files by anyone. :mod:`abis.extraction.decoder` forks a process for each file. What
 comes back is checked, never unpickled.
 """
 
@@ -16,14 +16,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from abis.errors import ExtractionError
 from abis.extraction.decoding import MOST_BYTES, DecodedPage
+from abis.extraction.sound import Sound
 
-__all__ = ["decode_isolated"]
+__all__ = ["IMAGE", "SOUND", "WORDS", "decode_isolated", "decode_sound_isolated"]
+
+IMAGE, SOUND = b"I", b"S"
+"""What a request begins with: what its file is decoded as."""
+
+WORDS = {IMAGE: "image", SOUND: "recording"}
+"""Words for messages."""
 
 _TIME_S = 20.0  # that a file may take to decode; the largest take some 5
 
@@ -35,8 +44,20 @@ class _PagesAnswer(msgspec.Struct):
     error: str | None = None
 
 
+class _SoundAnswer(msgspec.Struct):
+    """What the process says of a recording."""
+
+    samples: int = 0
+    note: str = ""
+    error: str | None = None
+
+
 class _FailedError(Exception):
     """The process did not answer."""
+
+
+_Answer = TypeVar("_Answer", _PagesAnswer, _SoundAnswer)
+_Made = TypeVar("_Made")
 
 
 class _Decoder:
@@ -48,9 +69,15 @@ class _Decoder:
         self._owner = 0  # the process that started it: none survives a fork
 
     def decode(self, data: bytes) -> tuple[DecodedPage, ...]:
+        return self._decoded(IMAGE + data, _pages)
+
+    def decode_sound(self, data: bytes) -> Sound:
+        return self._decoded(SOUND + data, _sound)
+
+    def _decoded(self, request: bytes, read: Callable[[bytearray], _Made]) -> _Made:
         with self._lock:
             try:
-                return _pages(self._asked(data))
+                return read(self._asked(request))
             except _FailedError as error:
                 self.stop()
                 raise ExtractionError(str(error)) from None
@@ -72,6 +99,7 @@ class _Decoder:
                         stream.close()
 
     def _asked(self, data: bytes) -> bytearray:
+        what = WORDS[data[:1]]
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._start()
         process = self._process
@@ -87,23 +115,23 @@ class _Decoder:
             while len(answer) < expected:
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
                 if not ready:
-                    raise _FailedError(f"the image takes more than {_TIME_S:.0f} seconds to decode")
+                    raise _FailedError(f"the {what} takes more than {_TIME_S:.0f} seconds to decode")
                 for key, _ in ready:
                     if key.fileobj is process.stdin:
                         try:
                             request = request[os.write(key.fd, request[: 2**16]) :]
                         except BrokenPipeError:
-                            raise _FailedError("the process that decoded the image died of it") from None
+                            raise _FailedError(f"the process that decoded the {what} died of it") from None
                         if not request:
                             selector.unregister(process.stdin)
                         continue
                     if not (some := os.read(key.fd, 2**20)):
-                        raise _FailedError("the process that decoded the image died of it")
+                        raise _FailedError(f"the process that decoded the {what} died of it")
                     answer += some
                     if expected == 8 and len(answer) >= 8:
                         expected = 8 + int.from_bytes(answer[:8])
                         if expected > 8 + MOST_BYTES:
-                            raise _FailedError("the process that decoded the image answers nonsense")
+                            raise _FailedError(f"the process that decoded the {what} answers nonsense")
         return answer[8:]
 
     def _start(self) -> None:
@@ -128,16 +156,8 @@ def _environment() -> dict[str, str]:
 
 
 def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
-    said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
-    if not newline:
-        raise _FailedError("the process that decoded the image answers nonsense")
-    try:
-        said = msgspec.json.decode(said_bytes, type=_PagesAnswer)
-    except msgspec.ValidationError:
-        raise _FailedError("the process that decoded the image answers nonsense") from None
-    if said.error is not None:
-        raise ExtractionError(said.error)
-    at, pages = len(said_bytes) + 1, []
+    said, at = _said(answer, _PagesAnswer)
+    pages = []
     for shape, dpi in said.pages:
         size = int(np.prod(shape, dtype=object))
         is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
@@ -146,6 +166,27 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
         pages.append(DecodedPage(np.frombuffer(answer, np.uint8, size, at).reshape(shape), dpi))
         at += size
     return tuple(pages)
+
+
+def _sound(answer: bytearray) -> Sound:
+    said, at = _said(answer, _SoundAnswer)
+    if said.samples < 0 or at + 4 * said.samples != len(answer):
+        raise _FailedError("the process that decoded the recording answers nonsense")
+    return Sound(np.frombuffer(answer, np.float32, said.samples, at), said.note)
+
+
+def _said(answer: bytearray, kind: type[_Answer]) -> tuple[_Answer, int]:
+    """The line of JSON that an answer begins with, and where its content begins."""
+    said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
+    if not newline:
+        raise _FailedError("the process that decoded the file answers nonsense")
+    try:
+        said = msgspec.json.decode(said_bytes, type=kind)
+    except msgspec.DecodeError:
+        raise _FailedError("the process that decoded the file answers nonsense") from None
+    if said.error is not None:
+        raise ExtractionError(said.error)
+    return said, len(said_bytes) + 1
 
 
 _decoder = _Decoder()
@@ -159,3 +200,12 @@ def decode_isolated(data: bytes) -> tuple[DecodedPage, ...]:
         ExtractionError: also where the decoder crashes or takes too long.
     """
     return _decoder.decode(data)
+
+
+def decode_sound_isolated(data: bytes) -> Sound:
+    """:func:`abis.extraction.sound.decode_sound` in another process, with limits of time and memory.
+
+    Raises:
+        ExtractionError: also where the decoder crashes or takes too long.
+    """
+    return _decoder.decode_sound(data)

@@ -38,6 +38,7 @@ def extract_many(
     dpi: float | None = None,
     face_model: Path | None = None,
     allow_poor: bool = False,
+    voice_model: Path | None = None,
     workers: int = 0,
     cache: Path | None = None,
 ) -> Iterator[Extraction]:
@@ -52,10 +53,11 @@ def extract_many(
         dpi: pixels an inch of all finger images; None takes a record's own, else 500.
         face_model: an ONNX file of another face network than SFace.
         allow_poor: make templates of poor portraits too, with a note.
+        voice_model: an ONNX file of a speaker model, for recordings.
         workers: how many processes; 0 is one a core, or none but this one for up to 8 images; 1 is none but this one.
         cache: a folder that keeps what was extracted, made where it is not; not encrypted.
     """
-    settings = ExtractionSettings(position, dpi, face_model, allow_poor)
+    settings = ExtractionSettings(position, dpi, face_model, allow_poor, voice_model)
     source = iter(images)
     first = list(islice(source, _FEW + 1))
     if workers == 0 and len(first) <= _FEW:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What images begin with; :mod:`abis.extraction` makes templates of them."""
+"""What images and sound files begin with; :mod:`abis.extraction` makes templates of them."""
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_BEGINNING", "is_image"]
+__all__ = ["LONGEST_BEGINNING", "is_image", "is_sound"]
 
 _BEGINNINGS = (
     *(b"II*\0", b"MM\0*"),  # TIFF
@@ -30,3 +30,12 @@ def is_image(data: bytes) -> bool:
     True
     """
     return data.startswith(_BEGINNINGS) or (data.startswith(_RIFF) and data[8:12] == _WEBP)
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether these bytes, or the first few of them, begin as a WAV or FLAC file does.
+
+    >>> is_sound(b"fLaC...")
+    True
+    """
+    return data.startswith(b"fLaC") or (data[:4] in (_RIFF, b"RF64") and data[8:12] == b"WAVE")

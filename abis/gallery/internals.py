@@ -18,6 +18,7 @@ from abis.gallery.answer_policy import AnswerPolicy
 from abis.index.references import References, ReferenceView
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of
+from abis.scoring.dna import calibration_of_json
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
 from abis.store.stored_form import stored_enrollments
 from abis.store.transaction import Transaction
@@ -84,7 +85,7 @@ class Internals:
         for kind in {MINUTIAE, *kinds}:
             if kind not in self._own_calibrations:
                 text = self.store.calibration(kind)
-                self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)
+                self._own_calibrations[kind] = None if text is None else calibration_of_json(text)
         return Calibrations.of(c for c in self._own_calibrations.copy().values() if c is not None)
 
     # --------------------------------------------------------------------------------------- answers

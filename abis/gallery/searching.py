@@ -135,11 +135,16 @@ def _begun(
         view, among = internals.view(options.labels)
         size = max(1, _MOST_SUBJECTS // view.span)
         together = [left.popleft() for _ in range(min(size, len(left)))]
-        prepared = [[Probe.of(template) for template in probe] for probe in together]
+        prepared = [_prepared(internals, probe) for probe in together]
         begun = [_Begun(view, among, own, screening_of(own, view, among, options)) for own in prepared]
         look_together([one.screening for one in begun if one.screening.has_fingers])
         for probe, one in zip(together, begun, strict=True):
             yield _Request(probe, one if one.screening.has_fingers else None)
+
+
+def _prepared(internals: Internals, probe: Sequence[Template]) -> list[Probe]:
+    calibrations = internals.calibrations(probe)
+    return [Probe.of(template, calibrations) for template in probe]
 
 
 def _allowed(internals: Internals, options: SearchOptions) -> SearchOptions:
@@ -156,7 +161,7 @@ def _identify(
     options = _allowed(internals, options)
     probe, begun = request
     calibrations = internals.calibrations(probe)
-    prepared = [Probe.of(template) for template in probe] if begun is None else begun.prepared
+    prepared = _prepared(internals, probe) if begun is None else begun.prepared
     # A quick search takes the references in memory, and is told by the answer to its only question if others have
     # changed the gallery meanwhile. A long one asks first, so that it need not be repeated.
     is_quick = not options.exact and all(one.tells_nearest for one in prepared)

@@ -190,6 +190,11 @@ class Calibration(JsonFile):
         return self.minimum if self.equal_minimum is None else self.equal_minimum
 
     @property
+    def basis(self) -> Any:
+        """What raw scores themselves depend on: the allele frequencies of DNA. None for other kinds."""
+        return None
+
+    @property
     def lowest(self) -> float:
         """Lower bound of every LLR of this calibration."""
         return min(self.minimum, self._equal_minimum)
@@ -287,15 +292,20 @@ class Calibrations:
         return self.for_kind(probe if probe == reference else _general(probe))
 
     def for_kind(self, kind: str) -> Calibration:
-        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it."""
+        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it.
+
+        Raises:
+            NotCalibrated: voices have no calibration for their model, or DNA has no allele frequencies. abis ships
+                none.
+        """
         if kind in self.own:
             return self.own[kind]
         if kind in shipped_names():
             return shipped(kind)
         general = _general(kind)
-        if general != kind:
-            return self.for_kind(general)
-        return next(m for m in modality.MODALITIES if m.calibration == kind).uncalibrated()
+        if general in self.own:
+            return self.own[general]
+        return next(m for m in modality.MODALITIES if m.calibration == general).uncalibrated(kind)
 
 
 def _general(kind: str) -> str:
@@ -341,16 +351,19 @@ def shipped(name: str) -> Calibration:
     return Calibration.from_json(text)
 
 
-def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64]:
+def compare(
+    probe: Template, references: Sequence[Template], *, calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
     """Compare one probe with references of the same kind: 1:1, or 1:n.
 
     Each call prepares the references again. To search the same references repeatedly, enroll them in a
     :class:`abis.Gallery`. Calls from several threads at once are safe.
 
     Args:
-        probe: minutiae or an embedding.
+        probe: any template.
         references: templates that are comparable with the probe: fingers of the same or an unknown position, or
             embeddings of the same position and model.
+        calibration: calibration of such templates. None: the shipped ones; voices and DNA have none.
 
     Returns:
         (len(references),) float64, calibrated log10 likelihood ratios. A value of 6 means that the raw score is a
@@ -358,6 +371,7 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
 
     Raises:
         TemplateError: a reference is not comparable with the probe; the message names the first one.
+        NotCalibrated: no calibration is given, and abis ships none for such templates.
 
     >>> from abis.template import Embedding
     >>> face = Embedding(vector=[0.6, 0.8, 0.0], model="demo")
@@ -365,14 +379,16 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
     >>> compare(face, [face, other]) > 6
     array([ True, False])
     """
-    raw = raw_scores(probe, references)
+    in_force = Calibrations.of([] if calibration is None else [calibration])
+    raw = raw_scores(probe, references, calibration=in_force.for_template(probe))
     balance = balance_of(probe, references)
     llr = np.empty(len(raw))
     kinds = [kind_of(reference) for reference in references]
     for kind in set(kinds):
         chosen = np.array([other == kind for other in kinds])
-        calibration = Calibrations.of().for_pair(kind_of(probe), kind)
-        llr[chosen] = calibration.llr(raw[chosen], None if balance is None else balance[chosen])
+        llr[chosen] = in_force.for_pair(kind_of(probe), kind).llr(
+            raw[chosen], None if balance is None else balance[chosen]
+        )
     return llr
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.answers import Answer
+from abis.comparison.exact import log10, power_of_10
 from abis.comparison.kind import Kind
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
-from abis.scoring.exact import log10, power_of_10
 from abis.template import Position, Template
 
 __all__ = ["Comparisons", "Evidence", "alternatives", "compared_by", "explain", "explain_each", "fuse"]

@@ -29,9 +29,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.comparison.exact import power_of_10
 from abis.errors import ArgumentError, check_real
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
-from abis.scoring.exact import power_of_10
 
 __all__ = [
     "Compared",

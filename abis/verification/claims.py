@@ -21,7 +21,7 @@ from abis.errors import AbisError, ArgumentTypeError
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
-from abis.scoring.calibration import Calibrations
+from abis.scoring.calibration import Calibrations, kind_of
 from abis.scoring.fusion import Comparisons, Evidence
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
@@ -172,7 +172,8 @@ class _Pairs:
 
     def compared(self, calibrations: Calibrations) -> Comparisons:
         """Compare all pairs; the number of the claim stands for the subject."""
-        comparator = modality_of(self.example).comparator()
+        calibration = calibrations.for_pair(kind_of(self.example), self.reference.calibrated_as)
+        comparator = modality_of(self.example).comparator().under(calibration)
         return Comparisons.of(
             self.example,
             self.reference,
