@@ -51,16 +51,33 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", choices=_PARTS, default=list(_PARTS), help="what to kill (all three)"
     )
+    parser.add_argument(
+        "--runs", type=int, default=1, metavar="N", help="with new galleries and seeds, added up (1)"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N", help="run, of several that were begun (0)"
+    )
     arguments = parser.parse_args()
-    figures: dict[str, float | int | str] = {"requests": arguments.requests, "kills_wanted": arguments.kills}
-    rows = []
+    figures: dict[str, float | int | str] = {}
+    if arguments.first and arguments.json is not None:
+        figures |= json.loads(arguments.json.read_text())
     for name in arguments.parts:
         with optional(name, figures):
-            kills, lost, repeated = _PARTS[name](arguments.requests, arguments.kills, arguments.seed)
-            rows.append([name, str(kills), str(lost), str(repeated)])
-            figures |= {f"{name}_kills": kills, f"{name}_lost": lost, f"{name}_repeated": repeated}
-            write(arguments.json, figures, seed=arguments.seed)  # as far as it is; the next takes minutes
-    print_table("kill -9", ["of the", "kills", "lost", "done twice"], rows)
+            for run in range(arguments.first, arguments.runs):
+                found = _PARTS[name](arguments.requests, arguments.kills, arguments.seed + run)
+                counted = {"runs": 1, "requests": arguments.requests} | dict(
+                    zip(("kills", "lost", "repeated"), found, strict=True)
+                )
+                for what, count in counted.items():
+                    figures[f"{name}_{what}"] = int(figures.get(f"{name}_{what}", 0)) + count
+                write(arguments.json, figures, seed=arguments.seed)  # as far as it is
+    columns = ("runs", "requests", "kills", "lost", "repeated")
+    rows = [
+        [name, *(str(figures[f"{name}_{what}"]) for what in columns)]
+        for name in arguments.parts
+        if f"{name}_runs" in figures
+    ]
+    print_table("kill -9", ["of the", "runs", "requests", "kills", "lost", "done twice"], rows)
 
 
 class Callbacks:
