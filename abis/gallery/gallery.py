@@ -407,7 +407,7 @@ class Gallery:
 
         Three cheap stages leave a shortlist of subjects (see :mod:`abis.identification.screening`), and all
         comparable references of these are compared in full. With several fingers, the first stage uses the one with
-        the most minutiae, and the others only if that finds no certain match; so a person enrolled under two ids may
+        the most to compare, and the others only if that finds no certain match; so a person enrolled under two ids may
         be returned only once. docs/gallery.md states what screening may lose.
 
         Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a source's bytes to what the store takes, or to the reason why not. Runs in worker processes."""
+"""Decode the bytes of a source into enrollments, or state why a record cannot be enrolled. Runs in worker processes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class PreparedBatch(NamedTuple):
 
     Attributes:
         prepared: in the order of the records.
-        sha256: over what they were.
-        repairs: where faults of a record were passed over, and how.
+        sha256: SHA-256 over the records as they were read.
+        repairs: faults of records that were repaired, and where.
     """
 
     prepared: list[Prepared]
@@ -35,7 +35,7 @@ class PreparedBatch(NamedTuple):
 
 
 def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
-    """Check everything about some records, and encode their templates."""
+    """Check some records, and encode their templates."""
     sha256 = hashlib.sha256()
     for record in records:
         sha256.update(digest(record))
@@ -46,7 +46,7 @@ def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
 
 
 def prepare(record: Record) -> Prepared:
-    """The same of one record."""
+    """Check one record, and encode its templates."""
     (prepared,) = prepare_batch([record]).prepared
     return prepared
 
