@@ -275,7 +275,7 @@ def test_names_of_outputs_are_checked_before_the_work(gallery: Path, probe: Path
         ("evaluate", tmp_path, "--report", tmp_path / "a.txt"),
         ("calibrate", "minutiae", "-o", tmp_path / "absent" / "a.json"),
         ("subject", gallery, "s1", "-o", tmp_path / "absent" / "a.json"),
-        ("size", "1000", "--figure", tmp_path / "a.txt"),
+        ("size", "--subjects", "1000", "--figure", tmp_path / "a.txt"),
         ("backup", gallery, tmp_path / "file" / "copy"),
     ):
         before = sorted(tmp_path.rglob("*"))
@@ -342,7 +342,7 @@ def test_few_scores_are_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("score,mated\n3,1\n1,0\n2,0\n")
     printed = run("evaluate", path, code=0).stdout
-    assert "Warning: score file: 1 mated comparison; an error rate below 100%" in printed
+    assert "Warning: 1 mated comparison only; an error rate below 100 % cannot be told" in printed
 
 
 def test_a_calibration_that_reaches_nothing_is_warned_of(tmp_path: Path) -> None:

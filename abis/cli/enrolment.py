@@ -95,7 +95,7 @@ def enroll(
             parser=parse_rate,
             metavar="RATE",
             help="False positive identification rate of the searches of --unique: part of new subjects that may be "
-            "refused; 1e-4 by default.",
+            "refused.",
         ),
     ] = 1e-4,
     min_coverage: MinCoverage = 1.0,

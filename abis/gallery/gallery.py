@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -677,6 +677,11 @@ class Gallery:
         Raises:
             ArgumentError: the time has no time zone, or is in the future.
         """
+        if before.tzinfo is not None and before > datetime.now(UTC):
+            raise ArgumentError(
+                f"{before:%Y-%m-%d %H:%M:%S} is in the future, so everything would be removed; expected a time in the "
+                "past"
+            )
         if dry_run:
             return erasure.count_older_than(self._store, before)
         expired = erasure.remove_older_than(self._store, before)
@@ -717,7 +722,8 @@ class Gallery:
                 time of a search.
             fpir: false positive identification rate of that search.
             min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with each record,
-                0 to 1; a record that is comparable with fewer is quarantined.
+                0 to 1; a record that is comparable with fewer is quarantined. A subject counts as not comparable if
+                another model is the only reason; one with other fingers only is not counted.
             watch: called after each batch with the records read, and the part of the source that is read.
 
         Returns:

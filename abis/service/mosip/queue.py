@@ -21,7 +21,7 @@ from stomp.utils import Frame
 
 from abis.service.mosip.member import Member
 from abis.service.mosip.messages import Asked, MessageKind, parsed
-from abis.service.served import Served, open_served
+from abis.service.served import Served, open_served, signals_kept
 from abis.service.settings import MosipSettings, Settings
 
 __all__ = ["Queue", "serve"]
@@ -257,7 +257,9 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
         StoreError: the gallery cannot be opened.
         SettingsError: the private key cannot be read.
     """
-    with closing(open_served(settings)) as served:
+    with signals_kept():
+        opened = open_served(settings)
+    with closing(opened) as served:
         served.load()
         queue = Queue(served, settings)
         thread = threading.Thread(target=queue.run, name="abis-mosip-queue")
