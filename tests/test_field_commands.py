@@ -338,6 +338,18 @@ def test_evaluate_says_what_is_not_there(tmp_path: Path) -> None:
     assert "there is no such file or folder" in run("evaluate", tmp_path / "nofolder", code=2).stderr
 
 
+def test_negative_scores_are_written_as_numbers(tmp_path: Path) -> None:
+    """A raw score below zero was escaped as a formula, and the file could not be read back."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for person in range(6):
+        for shot in (1, 2):
+            (folder / f"p{person}_{shot}.abis").write_bytes(native.write(face(person, shot)))
+    run("evaluate", folder, "--scores", tmp_path / "scores.csv", "--all-pairs", code=0)
+    assert "'" not in (tmp_path / "scores.csv").read_text()
+    run("evaluate", tmp_path / "scores.csv", code=0)
+
+
 def test_few_scores_are_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("score,mated\n3,1\n1,0\n2,0\n")

@@ -215,7 +215,7 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
 
 
 def _nine_digits(scores: Sequence[float], *, raw: bool) -> Iterator[float]:
-    """The scores of a row; the second is float32 where it is raw, and nine digits tell it."""
+    """The scores of a row; the second is float32 where it is raw."""
     for place, score in enumerate(scores):
         yield float(f"{score:.9g}") if raw and place == 1 else score
 
