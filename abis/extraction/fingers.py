@@ -58,7 +58,8 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
 
     Raises:
         ExtractionError: there is no finger in the image, or too little of it: fewer than four minutiae, or
-            minutiae whose confidences add up to less than 2.4 or are below 0.25 on average.
+            minutiae whose confidences add up to less than 2.4, or are below 0.25 on average, with fewer than three of
+            0.6 or more.
     """
     if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
         raise ExtractionError(f"resolution is {dpi:g} dpi; expected {_DPI_RANGE[0]:g} to {_DPI_RANGE[1]:g}")
@@ -109,7 +110,7 @@ def _check_evidence(confidence: npt.NDArray[np.float32]) -> None:
             f"expected at least {_LEAST_CONFIDENCE}"
         )
     mean = float(confidence.mean())
-    if mean < _LEAST_MEAN:
+    if mean < _LEAST_MEAN and int((confidence >= _CERTAIN).sum()) < _FEWEST_CERTAIN:
         raise ExtractionError(
             f"no finger found: the minutiae have a confidence of {mean:.2f} on average, expected {_LEAST_MEAN} or "
             "more; images of eyes, faces and other things look so"
