@@ -29,9 +29,8 @@ _CONFIDENCE = 0.1  # from which a minutia is kept; pyfing keeps those from 0.6 o
 _ENDING = 0.5  # confidence from which a minutia is an ending, as pyfing has it
 _FEWEST_MINUTIAE = 4  # of fewer, no comparison says anything
 _LEAST_CONFIDENCE = 2.4  # sum over the minutiae: what four of a confidence of 0.6 have
-_LEAST_MEAN = (
-    0.25  # confidence: the lowest of 960 FVC images is 0.27; nearly all images of eyes and faces are below
-)
+_LEAST_MEAN = 0.25  # confidence: the lowest of 960 FVC images is 0.27; of eyes and faces most are below ...
+_CERTAIN, _FEWEST_CERTAIN = 0.6, 3  # ... and have fewer minutiae that pyfing would keep
 _MUCH_EVIDENCE = 25.0  # minutiae of confidence 1, of which the quality is 63
 _MOST_PIXELS = 2**22  # at 500 dpi: some ten centimetres a side
 _SIDES = (32, 2500)  # pixels at 500 dpi: 1.6 mm, below which nothing is seen, and 127 mm
