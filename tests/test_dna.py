@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from itertools import combinations_with_replacement
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import abis
-from abis.alleles import LOCI, AlleleFrequencies, allele_in_tenths, allele_text, locus_named
 from abis.comparison.dna import DnaModel, DnaProbe, Relationship, packed_profiles
 from abis.errors import ArgumentError, FormatError, TemplateError
 from abis.formats import codis, native
@@ -28,6 +28,7 @@ from abis.scoring.dna import DnaCalibration, calibration_of_json
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.synthetic.dna import draw_profiles, made_up_frequencies
 from abis.template import StrProfile
+from abis.template.alleles import LOCI, AlleleFrequencies, allele_in_tenths, allele_text, locus_named
 
 MANY = 10**9  # people: the floor of rare alleles is far below every frequency
 
@@ -109,6 +110,12 @@ def test_a_profile_has_13_to_24_loci() -> None:
         profile(count=12)
     with pytest.raises(TemplateError, match="12 loci"):  # amelogenin is no locus
         StrProfile(genotypes={locus: [12] for locus in LOCI[:12]} | {"Amelogenin": ["X"]})
+
+
+@pytest.mark.parametrize("genotypes", [None, [("TH01", [6])], "TH01 6"])
+def test_a_profile_is_made_of_a_mapping(genotypes: Any) -> None:
+    with pytest.raises(TemplateError, match="expected a mapping"):
+        StrProfile(genotypes=genotypes)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def read(data: bytes, read_block: Callable[[bytes], tuple[Template, ...]]) -> tu
     namespace = next((n for n in _NAMESPACES if root.tag == (f"{{{n}}}BIR" if n else "BIR")), None)
     if namespace is None:
         raise FormatError(f"root element is {root.tag!r}; expected BIR of namespace {_NAMESPACES[0]}")
-    for element in root.iter():  # so that elements have the same names whoever wrote them
+    for element in root.iter():  # so that elements have the same names for every writer's namespace
         element.tag = element.tag.rpartition("}")[2]
     templates: list[Template] = []
     for number, (bir, block) in enumerate(_blocks(root)):

@@ -78,7 +78,7 @@ class Served(ABC):
         """An id for a task, which says in which part it is.
 
         Args:
-            person_id: whom the task changes; None: it changes nothing, and may be in any part.
+            person_id: person that the task changes; None: it changes nothing, and may be in any part.
         """
         part = random.choice(self.parts) if person_id is None else self.part_of(person_id)
         while True:
