@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from itertools import combinations_with_replacement
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -109,6 +110,12 @@ def test_a_profile_has_13_to_24_loci() -> None:
         profile(count=12)
     with pytest.raises(TemplateError, match="12 loci"):  # amelogenin is no locus
         StrProfile(genotypes={locus: [12] for locus in LOCI[:12]} | {"Amelogenin": ["X"]})
+
+
+@pytest.mark.parametrize("genotypes", [None, [("TH01", [6])], "TH01 6"])
+def test_a_profile_is_made_of_a_mapping(genotypes: Any) -> None:
+    with pytest.raises(TemplateError, match="expected a mapping"):
+        StrProfile(genotypes=genotypes)
 
 
 @pytest.mark.parametrize(

@@ -447,6 +447,10 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
     assert gallery.identify(own, max_candidates=3).compared == 10
     for doubtful, fpir in (([finger(5_000, RIGHT, 1)], None), (own, 1e-60)):
         assert 10 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 10 + 30
+    # A search for what is enrolled itself is for further enrolments of the person.
+    enrolled = [finger(7, RIGHT)]
+    assert gallery.identify(enrolled, max_candidates=3)[0].subject_id == "s0007"
+    assert gallery.identify(enrolled, max_candidates=3).compared > 10
     monkeypatch.undo()
     short(monkeypatch, 60, 30)
     # With one finger, as many subjects as all that the first look passes, there is nothing more to look at.

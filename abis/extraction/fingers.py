@@ -33,7 +33,7 @@ _LEAST_MEAN = (
     0.25  # confidence: the lowest of 960 FVC images is 0.27; nearly all images of eyes and faces are below
 )
 _MUCH_EVIDENCE = 25.0  # minutiae of confidence 1, of which the quality is 63
-_MOST_PIXELS = 2**22  # at 500 dpi: some ten centimetres a side
+_MOST_PIXELS = 2**21  # at 500 dpi: some seven centimetres a side, which take 2.5 GB
 _SIDES = (32, 2500)  # pixels at 500 dpi: 1.6 mm, below which nothing is seen, and 127 mm
 _DPI_RANGE = (100.0, 5000.0)
 _UNITS_PER_DEGREE = 32  # directions are rounded so that the stored form takes 7 bytes a minutia

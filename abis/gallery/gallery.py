@@ -28,7 +28,7 @@ from abis.errors import (
     UnreachableThreshold,
 )
 from abis.formats import Format
-from abis.gallery import searching, subject_export
+from abis.gallery import searching, subject_export, unusual
 from abis.gallery.answer_policy import AnswerPolicy, disclosed_verification
 from abis.gallery.enrolment import UniquenessCheck
 from abis.gallery.internals import Internals
@@ -468,6 +468,21 @@ class Gallery:
             if progress is not None:
                 progress(done)
             yield result
+
+    def unusual(self, templates: Sequence[Template]) -> list[str]:
+        """Say which embeddings resemble unusually many enrolled subjects, as a face that was made to match many does.
+
+        Takes some hundred milliseconds. Call it before an enrolment, or after a match that matters: neither is
+        refused by itself. docs/security.md states how far such faces were told from real ones.
+
+        Args:
+            templates: of a probe, or to be enrolled.
+
+        Returns:
+            Words about each such embedding; empty if there is none, or the gallery has fewer than 1,000 embeddings
+            to compare with.
+        """
+        return unusual.unusual(self.internals, checked_templates(templates))
 
     # --------------------------------------------------------------------------------- deduplication
 

@@ -15,6 +15,7 @@ from abis.formats.inputs import decode_text
 from abis.store import StoredEnrollment
 from abis.store.import_records import Prepared, Record, Rejected, Sample, digest
 from abis.store.records import MAX_TEMPLATES, check_new_id, checked_labels
+from abis.store.stored_form import doubts_of
 from abis.template import Position
 
 __all__ = ["PreparedBatch", "prepare", "prepare_batch"]
@@ -26,7 +27,7 @@ class PreparedBatch(NamedTuple):
     Attributes:
         prepared: in the order of the records.
         sha256: SHA-256 over the records as they were read.
-        repairs: faults of records that were repaired, and where.
+        repairs: faults of records that were repaired, and records that are probably not of one person; and where.
     """
 
     prepared: list[Prepared]
@@ -42,6 +43,9 @@ def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
     repairs: list[str] = []
     forms = iter(_stored_forms([sample for record in records for sample in record.samples], repairs))
     prepared = [_prepared(record, list(islice(forms, len(record.samples)))) for record in records]
+    for record, own in zip(records, prepared, strict=True):
+        if isinstance(own, StoredEnrollment) and (doubts := doubts_of(own.templates)):
+            repairs.append(f"{record.place}: {doubts}")
     return PreparedBatch(prepared, sha256.digest(), repairs)
 
 

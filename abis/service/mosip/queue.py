@@ -29,7 +29,7 @@ __all__ = ["Queue", "serve"]
 _log = logging.getLogger("abis.service.mosip")
 _SUBSCRIPTION = "abis"
 _HEARTBEAT_MS = 10_000
-_LONGEST_WAIT_S = 30.0
+_LONGEST_WAIT_S = 5.0  # between two attempts to reach the broker
 _CONFIRMED_S = 60.0  # that the broker has to confirm an answer
 _ARTEMIS = "ActiveMQ-Artemis"  # begins the name that Artemis gives itself in its CONNECTED frame
 
