@@ -19,20 +19,21 @@ if TYPE_CHECKING:
         ArgumentError,
         DuplicateFound,
         FormatError,
+        NotCalibrated,
         NotEnrolled,
         StoreError,
         TemplateError,
     )
     from abis.formats import read
     from abis.gallery import Gallery
-    from abis.gallery.answers import AnswerPolicy, Disclosure
+    from abis.gallery.answer_policy import AnswerPolicy, Disclosure
     from abis.identification.search import SearchOptions
     from abis.results import Candidate, Identification, Outcome, Verification
     from abis.scoring.calibration import compare
     from abis.scoring.fusion import Evidence
     from abis.store import Enrollment, Status
     from abis.store.encryption import MasterKey
-    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, Template
+    from abis.template import Embedding, IrisCode, Minutiae, MinutiaKind, Position, StrProfile, Template
     from abis.verification import Claim
     from abis.verification.policy import Policy
 
@@ -59,6 +60,7 @@ __all__ = [
     "MasterKey",
     "MinutiaKind",
     "Minutiae",
+    "NotCalibrated",
     "NotEnrolled",
     "Outcome",
     "Policy",
@@ -66,6 +68,7 @@ __all__ = [
     "SearchOptions",
     "Status",
     "StoreError",
+    "StrProfile",
     "Template",
     "TemplateError",
     "Verification",
@@ -83,6 +86,7 @@ _MODULES = {
         "ArgumentError",
         "DuplicateFound",
         "FormatError",
+        "NotCalibrated",
         "NotEnrolled",
         "StoreError",
         "TemplateError",
@@ -90,13 +94,21 @@ _MODULES = {
     "abis.formats": ("read",),
     "abis.scoring.fusion": ("Evidence",),
     "abis.gallery": ("Gallery",),
-    "abis.gallery.answers": ("AnswerPolicy", "Disclosure"),
+    "abis.gallery.answer_policy": ("AnswerPolicy", "Disclosure"),
     "abis.identification.search": ("SearchOptions",),
     "abis.verification.policy": ("Policy",),
     "abis.results": ("Candidate", "Identification", "Outcome", "Verification"),
     "abis.store": ("Enrollment", "Status"),
     "abis.verification": ("Claim",),
-    "abis.template": ("Embedding", "IrisCode", "MinutiaKind", "Minutiae", "Position", "Template"),
+    "abis.template": (
+        "Embedding",
+        "IrisCode",
+        "MinutiaKind",
+        "Minutiae",
+        "Position",
+        "StrProfile",
+        "Template",
+    ),
 }
 """Where the public names live. A module is imported when one of its names is first asked for (PEP 562)."""
 

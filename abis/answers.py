@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from enum import Enum
 from html import escape
 from typing import Any
 
 from abis.template import Position
+from abis.template.modality import is_template
+from abis.text import json_line
 
 __all__ = ["Answer", "plain"]
 
@@ -27,7 +29,7 @@ class Answer:
 
     def to_json(self) -> str:
         """:meth:`to_dict` as one line of JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json_line(self.to_dict())
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of a table with the same columns: ``pandas.DataFrame(result.rows())``, or polars'.
@@ -55,9 +57,12 @@ class Answer:
 
 
 def plain(value: object) -> Any:
-    """A value as what JSON knows: dataclasses as dictionaries, positions by name, sequences as lists."""
-    if isinstance(value, Enum):
-        return value.name if isinstance(value, Position) else str(value)
+    """A value as what JSON knows: dataclasses as dictionaries, positions by name, sequences as lists.
+
+    Of a template only what it is: its content stays out of tables and logs.
+    """
+    if isinstance(value, Enum | date) or is_template(value):
+        return _word(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -69,12 +74,21 @@ def plain(value: object) -> Any:
     return str(value)
 
 
+def _word(value: object) -> str:
+    if isinstance(value, Position):
+        return value.name
+    if isinstance(value, date):
+        return value.isoformat()
+    return repr(value) if is_template(value) else str(value)
+
+
 def _flat(item: object) -> dict[str, Any]:
     """One level: evidence by position, other parts as they are."""
     row: dict[str, Any] = {}
-    for name, value in plain(item).items():
+    fields = item.to_dict() if isinstance(item, Answer) else plain(item)
+    for name, value in fields.items():
         if name == "evidence":
-            row.update({part["position"].lower(): part["score"] for part in value})
+            row.update({part["position"].lower(): part["score"] for part in value or ()})
         elif isinstance(value, dict):
             row.update({f"{name}_{key}".lower(): part for key, part in value.items()})
         else:

@@ -3,34 +3,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, Self
 
 __all__ = [
     "AbisError",
     "AlreadyEnrolled",
     "ArgumentError",
+    "ArgumentTypeError",
     "Cancelled",
     "DuplicateFound",
     "ExtractionError",
     "FormatError",
+    "NotCalibrated",
     "NotEnrolled",
     "ShardUnavailable",
     "StoreError",
     "TemplateError",
+    "UnreachableThreshold",
+    "check_integer",
+    "check_real",
 ]
+
+_LONG_DIGITS = 30
+_LONG = 10**_LONG_DIGITS
+_LONG_TEXT = 80  # characters of a value that a message shows
 
 
 class AbisError(Exception):
-    """Base of every error that abis raises on purpose."""
+    """Base of every error that abis raises on purpose.
+
+    Attributes:
+        subject_id: the subject that the error is about; None where it is about none.
+    """
+
+    subject_id: str | None = None
+
+    def about(self, subject_id: str | None) -> Self:
+        """State the subject that the error is about, and return the error, to raise it."""
+        self.subject_id = subject_id
+        return self
 
 
 class ArgumentError(AbisError, ValueError):
     """An argument has a value that cannot be, such as an empty id or a rate above 1."""
 
 
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument has a type that cannot be, such as a number for an id or a text for a rate."""
+
+
 class Cancelled(AbisError):  # noqa: N818 - reads as the sentence it says
-    """The work was cancelled by :class:`abis.cancellation.Cancellation` before it had a result."""
+    """The work was cancelled by :class:`abis.parallel.cancellation.Cancellation` before it had a result."""
 
 
 class TemplateError(AbisError, ValueError):
@@ -53,6 +79,10 @@ class ExtractionError(AbisError, ValueError):
     """No template could be made of an image, e.g. ``no face found``."""
 
 
+class NotCalibrated(AbisError, ValueError):  # noqa: N818
+    """Templates were to be scored whose kind has no calibration, and abis ships none, e.g. voices and DNA."""
+
+
 class NotEnrolled(AbisError, KeyError):  # noqa: N818 - reads as the sentence it says
     """The subject (or encounter) asked for is not in the gallery."""
 
@@ -68,7 +98,7 @@ class DuplicateFound(AbisError, ValueError):  # noqa: N818
     """Whoever was to be enrolled as somebody new seems to be enrolled under another subject_id.
 
     Attributes:
-        subject_id: that was to be enrolled.
+        subject_id: the subject that was to be enrolled.
         candidates: who it may be, as :meth:`abis.Gallery.identify` lists them, best first.
     """
 
@@ -94,3 +124,58 @@ class StoreError(AbisError, OSError):
 
 class ShardUnavailable(StoreError):  # noqa: N818
     """A shard of a cluster does not answer, so that there is no complete answer; it may do so later."""
+
+
+class UnreachableThreshold(UserWarning):
+    """A threshold lies above every score that a calibration gives: even identical templates do not match."""
+
+
+def check_integer(name: str, value: object, lowest: int, highest: int) -> None:
+    """Raise unless a value is a whole number within limits; numbers of NumPy are, too.
+
+    Args:
+        name: name of the argument, for the message.
+        value: what was given.
+        lowest: least value allowed.
+        highest: largest value allowed.
+
+    Raises:
+        ArgumentTypeError: the value is no whole number.
+        ArgumentError: it is outside the limits.
+    """
+    if not isinstance(value, Integral):
+        raise ArgumentTypeError(f"{name} is {_shown(value)}; expected a whole number")
+    if not lowest <= int(value) <= highest:
+        raise ArgumentError(f"{name} is {_shown(value)}; expected {lowest:,} to {highest:,}")
+
+
+def check_real(name: str, value: object, *, above: float | None, highest: float, what: str) -> None:
+    """Raise unless a value is a number up to ``highest``, above ``above``, or from 0 on where that is None.
+
+    Args:
+        name: name of the argument, for the message.
+        value: what was given.
+        above: number that the value must be above; None: 0 is allowed, and nothing below it.
+        highest: largest value allowed.
+        what: the expected value, for the message.
+
+    Raises:
+        ArgumentTypeError: the value is no number.
+        ArgumentError: it is outside the limits, or not a number (NaN).
+    """
+    if not isinstance(value, Real):
+        raise ArgumentTypeError(f"{name} is {_shown(value)}; expected {what}")
+    number = float(value)
+    if math.isnan(number) or number > highest or (number < 0 if above is None else number <= above):
+        raise ArgumentError(f"{name} is {_shown(value)}; expected {what}")
+
+
+def _shown(value: object) -> str:
+    """A value for a message, however long."""
+    if isinstance(value, Integral):
+        number = int(value)
+        return str(number) if abs(number) < _LONG else f"a number of more than {_LONG_DIGITS} digits"
+    if isinstance(value, Real):
+        return str(value)
+    text = repr(value)
+    return text if len(text) <= _LONG_TEXT else type(value).__name__

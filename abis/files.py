@@ -3,14 +3,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["private_folder", "private_stream", "publish", "replacing", "write_whole"]
+__all__ = [
+    "open_regular",
+    "private_folder",
+    "private_stream",
+    "publish",
+    "read_regular",
+    "replacing",
+    "write_whole",
+]
 
 
 def private_folder(path: Path) -> None:
@@ -23,17 +34,45 @@ def private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read it, if it is a regular file: no link, device, or pipe, which might never begin or end.
+
+    For folders that others may write to.
+
+    Raises:
+        OSError: the file cannot be opened, or is no regular file.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return open(file, "rb")
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """The bytes of a file that :func:`open_regular` opens.
+
+    Raises:
+        OSError: as :func:`open_regular` does; also where the file has more than ``largest`` bytes.
+    """
+    with open_regular(path) as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"has more than {largest:,} bytes", str(path))
+    return content
+
+
 def private_stream(path: Path, *, new: bool = False) -> BinaryIO:
     """Open a file to read and write it; a new file is its owner's alone, whatever the umask allows.
 
     Args:
-        path: name of the file; an existing file keeps its content.
+        path: name of the file; an existing file keeps its content. A link is not followed.
         new: whether the file must not exist.
 
     Raises:
         OSError: if the file cannot be opened; FileExistsError if it is to be new and exists.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_EXCL if new else 0)
     return open(os.open(path, flags, 0o600), "r+b")
 
 

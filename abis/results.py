@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a gallery answers: small frozen records that print well."""
+"""Results of a gallery: small frozen records, which print as tables and become dictionaries and JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from abis.comparison.coverage import Coverage
 from abis.scoring.fusion import Evidence
 from abis.store import Status
 from abis.template import Position
+from abis.text import counted, printable
 
 __all__ = ["Candidate", "GalleryInfo", "Identification", "Outcome", "Verification"]
 
@@ -29,6 +30,7 @@ class Candidate(Answer):
             identification rate asked for; None where none was.
         evidence: what each of the probe's positions says; none for what the subject lacks.
         status: of the identity: who is locked or terminated is found all the same.
+        disclosed: False where the gallery discloses decisions only: score, threshold and evidence say nothing then.
     """
 
     rank: int
@@ -37,13 +39,19 @@ class Candidate(Answer):
     threshold: float | None
     evidence: tuple[Evidence, ...]
     status: Status = Status.ACTIVE
+    disclosed: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The candidate as dictionaries, lists, texts, numbers and None; what is not disclosed is None."""
+        return _without_undisclosed(super().to_dict(), self.disclosed)
 
     def __str__(self) -> str:
         limit = "" if self.threshold is None else f"  {self.threshold:9.1f}"
         status = "" if self.status == Status.ACTIVE else f"  {self.status}"
-        return (
-            f"{self.rank:4}  {self.subject_id:20}  {self.score:6.1f}{limit}  {_listed(self.evidence)}{status}"
-        )
+        subject_id = printable(self.subject_id)
+        if not self.disclosed:
+            return f"{self.rank:4}  {subject_id:20}{status}".rstrip()
+        return f"{self.rank:4}  {subject_id:20}  {self.score:6.1f}{limit}  {_listed(self.evidence)}{status}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +65,8 @@ class Identification(Answer, Sequence[Candidate]):
         gallery_size: subjects in the gallery.
         fpir: false positive identification rate asked for, or None where the best are listed however low.
         coverage: number of subjects that could be compared with the probe; of the others, the kinds of their templates.
+        disclosed: False where the gallery discloses decisions only: see :class:`Candidate`. The counts are 0 then, and
+            where scores are rounded.
     """
 
     candidates: tuple[Candidate, ...]
@@ -65,6 +75,13 @@ class Identification(Answer, Sequence[Candidate]):
     gallery_size: int
     fpir: float | None
     coverage: Coverage | None = None
+    disclosed: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as dictionaries, lists, texts, numbers and None."""
+        found = super().to_dict() | {"candidates": [candidate.to_dict() for candidate in self]}
+        del found["disclosed"]
+        return found
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -78,19 +95,23 @@ class Identification(Answer, Sequence[Candidate]):
 
     def __repr__(self) -> str:
         best = f", best {self[0].subject_id!r} at {self[0].score:.1f}" if self.candidates else ""
+        if self.candidates and not self.disclosed:
+            best = f", first {self[0].subject_id!r}"
         return f"Identification({len(self)} candidates{best}; {self.gallery_size:,} subjects)"
 
     def __str__(self) -> str:
         limit = "" if self.fpir is None else "  threshold"
         heading = f"{'rank':>4}  {'subject':20}  {'score':>6}{limit}  evidence"
+        if not self.disclosed:
+            heading = f"{'rank':>4}  subject"
         lines = [heading, *map(str, self.candidates)]
         if not self.candidates:
             limit = "" if self.fpir is None else f" at a false positive identification rate of {self.fpir:g}"
             lines = [f"no candidate{limit}"]
-        lines.append(
-            f"{self.compared:,} of {self.comparable:,} comparable references compared in full; "
-            f"{self.gallery_size:,} subjects"
-        )
+        size = counted(self.gallery_size, "subject")
+        if self.comparable:  # else: nothing could be compared, or the gallery does not tell
+            size = f"{self.compared:,} of {self.comparable:,} comparable references compared in full; {size}"
+        lines.append(size)
         if self.coverage is not None and not self.coverage.is_full:
             lines.append(str(self.coverage))
         return "\n".join(lines)
@@ -126,6 +147,7 @@ class Verification(Answer):
         evidence: what each of the probe's positions says; none for what the subject lacks.
         reason: why it was refused, what is not comparable, or that the threshold cannot be reached; else empty.
         subject_id: the claim that was decided.
+        disclosed: False where the gallery discloses decisions only: score, threshold and evidence say nothing then.
     """
 
     outcome: Outcome
@@ -134,6 +156,7 @@ class Verification(Answer):
     evidence: tuple[Evidence, ...]
     reason: str = ""
     subject_id: str = ""
+    disclosed: bool = True
 
     @property
     def match(self) -> bool:
@@ -144,17 +167,23 @@ class Verification(Answer):
         return self.match
 
     def __repr__(self) -> str:
+        if not self.disclosed:
+            return f"Verification({self.subject_id!r}: {self.outcome})"
         return (
             f"Verification({self.subject_id!r}: {self.outcome}, score {self.score:.1f}, "
             f"threshold {self.threshold:.1f})"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as dictionaries, lists, texts, numbers and None; ``match`` is among them."""
-        return {"subject_id": self.subject_id, "match": self.match} | super().to_dict()
+        """The result as dictionaries, lists, texts, numbers and None; ``match`` is among them.
+
+        What is not disclosed is None.
+        """
+        found = {"subject_id": self.subject_id, "match": self.match} | super().to_dict()
+        return _without_undisclosed(found, self.disclosed)
 
     def __str__(self) -> str:
-        if self.outcome in (Outcome.MATCH, Outcome.NON_MATCH):
+        if self.outcome in (Outcome.MATCH, Outcome.NON_MATCH) and self.disclosed:
             why = f"score {self.score:.1f}, threshold {self.threshold:.1f} ({_listed(self.evidence)})"
             if self.reason:
                 why += f"; {self.reason}"
@@ -175,6 +204,9 @@ class GalleryInfo(Answer):
         disk_bytes: of the database's files; None where a server keeps them.
         change: number of the last change.
         schema_version: of the store.
+        kinds: number of subjects by the kinds of their templates, such as ``FACE by 'sface_2021dec' (128-d)``; None
+            before references are loaded, for the models are known then.
+        coverage: number of subjects that can be compared with all others; None before references are loaded.
     """
 
     subjects: int
@@ -184,6 +216,13 @@ class GalleryInfo(Answer):
     disk_bytes: int | None
     change: int
     schema_version: int
+    kinds: Mapping[str, int] | None = None
+    coverage: Coverage | None = None
+
+
+def _without_undisclosed(found: dict[str, Any], disclosed: bool) -> dict[str, Any]:
+    del found["disclosed"]
+    return found if disclosed else found | {"score": None, "threshold": None, "evidence": None}
 
 
 def _listed(evidence: Sequence[Evidence]) -> str:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import math
+import pickle
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,23 @@ import pytest
 from people import everything, face
 from typer.testing import CliRunner
 
-from abis import Claim, Enrollment, Gallery
+from abis import AnswerPolicy, Claim, Enrollment, Gallery, IrisCode, Position
+from abis.answers import Answer
 from abis.cli import app
-from abis.errors import AbisError, ArgumentError
+from abis.comparison.coverage import Coverage
+from abis.errors import (
+    AbisError,
+    ArgumentError,
+    DuplicateFound,
+    NotEnrolled,
+    StoreError,
+    TemplateError,
+)
 from abis.evaluation.score_files import read_scores
 from abis.evaluation.scores import FAILED
-from abis.formats import iso_19794_2_2005
+from abis.formats import iso_19794_2_2005, native
+from abis.scoring.calibration import shipped
+from abis.scoring.thresholds import threshold_for_fmr
 from abis.store import Status
 from abis.template import Minutiae
 from abis.verification.policy import Policy
@@ -80,6 +94,31 @@ def test_duplicates_and_info_are_tables(gallery: Gallery) -> None:
         lambda g: g.set_status("<s1>", Status.LOCKED, reason=""),
         lambda g: g.merge("<s1>", "<s1>"),
         lambda g: Policy(level=10),
+        lambda g: Policy(fmr="x"),  # type: ignore[arg-type]
+        lambda g: Policy(level=1.5),  # type: ignore[arg-type]
+        lambda g: g.enroll(5, everything(9)),
+        lambda g: g.enroll("new", everything(9)[0]),
+        lambda g: g.enroll("new", 5),
+        lambda g: g.enroll("new", everything(9), labels="north"),
+        lambda g: g.enroll("new", everything(9), level=2.5),
+        lambda g: g.enroll("new", everything(9), unique=True, min_coverage=2),
+        lambda g: g.enroll("new", everything(9), unique=True, fpir="x"),
+        lambda g: g.verify([face(1)], "<s1>", fmr="x"),
+        lambda g: g.verify([face(1)], "<s1>", fmr=math.nan),
+        lambda g: g.verify([face(1)], "<s1>", policy="x"),
+        lambda g: g.verify([face(1)], 5),
+        lambda g: list(g.verify_many([("<s1>", [face(1)])])),
+        lambda g: g.identify([face(1)], max_candidates=2.5),
+        lambda g: g.identify([face(1)], fpir="x"),
+        lambda g: g.identify([face(1)], share="x"),
+        lambda g: g.identify([face(1)], labels="north"),
+        lambda g: g.deduplicate(threshold="x"),
+        lambda g: g.deduplicate(fpir=1e-3, threshold=3.0),
+        lambda g: g.import_records(5),
+        lambda g: g.set_answer_policy(AnswerPolicy(disclosure="all")),  # type: ignore[arg-type]
+        lambda g: g.set_answer_policy(AnswerPolicy(pause_s="x")),  # type: ignore[arg-type]
+        lambda g: g.remove_older_than(datetime(2001, 1, 1)),
+        lambda g: threshold_for_fmr("x", []),  # type: ignore[arg-type]
     ],
 )
 def test_arguments_that_cannot_be_are_errors_of_abis(
@@ -89,6 +128,145 @@ def test_arguments_that_cannot_be_are_errors_of_abis(
         act(gallery)
     assert isinstance(caught.value, AbisError)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        (lambda g: g.verify([face(1)], "gone"), NotEnrolled),
+        (lambda g: g.remove("gone"), NotEnrolled),
+        (lambda g: g.remove("gone", encounter_id="2"), NotEnrolled),
+        (lambda g: g.subject("gone"), NotEnrolled),
+        (lambda g: g.erase("gone"), NotEnrolled),
+        (lambda g: g.set_level("gone", 3), NotEnrolled),
+        (lambda g: g.replace("gone", everything(9)), NotEnrolled),
+        (lambda g: g.merge("gone", "<s1>"), NotEnrolled),
+        (lambda g: g.export_subject("gone"), NotEnrolled),
+        (lambda g: g.enroll("gone", []), TemplateError),
+        (lambda g: Claim("gone", []), TemplateError),
+        (lambda g: g.enroll("gone", everything(9), encounter_id=""), ArgumentError),
+        (lambda g: g.enroll("gone", [face(1, model="x")], unique=True), TemplateError),
+        (lambda g: g.enroll("gone", everything(1, 1), unique=True), DuplicateFound),
+    ],
+)
+def test_errors_name_their_subject(
+    gallery: Gallery, act: Callable[[Gallery], object], error: type[AbisError]
+) -> None:
+    with pytest.raises(error) as caught:
+        act(gallery)
+    assert caught.value.subject_id == "gone"
+    assert pickle.loads(pickle.dumps(caught.value)).subject_id == "gone"
+
+
+def test_errors_about_enrolled_subjects_name_them(gallery: Gallery) -> None:
+    for act in (
+        lambda: gallery.enroll("<s1>", everything(9)),
+        lambda: gallery.enroll("<s1>", everything(9), encounter_id="1"),
+        lambda: gallery.remove("<s1>", encounter_id="7"),
+        lambda: gallery.enroll_many([Enrollment("new", everything(9)), Enrollment("<s1>", everything(9))]),
+    ):
+        with pytest.raises(AbisError) as caught:
+            act()
+        assert caught.value.subject_id == "<s1>"
+    with pytest.raises(AbisError) as caught:
+        gallery.deduplicate(fpir=0)
+    assert caught.value.subject_id is None
+
+
+def test_a_path_is_imported(gallery: Gallery, tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    (folder / "new_face.abis").write_bytes(native.write(face(9)))
+    for source in (str(folder), folder):
+        report = gallery.import_records(source)
+        assert report.read == 1
+        assert report.to_dict()["read"] == 1
+    assert "new" in gallery
+    with pytest.raises(OSError, match="absent"):
+        gallery.import_records(tmp_path / "absent")
+
+
+def test_all_results_are_tables_with_short_texts(gallery: Gallery, tmp_path: Path) -> None:
+    eye = IrisCode(bits=np.ones((2, 4, 4), bool), model="m", position=Position.LEFT_EYE)
+    gallery.enroll("eye", [eye])
+    found = gallery.identify([eye])
+    results: list[Answer] = [
+        found,
+        found[0],
+        found[0].evidence[0],
+        gallery.verify([eye], "eye"),
+        gallery.identify([face(1, model="x"), eye]).coverage or Coverage(0, 0),
+        gallery.info(),
+        gallery.deduplicate(),
+        gallery.deduplicate().clusters[0],
+        gallery.subject("eye"),
+        next(gallery.subjects()),
+        next(gallery.audit_log()),
+        gallery.export_subject("eye"),
+        gallery.export_records(tmp_path / "out"),
+        gallery.erase("eye"),
+    ]
+    for result in results:
+        name = type(result).__name__
+        assert json.loads(result.to_json()) == result.to_dict(), name
+        assert result.rows(), name
+        assert result._repr_html_().startswith("<table>"), name
+        assert len(repr(result)) < 1200, name
+        assert "left_eye" not in result.to_json(), "positions are named as they are"
+    assert results[0].rows()[0]["left_eye"] == found[0].evidence[0].score
+    templates = results[-3].to_dict()["templates"]
+    assert templates == [["1", repr(eye)]], "templates do not leave in tables"
+
+
+def test_what_comes_of_an_image_is_a_table() -> None:
+    extracting = pytest.importorskip("abis.extraction.extracting", exc_type=ImportError)
+    found = extracting.Extraction((face(1),), note="turned")
+    assert found.to_dict() == {"templates": [repr(face(1))], "reason": None, "note": "turned"}
+    assert found._repr_html_().startswith("<table>")
+
+
+def test_a_gallery_is_created_only_when_asked(tmp_path: Path) -> None:
+    for options in ({"create": False}, {"read_only": True}):
+        with pytest.raises(StoreError, match="there is no gallery here"):
+            Gallery.open(tmp_path / "typo", **options)  # type: ignore[arg-type]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreError, match="there is no gallery here"):
+        Gallery.open(tmp_path / "empty", create=False)
+    with pytest.raises(StoreError, match="the database is empty"):
+        Gallery.open(f"sqlite:///{tmp_path / 'empty' / 'typo.sqlite'}", create=False)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_gallery_opened_for_reading_does_not_change(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.save()
+    place = tmp_path / "g"
+    gallery.close()
+
+    def content() -> dict[str, bytes]:
+        return {
+            str(path): path.read_bytes()
+            for path in place.rglob("*")
+            if path.is_file() and not path.name.endswith(("-wal", "-shm"))
+        }
+
+    before = content()
+    with Gallery.open(place, read_only=True) as opened:
+        assert opened.identify(everything(1, 1))[0].subject_id == "<s1>"
+        assert opened.verify(everything(1, 1), "<s1>")
+        assert opened.check() == []
+        for act in (
+            lambda: opened.enroll("new", everything(9)),
+            lambda: opened.remove("<s1>"),
+            lambda: opened.erase("<s1>"),
+            lambda: opened.set_level("<s1>", 1),
+            opened.compact,
+            lambda: opened.calibrate(shipped("minutiae")),
+        ):
+            with pytest.raises(StoreError, match="is open for reading only"):
+                act()
+        with opened.acting("m.tran", purpose="test"), pytest.raises(StoreError, match="reading only"):
+            opened.identify(everything(1))
+    assert content() == before
 
 
 def test_commands_never_end_as_a_non_match_does_where_they_fail(gallery: Gallery, tmp_path: Path) -> None:
@@ -151,7 +329,7 @@ def test_folders_and_patterns_name_subjects_and_positions(tmp_path: Path) -> Non
     (photos / "David_C_right_thumb.fmr").write_bytes(unknown)
     assert CliRunner().invoke(app, ["enroll", str(tmp_path / "g"), str(photos)]).exit_code == 0
     with Gallery.open(tmp_path / "g") as gallery:
-        assert set(gallery) == {"David_A", "David_B", "David"}
+        assert set(gallery) == {"David_A", "David_B", "David_C"}
         assert {p.name: n for p, n in gallery.info().templates.items() if n} == {
             "LEFT_INDEX": 2,
             "RIGHT_THUMB": 1,

@@ -13,10 +13,17 @@ from abis.store.encryption import MasterKey
 from benchmarks.durability import attacks
 from benchmarks.durability.attacks import ATTACKS, Attack, carry_out
 
+LONG = {"largest_image", "many_views"}
+OF_IMAGES = {"image_bomb", "decoder_crash", "low_resolution", *LONG}
 
-@pytest.mark.parametrize("one", ATTACKS, ids=[one.run.__name__ for one in ATTACKS])
+
+@pytest.mark.parametrize(
+    "one",
+    [pytest.param(one, marks=[pytest.mark.slow] if one.run.__name__ in LONG else []) for one in ATTACKS],
+    ids=[one.run.__name__ for one in ATTACKS],
+)
 def test_no_attack_succeeds(one: Attack) -> None:
-    if one.run.__name__ in {"image_bomb", "decoder_crash"}:
+    if one.run.__name__ in OF_IMAGES:
         pytest.importorskip("wsq", reason="the extra abis[extraction] is not installed")
     result = carry_out(one)
     assert result.good, result.seen

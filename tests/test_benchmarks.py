@@ -28,6 +28,7 @@ WITHOUT_DATA = {
     "fitting.fit_calibration": [],
     "fitting.fit_comparator": [],
     "scale.cluster": ["--folder", "folder"],
+    "scale.cuts": ["--folder", "folder", "--subjects", "10"],
     "scale.deduplication": ["--folder", "folder", "--parts", "lfw", "fvc"],
     "scale.scale": ["--folder", "folder", "--subjects", "10"],
     "speed.comparator": [],

@@ -16,6 +16,7 @@ def test_damage_is_an_error_or_without_effect(tmp_path: Path) -> None:
     assert total["error"] > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_readers_see_no_stale_removal_and_miss_no_enrolment(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

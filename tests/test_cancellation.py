@@ -12,9 +12,9 @@ import pytest
 from people import RIGHT, everything, finger
 
 import abis
-from abis.cancellation import Cancellation, check_cancelled
 from abis.comparison import FingerReferences
 from abis.errors import Cancelled
+from abis.parallel.cancellation import Cancellation, check_cancelled
 
 
 class Watched(Cancellation):

@@ -203,7 +203,7 @@ def test_a_rate_that_is_none_is_refused(gallery: Path, probe: Path, rate: str) -
 
 
 def test_remove(gallery: Path) -> None:
-    result = run("remove", gallery, "P0", "P7", "P2")
+    result = run("remove", gallery, "P0", "P7", "P2", "--yes")
     assert result.exit_code == 2
     assert result.stderr == "error: subject 'P7' is not enrolled\n"
     with Gallery.open(gallery) as opened:

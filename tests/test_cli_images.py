@@ -17,8 +17,8 @@ from extra import PIL  # noqa: F401 - skips without the extra
 from prints import png, ridges
 from shell import run
 
-from abis.cli.images import position_in
 from abis.formats import read_file
+from abis.formats.names import position_in
 from abis.gallery import Gallery
 from abis.template import Minutiae, Position
 
@@ -113,7 +113,7 @@ def test_extract_writes_templates_and_goes_on(home: Path, tmp_path: Path) -> Non
     output = tmp_path / "templates"
     images = sorted((home / "prints").glob("*.png"))
     first = run("extract", images[0], "-o", output, "--draw")
-    assert first.stdout == f"1 images extracted. The templates are in {output}.\n"
+    assert first.stdout == f"1 image extracted. The templates are in {output}.\n"
     (template,) = read_file(output / "0041_right_index_1.abis")
     assert isinstance(template, Minutiae)
     drawn = ElementTree.parse(output / "0041_right_index_1.svg")
@@ -121,7 +121,7 @@ def test_extract_writes_templates_and_goes_on(home: Path, tmp_path: Path) -> Non
     bad = tmp_path / "bad_right_index.png"
     bad.write_bytes(b"BM")
     second = run("extract", *images[:2], bad, "-o", output, "--json")
-    assert json.loads(second.stdout) == {"extracted": 1, "skipped": 1, "failed": 1}
+    assert json.loads(second.stdout) == {"extracted": 1, "converted": 0, "skipped": 1, "failed": 1}
     assert second.exit_code == 2
     assert sorted(path.name for path in output.iterdir() if path.suffix != ".svg") == [
         "0041_right_index_1.abis",

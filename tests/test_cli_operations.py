@@ -34,11 +34,19 @@ def test_check_compact_and_backup(gallery: str) -> None:
         transaction.state.subjects = 5
     found = run("check", "copy", code=2).stdout
     assert "subjects: 4 rows, but the counter says 5: restore a backup\n" in found
-    assert "1 faults" in found
+    assert "1 fault." in found
+
+
+ANY_RATE = {"fmr": None, "fpir": None}
 
 
 def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
-    default = {"disclosure": "full", "max_candidates": 1_000_000, "failures": None, "pause_s": 900.0}
+    default = {
+        "disclosure": "full",
+        "max_candidates": 1_000_000,
+        "failures": None,
+        "pause_s": 900.0,
+    } | ANY_RATE
     assert json.loads(run("disclosure", gallery, "--json", code=0).stdout) == default
     told = run(
         "disclosure", gallery, "--level", "decision", "--max-candidates", "5", "--failures", "3", code=0
@@ -48,8 +56,10 @@ def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
         "candidates of a search, at most: 5",
         "failed verifications in a row before a pause: 3",
         "first pause: 900 seconds",
+        "false match rate of verifications: any",
+        "false positive identification rate of searches: any",
     ]
-    set_ = {"disclosure": "decision", "max_candidates": 5, "failures": 3, "pause_s": 60.0}
+    set_ = {"disclosure": "decision", "max_candidates": 5, "failures": 3, "pause_s": 60.0} | ANY_RATE
     assert json.loads(run("disclosure", gallery, "--pause", "60", "--json", code=0).stdout) == set_
     with Gallery.open(gallery, load=False) as opened:
         assert opened.answer_policy == AnswerPolicy(Disclosure.DECISION, 5, 3, 60.0)
@@ -58,6 +68,9 @@ def test_the_answer_policy_is_printed_and_set(gallery: str) -> None:
     refused = run("disclosure", gallery, "--max-candidates", "0", "--level", "full", code=2)
     assert "max_candidates is 0; expected 1 to 1,000,000" in refused.stderr
     assert json.loads(run("disclosure", gallery, "--json", code=0).stdout)["disclosure"] == "decision"
+    rates = json.loads(run("disclosure", gallery, "--fmr", "1e-6", "--fpir", "1e-3", "--json", code=0).stdout)
+    assert (rates["fmr"], rates["fpir"]) == (1e-6, 1e-3)
+    assert json.loads(run("disclosure", gallery, "--fmr", "any", "--json", code=0).stdout)["fmr"] is None
 
 
 def test_a_policy_asks_for_more_than_a_score(gallery: str, tmp_path: Path) -> None:
@@ -101,7 +114,7 @@ def test_a_subject_is_enrolled_anew(gallery: str, tmp_path: Path) -> None:
     run("reenroll", gallery, "s1", str(new), str(damaged), code=2)
     assert run("subject", gallery, "s1", code=0).stdout == before
     said = run("reenroll", gallery, "s1", str(new), "--encounter", "renewal", code=0).stdout
-    assert said == "s1 is enrolled anew: encounter renewal, of 1 templates.\n"
+    assert said == "s1 is enrolled anew: encounter renewal, of 1 template.\n"
     known = json.loads(run("subject", gallery, "s1", "--json", code=0).stdout)
     assert (known["status"], known["reason"], known["level"]) == ("locked", "card lost", 2)
     assert known["labels"] == ["south"]
@@ -147,7 +160,7 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
         map(native.write, everything(3))
     )
     assert [e["operation"] for e in export["log"]] == ["enroll", "export"]
-    erased = run("erase", gallery, "s3", "s9", code=2)
+    erased = run("erase", gallery, "s3", "s9", "--yes", code=2)
     assert erased.stdout.startswith("s3 erased 2")
     proof = erased.stdout.split()[-1]
     run("audit", "verify", gallery, "--anchor", proof)
@@ -160,7 +173,7 @@ def test_the_life_of_a_subject(gallery: str, tmp_path: Path) -> None:
     assert "File exists" in run("subject", gallery, "s0", "--output", "s3.json", code=2).stderr
     assert "subject 's9' is not enrolled" in erased.stderr
     assert (
-        run("expire", gallery, "--before", "2001-01-31", code=0).stdout
+        run("expire", gallery, "--before", "2001-01-31", "--yes", code=0).stdout
         == "0 encounters and 0 records in quarantine removed. g holds 2 subjects.\n"
     )
 

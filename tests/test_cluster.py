@@ -9,9 +9,11 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ray = pytest.importorskip("ray", reason="the extra abis[cluster] is not installed")
@@ -24,12 +26,15 @@ from abis import AlreadyEnrolled, Claim, Enrollment, Gallery, NotEnrolled, Statu
 from abis.cli import app
 from abis.cluster import Cluster, Shard
 from abis.cluster.placement import shard_of
+from abis.comparison.dna import DnaModel
 from abis.deduplication import Duplicates
 from abis.errors import ShardUnavailable
 from abis.formats import native
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
-from abis.template import Position, Template
+from abis.scoring.dna import DnaCalibration
+from abis.synthetic.dna import draw_profiles, made_up_frequencies
+from abis.template import Embedding, Position, StrProfile, Template
 
 # Ray leaves sockets and processes to the end of the program, and the interpreter says so.
 pytestmark = [
@@ -111,10 +116,28 @@ def eyes(person: int, capture: int = 0) -> list[Template]:
     ]
 
 
+FREQUENCIES = made_up_frequencies()
+PROFILES = draw_profiles(FREQUENCIES, PEOPLE + 10)
+CALIBRATIONS = (
+    DnaCalibration.of(DnaModel(FREQUENCIES)),
+    replace(shipped("embedding"), kind="voice-made-up"),
+)
+
+
+def dna_and_voice(person: int, capture: int = 0) -> list[Template]:
+    vector = np.random.default_rng(person).standard_normal(64)
+    vector += 0.3 * np.random.default_rng([person, capture]).standard_normal(64)
+    return [
+        StrProfile.of_alleles(PROFILES[person]),
+        Embedding(vector=vector, model="made-up", position=Position.VOICE, quality=4.0 + capture),
+    ]
+
+
 def enrollments() -> Iterator[Enrollment]:
     for person in range(PEOPLE):
         labels = ["odd"] if person % 2 else []
-        yield Enrollment(f"p{person:03}", [*everything(person), *eyes(person)], labels=labels)
+        others = dna_and_voice(person) if person < 15 else []
+        yield Enrollment(f"p{person:03}", [*everything(person), *eyes(person), *others], labels=labels)
     for person in range(0, PEOPLE, 7):
         yield Enrollment(f"p{person:03}", everything(person, 5), "later", level=2)
 
@@ -124,6 +147,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     """A gallery."""
     with Gallery.open(tmp_path_factory.mktemp("one") / "gallery") as gallery:
         gallery.enroll_many(enrollments())
+        for calibration in CALIBRATIONS:
+            gallery.calibrate(calibration)
         yield gallery
 
 
@@ -133,6 +158,8 @@ def many(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("many") / "cluster"
     with Cluster.create(folder, SHARDS) as cluster:
         assert cluster.enroll_many(enrollments()) == len(list(enrollments()))
+        for calibration in CALIBRATIONS:
+            cluster.calibrate(calibration)
         yield cluster
 
 
@@ -142,6 +169,9 @@ PROBES = [
     [everything(4, 2)[0]],
     eyes(5, 1),
     [*everything(6, 1), eyes(6, 1)[1]],
+    dna_and_voice(9, 1),
+    dna_and_voice(10, 1)[:1],
+    [*everything(11, 1), *dna_and_voice(11, 2)],
 ]
 
 
@@ -294,6 +324,7 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
     assert many.shards()[0].process != victim
 
 
+@pytest.mark.slow
 def test_a_dead_machine_is_missed_until_it_is_back(
     one: Gallery, many: Cluster, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +385,7 @@ def test_commands_take_a_cluster_in_place_of_a_gallery(machines: Machines, tmp_p
         assert [{pair["subject_id"], pair["other_id"]} for pair in pairs] == [{"P3", "again"}]
         assert not list(tmp_path.glob("*.checkpoint"))
         cluster.remove("again")
-        assert "1 removed" in run("remove", folder, "P3").stdout
+        assert "1 removed" in run("remove", folder, "P3", "--yes").stdout
         assert json.loads(run("info", folder, "--json").stdout)["subjects"] == 3
         shards = [json.loads(line) for line in run("cluster", "info", folder, "--json").stdout.splitlines()]
         assert sum(shard["subjects"] for shard in shards) == 3
@@ -374,6 +405,7 @@ def reshard_and_die(folder: Path, shards: list[Shard], address: str, pages: int)
     Cluster.reshard(folder, shards, address=address, progress=progress)
 
 
+@pytest.mark.slow
 def test_a_gallery_becomes_a_cluster_and_its_division_survives_being_killed(
     machines: Machines, tmp_path: Path
 ) -> None:

@@ -280,7 +280,7 @@ def test_of_two_shards_one_is_sent_the_others_subjects(count: int) -> None:
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=5))
 def test_portions_hold_every_pair_once(sizes: list[int]) -> None:
-    populations = [ShardPopulation(size, size, 99, 1, "") for size in sizes]
+    populations = [ShardPopulation(size, size, 99, 1, "", {}) for size in sizes]
     met: Counter[frozenset[tuple[int, int]]] = Counter()
     small = WorkSizes(tile=8, portion=3)
     work = [p for holder in range(len(sizes)) for p in pairs.portions(holder, populations, small)]

@@ -183,7 +183,6 @@ def test_the_command_speaks_json(gallery: Path, tmp_path: Path) -> None:
         (["gallery", "-o", "x.csv", "--fpir", "7"], "fpir"),
         (["gallery", "-o", "absent/x.csv"], "cannot be written"),
         (["absent", "-o", "x.csv"], "there is no gallery here"),
-        (["gallery"], "--output"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_ends_with_2(

@@ -15,6 +15,7 @@ from abis.identification.search import SearchOptions
 from abis.results import Verification
 from abis.store import Status
 from abis.store.encryption import MasterKey
+from abis.verification.policy import Policy
 
 
 @pytest.fixture
@@ -72,6 +73,30 @@ def test_candidates_are_capped(gallery: Gallery) -> None:
     assert len(gallery.identify(everything(1), max_candidates=2)) == 2
     with pytest.raises(ValueError, match="max_candidates is 3; this gallery returns at most 2"):
         gallery.identify(everything(1), max_candidates=3)
+
+
+def test_callers_cannot_find_a_score_by_asking_for_many_rates(gallery: Gallery, database: str) -> None:
+    probe = everything(1, 1)
+    gallery.set_answer_policy(AnswerPolicy(Disclosure.DECISION, fmr=1e-6, fpir=1e-3))
+    with again(database) as other:
+        assert other.verify(probe, "s1"), "1e-6 is the default"
+        assert other.verify(probe, "s1", policy=Policy(fmr=1e-6, face_fmr=1e-6)).match
+        assert other.identify(probe, fpir=1e-3)
+        with pytest.raises(
+            ValueError, match=r"fmr is 0\.001; this gallery decides verifications at 1e-06 only"
+        ):
+            other.verify(probe, "s1", fmr=1e-3)
+        with pytest.raises(ValueError, match=r"face_fmr is 0\.01"):
+            other.verify(probe, "s1", policy=Policy(face_fmr=1e-2))
+        with pytest.raises(ValueError, match=r"fmr is 0\.001"):
+            other.verify_many([Claim("s1", probe)], fmr=1e-3)
+        for options in ({"fpir": 1e-4}, {}, {"fpir": 1e-3, "gallery_size": 10**6}):
+            with pytest.raises(ValueError, match=r"decides searches at an fpir of 0\.001"):
+                other.identify(probe, **options)  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match=r"decides searches at an fpir of 0\.001"):
+                next(other.identify_many([probe], **options))  # type: ignore[arg-type]
+        with pytest.raises(DuplicateFound):
+            other.enroll("new", everything(2, 1), unique=True)  # the rate of an enrolment is the operator's
 
 
 @pytest.mark.parametrize("options", [{"max_candidates": 10**30}, {"gallery_size": 10**400}])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from abis.files import publish, replacing, write_whole
+from abis.files import open_regular, private_stream, publish, read_regular, replacing, write_whole
 
 
 def test_the_file_is_on_disk_before_its_name_and_the_name_before_the_return(
@@ -66,3 +66,19 @@ def test_an_error_while_writing_is_passed_on(tmp_path: Path) -> None:
 def test_permissions_are_those_asked_for(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", b"", mode=0o600)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_only_regular_files_are_opened_where_others_may_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    with open_regular(tmp_path / "file") as stream:
+        assert stream.read() == b"content"
+    assert read_regular(tmp_path / "file", 7) == b"content"
+    for refused in ("link", "pipe", "none", "."):
+        with pytest.raises(OSError, match=r"symbolic|regular|No such"):
+            open_regular(tmp_path / refused)
+    with pytest.raises(OSError, match="more than 6 bytes"):
+        read_regular(tmp_path / "file", 6)
+    with pytest.raises(OSError, match="link"):
+        private_stream(tmp_path / "link")

@@ -17,7 +17,7 @@ from abis.errors import FormatError
 from abis.formats import native, xyt
 from abis.formats._native_many import read_many
 from abis.formats._stored_many import stored_forms
-from abis.template import Embedding, Minutiae, Template
+from abis.template import Embedding, Minutiae, StrProfile, Template
 
 RECORDS = records()
 READERS = [formats.read, native.read, xyt.read, *(module.read for module in RECORD_FORMATS)]
@@ -51,7 +51,11 @@ def read_or_refuse(data: bytes) -> tuple[Template, ...] | None:
 
 def sizes(templates: tuple[Template, ...]) -> list[int]:
     return [
-        len(t) if isinstance(t, Minutiae) else len(t.vector) if isinstance(t, Embedding) else t.bits.size
+        len(t)
+        if isinstance(t, Minutiae | StrProfile)
+        else len(t.vector)
+        if isinstance(t, Embedding)
+        else t.bits.size
         for t in templates
     ]
 

@@ -432,13 +432,24 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
     gallery.enroll_many(Enrollment(f"s{n:04}", everything(n)) for n in range(300))
     mated = gallery.identify(everything(7, 1), max_candidates=3)
     assert mated[0].subject_id == "s0007"
-    assert mated.compared == 3 * 30
+    assert mated.compared == 3 * 20  # the first portion
     # A subject below the threshold asked for is not beyond doubt.
     assert not gallery.identify(everything(7, 1), max_candidates=3, fpir=1e-60)
     two_people: list[Template] = [finger(7, RIGHT, 1), finger(8, LEFT, 1), face(7, 1)]
     for doubtful, fpir in ((two_people, None), (everything(5_000), None), (everything(7, 1), 1e-60)):
-        assert 3 * 30 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 2 * 3 * 30
-    # With one finger there is nothing more to look at.
+        assert 3 * 20 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 3 * (20 + 30)
+    # One finger is enough if it is the only one.
+    monkeypatch.setattr(screening, "_BEST", (30, 20, 10))
+    own = [finger(7, RIGHT, 1)]
+    assert (
+        gallery.identify(own, max_candidates=3)[0] == gallery.identify(own, max_candidates=3, exact=True)[0]
+    )
+    assert gallery.identify(own, max_candidates=3).compared == 10
+    for doubtful, fpir in (([finger(5_000, RIGHT, 1)], None), (own, 1e-60)):
+        assert 10 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 10 + 30
+    monkeypatch.undo()
+    short(monkeypatch, 60, 30)
+    # With one finger, as many subjects as all that the first look passes, there is nothing more to look at.
     assert gallery.identify([finger(7, RIGHT, 1), face(9, 1)], max_candidates=3).compared == 2 * 30
 
 
@@ -568,7 +579,7 @@ def test_results_print_well(gallery: Gallery) -> None:
     assert lines[0].split() == ["rank", "subject", "score", "evidence"]
     assert lines[1].startswith("   1  079203001234 ")
     assert "RIGHT_INDEX" in lines[1]
-    assert lines[2] == "3 of 3 comparable references compared in full; 1 subjects"
+    assert lines[2] == "3 of 3 comparable references compared in full; 1 subject"
     assert str(gallery.verify([face(1)], "079203001234", fmr=0.9)).startswith("match: score ")
     assert "citizens.abis" in repr(gallery)
 

@@ -82,3 +82,55 @@ def test_the_decoder_knows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "secret")
     assert "secret" not in isolation._environment().values()
     assert os.environ["ABIS_KEY"] == "secret"
+
+
+DIES = """
+import os, time
+from abis.extraction import decoder
+real = decoder.decode_pages
+def decode_pages(data):
+    if data == b"die":
+        os.abort()
+    if data == b"half":
+        os.write(5, b"half an answer")
+        os.kill(os.getpid(), 9)
+    return real(data)
+decoder.decode_pages = decode_pages
+decoder.main()
+"""
+
+
+def test_each_image_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kills a decoder costs one image, and no process that imports the decoders has to be started again."""
+    with monkeypatch.context() as patch:
+        stand_in(patch, DIES)
+        pids = set()
+        for data in (b"die", b"half", b"die"):
+            with pytest.raises(ExtractionError, match="the process that decoded the image died of it"):
+                isolation.decode_isolated(data)
+            assert read_images(grey())[0].pixels.shape == (8, 8)
+            pids.add(isolation._decoder._process.pid)
+        assert len(pids) == 1
+    isolation._decoder.stop()
+
+
+def is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_decoder_that_hangs_is_killed_with_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = DIES.replace("os.abort()", "print(os.getpid(), file=open('/dev/stderr', 'w')); time.sleep(600)")
+    with monkeypatch.context() as patch:
+        stand_in(patch, hangs)
+        read_images(grey())
+        patch.setattr(isolation, "_TIME_S", 0.3)
+        group = isolation._decoder._process.pid
+        with pytest.raises(ExtractionError, match="more than 0 seconds"):
+            isolation.decode_isolated(b"die")
+        while is_alive(group):  # until the system has taken in both
+            pass
+    assert read_images(grey())[0].pixels.shape == (8, 8)

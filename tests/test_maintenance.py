@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from people import everything, face
 
 from abis.errors import StoreError
+from abis.files import publish
 from abis.gallery import Gallery
 from abis.gallery.internals import Internals
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
-from abis.store import Enrollment
+from abis.store import Enrollment, maintenance
 from abis.store.encryption import MasterKey
 
 KEY = MasterKey(bytes(range(32)))
@@ -135,6 +136,28 @@ def test_a_backup_of_a_server_is_the_servers(postgresql) -> None:  # type: ignor
         pytest.raises(StoreError, match="a server keeps it: use pg_dump"),
     ):
         gallery.backup("/tmp/nowhere")
+
+
+@pytest.mark.parametrize("fails", ["connect", "publish"])
+def test_a_backup_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "note").write_text("of the operator")
+
+    def full(*arguments: Path) -> None:
+        if fails == "publish":
+            publish(*arguments)  # in place, but the folder cannot be synced
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(maintenance, "publish", full)
+    with Gallery.open(tmp_path / "g", load=False) as gallery:
+        gallery.enroll("a", [face(1)])
+        for folder in (tmp_path / "new", tmp_path / "kept"):
+            with pytest.raises(StoreError, match="No space left"):
+                gallery.backup(folder)
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["note"]
 
 
 def test_a_backup_that_cannot_be_written_says_so(tmp_path: Path) -> None:

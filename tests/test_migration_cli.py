@@ -123,7 +123,7 @@ def test_retry_enrolls_what_no_longer_conflicts(tmp_path: Path, source: Path) ->
     save(tmp_path / "P1_right.fmr", finger(8))
     assert run("enroll", gallery, tmp_path / "P1_right.fmr").exit_code == 0
     assert run("import", source, gallery, "--workers", 0).exit_code == 2
-    assert run("remove", gallery, "P1").exit_code == 0
+    assert run("remove", gallery, "P1", "--yes").exit_code == 0
     assert run("quarantine", "retry", gallery).exit_code == 0
     assert run("quarantine", "list", gallery).stdout == ""
     with Gallery.open(gallery, load=False) as opened:

@@ -20,7 +20,7 @@ from abis.errors import TemplateError
 from abis.evaluation import evaluate_folder
 from abis.formats import native
 from abis.formats._cursor import Cursor
-from abis.scoring.calibration import shipped
+from abis.scoring.calibration import Calibration, shipped
 from abis.template import Position, modality
 from abis.template.modality import Modality
 
@@ -95,7 +95,7 @@ class GaitIndex:
         return cls(np.concatenate([part.rows[slots] for part, slots in parts]))
 
     @staticmethod
-    def ready(template: Gait) -> GaitProbe:
+    def ready(template: Gait, _: Calibration) -> GaitProbe:
         return GaitProbe(template)
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ class GaitIndex:
 
 class GaitLooks(Looks):
     def raw(
-        self, probe: Side, reference: Side, first: Rows, second: Rows
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
     ) -> tuple[NDArray[np.float32], None]:
         return alike(probe.arrays["rows"][first], reference.arrays["rows"][second]), None
 
@@ -156,7 +156,7 @@ def gait(monkeypatch: pytest.MonkeyPatch) -> Position:
         comparator=lambda: Comparator(
             packed, lambda probes, references, _: alike(rows_of(probes), rows_of(references))
         ),
-        uncalibrated=lambda: replace(shipped("embedding"), kind="gait"),
+        uncalibrated=lambda _: replace(shipped("embedding"), kind="gait"),
         index=lambda: GaitIndex,
         looks=GaitLooks,
     )

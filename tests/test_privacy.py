@@ -7,7 +7,7 @@ import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from abis.formats import iso_19794_2_2005, native, read, xyt
 from abis.gallery import Gallery
 from abis.gallery.internals import Internals
 from abis.index.sizes import WorkSizes
-from abis.store import Enrollment, Status, Store
+from abis.store import Enrollment, Status, Store, transaction
 from abis.store.encryption import MasterKey
 from abis.store.import_journal import Journal
 from abis.transfer.importing import import_records, retry
@@ -154,6 +154,25 @@ def test_encounters_grow_old_and_go(gallery: Gallery) -> None:
     assert gallery.check() == []
     with pytest.raises(ValueError, match="no time zone"):
         gallery.remove_older_than(datetime(2031, 1, 1))
+
+
+def test_encounters_of_a_wrong_clock_stay_and_are_told(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ahead:
+        @staticmethod
+        def now(zone: tzinfo) -> datetime:
+            return datetime.now(zone) + timedelta(days=400)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transaction, "datetime", Ahead)
+        gallery.enroll("late", everything(1))
+    (fault,) = gallery.check()
+    assert "1 encounters have a time of enrolment in the future" in str(fault)
+    assert gallery.remove_older_than(datetime.now(UTC)) == (0, 0)
+    assert "1 encounters have a time of enrolment in the future" in caplog.text
+    gallery.replace("late", everything(1))
+    assert gallery.check() == []
 
 
 def test_a_subject_sees_all_there_is_of_it(gallery: Gallery) -> None:

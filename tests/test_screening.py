@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Screening: evidence is added before the cut, and neither order, size nor threads change the result."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,18 @@ def picked(
     probe: list[Template],
     *passing: int,
     among: NDArray[np.int64] | None = None,
+    best: tuple[int, int, int] | None = None,
 ) -> list[int]:
-    """The subjects to compare in full if none is found beyond doubt: those of the last portion."""
+    """The subjects to compare in full if none is found beyond doubt: those of the last portion.
+
+    Others than the best need the evidence of mates, if a number of the best is given.
+    """
     prepared = [Probe.of(template) for template in probe]
-    *_, last = Screening(segments, prepared, Cuts(*passing), span=2_000, among=among).shortlists()
+    first, second, third = passing
+    cuts = Cuts(first, second, third)
+    if best is not None:
+        cuts = replace(cuts, best=best, by_evidence=True)
+    *_, last = Screening(segments, prepared, cuts, span=2_000, among=among).shortlists()
     found: list[int] = last.tolist()
     return found
 
@@ -100,21 +109,46 @@ def test_of_equal_evidence_the_first_enrolled_pass() -> None:
     order=st.permutations(range(60)),
     person=st.integers(1, 60),
     cuts=st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70)),
+    best=st.none() | st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70)),
     kept=st.lists(st.integers(0, 2), min_size=1, max_size=3),
 )
 @settings(max_examples=40, deadline=None)
 def test_how_the_gallery_is_cut_changes_nothing(  # type: ignore[no-untyped-def]
-    sizes, order, person, cuts, kept
+    *, sizes, order, person, cuts, best, kept
 ) -> None:
     """Whatever the segments, and whatever order subjects came in: a slice, a scatter, a sort."""
     probe: list[Template] = [
         (finger(person, RIGHT, 1), finger(person, LEFT, 1), face(person, 1))[k] for k in kept
     ]
     shuffled = [Entry(e.subject, e.encounter, e.template) for n in order for e in PEOPLE[3 * n : 3 * n + 3]]
-    expected = picked(enrolled(PEOPLE, []), probe, *cuts)
-    assert picked(enrolled(PEOPLE, sizes), probe, *cuts) == expected
-    assert picked(enrolled(shuffled, sizes), probe, *cuts) == expected
-    assert len(expected) == min(*cuts, 60)
+    expected = picked(enrolled(PEOPLE, []), probe, *cuts, best=best)
+    assert picked(enrolled(PEOPLE, sizes), probe, *cuts, best=best) == expected
+    assert picked(enrolled(shuffled, sizes), probe, *cuts, best=best) == expected
+    assert min(*cuts, 60, *(best or cuts)) <= len(expected) <= min(*cuts, 60)
+
+
+def test_only_the_best_pass_without_the_evidence_of_mates() -> None:
+    """Whoever is among the best passes, whatever the evidence; beyond these, a subject needs some."""
+    segments = enrolled(PEOPLE, [50])
+    for person, best in ((7, (1, 1, 1)), (7, (60, 5, 2)), (5_000, (9, 6, 4)), (5_000, (60, 60, 60))):
+        probe: list[Template] = [finger(person, RIGHT, 1)]
+        rated = picked(segments, probe, 60, 60, 60, best=best)
+        assert min(best) <= len(rated) <= 60
+        assert person == 5_000 or person in rated
+        assert len(rated) == 60 or best != (60, 60, 60)
+    assert len(picked(segments, [finger(5_000, RIGHT, 1)], 60, 60, 60, best=(9, 6, 4))) < 60
+    assert len(picked(segments, [finger(5_000, RIGHT, 1)], 60, 60, 60)) == 60
+
+
+def test_the_first_portion_of_one_finger_has_few_of_the_best() -> None:
+    segments = enrolled(PEOPLE, [50])
+    prepared = [Probe.of(finger(7, RIGHT, 1))]
+    cuts = Cuts(40, 30, 20, (9, 6, 3), by_evidence=True)
+    few, all_of_them = [p.tolist() for p in Screening(segments, prepared, cuts, span=2_000).shortlists()]
+    assert 7 in few
+    assert 7 in all_of_them
+    assert len(few) == 3
+    assert set(few) <= set(all_of_them)
 
 
 @given(
@@ -184,17 +218,21 @@ def test_a_poor_probe_looks_at_more() -> None:
     good_one, poor_one, both, with_face, only_face = (
         Cuts.at(0.03, probe=probe, subjects=1_000_000, wanted=1) for probe in probes
     )
-    assert good_one == Cuts(30_000, 3_000, 150)
-    assert good_one.halved() == Cuts(15_000, 1_500, 150)
-    assert Cuts(300, 200, 150).halved() == Cuts(150, 150, 150)
-    assert both == with_face == Cuts(15_000, 1_500, 100)  # each of two positions
-    assert poor_one == Cuts(240_000, 24_000, 1_200)
-    assert only_face == Cuts(1_600, 1_600, 1_600)
-    assert Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1) == Cuts(60_000, 6_000, 300)
+    assert good_one == Cuts(30_000, 2_250, 150, (1_000, 300, 20), by_evidence=True)
+    assert both == replace(good_one, first=15_000, second=1_125, third=100)  # each of two positions
+    assert with_face == replace(both, by_evidence=False)
+    assert poor_one == Cuts(240_000, 18_000, 1_200, (8_000, 800, 20), by_evidence=True)
+    assert (only_face.first, only_face.second, only_face.third) == (1_600, 1_600, 1_600)
+    assert good_one.of_first_portion() == replace(good_one, first=1_000, second=300, third=20)
+    assert Cuts(300, 200, 15).of_first_portion() == Cuts(300, 200, 15)
+    wider = Cuts.at(0.06, probe=[good], subjects=1_000_000, wanted=1)
+    assert wider == Cuts(60_000, 4_500, 300, (2_000, 300, 20), by_evidence=True)
     for probe in probes:
         assert Cuts.at(1.0, probe=probe, subjects=50_000, wanted=1).first >= 50_000
-    assert Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1) == Cuts(50_000, 5_000, 250)
-    assert Cuts.at(0.03, probe=[good], subjects=1_000, wanted=50) == Cuts(1_000, 500, 500)
+    all_of_them = Cuts.at(1.0, probe=[poor], subjects=50_000, wanted=1)
+    assert all_of_them == Cuts(50_000, 3_750, 250, (1_666, 300, 20))
+    few = Cuts.at(0.03, probe=[good], subjects=1_000, wanted=50)
+    assert few == Cuts(1_000, 500, 500, (1_000, 300, 100), by_evidence=True)
 
 
 def leaks(error: Exception) -> bool:

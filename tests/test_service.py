@@ -16,11 +16,15 @@ from services import client_of, data_of, encounter_of, probe_of
 
 import abis
 from abis import formats
+from abis.comparison.dna import DnaModel
 from abis.formats import Format
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
+from abis.scoring.dna import DnaCalibration
 from abis.service import Settings
 from abis.service.settings import Limits
 from abis.store import Status
+from abis.synthetic.dna import draw_profiles, made_up_frequencies
+from abis.template import StrProfile
 
 
 def settings(folder: Path, **more: Any) -> Settings:
@@ -204,6 +208,29 @@ def test_an_eye_is_enrolled_and_verified_by_its_iris_code(client: httpx.Client) 
     for probe, decision in ((again, True), (other, False)):
         answer = client.post("/v1/verify/ALL/p", json={"biometricData": data_of([probe])}).json()
         assert answer["decision"] is decision
+
+
+def test_voices_and_dna_have_the_type_unknown_and_need_a_calibration(tmp_path: Path) -> None:
+    """OSIA has no biometric type for them."""
+    frequencies = made_up_frequencies()
+    profile = StrProfile.of_alleles(draw_profiles(frequencies, 1)[0])
+    vector = np.random.default_rng(1).standard_normal(32)
+    voice = abis.Embedding(vector=vector, model="made-up", position=abis.Position.VOICE)
+    with client_of(settings(tmp_path)) as client:
+        put(client, "p", "e", encounter_of([profile, voice]))
+        read = client.get("/v1/persons/p/encounters/e").json()["biometricData"]
+        assert [(each["biometricType"], each["templateFormat"]) for each in read] == [("UNKNOWN", "ABIS")] * 2
+        templates = client.get("/v1/persons/p/encounters/e/templates").json()
+        assert [each["biometricSubType"] for each in templates] == ["UNKNOWN"] * 2
+        for template, advice in ((profile, "abis dna frequencies"), (voice, "abis calibrate")):
+            probe = {"biometricData": data_of([template])}
+            assert advice in message_of(client.post("/v1/verify/ALL/p", json=probe), 400)
+    with abis.Gallery.open(tmp_path / "gallery") as gallery:
+        gallery.calibrate(DnaCalibration.of(DnaModel(frequencies)))
+    with client_of(settings(tmp_path)) as client:
+        assert found(client, "ALL", probe_of([profile])) == ["p"]
+        answer = client.post("/v1/verify/ALL/p", json={"biometricData": data_of([profile])}).json()
+        assert answer["decision"] is True
 
 
 # ------------------------------------------------------------------------------- encounters of one person

@@ -15,10 +15,10 @@ import pytest
 from people import face
 from services import client_of, encounter_of, probe_of
 
-from abis import cancellation
-from abis.cancellation import check_cancelled
 from abis.errors import Cancelled
 from abis.gallery import searching
+from abis.parallel import cancellation
+from abis.parallel.cancellation import check_cancelled
 from abis.service import Settings
 from abis.service.batching import Batcher
 from abis.service.settings import Limits

@@ -67,6 +67,7 @@ def command(gallery: str, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes]
         process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["close", "keep-alive"])
 def test_processes_are_replaced_one_by_one_without_a_failed_request(tmp_path: Path, kind: str) -> None:
     with command(str(tmp_path / "gallery"), "--processes", "2") as (process, client):

@@ -165,7 +165,7 @@ def outbox_of(gallery: abis.Gallery, given: Settings) -> Outbox:
 
 
 def submit(outbox: Outbox, platform: Platform, operation: str, *, body: str = "", priority: int = 0) -> str:
-    request = Request(operation, {}, {}, body.encode(), "", Caller("", ""))
+    request = Request(operation, {}, {}, body.encode(), Caller("", ""))
     task_id = str(uuid.uuid4())
     outbox.submit(task_id, request, callback=platform.url, transaction_id="t", priority=priority)
     return task_id

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,7 @@ def content() -> dict[str, object]:
     return found
 
 
+@cache
 def planned(demand: Demand, machine: Machine | None = None) -> Plan:
     return plan(demand, machine, MEASURED)
 

@@ -376,6 +376,7 @@ def keep_busy(folder: Path, seed: int, acknowledge: Connection) -> None:
         acknowledge.send_bytes(b".")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_while_it_writes_nothing_is_wrong(tmp_path: Path) -> None:
     folder = tmp_path / "g"

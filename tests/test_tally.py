@@ -69,6 +69,8 @@ def test_the_largest_are_those_of_numpy(seed: int, positions: int, different: in
             order = np.lexsort((np.arange(SPAN), -expected))
             order = order[expected[order] > -np.inf]
             np.testing.assert_array_equal(tally.largest(count, None), np.sort(order[:count]))
+            some = rng.integers(0, SPAN, 50)
+            np.testing.assert_array_equal(tally.evidence_of(some), expected[some])
             among = np.flatnonzero(rng.random(2 * SPAN) < 0.3)
             chosen = order[np.isin(order, among)][:count]
             np.testing.assert_array_equal(tally.largest(count, among), np.sort(chosen))
@@ -96,3 +98,9 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(TypeError):
         tally.add_evidence(evidence.astype(np.float64), subjects, False, None)
     assert tally.largest(5, None).size == 0
+    for beyond in (7, -1, 2**62):
+        with pytest.raises(IndexError, match="not below the span"):
+            tally.evidence_of(np.array([0, beyond]))
+    with pytest.raises(ValueError, match="must be"):
+        tally.evidence_of(np.zeros((1, 1), np.int64))
+    assert np.isneginf(tally.evidence_of(np.arange(7))).all()

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.console import LazyGroup
+from abis.cli.console import LazyGroup, set_quiet, tell
 
 __all__ = ["app"]
 
@@ -38,6 +38,7 @@ COMMANDS = {
     ),
     "remove": ("enrolment", "Remove subjects with all of their templates."),
     "info": ("administration", "Print how many subjects and templates a gallery holds, and its size."),
+    "list": ("subjects", "List the subjects with their status, level and labels."),
     "subject": ("subjects", "Print the status, level, labels and encounters of a subject."),
     "status": (
         "subjects",
@@ -60,7 +61,7 @@ COMMANDS = {
     "quarantine": ("transfer", "List, export or retry the records that imports have refused."),
     "extract": (
         "extraction",
-        "Extract templates from images.",
+        "Extract templates from images and recordings.",
     ),
     "evaluate": (
         "evaluation",
@@ -86,6 +87,7 @@ COMMANDS = {
     "backup": ("administration", "Copy a gallery as of this moment, while other processes use it."),
     "audit": ("audit", "Print and check the log of who did what, to which subject, when and why."),
     "keys": ("keys", "Encrypt galleries and change keys."),
+    "dna": ("dna", "Keep allele frequencies, and enroll, compare and export DNA profiles."),
     "serve": ("service", "Serve a gallery by OSIA's ABIS interface over HTTP."),
     "mosip": ("service", "Answer MOSIP's ABIS messages from a queue of ActiveMQ."),
     "cluster": ("cluster", "Spread a gallery over machines with Ray."),
@@ -107,8 +109,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Biometric identification: enroll people, identify them among millions (1:N), and verify claims (1:1).",
-    epilog="Exit codes: 0 success (verify: match); 1 non-match; 2 an error, which standard error tells; 130 stopped by "
-    "Ctrl-C, 143 by SIGTERM (deduplicate).",
+    epilog="Exit codes: 0 success (verify: match; identify, deduplicate and list: something is found); 1 non-match, or "
+    "nothing is found; 2 an error, which standard error tells; 130 stopped by Ctrl-C, 143 by SIGTERM (deduplicate).",
 )
 
 
@@ -116,7 +118,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from abis import __version__
 
-        typer.echo(f"abis {__version__}")
+        tell(f"abis {__version__}")
         raise typer.Exit
 
 
@@ -127,5 +129,10 @@ def _abis(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print only errors, and what --json asks for."),
+    ] = False,
 ) -> None:
-    pass
+    if quiet:
+        set_quiet(True)

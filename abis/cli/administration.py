@@ -11,21 +11,41 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from abis.cli.arguments import AsJson, GalleryPath
-from abis.cli.console import FAILED, out, print_json, progress_bar
-from abis.cli.opening import open_any, open_existing
-from abis.gallery.answers import AnswerPolicy, Disclosure
+from abis.cli.arguments import AsJson, DryRun, GalleryPath, Yes, check_output_folder, parse_rate
+from abis.cli.console import FAILED, confirm, out, print_json, progress_bar, tell
+from abis.cli.opening import is_cluster, open_any, open_existing
+from abis.gallery.answer_policy import AnswerPolicy, Disclosure
+from abis.store.erasure import Expired
+from abis.text import counted
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 
+_QUICKLY_LOADED = 100_000  # templates: loaded in a second or two
+
 
 @commands.command()
-def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
+def info(
+    gallery: GalleryPath,
+    *,
+    models: Annotated[
+        bool,
+        typer.Option(
+            "--models",
+            help="Count subjects by kind and model of their templates, and those that cannot be compared with all "
+            f"others. Loads the gallery into memory; done without being asked up to {_QUICKLY_LOADED:,} templates.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print how many subjects and templates a gallery holds, and its size."""
     with open_any(gallery) as opened:
         found = opened.info()
+        if models or (not is_cluster(gallery) and sum(found.templates.values()) <= _QUICKLY_LOADED):
+            with progress_bar("loading") as progress:
+                opened.load(progress=progress)
+            found = opened.info()
     templates = {position.name: count for position, count in found.templates.items()}
     if as_json:
         print_json(
@@ -36,6 +56,8 @@ def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
                 "disk_bytes": found.disk_bytes,
                 "change": found.change,
                 "schema_version": found.schema_version,
+                "kinds": None if found.kinds is None else dict(found.kinds),
+                "coverage": None if found.coverage is None else found.coverage.to_dict(),
             }
         )
         return
@@ -47,6 +69,13 @@ def info(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
     table.add_row("templates", f"{sum(templates.values()):,}")
     for name, count in templates.items():
         table.add_row(f"  {name}", f"{count:,}")
+    for kind, count in (found.kinds or {}).items():
+        table.add_row(f"subjects with {kind}", f"{count:,}")
+    if found.coverage is not None and not found.coverage.is_full:
+        table.add_row(
+            "subjects that cannot be compared with all others",
+            f"{found.coverage.subjects - found.coverage.compared:,}",
+        )
     if found.disk_bytes is not None:
         table.add_row("bytes on disk", f"{found.disk_bytes:,}")
         if found.subjects:
@@ -81,6 +110,20 @@ def disclosure(
             metavar="SECONDS", help="Length of the first pause; each further failure doubles it, up to a day."
         ),
     ] = None,
+    fmr: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="The only false match rate that a verification may ask for; 'any' for no limit.",
+        ),
+    ] = None,
+    fpir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="The only false positive identification rate that a search may ask for; 'any' for no limit.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print or set what the answers of a gallery disclose. Options that are not given keep their values."""
@@ -91,6 +134,8 @@ def disclosure(
             policy.max_candidates if max_candidates is None else max_candidates,
             policy.failures if failures is None else failures or None,
             policy.pause_s if pause is None else pause,
+            policy.fmr if fmr is None else _rate(fmr),
+            policy.fpir if fpir is None else _rate(fpir),
         )
         if changed != policy:
             opened.set_answer_policy(changed)
@@ -98,10 +143,19 @@ def disclosure(
         print_json(asdict(changed))
         return
     limit = "no limit" if changed.failures is None else f"{changed.failures:,}"
-    typer.echo(f"disclosure: {changed.disclosure}")
-    typer.echo(f"candidates of a search, at most: {changed.max_candidates:,}")
-    typer.echo(f"failed verifications in a row before a pause: {limit}")
-    typer.echo(f"first pause: {changed.pause_s:g} seconds")
+    tell(f"disclosure: {changed.disclosure}")
+    tell(f"candidates of a search, at most: {changed.max_candidates:,}")
+    tell(f"failed verifications in a row before a pause: {limit}")
+    tell(f"first pause: {changed.pause_s:g} seconds")
+    tell(f"false match rate of verifications: {'any' if changed.fmr is None else f'{changed.fmr:g}'}")
+    tell(
+        f"false positive identification rate of searches: {'any' if changed.fpir is None else f'{changed.fpir:g}'}"
+    )
+
+
+def _rate(text: str) -> float | None:
+    """A rate, or None for "any"."""
+    return None if text == "any" else parse_rate(text)
 
 
 @commands.command()
@@ -115,10 +169,15 @@ def check(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
         print_json({"faults": [asdict(fault) for fault in faults], "subjects": info.subjects})
     else:
         for fault in faults:
-            typer.echo(fault)
+            tell(fault)
         templates = sum(info.templates.values())
-        sound = "all is well" if not faults else f"{len(faults):,} faults"
-        typer.echo(f"{gallery}: {info.subjects:,} subjects, {templates:,} templates: {sound}.")
+        sound = "no fault found" if not info.subjects else "all is well"
+        if faults:
+            sound = counted(len(faults), "fault")
+        empty = "" if info.subjects else f"; the gallery is empty, after {counted(info.change, 'change')}"
+        tell(
+            f"{gallery}: {counted(info.subjects, 'subject')}, {counted(templates, 'template')}: {sound}{empty}."
+        )
     if faults:
         raise typer.Exit(FAILED)
 
@@ -131,7 +190,7 @@ def compact(gallery: GalleryPath) -> None:
         opened.compact()
         after = opened.info().disk_bytes
     sizes = "" if before is None or after is None else f": {before:,} bytes before, {after:,} now"
-    typer.echo(f"{gallery} is compact{sizes}.")
+    tell(f"{gallery} is compact{sizes}.")
 
 
 @commands.command()
@@ -142,9 +201,10 @@ def backup(
     ],
 ) -> None:
     """Copy a gallery as of this moment, while other processes use it."""
+    check_output_folder(folder, new=False)
     with open_existing(gallery) as opened, progress_bar("copying") as progress:
         opened.backup(folder, progress=progress)
-    typer.echo(f"{folder} is a copy of {gallery}.")
+    tell(f"{folder} is a copy of {gallery}.")
 
 
 @commands.command()
@@ -156,13 +216,24 @@ def expire(
         typer.Option(
             metavar="YYYY-MM-DD",
             formats=["%Y-%m-%d"],
-            help="Remove encounters enrolled before this date, UTC.",
+            help="Remove encounters enrolled before this date, UTC, which must not be in the future.",
         ),
     ],
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Remove and overwrite all encounters enrolled before a date."""
+    """Remove and overwrite all encounters enrolled before a date. This cannot be undone."""
+    since = before.replace(tzinfo=UTC)
     with open_existing(gallery) as opened:
-        expired = opened.remove_older_than(before.replace(tzinfo=UTC))
+        expected = opened.remove_older_than(since, dry_run=True)
+        if dry_run:
+            tell(f"{_expired(expected)} would be removed from {gallery}.")
+            return
+        confirm(f"Remove {_expired(expected)} from {gallery} for good?", yes=yes)
+        expired = opened.remove_older_than(since)
         size = len(opened)
-    removed = f"{expired.encounters:,} encounters and {expired.quarantined:,} records in quarantine removed"
-    typer.echo(f"{removed}. {gallery} holds {size:,} subjects.")
+    tell(f"{_expired(expired)} removed. {gallery} holds {counted(size, 'subject')}.")
+
+
+def _expired(expired: Expired) -> str:
+    return f"{counted(expired.encounters, 'encounter')} and {counted(expired.quarantined, 'record')} in quarantine"

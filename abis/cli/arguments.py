@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +13,26 @@ import typer
 
 from abis.errors import AbisError, FormatError
 from abis.formats import Format
+from abis.formats.names import subject_in
 from abis.template import Position, Template
 
 __all__ = [
-    "DEFAULT_PATTERN",
+    "STANDARD_INPUT",
     "AsJson",
     "CacheFolder",
     "Dpi",
+    "DryRun",
     "FaceModel",
     "Files",
     "FingerPosition",
     "GalleryPath",
+    "MinCoverage",
     "Pattern",
     "SubjectId",
+    "VoiceModel",
+    "Yes",
+    "check_output",
+    "check_output_folder",
     "compile_pattern",
     "files_in",
     "group_by_subject",
@@ -34,8 +42,8 @@ __all__ = [
     "parse_rate",
 ]
 
-DEFAULT_PATTERN = r"(?P<subject>[^_]+)(_.*)?"
-"""``079203001234_right_index`` is of subject 079203001234, and so is ``079203001234``."""
+STANDARD_INPUT = Path("-")
+"""A file argument that stands for standard input."""
 
 
 def parse_position(text: str) -> Position:
@@ -54,7 +62,8 @@ SubjectId = Annotated[str, typer.Argument(metavar="SUBJECT", help="Subject id.")
 Files = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILES...", help="Templates of any supported format, images, or folders of these."
+        metavar="FILES...",
+        help="Templates of any supported format, images, recordings, or folders of these; - reads standard input.",
     ),
 ]
 Pattern = Annotated[
@@ -63,7 +72,8 @@ Pattern = Annotated[
         metavar="REGEX",
         help="Regular expression that the file name without its ending must match as a whole; the group "
         "(?P<subject>...) is the subject id, and (?P<position>...), if there, the position. By default the subject is "
-        "the name of the folder in FOLDER/SUBJECT/FILE, else all characters before the first underscore.",
+        "the name of the folder in FOLDER/SUBJECT/FILE, else what the file name begins with: 0042 in "
+        "0042_right_index_1, David_Beckham in David_Beckham_0001.",
     ),
 ]
 FingerPosition = Annotated[
@@ -88,6 +98,12 @@ FaceModel = Annotated[
     Path | None,
     typer.Option(metavar="ONNX", help="Network for face images, of the ArcFace kind. The default is SFace."),
 ]
+VoiceModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="ONNX", help="Speaker model for recordings (WAV, FLAC), as docs/voice.md describes it."
+    ),
+]
 CacheFolder = Annotated[
     Path | None,
     typer.Option(
@@ -96,6 +112,18 @@ CacheFolder = Annotated[
         help="Folder that keeps the templates extracted from images, not encrypted, for the next run.",
     ),
 ]
+MinCoverage = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="PART",
+        help="With --unique, refuse a subject that is comparable with less than this part of those enrolled, because "
+        "a change of the face network leaves the others out, for example.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without a question.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be removed; remove nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object a line.")]
 
 
@@ -127,6 +155,8 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
     """The files among the paths, and those in the folders among them and in their folders, sorted; no hidden ones."""
     found: list[Path] = []
     for path in paths:
+        if path == STANDARD_INPUT and path in found:
+            raise typer.BadParameter("standard input, -, can be read once")
         if path.is_dir():
             for folder in (path, *sorted(subject_folders([path]))):
                 found.extend(
@@ -137,6 +167,41 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
     if not found:
         raise AbisError(f"no files in {', '.join(map(str, paths))}")
     return found
+
+
+def check_output(path: Path | None, *endings: str) -> None:
+    """Refuse the name of a file that could not be written, before the work starts.
+
+    Args:
+        path: name of the file; None is fine.
+        endings: that the name may have; none given: any.
+    """
+    if path is None:
+        return
+    if endings and path.suffix.lower() not in endings:
+        raise typer.BadParameter(f"{path}: expected a name that ends in {' or '.join(endings)}")
+    if path.is_dir():
+        raise typer.BadParameter(f"{path}: is a folder; expected the name of a file")
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"{path}: cannot be written: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise typer.BadParameter(f"{path}: cannot be written")
+
+
+def check_output_folder(path: Path, *, new: bool) -> None:
+    """Refuse the name of a folder that could not be made or filled, before the work starts.
+
+    Args:
+        path: name of the folder.
+        new: whether it must not exist.
+    """
+    above = next((each for each in (path, *path.absolute().parents) if each.exists()), path)
+    if new and path.exists():
+        raise typer.BadParameter(f"{path}: exists already")
+    if not above.is_dir():
+        raise typer.BadParameter(f"{above}: is a file; expected a folder")
+    if not os.access(above, os.W_OK):
+        raise typer.BadParameter(f"{above}: cannot be written")
 
 
 def subject_folders(paths: Sequence[Path]) -> frozenset[Path]:
@@ -158,21 +223,22 @@ def group_by_subject(
     Args:
         files: files named after their subjects, or in folders that are.
         folders: named after subjects; their files are of that subject unless there is a pattern.
-        pattern: regular expression with the group ``subject``, for the whole name without its ending; None for
-            :data:`DEFAULT_PATTERN`.
+        pattern: regular expression with the group ``subject``, for the whole name without its ending; None takes
+            folders, else what :func:`abis.formats.names.subject_in` finds.
     """
-    expression = compile_pattern(DEFAULT_PATTERN if pattern is None else pattern)
     groups: dict[str, list[Path]] = {}
     misfits = []
+    expression = None if pattern is None else compile_pattern(pattern)
     for file in files:
-        if pattern is None and file.parent in folders:
-            groups.setdefault(file.parent.name, []).append(file)
-            continue
-        fit = expression.fullmatch(file.stem)
-        if fit is None or not fit["subject"]:
-            misfits.append(file)
+        if expression is not None:
+            fit = expression.fullmatch(file.stem)
+            subject = None if fit is None else fit["subject"]
         else:
-            groups.setdefault(fit["subject"], []).append(file)
+            subject = file.parent.name if file.parent in folders else subject_in(file.stem)
+        if subject:
+            groups.setdefault(subject, []).append(file)
+        else:
+            misfits.append(file)
     return groups, misfits
 
 

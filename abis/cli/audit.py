@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import AsJson, GalleryPath
-from abis.cli.console import FAILED, print_json, say
+from abis.cli.console import FAILED, print_json, say, tell
 from abis.cli.opening import open_existing
 from abis.errors import StoreError
 from abis.gallery import Gallery
@@ -40,7 +40,7 @@ def show(
             if as_json:
                 print_json(entry_as_json(entry))
             else:
-                typer.echo(entry)
+                tell(entry)
 
 
 @audit.command()
@@ -65,7 +65,7 @@ def verify(
         say(f"error: audit log: entry {anchor} is missing or different: the log was rewritten")
     if faults or missing:
         raise typer.Exit(FAILED)
-    typer.echo(f"{gallery}: {number:,} entries, none changed. Last entry: {number}:{last}")
+    tell(f"{gallery}: {number:,} entries, none changed. Last entry: {number}:{last}")
 
 
 def _is_there(gallery: Gallery, anchor: str) -> bool:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from abis.cli.arguments import AsJson
-from abis.cli.console import Faults, out, print_json, progress_bar
+from abis.cli.console import Faults, out, print_json, progress_bar, tell
 from abis.cli.opening import cluster_class, open_cluster
 
 __all__ = ["commands"]
@@ -43,7 +43,7 @@ def create(folder: _Folder, shards: _Shards = None) -> None:
 
     parsed = [Shard.parse(shard) for shard in shards or []]
     cluster_class().create(folder, parsed).close()
-    typer.echo(f"{folder} is a cluster of {len(parsed)} shards.")
+    tell(f"{folder} is a cluster of {len(parsed)} shards.")
 
 
 @cluster.command()
@@ -60,7 +60,7 @@ def reshard(folder: _Folder, shards: _Shards = None) -> None:
                 f"interrupted; no subject is lost, but {folder} cannot be used before "
                 f"`abis cluster reshard {folder}` has completed"
             ) from None
-    typer.echo(f"{folder} is divided into its new shards.")
+    tell(f"{folder} is divided into its new shards.")
 
 
 @cluster.command()
@@ -91,11 +91,11 @@ def info(folder: _Folder, *, as_json: AsJson = False) -> None:
 def start(folder: _Folder) -> None:
     """Load all shards on the Ray of RAY_ADDRESS; they serve until `abis cluster stop`."""
     with open_cluster(str(folder), load=True, keep=True) as opened:
-        typer.echo(f"{folder}: {len(opened.shards())} shards are served until `abis cluster stop {folder}`.")
+        tell(f"{folder}: {len(opened.shards())} shards are served until `abis cluster stop {folder}`.")
 
 
 @cluster.command()
 def stop(folder: _Folder) -> None:
     """Stop the processes that serve the shards; all enrolments are on disk."""
     cluster_class().open(str(folder), load=False).stop()
-    typer.echo(f"{folder}: no shard is served any more.")
+    tell(f"{folder}: no shard is served any more.")

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output and exit codes of commands: results on standard output, everything else on standard error."""
+"""Output and exit codes of commands: results on standard output, everything else on standard error.
+
+With ``--quiet``, which every command takes, only errors and what ``--json`` asks for are printed; the exit code tells
+the outcome.
+"""
 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 import typer.core
@@ -25,32 +28,49 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from abis.errors import AbisError
+from abis.text import json_line, printable_lines
 
 __all__ = [
     "FAILED",
     "INTERRUPTED",
     "NON_MATCH",
+    "NOT_FOUND",
     "TERMINATED",
     "Faults",
     "LazyGroup",
+    "confirm",
     "describe",
     "import_bar",
+    "note",
     "out",
     "print_json",
     "progress_bar",
+    "quiet_option",
     "say",
+    "set_quiet",
+    "tell",
 ]
 
-NON_MATCH, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
-"""Exit codes. A wrong command line gives FAILED, too. `abis verify` has further codes."""
+NON_MATCH = NOT_FOUND = 1
+FAILED, INTERRUPTED, TERMINATED = 2, 130, 143
+"""Exit codes, as those of grep. A wrong command line gives FAILED, too. `abis verify` has further codes."""
 
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 """ClickException, which typer takes from click or brings along."""
 
-out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+
+class _SafeConsole(Console):
+    """A console on which no text of a gallery or a file acts: neither control characters nor Rich's markup."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable_lines(text), **options)
+
+
+out = _SafeConsole(highlight=False, markup=False, emoji=False)
+_err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -80,7 +100,15 @@ class LazyGroup(typer.core.TyperGroup):
     def load(module: str, name: str) -> Any:
         """Import a command from a module of abis.cli."""
         commands = import_module(f"abis.cli.{module}").commands
-        return typer.main.get_group(commands).commands[name]
+        command = typer.main.get_group(commands).commands[name]
+        for each in getattr(command, "commands", {name: command}).values():
+            each.params.append(quiet_option())
+        return command
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Begin a command line: what an earlier one in this process has set is forgotten."""
+        set_quiet(False)
+        return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         from abis.store.audit import acting  # noqa: PLC0415 - `abis --help` needs no database
@@ -101,6 +129,39 @@ class LazyGroup(typer.core.TyperGroup):
         except Exception:  # a fault of abis: exit code 1, Python's own, would say non-match
             say(traceback.format_exc())
             raise typer.Exit(FAILED) from None
+
+
+def _quiet_if_given(given: bool) -> None:
+    if given:
+        set_quiet(True)
+
+
+def _command_with_quiet(
+    *,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_quiet_if_given,
+            expose_value=False,
+            help="Print only errors, and what --json asks for; the exit code tells the outcome.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def quiet_option() -> Any:
+    """The option ``--quiet``, to be added to a command."""
+    only = typer.Typer(add_completion=False)
+    only.command()(_command_with_quiet)
+    return typer.main.get_command(only).params[0]
+
+
+def set_quiet(quiet: bool) -> None:
+    """Print only errors and JSON from now on, or everything again."""
+    out.quiet = quiet
 
 
 def _user() -> str:
@@ -136,25 +197,60 @@ def describe(error: BaseException) -> str:
 
 
 def say(message: str) -> None:
-    """Print a line on standard error, above the progress bar if there is one."""
-    _err.print(message, markup=False, soft_wrap=True)
+    """Print a line on standard error, above the progress bar if there is one; control characters are escaped."""
+    _err.print(message, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print a line that is not an error on standard error, unless --quiet was given."""
+    if not out.quiet:
+        say(message)
+
+
+def tell(message: object = "") -> None:
+    """Print a result on standard output, unless --quiet was given; control characters but line feeds are escaped."""
+    if not out.quiet:
+        typer.echo(printable_lines(message))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is removed; exit with FAILED where the answer is not yes, or there is none.
+
+    Args:
+        question: to ask, on standard error.
+        yes: whether the command line has answered it.
+    """
+    if yes:
+        return
+    try:
+        if typer.confirm(printable_lines(question), err=True):
+            return
+        say("nothing is removed")
+    except typer.Abort:
+        say("error: nothing is removed: there was no answer; give --yes to remove without a question")
+    raise typer.Exit(FAILED)
 
 
 def print_json(content: object) -> None:
-    """Print a JSON value as one line on standard output."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
+    """Print a JSON value as one line on standard output; control characters are escaped."""
+    typer.echo(json_line(content))
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error if that is a terminal; yields a function to call with (done, total)."""
+    """A progress bar on standard error if that is a terminal; yields a function to call with (done, total).
+
+    There is none with --quiet.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
+    with Progress(
+        *columns, console=_err, transient=True, disable=out.quiet or not _err.is_terminal
+    ) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -169,7 +265,9 @@ def import_bar(label: str) -> Iterator[Callable[[int, tuple[int, int | None]], N
         TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,.0f}/s"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
+    with Progress(
+        *columns, console=_err, transient=True, disable=out.quiet or not _err.is_terminal
+    ) as progress:
         task = progress.add_task(label, total=None, records=0, rate=0.0)
         start = time.monotonic()
 

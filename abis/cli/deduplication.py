@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import AsJson, GalleryPath, parse_rate
-from abis.cli.console import TERMINATED, print_json, progress_bar, say
+from abis.cli.arguments import AsJson, GalleryPath, check_output, parse_rate
+from abis.cli.console import NOT_FOUND, TERMINATED, note, print_json, progress_bar, say, tell
 from abis.cli.opening import is_cluster, open_any
+from abis.deduplication import Duplicates
 from abis.deduplication.decisions import read_decisions
 from abis.deduplication.page import adjudication_page
 from abis.deduplication.writing import check_ending, write_duplicates
@@ -36,11 +37,15 @@ def deduplicate(
     gallery: GalleryPath,
     *,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="NAME.parquet, NAME.csv or NAME.json, one row a pair."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="NAME.parquet, NAME.csv or NAME.json, one row a pair. By default the pairs are printed, and no "
+            "progress is kept.",
         ),
-    ],
+    ] = None,
     fpir: Annotated[
         float | None,
         typer.Option(
@@ -80,20 +85,19 @@ def deduplicate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find people who are enrolled under two ids: compare every pair of subjects, and write the matches.
+    """Find people who are enrolled under two ids: compare every pair of subjects, and print or write the matches.
 
+    Exit code 0: there are pairs, or they are written; 1: there are none; 2: an error; 143: stopped by SIGTERM. With -o,
     FILE.checkpoint keeps the progress. A job that was stopped, by Ctrl-C, SIGTERM or kill -9, goes on when the same
     command runs again, and writes the same file.
     """
     if fpir is not None and threshold is not None:
         raise typer.BadParameter("give --fpir or --threshold, not both")
-    check_ending(output)
+    _check_outputs(output, html)
     two_people = {pair for file in decided or () for pair in read_decisions(file).two_people}
-    checkpoint = None if is_cluster(gallery) else output.with_name(f"{output.name}.checkpoint")
-    if checkpoint is None:
+    checkpoint = _checkpoint(gallery, output)
+    if is_cluster(gallery):
         _check_for_cluster(gallery, since, html)
-    elif checkpoint.exists():
-        say(f"going on with the job in {checkpoint}")
     try:
         with (
             _terminable(),
@@ -110,7 +114,8 @@ def deduplicate(
                 progress=progress,
             )
             found = found.without(two_people)
-            write_duplicates(found, output)
+            if output is not None:
+                write_duplicates(found, output)
             if html is not None and isinstance(opened, Gallery):
                 title = f"Duplicates in {Path(gallery).name}"
                 page = adjudication_page(found, opened.internals.store, title=title)
@@ -122,27 +127,47 @@ def deduplicate(
         raise typer.Exit(TERMINATED) from None
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
+    later = "" if is_cluster(gallery) else f"; next time, --since {found.change} compares only new subjects"
     if as_json:
-        print_json(
-            {
-                "pairs": len(found),
-                "clusters": len(found.clusters),
-                "subjects": found.gallery_size,
-                "searched": found.searched,
-                "change": found.change,
-                "not_compared": 0
-                if found.coverage is None
-                else found.coverage.subjects - found.coverage.compared,
-                "output": str(output),
-            }
-        )
+        print_json(_figures(found, output))
+    elif output is None:
+        tell(f"{found}{later}.")
     else:
-        later = (
-            f"; next time, --since {found.change} compares only new subjects"
-            if checkpoint is not None
-            else ""
-        )
-        typer.echo(f"{found.summary()}. In {output}{later}.")
+        tell(f"{found.summary()}. In {output}{later}.")
+    if output is None and not found:
+        raise typer.Exit(NOT_FOUND)
+
+
+def _check_outputs(output: Path | None, html: Path | None) -> None:
+    if output is not None:
+        check_ending(output)
+    check_output(output)
+    check_output(html, ".html")
+
+
+def _checkpoint(gallery: str, output: Path | None) -> Path | None:
+    """Where the progress is kept; None in a cluster, and without a file for the result."""
+    if output is None or is_cluster(gallery):
+        return None
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    if checkpoint.exists():
+        note(f"going on with the job in {checkpoint}")
+    return checkpoint
+
+
+def _figures(found: Duplicates, output: Path | None) -> dict[str, object]:
+    """What --json prints; with the pairs, unless they are in a file."""
+    coverage = found.coverage
+    figures: dict[str, object] = {
+        "pairs": len(found),
+        "clusters": len(found.clusters),
+        "subjects": found.gallery_size,
+        "searched": found.searched,
+        "change": found.change,
+        "not_compared": 0 if coverage is None else coverage.subjects - coverage.compared,
+        "output": None if output is None else str(output),
+    }
+    return figures if output is not None else figures | {"found": [pair.to_dict() for pair in found]}
 
 
 def _check_for_cluster(folder: str, since: int | None, html: Path | None) -> None:
@@ -155,7 +180,7 @@ def _check_for_cluster(folder: str, since: int | None, html: Path | None) -> Non
 
 def _stopped(checkpoint: Path | None) -> str:
     if checkpoint is None:
-        return "stopped; a cluster keeps no progress"
+        return "stopped; no progress is kept (-o FILE keeps it, but not of a cluster)"
     return f"stopped; {checkpoint} keeps the progress: run the same command again to go on"
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from abis.cli.arguments import CacheFolder, Dpi, FaceModel, FingerPosition
-from abis.cli.console import out, progress_bar, say
+from abis.cli.console import note, out, progress_bar, tell
 from abis.cli.demonstration_images import demo_of_images
 from abis.cli.images import ImageOptions
 from abis.gallery import Gallery
@@ -112,7 +112,7 @@ def demo(
         demo_of_images(folder, ImageOptions(position, dpi, face_model, cache))
         return
     start = time.perf_counter()
-    say(
+    note(
         f"Generating {subjects:,} people with two index fingers and a face each. The first time takes longer."
     )
     people = _People(Population(seed=seed), subjects)
@@ -125,7 +125,7 @@ def demo(
                     _ask(question, people)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the gallery of the demo is removed") from None
-    typer.echo(
+    tell(
         "\nThe rates asked for are upper limits, kept with a margin.\n"
         "No error in 100 means an error rate below 3 %, with 95 % confidence.\n"
         "These people are synthetic, after statistics of real prints and faces; `abis evaluate` measures\n"
@@ -183,7 +183,7 @@ def _enroll(gallery: Gallery, people: _People) -> None:
 
 def _show_one(gallery: Gallery, people: _People) -> None:
     name, probe, _ = next(people.pairs(1, "two fingers + face"))
-    typer.echo(
+    tell(
         f"\nPerson {name} returns and presents two fingers and a face, but no id. The gallery finds:\n\n"
         f"{gallery.identify(probe, max_candidates=3)}\n\n"
         "A score of 6 means that the evidence is a million times likelier if it is the same person.\n"

@@ -8,10 +8,9 @@ import time
 from itertools import groupby
 from pathlib import Path
 
-import typer
 from rich.table import Table
 
-from abis.cli.console import out, progress_bar, say
+from abis.cli.console import note, out, progress_bar, tell
 from abis.cli.images import ImageOptions, reading
 from abis.errors import AbisError
 from abis.evaluation import DataSet, FolderSample, read_folder
@@ -29,14 +28,14 @@ def demo_of_images(folder: Path, images: ImageOptions) -> None:
     start = time.perf_counter()
     data_set = _read(folder, images)
     first, others = _divided(data_set)
-    typer.echo(
+    tell(
         f"{data_set.name}: {len(data_set.samples):,} images, "
         f"{len(data_set.failures):,} failed to extract; read in {time.perf_counter() - start:.1f} s"
     )
     for failure in data_set.failures[:_MOST_FAILURES]:
-        typer.echo(f"  {failure.reason}")
+        tell(f"  {failure.reason}")
     if len(data_set.failures) > _MOST_FAILURES:
-        typer.echo(f"  and {len(data_set.failures) - _MOST_FAILURES:,} more")
+        tell(f"  and {len(data_set.failures) - _MOST_FAILURES:,} more")
     if data_set.failures and not first:
         raise AbisError(
             f"{folder}: no template could be extracted from any image; check --position and --dpi"
@@ -74,7 +73,7 @@ def _divided(data_set: DataSet) -> tuple[list[FolderSample], list[FolderSample]]
 
 def _show_one(gallery: Gallery, probe: FolderSample) -> None:
     assert probe.template is not None
-    typer.echo(
+    tell(
         f"\n{len(gallery):,} are enrolled, by their first image each. The gallery finds for {probe.name}:\n\n"
         f"{gallery.identify([probe.template], max_candidates=3)}\n"
     )
@@ -105,4 +104,4 @@ def _ask(gallery: Gallery, first: list[FolderSample], others: list[FolderSample]
     table.add_row(f"verify, true claims: match at FMR {_FMR:g}", f"{matches:,} of {len(others):,}")
     table.add_row("verify, false claims: match", f"{false_matches:,} of {len(others):,}")
     out.print(table)
-    say("`abis evaluate` measures error rates on the same folder.")
+    note("`abis evaluate` measures error rates on the same folder.")

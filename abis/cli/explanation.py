@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from abis.cli.arguments import AsJson, Dpi, FingerPosition
-from abis.cli.console import out, print_json, say
+from abis.cli.arguments import AsJson, Dpi, FingerPosition, check_output
+from abis.cli.console import note, out, print_json, tell
 from abis.cli.images import ImageOptions, Reader, picture, reader
 from abis.comparison import balance as balance_of
 from abis.errors import FormatError
@@ -43,6 +43,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Compare two fingers or two irises, and print the terms of the score."""
+    check_output(output, ".svg")
     images = ImageOptions(position, dpi)
     with reader([probe, reference], images) as files:
         first, second = _read_one(files, probe), _read_one(files, reference)
@@ -56,11 +57,11 @@ def explain(
         pictures = picture(probe, first.position), picture(reference, second.position)
         svg = found.draw(f"{probe.name} and {reference.name}: score {score:.1f}", pictures)
         write_whole(output, svg.encode())
-        say(f"drawn in {output}")
+        note(f"drawn in {output}")
     if as_json:
         print_json({"score": score, "raw": found.raw, **found.details, "terms": found.terms})
         return
-    typer.echo(f"score {score:.1f} (raw {found.raw:.2f}); {found.summary}")
+    tell(f"score {score:.1f} (raw {found.raw:.2f}); {found.summary}")
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")

@@ -10,14 +10,26 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import AsJson, Dpi, FaceModel, FingerPosition, files_in
-from abis.cli.console import Faults, print_json, progress_bar
+from abis.cli.arguments import (
+    STANDARD_INPUT,
+    AsJson,
+    Dpi,
+    FaceModel,
+    FingerPosition,
+    VoiceModel,
+    check_output_folder,
+    files_in,
+    parse_format,
+)
+from abis.cli.console import Faults, print_json, progress_bar, tell
 from abis.cli.images import ImageOptions, picture, reader
 from abis.comparison.drawing import draw_finger
 from abis.errors import ExtractionError, FormatError
 from abis.files import private_folder, write_whole
-from abis.formats import Format, read_file, write
+from abis.formats import Format, read_file
 from abis.template import Minutiae, Position, Template
+from abis.text import counted
+from abis.transfer.exporting import encoded_file
 
 __all__ = ["commands"]
 
@@ -26,33 +38,50 @@ commands = typer.Typer()
 
 @commands.command()
 def extract(
-    files: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of images.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Images, recordings, or folders of them.")
+    ],
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file an image."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the templates, one file a template."),
     ],
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
+    finger_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            parser=parse_format,
+            metavar="FORMAT",
+            show_default="native",
+            help="Format of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
+        ),
+    ] = Format.NATIVE,
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw the minutiae over each finger image: DIR/<name>.svg.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract templates from images: 0042_right_index.png becomes DIR/0042_right_index.abis.
+    """Extract templates from images and recordings: 0042_right_index.png becomes DIR/0042_right_index.abis.
 
-    Templates that exist are kept: to go on after Ctrl-C, run the command again.
+    Templates among the files are written in the wanted format. Templates that exist in DIR are kept: to go on after
+    Ctrl-C, run the command again.
     """
-    images = ImageOptions(position, dpi, face_model)
+    check_output_folder(output, new=False)
+    images = ImageOptions(position, dpi, face_model, voice_model=voice_model)
     faults = Faults()
     found = files_in(files)
-    name, count = Counter(file.stem for file in found).most_common(1)[0]
+    name, count = Counter(map(_name, found)).most_common(1)[0]
     if count > 1:
         raise typer.BadParameter(f"{count} images would become {name}.abis")
+    if draw and STANDARD_INPUT in found:
+        raise typer.BadParameter("--draw does not work on standard input, -")
     private_folder(output)
-    wanted = [file for file in found if not _is_extracted(_path(output, file, 0), images.position)]
-    extracted = 0
+    wanted = [file for file in found if not _is_extracted(output, file, finger_format, images.position)]
+    extracted = converted = 0
     try:
         with reader(wanted, images) as opened, progress_bar("extracting") as progress:
             for done, file in enumerate(wanted, 1):
@@ -63,8 +92,14 @@ def extract(
                 else:
                     if draw:
                         _draw(templates, output, file)
-                    _write(templates, output, file)
-                    extracted += 1
+                    try:
+                        _write(templates, output, file, finger_format)
+                    except FormatError as error:
+                        faults.add(f"{file}: {error}")
+                        continue
+                    is_image = opened.is_image(file)
+                    extracted += is_image
+                    converted += not is_image
                 progress(done, len(wanted))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -72,11 +107,17 @@ def extract(
         ) from None
     skipped = len(found) - len(wanted)
     if as_json:
-        print_json({"extracted": extracted, "skipped": skipped, "failed": faults.count})
+        print_json(
+            {"extracted": extracted, "converted": converted, "skipped": skipped, "failed": faults.count}
+        )
     else:
-        already = f"; {skipped:,} were already" if skipped else ""
+        templates_too = f"; {counted(converted, 'template')} written" if converted else ""
+        already = f"; {skipped:,} {'was' if skipped == 1 else 'were'} already" if skipped else ""
         failed = f"; {faults.count:,} failed" if faults.count else ""
-        typer.echo(f"{extracted:,} images extracted{already}{failed}. The templates are in {output}.")
+        tell(
+            f"{counted(extracted, 'image')} extracted{templates_too}{already}{failed}. "
+            f"The templates are in {output}."
+        )
     faults.exit_if_any()
 
 
@@ -89,20 +130,29 @@ def _draw(templates: Sequence[Template], output: Path, image: Path) -> None:
             write_whole(output / f"{image.stem}.svg", svg.encode())
 
 
-def _write(templates: Sequence[Template], output: Path, image: Path) -> None:
+def _write(templates: Sequence[Template], output: Path, image: Path, finger_format: Format) -> None:
     """Write the first template last: if its file exists, all files exist."""
     for number in reversed(range(len(templates))):
-        path = _path(output, image, number)
-        write_whole(path, write([templates[number]], Format.NATIVE))
+        content, ending = encoded_file(templates[number], finger_format)
+        write_whole(_path(output, image, number, ending), content)
 
 
-def _is_extracted(path: Path, position: Position | None) -> bool:
+def _is_extracted(output: Path, image: Path, finger_format: Format, position: Position | None) -> bool:
     """Whether a template is there, and of the position that is stated, if one is."""
-    if not path.exists():
-        return False
-    return position is None or all(template.position == position for template in read_file(path))
+    for ending in {finger_format.ending, Format.NATIVE.ending}:
+        path = _path(output, image, 0, ending)
+        if path.exists():
+            try:
+                return position is None or all(each.position == position for each in read_file(path))
+            except FormatError:  # a card format, which is not told by its content
+                return True
+    return False
 
 
-def _path(output: Path, image: Path, number: int) -> Path:
+def _path(output: Path, image: Path, number: int, ending: str) -> Path:
     """The file of a template; further templates of one image are numbered from 2."""
-    return output / (f"{image.stem}-{number + 1}.abis" if number else f"{image.stem}.abis")
+    return output / (f"{_name(image)}-{number + 1}.{ending}" if number else f"{_name(image)}.{ending}")
+
+
+def _name(image: Path) -> str:
+    return "stdin" if image == STANDARD_INPUT else image.stem

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abis.cli.arguments import compile_pattern, files_in, group_by_subject, moved, subject_folders
-from abis.cli.console import Faults, say
-from abis.errors import AbisError, ExtractionError
-from abis.formats import holds_image, read_file
+from abis.cli.arguments import (
+    STANDARD_INPUT,
+    compile_pattern,
+    files_in,
+    group_by_subject,
+    moved,
+    subject_folders,
+)
+from abis.cli.console import Faults, note
+from abis.errors import AbisError, ExtractionError, FormatError
+from abis.evaluation.datasets import data_files
+from abis.formats import holds_image, holds_sound, read, read_file
+from abis.formats.names import position_in
 from abis.template import Position, Template
 from abis.template.modality import modality_at
 
@@ -21,8 +31,6 @@ if TYPE_CHECKING:
     from abis.extraction.workers import ExtractionTask, Extractors
 
 __all__ = ["ImageOptions", "Reader", "files_by_subject", "picture", "read_all", "reader", "reading"]
-
-_LONGEST_NUMBER = 3  # digits that may follow a position in a file's name
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class ImageOptions:
         face_model: network for face images; None for SFace.
         cache: folder that keeps the extracted templates; None keeps none.
         pattern: regular expression for names, whose group ``position``, if there is one, states the position.
+        voice_model: speaker model for recordings.
     """
 
     position: Position | None = None
@@ -42,6 +51,7 @@ class ImageOptions:
     face_model: Path | None = None
     cache: Path | None = None
     pattern: str | None = None
+    voice_model: Path | None = None
 
     def position_of(self, file: Path) -> Position | None:
         """The position of a file: stated for all, by the pattern's group ``position``, or at the end of its name."""
@@ -64,20 +74,16 @@ def reading(
     folders: Sequence[Path], options: ImageOptions, progress: Callable[[int, int], None]
 ) -> Iterator[Callable[[Path], tuple[Template, ...]]]:
     """A function that reads a file of the folders and reports progress; files should be read in the order of names."""
-    files = [
-        path
-        for folder in folders
-        for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    ]
+    files = [path for folder in folders for path in data_files(folder)]
     place = {file: number for number, file in enumerate(files, 1)}
     with reader(files, options) as opened:
 
-        def read(file: Path) -> tuple[Template, ...]:
+        def read_next(file: Path) -> tuple[Template, ...]:
             templates = opened.read(file)
             progress(place.get(file, 0), len(files))
             return templates
 
-        yield read
+        yield read_next
 
 
 class Reader:
@@ -93,6 +99,7 @@ class Reader:
         self._options = options
         self._stack = stack
         self._extractors: Extractors | None = None
+        self._standard_input: bytes | None = None
 
     def read_all(self, files: Sequence[Path]) -> tuple[Template, ...]:
         """The templates of all of these files.
@@ -106,10 +113,11 @@ class Reader:
 
     def read(self, file: Path) -> tuple[Template, ...]:
         """The templates of one file; raises as :meth:`read_all` does."""
-        if not holds_image(file):
-            found = read_file(file)
-            for note in found.notes:
-                say(f"{file}: {note}")
+        content = self._content(file)
+        if not (holds_image(content) or holds_sound(content)):
+            found = read(content) if isinstance(content, bytes) else read_file(file)
+            for remark in found.notes:
+                note(f"{file}: {remark}")
             return tuple(self._positioned(template, file) for template in found)
         extractors = self._started()
         self._submit_ahead(extractors)
@@ -118,8 +126,23 @@ class Reader:
         if extraction.reason is not None:
             raise ExtractionError(f"{file}: {extraction.reason}")
         if extraction.note:
-            say(f"{file}: {extraction.note}")
+            note(f"{file}: {extraction.note}")
         return extraction.templates
+
+    def is_image(self, file: Path) -> bool:
+        """Whether a file, ``-`` included, holds an image or a recording, and no template."""
+        content = self._content(file)
+        return holds_image(content) or holds_sound(content)
+
+    def _content(self, file: Path) -> Path | bytes:
+        """The file, or for ``-`` what standard input holds, which is read once."""
+        if file != STANDARD_INPUT:
+            return file
+        if self._standard_input is None:
+            self._standard_input = sys.stdin.buffer.read()
+            if not self._standard_input:
+                raise FormatError("standard input is empty; expected a template or an image")
+        return self._standard_input
 
     def _positioned(self, template: Template, file: Path) -> Template:
         """The template at the position stated by the command or, if it states none itself, by the file's name."""
@@ -134,7 +157,7 @@ class Reader:
             try:
                 from abis.extraction.workers import Extractors  # noqa: PLC0415 - an extra, for images only
             except ModuleNotFoundError as error:
-                raise AbisError(f"images are among the files; {error}") from None
+                raise AbisError(f"images or recordings are among the files; {error}") from None
             extractors = Extractors(workers=self._workers, cache=self._options.cache)
             self._extractors = self._stack.enter_context(extractors)
         return self._extractors
@@ -142,7 +165,9 @@ class Reader:
     def _submit_ahead(self, extractors: Extractors) -> None:
         while self._ahead and len(self._tasks) < extractors.ahead:
             file = self._ahead.popleft()
-            if file not in self._tasks and holds_image(file):
+            if file == STANDARD_INPUT or file in self._tasks:
+                continue
+            if holds_image(file) or holds_sound(file):
                 self._tasks[file] = self._submit(extractors, file)
 
     def _submit(self, extractors: Extractors, file: Path) -> ExtractionTask:
@@ -150,7 +175,10 @@ class Reader:
 
         options = self._options
         return extractors.submit(
-            file, ExtractionSettings(options.position_of(file), options.dpi, options.face_model)
+            self._content(file),
+            ExtractionSettings(
+                options.position_of(file), options.dpi, options.face_model, voice_model=options.voice_model
+            ),
         )
 
 
@@ -163,25 +191,14 @@ def read_all(files: Sequence[Path], images: ImageOptions) -> tuple[Template, ...
 
 def files_by_subject(paths: Sequence[Path], pattern: str | None, faults: Faults) -> dict[str, list[Path]]:
     """The files of each subject among files and folders; names that do not match the pattern are reported as faults."""
+    if STANDARD_INPUT in paths:
+        raise AbisError("standard input has no name that states its subject")
     groups, misfits = group_by_subject(files_in(paths), pattern, subject_folders(paths))
     for file in misfits:
         faults.add(
             f"{file}: the file name does not match; give --pattern to say which part is the subject id"
         )
     return groups
-
-
-def position_in(name: str) -> Position | None:
-    """The position that a file's name ends with: 0042_right_index, 0042-left-thumb_2, 0042_face, 0042_left_eye."""
-    words = name.lower().replace("-", "_").split("_")
-    if len(words) > 1 and words[-1].isdecimal() and len(words[-1]) <= _LONGEST_NUMBER:
-        words.pop()
-    for count in (2, 1):
-        try:
-            return Position["_".join(words[-count:]).upper().replace("_IRIS", "_EYE")]
-        except KeyError:
-            continue
-    return None
 
 
 def picture(file: Path, position: Position) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from abis.cli.arguments import GalleryPath
-from abis.cli.console import progress_bar
+from abis.cli.console import progress_bar, tell
 from abis.cli.opening import open_existing
 from abis.errors import StoreError
 from abis.store.encryption import MasterKey
@@ -34,7 +34,7 @@ def new(
 ) -> None:
     """Write a new master key to a file. Keep copies of it apart from copies of the gallery."""
     MasterKey.generate(file)
-    typer.echo(f"{file} holds a new master key. Without the key, a gallery that it encrypts is lost.")
+    tell(f"{file} holds a new master key. Without the key, a gallery that it encrypts is lost.")
 
 
 @keys.command()
@@ -49,7 +49,7 @@ def encrypt(gallery: GalleryPath) -> None:
         os.environ.update(hidden)
     with opened, progress_bar("encrypting") as progress:
         count = opened.encrypt(key, progress=progress)
-    typer.echo(f"{gallery} is encrypted: {count:,} templates sealed.")
+    tell(f"{gallery} is encrypted: {count:,} templates sealed.")
 
 
 @keys.command()
@@ -57,7 +57,7 @@ def rotate(gallery: GalleryPath) -> None:
     """Seal all templates by a new data key, while other processes use the gallery."""
     with open_existing(gallery) as opened, progress_bar("sealing") as progress:
         count = opened.rotate_data_key(progress=progress)
-    typer.echo(f"{gallery}: {count:,} templates sealed by a new data key.")
+    tell(f"{gallery}: {count:,} templates sealed by a new data key.")
 
 
 @keys.command()
@@ -65,7 +65,7 @@ def reseal(gallery: GalleryPath) -> None:
     """Go on with an `encrypt` or `rotate` that was interrupted."""
     with open_existing(gallery) as opened, progress_bar("sealing") as progress:
         count = opened.reseal(progress=progress)
-    typer.echo(f"{gallery}: {count:,} templates sealed by the newest data key.")
+    tell(f"{gallery}: {count:,} templates sealed by the newest data key.")
 
 
 @keys.command()
@@ -76,7 +76,7 @@ def master(
     """Replace the master key: wrap the data keys by the key in FILE."""
     with open_existing(gallery) as opened:
         opened.rotate_master_key(MasterKey.from_file(file))
-    typer.echo(f"{gallery} now opens with the master key in {file}, and not with the old one.")
+    tell(f"{gallery} now opens with the master key in {file}, and not with the old one.")
 
 
 def _key_of_environment() -> MasterKey:

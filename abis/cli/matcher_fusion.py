@@ -13,11 +13,13 @@ import numpy.typing as npt
 import typer
 from rich.table import Table
 
-from abis.cli.console import out, progress_bar, say
+from abis.cli.arguments import check_output
+from abis.cli.console import note, out, progress_bar
 from abis.errors import AbisError, FormatError
 from abis.evaluation import best_fusion, learn_fusion, read_scores, try_fusions
 from abis.evaluation.score_fusion import METHODS
 from abis.scoring.matcher_fusion import FAILED_SCORE, ScoreFusion
+from abis.text import SafeCsv, unescaped_cell
 
 __all__ = ["commands"]
 
@@ -55,6 +57,7 @@ def fuse(
     ] = None,
 ) -> None:
     """Learn a fusion from scores with known truth, or apply one to further scores."""
+    check_output(output)
     if (columns is None) == (fusion is None):
         raise typer.BadParameter("give either --columns, to learn a fusion, or --fusion, to apply one")
     if method is not None and (fusion is not None or method not in METHODS):
@@ -108,7 +111,7 @@ def _learn(
         for one in learnt.inputs
     )
     replace(learnt, inputs=tuple(inputs)).save(output)
-    say(f"fusion of {', '.join(names)} written to {output}")
+    note(f"fusion of {', '.join(names)} written to {output}")
 
 
 def _apply(source: Path, fusion: ScoreFusion, output: Path) -> None:
@@ -129,13 +132,14 @@ def _apply(source: Path, fusion: ScoreFusion, output: Path) -> None:
     }
     fused = fusion({name: _without_failures(_numbers(source, name, rows)) for name in names}, qualities)
     with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(
-            file, [*(name for name in header if name != "score"), "score"], lineterminator="\n"
-        )
-        writer.writeheader()
+        writer = SafeCsv(file, numbers=True)
+        kept = [name for name in header if name != "score"]
+        writer.row([*kept, "score"])
         for row, score in zip(rows, fused.tolist(), strict=True):
-            writer.writerow(row | {"score": "" if np.isnan(score) else score})
-    say(f"{len(rows):,} fused scores written to {output}")
+            writer.row(
+                [*(unescaped_cell(row[name] or "") for name in kept), None if np.isnan(score) else score]
+            )
+    note(f"{len(rows):,} fused scores written to {output}")
 
 
 def _numbers(source: Path, name: str, rows: list[dict[str, str]]) -> npt.NDArray[np.float64]:

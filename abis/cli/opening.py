@@ -33,17 +33,14 @@ def open_existing(gallery: str, *, load: bool = False) -> Gallery:
     Raises:
         StoreError: there is no gallery, or it is a cluster.
     """
-    folder = Path(gallery)
     if is_cluster(gallery):
         raise StoreError(
             f"{gallery}: this command does not work on a cluster; run it on each shard (docs/cluster.md)"
         )
-    if "://" not in gallery and not (folder.is_dir() and any(folder.iterdir())):
-        raise StoreError(f"{gallery}: there is no gallery here; `abis enroll` creates one")
     if not load:
-        return Gallery.open(gallery, load=False)
+        return Gallery.open(gallery, load=False, create=False)
     with progress_bar("loading") as progress:
-        return Gallery.open(gallery, progress=progress)
+        return Gallery.open(gallery, create=False, progress=progress)
 
 
 def open_any(gallery: str, *, load: bool = False) -> AbstractContextManager[Gallery | Cluster]:

@@ -20,10 +20,11 @@ from abis.cli.arguments import (
     GalleryPath,
     Pattern,
     SubjectId,
+    VoiceModel,
     files_in,
     parse_rate,
 )
-from abis.cli.console import NON_MATCH, Faults, print_json, progress_bar
+from abis.cli.console import NON_MATCH, NOT_FOUND, Faults, print_json, progress_bar, tell
 from abis.cli.images import ImageOptions, Reader, files_by_subject, read_all, reader
 from abis.cli.opening import open_any
 from abis.errors import ExtractionError, FormatError, TemplateError
@@ -67,8 +68,13 @@ def identify(
     files: Files,
     *,
     max_candidates: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest number of candidates listed.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Largest number of candidates listed: by default 10, or what the gallery allows if that is less.",
+        ),
+    ] = None,
     fpir: Annotated[
         float | None,
         typer.Option(
@@ -78,6 +84,22 @@ def identify(
             "candidates are listed, however low their scores.",
         ),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Search only among subjects with this label, or with any of them if given several times.",
+        ),
+    ] = None,
+    share: Annotated[
+        float,
+        typer.Option(
+            parser=parse_rate,
+            metavar="PART",
+            help="Part of the gallery that the first stage of a search lets pass, 0.03 by default. A larger part "
+            "misses less and takes longer; 1 lets all pass.",
+        ),
+    ] = 0.03,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with all references in full.")] = False,
     together: Annotated[
         Together | None,
@@ -90,14 +112,17 @@ def identify(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Search the gallery for each probe, and list the subjects that it is most likely of.
 
     Probes with files that cannot be read are named, and the others go on.
+
+    Exit code 0: there are candidates; 1: there is none for any probe; 2: an error.
     """
-    images = ImageOptions(position, dpi, face_model, cache, pattern)
+    images = ImageOptions(position, dpi, face_model, cache, pattern, voice_model)
     faults = Faults()
     found = files_in(files)
     match together:
@@ -129,22 +154,27 @@ def identify(
             read(templates_of),
             max_candidates=max_candidates,
             fpir=fpir,
+            share=share,
+            labels=label or None,
             exact=exact,
             progress=lambda done: progress(done, len(probes)),
         )
-        is_first = True
+        is_first, is_found = True, False
         for result in results:
             name = names.popleft()
+            is_found |= not isinstance(result, TemplateError) and len(result) > 0
             if isinstance(result, TemplateError):
                 faults.add(f"{name}: {result}")
             elif as_json:
                 print_json({"probe": name} | result.to_dict())
             else:
                 if not is_first:
-                    typer.echo()
-                typer.echo(f"{name}\n{result}")
+                    tell()
+                tell(f"{name}\n{result}")
                 is_first = False
     faults.exit_if_any()
+    if not is_found:
+        raise typer.Exit(NOT_FOUND)
 
 
 @commands.command()
@@ -183,6 +213,7 @@ def verify(
     position: FingerPosition = None,
     dpi: Dpi = None,
     face_model: FaceModel = None,
+    voice_model: VoiceModel = None,
     cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -191,7 +222,7 @@ def verify(
     Exit code 0: match; 1: non-match; 2: an error, or there is no such subject; 3: locked by its holder;
     4: terminated; 5: refused, because a requirement is not met; 6: nothing comparable; 7: paused after failures.
     """
-    templates = read_all(files, ImageOptions(position, dpi, face_model, cache))
+    templates = read_all(files, ImageOptions(position, dpi, face_model, cache, voice_model=voice_model))
     policy = Policy(fmr, level, face_fmr, fingers, needs_liveness)
     verdict = None if liveness is None else liveness == Verdict.PASSED
     with open_any(gallery) as opened:
@@ -199,5 +230,5 @@ def verify(
     if as_json:
         print_json(result.to_dict())
     else:
-        typer.echo(result)
+        tell(result)
     raise typer.Exit(_EXIT_CODES[result.outcome])

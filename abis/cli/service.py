@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from abis.errors import AbisError
+from abis.gallery.answer_policy import Disclosure
 
 if TYPE_CHECKING:
     from abis.service import Settings
@@ -28,8 +34,22 @@ _File = Annotated[
     ),
 ]
 _Disclosure = Annotated[
-    str | None, typer.Option(help="How much of a score is disclosed: decision, rounded or full.")
+    Disclosure | None, typer.Option(help="How much of a score is disclosed: decision, rounded or full.")
 ]
+
+_FLAGS = {
+    "authentication = false": "--no-auth",
+    "authentication is off": "--no-auth is given",
+    "tls_certificate": "--tls-cert",
+    "tls_key": "--tls-key",
+    "jwks": "--jwks",
+    "host": "--host",
+    "port": "--port",
+    "mosip.port": "--broker HOST:PORT",
+    "`gallery`": "GALLERY",
+    "gallery": "GALLERY",
+}
+"""What options call the settings that errors name."""
 
 
 @commands.command()
@@ -38,8 +58,10 @@ def serve(
     *,
     settings: _File = None,
     host: Annotated[str | None, typer.Option(help="Address to listen at.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen at.")] = None,
-    processes: Annotated[int | None, typer.Option(help="Number of processes.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Number of processes.")] = None,
     tls_cert: Annotated[str | None, typer.Option(help="PEM file of the certificate.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     jwks: Annotated[
@@ -55,7 +77,10 @@ def serve(
     ] = False,
     disclosure: _Disclosure = None,
 ) -> None:
-    """Serve a gallery by OSIA's ABIS interface over HTTP."""
+    """Serve a gallery by OSIA's ABIS interface over HTTP, until SIGTERM or Ctrl-C.
+
+    Requests at work are finished. Exit code 0 after SIGTERM, 130 after Ctrl-C.
+    """
     from abis.service.server import serve as run  # noqa: PLC0415 - an extra
 
     given: dict[str, Any] = {
@@ -70,9 +95,16 @@ def serve(
         "audience": audience,
         "authentication": False if no_auth else None,
         "identification": False if no_identification else None,
-        "disclosure": disclosure,
+        "disclosure": disclosure and str(disclosure),
     }
-    run(_settings(settings, given))
+    read = _settings(settings, given)
+    signal.signal(signal.SIGTERM, _exit)  # uvicorn sends itself the signal again when it has stopped in order
+    with _naming_flags(settings):
+        run(read)
+
+
+def _exit(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 @commands.command()
@@ -85,17 +117,22 @@ def mosip(
     ] = None,
     inbound: Annotated[str | None, typer.Option(help="Queue of requests.")] = None,
     outbound: Annotated[str | None, typer.Option(help="Queue of answers.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of messages worked on at once.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of messages worked on at once.")] = None,
     disclosure: _Disclosure = None,
 ) -> None:
-    """Answer MOSIP's ABIS messages from a queue of ActiveMQ."""
+    """Answer MOSIP's ABIS messages from a queue of ActiveMQ, until SIGTERM or Ctrl-C.
+
+    Messages at work are finished. Exit code 0.
+    """
+    if broker is not None and not broker.rpartition(":")[2].isdecimal():
+        raise typer.BadParameter(f"--broker is {broker!r}; expected HOST:PORT, such as localhost:61613")
     from abis.service.logs import configure  # noqa: PLC0415 - an extra
     from abis.service.mosip.queue import serve as run  # noqa: PLC0415 - an extra
 
     host, _, port = (broker or "").rpartition(":")
     given: dict[str, Any] = {
         "gallery": gallery,
-        "disclosure": disclosure,
+        "disclosure": disclosure and str(disclosure),
         "mosip.host": host or None,
         "mosip.port": port or None,
         "mosip.inbound": inbound,
@@ -113,4 +150,20 @@ def mosip(
 def _settings(file: Path | None, given: dict[str, Any]) -> Settings:
     from abis.service import load  # noqa: PLC0415 - an extra
 
-    return load(file, given)
+    with _naming_flags(file):
+        return load(file, given)
+
+
+@contextmanager
+def _naming_flags(file: Path | None) -> Iterator[None]:
+    """Name options in place of settings in errors, unless a file of settings was given."""
+    from abis.service.settings import SettingsError  # noqa: PLC0415 - an extra
+
+    try:
+        yield
+    except SettingsError as error:
+        if file is not None:
+            raise
+        names = "|".join(sorted(map(re.escape, _FLAGS), key=len, reverse=True))
+        text = re.sub(rf"(?<![\w.-])(?:{names})(?![\w.])", lambda found: _FLAGS[found[0]], str(error))
+        raise AbisError(text.removeprefix("settings: ")) from None

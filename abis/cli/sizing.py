@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import AsJson
-from abis.cli.console import print_json, say
+from abis.cli.arguments import AsJson, check_output
+from abis.cli.console import note, print_json, tell
 from abis.errors import AbisError
 from abis.sizing import Demand, Machine, Measurements, figures, plan, written
 from abis.sizing.figure import draw
@@ -82,6 +82,7 @@ def size(
     The computation uses measured constants, and says which results lie beyond what was measured. See
     docs/fifty-million.md.
     """
+    check_output(figure, ".svg", ".png", ".pdf")
     try:
         demand = Demand(
             subjects=subjects,
@@ -100,7 +101,7 @@ def size(
     if as_json:
         print_json(figures(found))
     else:
-        typer.echo(written(found))
+        tell(written(found))
     if figure is not None:
         draw(found, figure)
-        say(f"picture written to {figure}")
+        note(f"picture written to {figure}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
@@ -12,8 +11,16 @@ from typing import Annotated
 
 import typer
 
-from abis.cli.arguments import DEFAULT_PATTERN, AsJson, GalleryPath, compile_pattern, parse_format, parse_rate
-from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progress_bar, say
+from abis.cli.arguments import (
+    AsJson,
+    GalleryPath,
+    MinCoverage,
+    check_output_folder,
+    compile_pattern,
+    parse_format,
+    parse_rate,
+)
+from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progress_bar, say, tell
 from abis.cli.opening import open_existing
 from abis.files import private_stream
 from abis.formats import Format
@@ -21,7 +28,8 @@ from abis.gallery import Gallery
 from abis.parallel import available_cores
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
-from abis.text import printable, spreadsheet_cell
+from abis.text import SafeCsv, counted, printable
+from abis.transfer.exporting import check_destination
 from abis.transfer.importing import retry as retry_record
 from abis.transfer.sources import open_path
 from abis.transfer.sources.gallery import GallerySource
@@ -55,7 +63,8 @@ def import_(
             metavar="REGEX",
             help="Regular expression that names in folders and archives must match as a whole, without their ending: "
             "the group (?P<subject>...) is the subject id; (?P<encounter>...) and (?P<position>...) are optional. A "
-            "pattern with a / is for the path. The default takes all characters before the first underscore.",
+            "pattern with a / is for the path. By default the subject is the folder's name in FOLDER/SUBJECT/FILE, "
+            "else what the file name begins with: 0042 in 0042_right_index_1, David_Beckham in David_Beckham_0001.",
         ),
     ] = None,
     query: Annotated[
@@ -86,6 +95,7 @@ def import_(
             help="False positive identification rate of these searches: part of new subjects that may be refused.",
         ),
     ] = 1e-4,
+    min_coverage: MinCoverage = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Import the records of another system; create the gallery if it does not exist.
@@ -103,17 +113,28 @@ def import_(
                 into.load(progress=progress)
         watch = stack.enter_context(import_bar("importing"))
         try:
-            report = into.import_records(opened, workers=workers, unique=unique, fpir=fpir, watch=watch)
+            report = into.import_records(
+                opened,
+                workers=workers,
+                unique=unique,
+                fpir=fpir,
+                min_coverage=min_coverage,
+                watch=watch,
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {gallery} keeps what is imported; to go on, run the same command again"
             ) from None
     if as_json:
-        print_json(report.as_json())
+        print_json(report.to_dict())
     else:
-        typer.echo(report)
+        tell(report)
     if report.quarantined:
-        say(f"error: {report.quarantined:,} records are in quarantine; see abis quarantine list {gallery}")
+        verb = "is" if report.quarantined == 1 else "are"
+        say(
+            f"error: {counted(report.quarantined, 'record')} {verb} in quarantine; "
+            f"see abis quarantine list {gallery}"
+        )
     if report.mismatches:
         say("error: the records do not add up; see 'reconciled' in the report")
     if report.quarantined or report.mismatches:
@@ -145,6 +166,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write all templates of a gallery, so that other systems, or `abis import`, can read them."""
+    check_destination(destination)
+    check_output_folder(destination.parent, new=False)
     with open_existing(gallery) as opened, progress_bar("exporting") as progress:
         report = opened.export_records(destination, finger_format=finger_format, progress=progress)
     if as_json:
@@ -157,9 +180,9 @@ def export(
             }
         )
     else:
-        typer.echo(
-            f"{report.templates:,} templates of {report.subjects:,} subjects, {report.encounters:,} encounters, "
-            f"are in {destination}."
+        tell(
+            f"{counted(report.templates, 'template')} of {counted(report.subjects, 'subject')}, "
+            f"{counted(report.encounters, 'encounter')}, written to {destination}."
         )
     faults = Faults()
     for place, reason in report.refused:
@@ -175,7 +198,7 @@ def list_(gallery: GalleryPath, *, as_json: AsJson = False) -> None:
             if as_json:
                 print_json(_described(found))
             else:
-                out.print(f"{found.key}  {_subject(found)}  {found.reason}", markup=False, soft_wrap=True)
+                out.print(f"{found.key}  {_subject(found)}  {found.reason}", soft_wrap=True)
 
 
 @quarantine.command("export")
@@ -184,14 +207,15 @@ def export_quarantine(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
 ) -> None:
     """Write the original bytes to files, and the reasons to quarantine.csv."""
+    check_output_folder(folder, new=True)
     folder.mkdir(mode=0o700, parents=True)
     count = 0
     with (
         _journal(gallery) as (_, journal),
         TextIOWrapper(private_stream(folder / "quarantine.csv"), encoding="utf-8", newline="") as manifest,
     ):
-        rows = csv.writer(manifest)
-        rows.writerow(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
+        rows = SafeCsv(manifest)
+        rows.row(["record", "subject_id", "encounter_id", "position", "path", "place", "reason"])
         for found in journal.quarantine():
             count += 1
             for number, sample in enumerate(found.record.samples):
@@ -213,8 +237,8 @@ def export_quarantine(
                     sample.place,
                     found.reason,
                 ]
-                rows.writerow(["" if cell is None else spreadsheet_cell(cell) for cell in cells])
-    typer.echo(f"{count:,} records are in {folder}.")
+                rows.row([None if cell is None else printable(cell) for cell in cells])
+    tell(f"{counted(count, 'record')} written to {folder}.")
 
 
 @quarantine.command()
@@ -250,7 +274,7 @@ def retry(
                 faults.add(f"{found.key}  {_subject(found)}  {reason}")
     for key in sorted(wanted):
         faults.add(f"record {key} is not in quarantine")
-    typer.echo(f"{enrolled:,} records are enrolled and out of quarantine.")
+    tell(f"{counted(enrolled, 'record')} enrolled and out of quarantine.")
     faults.exit_if_any()
 
 
@@ -266,7 +290,7 @@ def _source(source: str, pattern: str | None, query: str | None, stack: ExitStac
         return QuerySource(source, query)
     if "://" in source or (path / "store.sqlite").exists():
         return GallerySource(stack.enter_context(open_existing(source)).internals.store)
-    return open_path(path, pattern=compile_pattern(DEFAULT_PATTERN if pattern is None else pattern))
+    return open_path(path, pattern=None if pattern is None else compile_pattern(pattern))
 
 
 def _described(found: QuarantinedRecord) -> dict[str, object]:

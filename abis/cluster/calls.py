@@ -7,7 +7,9 @@ its process or machine dies, Ray restarts it, on another machine if needed, and 
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +21,18 @@ from abis.cluster.shard import ShardWorker
 from abis.errors import ShardUnavailable, StoreError
 from abis.store import audit
 from abis.store.encryption import KeyService
+from abis.text import printable
 
 try:
     import ray
     from ray import exceptions
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
 except ImportError as error:
     raise ImportError("a cluster needs the package ray: pip install 'abis[cluster]'") from error
 
 __all__ = ["PATIENCE_S", "ShardCall", "ShardClient", "clients_of", "start_ray", "stop_ray"]
+
+_log = logging.getLogger("abis")
 
 PATIENCE_S = 60.0
 """Default time to wait for a shard that gives no sign of life, seconds."""
@@ -45,11 +51,18 @@ _T = TypeVar("_T")
 def start_ray(address: str | None) -> bool:
     """Connect to Ray, or start it on this machine for this process if no address is known.
 
+    A Ray that is started requires a token of every program that connects, unless ``RAY_AUTH_MODE`` is ``disabled``. If
+    there is no token yet, a random one is made that only this process and its children know. A Ray cluster that
+    requires no token causes a warning in the log.
+
     Args:
         address: of Ray; None takes ``RAY_ADDRESS``.
 
     Returns:
         Whether this call connected or started Ray, so that :func:`stop_ray` has to end it.
+
+    Raises:
+        StoreError: Ray was started without tokens, though the environment does not say so.
     """
     if ray.is_initialized():
         return False
@@ -58,14 +71,37 @@ def start_ray(address: str | None) -> bool:
     quiet: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": False, "logging_level": "warning"}
     if address and address != "local":
         ray.init(address=address, **quiet)
+        if not is_token_auth_enabled():
+            _log.warning(
+                "the Ray cluster %s requires no token: every program that reaches it can run code in it "
+                "(docs/cluster.md, access to the cluster)",
+                printable(address),
+            )
     else:
+        if not _has_token():
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         ray.init(
             address="local",
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
             **quiet,
         )
+        if not is_token_auth_enabled() and os.environ.get("RAY_AUTH_MODE") is None:
+            stop_ray()
+            raise StoreError(
+                "Ray was started, but requires no token; install the version that abis[cluster] names"
+            )
     return True
+
+
+def _has_token() -> bool:
+    """Whether Ray finds a token of this user."""
+    if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        return True
+    try:
+        return (Path.home() / ".ray" / "auth_token").exists()
+    except (RuntimeError, OSError):
+        return False
 
 
 def stop_ray() -> None:

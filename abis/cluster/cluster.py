@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -37,9 +37,11 @@ from abis.cluster.pairs import deduplicate
 from abis.cluster.placement import shard_of
 from abis.cluster.resharding import begun_again, begun_anew, divide
 from abis.cluster.shard import ShardWorker
+from abis.comparison.kind import Kind
 from abis.deduplication import Duplicates
-from abis.errors import AbisError, StoreError, TemplateError
+from abis.errors import AbisError, ArgumentError, StoreError, TemplateError
 from abis.identification.search import SearchOptions, as_labels
+from abis.index.coverage import counted_kinds, mutual_coverage
 from abis.index.sizes import WorkSizes
 from abis.results import GalleryInfo, Outcome, Verification
 from abis.scoring.calibration import Calibration
@@ -269,6 +271,10 @@ class Cluster:
         for one in found:
             for position, count in one.templates.items():
                 templates[position] = templates.get(position, 0) + count
+        sets = self._of_all(ShardWorker.kinds)
+        loaded = [one for one in sets if one is not None]
+        kinds: Counter[frozenset[Kind]] = sum(map(Counter, loaded), Counter())
+        is_loaded = len(loaded) == len(sets)
         sizes = [one.disk_bytes for one in found]
         known = [size for size in sizes if size is not None]
         return GalleryInfo(
@@ -279,6 +285,8 @@ class Cluster:
             disk_bytes=sum(known) if len(known) == len(sizes) else None,
             change=sum(one.change for one in found),
             schema_version=found[0].schema_version,
+            kinds=counted_kinds(kinds) if is_loaded else None,
+            coverage=mutual_coverage(kinds) if is_loaded else None,
         )
 
     def shards(self) -> list[ShardInfo]:
@@ -468,7 +476,7 @@ class Cluster:
         self,
         templates: Sequence[Template],
         *,
-        max_candidates: int = 10,
+        max_candidates: int | None = None,
         fpir: float | None = None,
         share: float = 0.03,
         labels: Sequence[str] | None = None,
@@ -479,7 +487,8 @@ class Cluster:
 
         Args:
             templates: templates of the probe.
-            max_candidates: largest number of candidates to return.
+            max_candidates: largest number of candidates to return; None for 10, or for what the shards' answer
+                policies allow where that is less.
             fpir: false positive identification rate of the whole cluster at its present size; sets the threshold.
                 None for no threshold.
             share: share of each shard that the second stage compares.
@@ -501,7 +510,7 @@ class Cluster:
         self,
         probes: Iterable[Sequence[Template]],
         *,
-        max_candidates: int = 10,
+        max_candidates: int | None = None,
         fpir: float | None = None,
         share: float = 0.03,
         labels: Sequence[str] | None = None,
@@ -564,16 +573,16 @@ class Cluster:
             progress: called with the pairs compared and the pairs in all.
 
         Raises:
-            ValueError: ``since`` or ``checkpoint`` is given.
+            ArgumentError: ``since`` or ``checkpoint`` is given.
             StoreError: shards have different calibrations.
             ShardUnavailable: a shard does not answer.
         """
         if since is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"since is {since}; expected none: each shard of a cluster counts its own changes"
             )
         if checkpoint is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"checkpoint is {os.fspath(checkpoint)!r}; expected none: it holds keys of one gallery, "
                 "and each shard of a cluster has its own"
             )

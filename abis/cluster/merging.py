@@ -79,7 +79,7 @@ def _merged(
     coverage += Coverage(max(0, size - coverage.subjects), 0)  # of shards where nothing is comparable
     rows = sorted((c for result in found for c in result), key=lambda c: (-c.score, c.subject_id))
     return ClusterIdentification(
-        tuple(replace(c, rank=rank) for rank, c in enumerate(rows[: options.max_candidates], 1)),
+        tuple(replace(c, rank=rank) for rank, c in enumerate(rows[: options.wanted], 1)),
         compared=sum(result.compared for result in found),
         comparable=sum(result.comparable for result in found),
         gallery_size=size,

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from abis.answers import Answer
 from abis.deduplication import FoundPair
 from abis.errors import AbisError
 from abis.formats import native
+from abis.index.coverage import KindSets
 from abis.results import Identification
 from abis.store import Enrollment, StoredEnrollment
 from abis.store.audit import Actor
@@ -123,13 +125,14 @@ class NamedPair(NamedTuple):
 
 
 class ShardPopulation(NamedTuple):
-    """The size of a shard as of one change: number of subjects, and largest keys."""
+    """The size of a shard as of one change: number of subjects, largest keys, and subjects by kinds of templates."""
 
     subjects: int
     last_subject: int
     last_encounter: int
     change: int
     calibrations: str
+    kinds: KindSets
 
     def ranges(self, first: int, size: int) -> Iterator[Keys]:
         """All subjects from a key on, in ranges of ``size`` keys."""
@@ -138,7 +141,7 @@ class ShardPopulation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ShardInfo:
+class ShardInfo(Answer):
     """The present state of a shard.
 
     Attributes:

@@ -8,7 +8,7 @@ on the pair and on the number of subjects in the cluster, so the result is that 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -19,6 +19,7 @@ from abis.cluster.messages import Keys, NamedPair, ShardPopulation
 from abis.cluster.shard import ShardWorker
 from abis.deduplication import Criterion, Duplicates, FoundPair, Tile, clustered
 from abis.errors import StoreError
+from abis.index.coverage import mutual_coverage
 from abis.index.sizes import WorkSizes
 
 __all__ = ["Portion", "deduplicate", "portions", "senders"]
@@ -109,6 +110,7 @@ def deduplicate(
         searched=size,
         fpir=fpir,
         change=sum(one.change for one in populations),
+        coverage=mutual_coverage(sum((Counter(one.kinds) for one in populations), Counter())),
     )
 
 

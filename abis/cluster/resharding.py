@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from abis.cluster.calls import ShardCall, ShardClient, clients_of
 from abis.cluster.manifest import UNCOUNTED, ClusterManifest, Shard, manifest_file
 from abis.cluster.shard import ShardWorker
-from abis.errors import StoreError
+from abis.errors import ArgumentError, StoreError
 from abis.files import private_folder
 from abis.store.encryption import KeyService
 from abis.store.parts import Part
@@ -45,12 +45,17 @@ def begun_anew(folder: Path, shards: Sequence[Shard]) -> ClusterManifest:
         StoreError: the folder has a cluster already, or cannot be created.
     """
     if not shards:
-        raise ValueError("no shards; expected at least one")
+        raise ArgumentError("no shards; expected at least one")
     if manifest_file(folder).exists():
         manifest = ClusterManifest.read(folder)
         if manifest.shards or manifest.becoming != tuple(shards):
             raise StoreError(f"{folder}: there is a cluster already")
         return manifest
+    if (folder / "store.sqlite").exists():
+        raise StoreError(
+            f"{folder}: is a gallery, which a cluster's manifest there would hide; choose another folder for the "
+            "cluster, and name the gallery as its shard"
+        )
     try:
         private_folder(folder)
     except OSError as error:

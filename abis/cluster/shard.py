@@ -38,8 +38,9 @@ from abis.deduplication import Criterion, Tile
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError
 from abis.gallery import Gallery
 from abis.identification.search import SearchOptions
+from abis.index.coverage import KindSets, kind_sets
 from abis.results import GalleryInfo, Identification, Verification
-from abis.scoring.calibration import Calibration
+from abis.scoring.dna import calibration_of_json
 from abis.store import Status, StoredEnrollment, Subject, audit, once, parts
 from abis.store.encryption import KeyService
 from abis.store.parts import Part, Whole
@@ -206,6 +207,14 @@ class ShardWorker:
         return gallery.info()
 
     @answered
+    def kinds(self, gallery: Gallery, _: CallHeader) -> KindSets | None:
+        """Number of subjects by the kinds of their templates; None before references are loaded."""
+        if not gallery.is_loaded:
+            return None
+        view = gallery.internals.references.view()
+        return kind_sets(view.segments, last_subject=view.span - 1)
+
+    @answered
     def described(self, gallery: Gallery, _: CallHeader) -> ShardInfo:
         """The present state of the shard."""
         return ShardInfo(self._number, "", platform.node(), os.getpid(), len(gallery), gallery.memory_bytes)
@@ -218,7 +227,12 @@ class ShardWorker:
         gallery.internals.record("deduplicate", "", "as a shard")
         view, _calibrations = gallery.internals.view_with_calibrations()
         return ShardPopulation(
-            view.subjects, view.span - 1, view.last_encounter, view.mark.change, self._calibrations
+            view.subjects,
+            view.span - 1,
+            view.last_encounter,
+            view.mark.change,
+            self._calibrations,
+            kind_sets(view.segments, last_subject=view.span - 1),
         )
 
     @answered
@@ -300,7 +314,7 @@ class ShardWorker:
 
     @answered
     def calibrate(self, gallery: Gallery, _: CallHeader, calibration: str) -> None:
-        gallery.calibrate(Calibration.from_json(calibration))
+        gallery.calibrate(calibration_of_json(calibration))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)
 
     # -------------------------------------------------------------------------------------- resharding
@@ -370,5 +384,5 @@ class ShardWorker:
     @moving
     def set_calibrations(self, gallery: Gallery, _: CallHeader, calibrations: Sequence[str]) -> None:
         for one in calibrations:
-            gallery.calibrate(Calibration.from_json(one))
+            gallery.calibrate(calibration_of_json(one))
         self._calibrations = parts.calibrations_digest(gallery.internals.store)

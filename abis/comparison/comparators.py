@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from abis.comparison.dna import DnaModel, DnaProbe, packed_profiles, scores_of_pairs
 from abis.comparison.iris import iris_scores, iris_scores_of_pairs, packed
 from abis.comparison.minutiae import (
     FingerReferences,
@@ -17,11 +19,15 @@ from abis.comparison.minutiae import (
     cosine,
     cosines_of_pairs,
 )
-from abis.errors import TemplateError
-from abis.template import Embedding, IrisCode, Minutiae, Template
+from abis.comparison.voices import balances_of_speech, speech_ms
+from abis.errors import NotCalibrated, TemplateError
+from abis.template import Embedding, IrisCode, Minutiae, StrProfile, Template
 from abis.template.modality import modality_of
 
-__all__ = ["EMBEDDINGS", "FINGERS", "IRISES", "Comparator", "balance", "raw_scores"]
+if TYPE_CHECKING:
+    from abis.scoring.calibration import Calibration
+
+__all__ = ["EMBEDDINGS", "FINGERS", "IRISES", "PROFILES", "VOICES", "Comparator", "balance", "raw_scores"]
 
 Scores = npt.NDArray[np.float32]
 Compare = Callable[[Any, "npt.NDArray[np.int64] | None", int], Scores]
@@ -36,15 +42,25 @@ class Comparator(NamedTuple):
         pairs: raw scores of as many probes and references, on a number of threads (0: one a core), (n,) float32.
         contents: what each template shows, (n,) int64, where a low score says less about two that show little; None
             where it says the same of all. See :func:`abis.comparison.balance`.
+        of_contents: the balance of pairs, (n,) float64, from the contents of both.
+        scored: the comparator under a calibration, where raw scores depend on it; None where they do not.
     """
 
     packed: Callable[[Sequence[Any]], Compare]
     pairs: Callable[[Sequence[Any], Sequence[Any], int], Scores]
     contents: Callable[[Sequence[Any]], npt.NDArray[np.int64]] | None = None
+    of_contents: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float64]] = balances
+    scored: Callable[[Calibration | None], Comparator] | None = None
+
+    def under(self, calibration: Calibration | None) -> Comparator:
+        """The comparator to use with a calibration. Raises NotCalibrated where one is needed, but None is given."""
+        return self if self.scored is None else self.scored(calibration)
 
     def balances(self, probes: Sequence[Any], references: Sequence[Any]) -> npt.NDArray[np.float64] | None:
         """The balance of each of as many pairs, or of one probe and all references; None without ``contents``."""
-        return None if self.contents is None else balances(self.contents(probes), self.contents(references))
+        if self.contents is None:
+            return None
+        return self.of_contents(self.contents(probes), self.contents(references))
 
 
 def _packed_fingers(references: Sequence[Minutiae]) -> Compare:
@@ -92,28 +108,63 @@ def _pairs_of_irises(probes: Sequence[IrisCode], references: Sequence[IrisCode],
 
 FINGERS = Comparator(_packed_fingers, _pairs_of_fingers, contents)
 EMBEDDINGS = Comparator(_packed_embeddings, _pairs_of_embeddings)
+
+
+def _speech(voices: Sequence[Embedding]) -> npt.NDArray[np.int64]:
+    return speech_ms([voice.quality for voice in voices])
+
+
+def _packed_profiles(model: DnaModel, references: Sequence[StrProfile]) -> Compare:
+    alleles = packed_profiles(references)
+    return lambda probe, slots, threads: DnaProbe.of(probe, model).compare(alleles, slots)
+
+
+def _pairs_of_profiles(
+    model: DnaModel, probes: Sequence[StrProfile], references: Sequence[StrProfile], threads: int
+) -> Scores:
+    rows = np.arange(len(probes))
+    return scores_of_pairs(packed_profiles(probes), packed_profiles(references), rows, rows, model)
+
+
+def _profiles_under(calibration: Calibration | None) -> Comparator:
+    if calibration is None:
+        raise NotCalibrated("scores of DNA depend on allele frequencies; give the calibration that has them")
+    model = calibration.basis
+    return Comparator(partial(_packed_profiles, model), partial(_pairs_of_profiles, model))
+
+
+def _without_frequencies(*_: Any) -> Any:
+    return _profiles_under(None)
+
+
 IRISES = Comparator(_packed_irises, _pairs_of_irises)
+VOICES = Comparator(_packed_embeddings, _pairs_of_embeddings, _speech, balances_of_speech)
+PROFILES = Comparator(_without_frequencies, _without_frequencies, scored=_profiles_under)
 
 
-def raw_scores(probe: Template, references: Sequence[Template]) -> Scores:
+def raw_scores(
+    probe: Template, references: Sequence[Template], *, calibration: Calibration | None = None
+) -> Scores:
     """Raw scores of one probe against references of the same kind.
 
     Args:
         probe: any template.
         references: templates that may be compared with the probe: of the same position, or one of the two of an
             unknown finger or eye; by the same model, where there are models.
+        calibration: of such templates. Raw scores of DNA depend on it, others do not.
 
     Returns:
         (len(references),) float32.
 
     Raises:
+        NotCalibrated: the probe is of DNA, and no calibration is given.
         TemplateError: naming the first reference that may not be compared with the probe.
     """
     for index, reference in enumerate(references):
         _check_comparable(probe, reference, index)
     if not references:
         return np.empty(0, np.float32)
-    return modality_of(probe).comparator().packed(references)(probe, None, 0)
+    return modality_of(probe).comparator().under(calibration).packed(references)(probe, None, 0)
 
 
 def balance(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64] | None:
@@ -126,7 +177,8 @@ def balance(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
         references: templates that it was compared with.
 
     Returns:
-        (len(references),) float64 as :func:`abis.comparison.balances` gives; None where the probe is not of a finger.
+        (len(references),) float64 as :func:`abis.comparison.balances` gives; None where the modality of the
+        probe has none.
     """
     return modality_of(probe).comparator().balances([probe], references)
 

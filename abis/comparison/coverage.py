@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from abis.answers import Answer
+from abis.text import counted
+
 __all__ = ["Coverage"]
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Coverage(Answer):
     """How many subjects could be compared with a probe, or with each other.
 
     Attributes:
@@ -39,9 +42,8 @@ class Coverage:
 
     def __str__(self) -> str:
         if self.is_full:
-            return f"all {self.subjects:,} subjects could be compared"
+            return f"all {counted(self.subjects, 'subject')} could be compared"
         kinds = ", ".join(f"{count:,} have {kind}" for kind, count in sorted(self.kinds.items()))
         missing = self.subjects - self.compared
-        return (
-            f"{missing:,} of {self.subjects:,} subjects could not be compared{f': {kinds}' if kinds else ''}"
-        )
+        whole = counted(self.subjects, "subject")
+        return f"{missing:,} of {whole} could not be compared{f': {kinds}' if kinds else ''}"

@@ -112,6 +112,8 @@ def iris_scores_of_pairs(
     check_indices("probe", probe)
     check_indices("reference", reference)
     scores = np.empty(len(probe), np.float32)
+    if not len(probe):
+        return scores
     starts = np.flatnonzero(np.diff(probe, prepend=-1))
     columns, each = shape[0], shape[1] // 8
     size = columns * each

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from abis.comparison.coverage import Coverage
 from abis.deduplication.checkpoint import AsOf, Checkpoint, Question
 from abis.deduplication.clusters import Link, grouped
 from abis.deduplication.job import Job, Scope
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.results import DuplicateCluster, DuplicatePair, Duplicates
 from abis.errors import ArgumentError
+from abis.index.coverage import kind_sets, mutual_coverage
 from abis.index.references import ReferenceView
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
@@ -62,7 +62,9 @@ def deduplicate(
         if since is not None:
             new = np.array(sorted(store.subjects_enrolled_between(since, as_of.change)), np.int64)
         scope = Scope(view.segments, as_of.last_subject, as_of.last_encounter, new)
-        coverage = _coverage(scope)
+        enrolled = kind_sets(
+            scope.segments, last_subject=scope.last_subject, last_encounter=scope.last_encounter
+        )
         pairs = Job(scope, criterion, calibrations, sizes).run(done, progress)
     return Duplicates(
         named(store, pairs),
@@ -70,44 +72,7 @@ def deduplicate(
         searched=as_of.subjects if new is None else len(new),
         fpir=fpir,
         change=as_of.change,
-        coverage=coverage,
-    )
-
-
-def _coverage(scope: Scope) -> Coverage:
-    """How many subjects are comparable with all others. Subjects are grouped by the kinds of their templates."""
-    blocks = [block for segment in scope.segments for block in segment.blocks if block.present]
-    kinds = sorted({block.kind for block in blocks})
-    group = np.zeros(scope.last_subject + 1, np.int64)  # number of each key's group
-    groups: list[tuple[bool, ...]] = [()]  # of each group, whether it has each kind
-    for kind in kinds:
-        has = np.zeros(len(group), np.bool_)
-        for block in (block for block in blocks if block.kind == kind):
-            slots = block.present_slots()
-            subjects = block.subjects[slots]
-            is_in_scope = (subjects <= scope.last_subject) & (block.encounters[slots] <= scope.last_encounter)
-            has[subjects[is_in_scope]] = True
-        number = 2 * group + has
-        is_used = np.bincount(number, minlength=2 * len(groups)) > 0
-        groups = [(*groups[n // 2], bool(n % 2)) for n in np.flatnonzero(is_used).tolist()]
-        group = (np.cumsum(is_used) - 1)[number]
-    counts = np.bincount(group, minlength=len(groups)).tolist()
-    enrolled = [
-        ({kind for kind, is_there in zip(kinds, own, strict=True) if is_there}, count)
-        for own, count in zip(groups, counts, strict=True)
-        if any(own)
-    ]
-    partly = [
-        (own, count)
-        for own, count in enrolled
-        if not all(any(a.is_comparable(b) for a in own for b in other) for other, _ in enrolled)
-    ]
-    by_kind = {str(kind): sum(count for own, count in partly if kind in own) for kind in kinds}
-    subjects = sum(count for _, count in enrolled)
-    return Coverage(
-        subjects,
-        subjects - sum(count for _, count in partly),
-        {kind: count for kind, count in by_kind.items() if count},
+        coverage=mutual_coverage(enrolled),
     )
 
 

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from abis.comparison.coverage import Coverage
 from abis.deduplication.pairing import Criterion, FoundPair
 from abis.deduplication.tiles import Tile
 from abis.deduplication.uniqueness import Newcomers
+from abis.errors import check_real
 from abis.index.references import ReferenceView
 from abis.scoring.calibration import Calibrations
 from abis.store import Enrollment, Store
+from abis.store.import_records import DUPLICATE, UNCHECKED
 from abis.template import Template
 
 __all__ = ["ArrivalsCheck", "CheckedArrivals"]
@@ -31,6 +34,7 @@ class ArrivalsCheck:
         view: returns all references as of now.
         calibrations: returns the calibrations of some templates.
         fpir: false positive identification rate of each arrival's search, above 0, at most 1.
+        min_coverage: part of the subjects that an arrival must be comparable with, 0 to 1.
         tile: number of subjects' keys whose references are packed together.
     """
 
@@ -42,8 +46,11 @@ class ArrivalsCheck:
         *,
         fpir: float,
         tile: int,
+        min_coverage: float = 1.0,
     ) -> None:
         Criterion(1, fpir)  # checks the rate
+        check_real("min_coverage", min_coverage, above=None, highest=1, what="a share from 0 to 1")
+        self._min_coverage = min_coverage
         self.fpir = fpir
         self._store = store
         self._view = view
@@ -54,7 +61,7 @@ class ArrivalsCheck:
     @property
     def rule(self) -> str:
         """The question in words, noted with an import: another question would get other answers."""
-        return f"unique, fpir {self.fpir!r}"
+        return f"unique, fpir {self.fpir!r}, coverage {self._min_coverage!r}"
 
     def look(self, arrivals: Sequence[Enrollment]) -> CheckedArrivals:
         """Compare some arrivals with all enrolled subjects as of now, and with each other."""
@@ -64,9 +71,16 @@ class ArrivalsCheck:
         size = view.subjects + len(arrivals)
         found = [] if not arrivals else newcomers.among_enrolled(self._enrolled(view), size)
         among = list(newcomers.among_themselves(size))
-        return CheckedArrivals(
-            self._duplicates(arrivals, found, among), lambda: self._since(view, newcomers, arrivals)
-        )
+        refused = self._uncovered(newcomers.coverages(view)) | self._duplicates(arrivals, found, among)
+        return CheckedArrivals(refused, lambda: self._since(view, newcomers, arrivals))
+
+    def _uncovered(self, coverages: Sequence[Coverage]) -> dict[int, str]:
+        """The arrivals that too few subjects could be compared with, by number from 0."""
+        return {
+            number: f"{UNCHECKED}: {coverage}"
+            for number, coverage in enumerate(coverages)
+            if coverage.compared < self._min_coverage * coverage.subjects
+        }
 
     def _since(
         self, view: ReferenceView, newcomers: Newcomers, arrivals: Sequence[Enrollment]
@@ -110,7 +124,7 @@ class ArrivalsCheck:
             if own:
                 pair, name = min(own, key=lambda one: (-one[0].score, one[1]))
                 score = f"score {pair.score:.1f}, threshold {pair.threshold:.1f}"
-                duplicates[number - 1] = f"subject {name!r}, {score}"
+                duplicates[number - 1] = f"{DUPLICATE} subject {name!r}, {score}"
         return duplicates
 
     def _enrolled(self, view: ReferenceView) -> Iterator[Tile]:
@@ -130,7 +144,8 @@ class CheckedArrivals:
     """What was found about a batch of arrivals.
 
     Attributes:
-        duplicates: the match of each arrival that must not be enrolled, in words, by the arrival's number from 0.
+        duplicates: why each arrival that must not be enrolled is refused, by the arrival's number from 0: its match, or
+            that too few subjects could be compared.
         again: returns the same for subjects that others have enrolled since. It is called inside the transaction that
             enrolls the batch, when no other process can enroll.
     """

@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison import balances, cosines_of_pairs
+from abis.comparison.dna import scores_of_pairs
 from abis.comparison.iris import iris_scores_of_pairs
 from abis.comparison.kind import Kind
+from abis.comparison.voices import balances_of_speech
 from abis.deduplication.finger_tile import FingerTile
 from abis.deduplication.sketches import near, sketch
-from abis.scoring.calibration import Calibrations
+from abis.index.dna_index import DnaIndex, PreparedProfile
+from abis.scoring.calibration import Calibration, Calibrations
+from abis.template import StrProfile
 
-__all__ = ["EmbeddingLooks", "FingerLooks", "IrisLooks", "Looks", "Side"]
+__all__ = ["DnaLooks", "EmbeddingLooks", "FingerLooks", "IrisLooks", "Looks", "Side", "VoiceLooks"]
 
 # What passes, and what is lost by it: benchmarks/scale/deduplication.py, docs/deduplication.md. Natural log units.
 _FINGER_LESS, _FACE_LESS = 4.0, 12.5  # the first look must reach log(subjects) less this
@@ -98,13 +102,13 @@ class Looks(ABC):
         self, probe: Side, reference: Side, first: Rows, second: Rows, calibrations: Calibrations
     ) -> NDArray[np.float64]:
         """(p,) evidence of the second look at some pairs, natural log units."""
-        raw, balance = self.raw(probe, reference, first, second)
         calibration = calibrations.for_pair(probe.kind.calibrated_as, reference.kind.calibrated_as)
+        raw, balance = self.raw(probe, reference, first, second, calibration)
         return np.asarray(_LN_OF_10 * calibration.llr(raw, balance))
 
     @abstractmethod
     def raw(
-        self, probe: Side, reference: Side, first: Rows, second: Rows
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Raw scores of some pairs, and their balances, if the modality has them.
 
@@ -113,6 +117,7 @@ class Looks(ABC):
             reference: of the second subjects.
             first: (p,) numbers of probes; quickest where equal ones follow each other.
             second: (p,) numbers of references.
+            calibration: of the kinds of both; raw scores of DNA depend on it, others do not.
         """
 
 
@@ -164,7 +169,7 @@ class FingerLooks(Looks):
         return _OF_FINGERS * refined.astype(np.float64)
 
     def raw(
-        self, probe: Side, reference: Side, first: Rows, second: Rows
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Raw scores and balances."""
         (probes, own), (references, their) = probe.prepared, reference.prepared
@@ -196,7 +201,7 @@ class EmbeddingLooks(Looks):
         return first[below], second[below]
 
     def raw(
-        self, probe: Side, reference: Side, first: Rows, second: Rows
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
     ) -> tuple[NDArray[np.float32], None]:
         """Cosines."""
         return cosines_of_pairs(probe.arrays["vectors"], reference.arrays["vectors"], first, second), None
@@ -210,9 +215,66 @@ class IrisLooks(Looks):
         return {"codes": index.codes[slots]}
 
     def raw(
-        self, probe: Side, reference: Side, first: Rows, second: Rows
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
     ) -> tuple[NDArray[np.float32], None]:
         """Masked Hamming distances on the scale of :mod:`abis.comparison.iris`."""
         shape = probe.kind.dimension >> 16, probe.kind.dimension & 0xFFFF
         codes = probe.arrays["codes"], reference.arrays["codes"]
         return iris_scores_of_pairs(*codes, first, second, shape=shape), None
+
+
+class VoiceLooks(Looks):
+    """Voices: every pair is compared in full, for how much a sketch says depends on the model and the speech."""
+
+    def arrays(self, index: Any, slots: Rows) -> dict[str, NDArray[Any]]:
+        """(n, d) vectors and (n,) milliseconds of speech."""
+        return {"vectors": index.vectors[slots], "speech": index.speech[slots]}
+
+    def raw(
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Cosines and balances."""
+        cosines = cosines_of_pairs(probe.arrays["vectors"], reference.arrays["vectors"], first, second)
+        return cosines, balances_of_speech(probe.arrays["speech"][first], reference.arrays["speech"][second])
+
+
+class DnaLooks(Looks):
+    """DNA: the first look by the lists of genotypes, as in a search, which misses no pair."""
+
+    def arrays(self, index: Any, slots: Rows) -> dict[str, NDArray[Any]]:
+        """(n, 24, 2) alleles."""
+        return {"alleles": index.alleles[slots]}
+
+    def prepared(self, arrays: Arrays) -> DnaIndex:
+        """An index of the profiles."""
+        return DnaIndex(arrays["alleles"])
+
+    def near(
+        self,
+        probe: Side,
+        reference: Side,
+        limits: Rows,
+        size: int,
+        calibrations: Calibrations,
+        *,
+        tables_of_probes: bool,
+    ) -> tuple[Rows, Rows]:
+        """The pairs that may be of one person and say enough."""
+        least = math.log(size) - _FACE_LESS
+        model = calibrations.for_kind(probe.kind.calibrated_as).basis
+        found = [np.empty((2, 0), np.int64)]
+        for number, limit in enumerate(limits.tolist()):
+            own = PreparedProfile.of(StrProfile.of_alleles(probe.arrays["alleles"][number]), model)
+            slots = reference.prepared.possible(own)
+            slots = slots[slots < limit]
+            slots = slots[reference.prepared.refine(own, slots) >= least]
+            found.append(np.stack([np.full(len(slots), number, np.int64), slots]))
+        first, second = np.concatenate(found, axis=1)
+        return first, second
+
+    def raw(
+        self, probe: Side, reference: Side, first: Rows, second: Rows, calibration: Calibration
+    ) -> tuple[NDArray[np.float32], None]:
+        """Log10 likelihood ratios."""
+        alleles = probe.arrays["alleles"], reference.arrays["alleles"]
+        return scores_of_pairs(*alleles, first, second, calibration.basis), None

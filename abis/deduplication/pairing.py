@@ -17,6 +17,7 @@ not depend on the portions, their order or the machine.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.deduplication.tiles import Tile, expanded
+from abis.errors import ArgumentError, check_real
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons, Evidence
@@ -50,7 +52,7 @@ class Criterion:
         exact: compare all pairs in full.
 
     Raises:
-        ValueError: there is neither a rate nor a threshold, or both, or one is out of its range.
+        ArgumentError: there is neither a rate nor a threshold, or both, or one is out of its range.
     """
 
     gallery_size: int
@@ -60,11 +62,12 @@ class Criterion:
 
     def __post_init__(self) -> None:
         if (self.fpir is None) == (self.threshold is None):
-            raise ValueError("expected a false positive identification rate or a threshold, one of them")
+            raise ArgumentError("expected a false positive identification rate or a threshold, one of them")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise ValueError(f"threshold is {self.threshold}; expected a finite log10 likelihood ratio")
+        if self.threshold is not None:
+            what = "a finite log10 likelihood ratio"
+            check_real("threshold", self.threshold, above=-math.inf, highest=sys.float_info.max, what=what)
 
     def threshold_of(self, compared: Compared) -> float:
         """The least score of a pair that was compared by these calibrations."""
@@ -246,7 +249,7 @@ def _compared(
         pair, first, second = expanded(probe, reference, pairs)
         if len(pair):
             calibration = calibrations.for_pair(probe.kind.calibrated_as, reference.kind.calibrated_as)
-            raw, balance = probe.looks.raw(probe.side, reference.side, first, second)
+            raw, balance = probe.looks.raw(probe.side, reference.side, first, second, calibration)
             encounters = reference.encounters[second]
             comparisons.append(
                 Comparisons(

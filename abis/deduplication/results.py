@@ -11,6 +11,7 @@ from abis.answers import Answer
 from abis.comparison.coverage import Coverage
 from abis.deduplication.clusters import Link, grouped
 from abis.scoring.fusion import Evidence
+from abis.text import counted
 
 __all__ = ["DuplicateCluster", "DuplicatePair", "Duplicates"]
 
@@ -46,7 +47,7 @@ class DuplicatePair(Answer):
 
 
 @dataclass(frozen=True)
-class DuplicateCluster:
+class DuplicateCluster(Answer):
     """Subjects that are connected by pairs, directly or through others.
 
     Attributes:
@@ -75,7 +76,7 @@ class Duplicates(Answer, Sequence[DuplicatePair]):
         searched: number of subjects that were compared with all others: all subjects, or the new ones.
         fpir: false positive identification rate asked for; None if a threshold was.
         change: number of the gallery's last change that was considered: ``since`` of the next run.
-        coverage: number of subjects that could be compared with all others; None in a cluster, where it is not counted.
+        coverage: number of subjects that could be compared with all others; None where it was not counted.
     """
 
     clusters: tuple[DuplicateCluster, ...]
@@ -132,11 +133,7 @@ class Duplicates(Answer, Sequence[DuplicatePair]):
         """One line: number of pairs and clusters, and what was compared."""
         gap = "" if self.coverage is None or self.coverage.is_full else f"; {self.coverage}"
         return (
-            f"{_counted(len(self), 'pair')} in {_counted(len(self.clusters), 'cluster')}; "
+            f"{counted(len(self), 'pair')} in {counted(len(self.clusters), 'cluster')}; "
             f"{self.searched:,} of {self.gallery_size:,} subjects compared with all others, "
             f"as of change {self.change:,}{gap}"
         )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from abis.comparison.coverage import Coverage
+from abis.comparison.kind import Kind
 from abis.deduplication.pairing import Criterion, FoundPair, find_pairs
 from abis.deduplication.tiles import Tile
 from abis.index.references import ReferenceView
@@ -32,6 +35,21 @@ class Newcomers:
         entries = (Entry(number, number, t) for number, e in numbers for t in e.templates)
         self._tile = Tile.of([Segment.of(0, 0, entries)])
 
+    def coverages(self, view: ReferenceView) -> list[Coverage]:
+        """How many subjects each of them is comparable with: those enrolled, and those of earlier enrollments."""
+        found = []
+        earlier: dict[str, frozenset[Kind]] = {}
+        counts: Counter[frozenset[Kind]] = Counter()
+        for enrollment in self._enrollments:
+            own = frozenset(map(Kind.of, enrollment.templates))
+            known = earlier.pop(enrollment.subject_id, frozenset())
+            if known:
+                counts[known] -= 1
+            found.append(view.coverage(own) + _coverage_of(own, counts))
+            earlier[enrollment.subject_id] = known | own
+            counts[known | own] += 1
+        return found
+
     def among_themselves(self, gallery_size: int) -> Iterator[FoundPair]:
         """Pairs of two of the enrollments; both keys are their numbers. ``gallery_size`` sets the threshold."""
         if len(self._enrollments) < 2:
@@ -57,3 +75,17 @@ class Newcomers:
         references = Tile.of(view.segments, after_encounter=after_encounter)
         criterion = Criterion(max(view.subjects, 1), self._fpir, exact=True)
         return find_pairs(self._tile, references, criterion, self._calibrations, ordered=False)
+
+
+def _coverage_of(own: frozenset[Kind], counts: Mapping[frozenset[Kind], int]) -> Coverage:
+    """How many subjects, counted by the kinds of their templates, have one that is comparable with ``own``."""
+    others = {
+        kinds: count
+        for kinds, count in counts.items()
+        if count and not any(a.is_comparable(b) for a in own for b in kinds)
+    }
+    by_kind: Counter[str] = Counter()
+    for kinds, count in others.items():
+        by_kind.update({str(kind): count for kind in kinds})
+    subjects = sum(counts.values())
+    return Coverage(subjects, subjects - sum(others.values()), by_kind)

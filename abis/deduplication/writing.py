@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from io import StringIO
@@ -14,7 +13,7 @@ from abis.deduplication.results import DuplicatePair, Duplicates
 from abis.errors import AbisError
 from abis.files import write_whole
 from abis.template import Position
-from abis.text import escaped_cell
+from abis.text import SafeCsv
 
 __all__ = ["ENDINGS", "check_ending", "write_duplicates"]
 
@@ -91,12 +90,13 @@ def _csv(duplicates: Duplicates) -> bytes:
     rows = _rows(duplicates)
     positions = [p.name for p in sorted({Position(e.position) for pair, _ in rows for e in pair.evidence})]
     stream = StringIO(newline="")
-    writer = csv.DictWriter(stream, [*_COLUMNS, *positions], lineterminator="\n")
-    writer.writeheader()
+    header = [*_COLUMNS, *positions]
+    writer = SafeCsv(stream)
+    writer.row(header)
     for pair, row in rows:
-        own = {e.position.name: repr(e.score) for e in pair.evidence}
-        ids = {name: escaped_cell(row[name]) for name in ("subject_id", "other_id")}
-        writer.writerow(row | own | ids | {"weak": "yes" if pair.is_weak else "no"})
+        own = {e.position.name: e.score for e in pair.evidence}
+        cells = row | own | {"weak": "yes" if pair.is_weak else "no"}
+        writer.row(cells.get(name) for name in header)
     return stream.getvalue().encode()
 
 

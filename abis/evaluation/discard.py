@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from abis.errors import ArgumentError
 from abis.evaluation.scores import FAILED, check_scores
 from abis.template import Template
 from abis.template.modality import quality_of
@@ -76,7 +77,7 @@ def error_versus_discard(
             f"{len(score)} scores and {len(quality)} qualities; expected equal counts of at least one"
         )
     if not 0 < fnmr < 1:
-        raise ValueError(f"fnmr is {fnmr}; expected a rate between 0 and 1")
+        raise ArgumentError(f"fnmr is {fnmr}; expected a rate between 0 and 1")
     ascending = np.sort(score)
     threshold = float(ascending[min(int(np.ceil(fnmr * len(score))), len(score) - 1)])
     order = np.argsort(quality, kind="stable")

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from abis.errors import ArgumentError
 from abis.evaluation.scores import Scores, check_scores, separate
 
 __all__ = ["Det", "ErrorRates", "OperatingPoint", "ascending", "equal_error_rate"]
@@ -124,7 +125,7 @@ class ErrorRates:
             ValueError: ``fmr`` is outside [0, 1].
         """
         if not 0 <= fmr <= 1:
-            raise ValueError(f"fmr is {fmr}; expected a fraction, 0 to 1")
+            raise ArgumentError(f"fmr is {fmr}; expected a fraction, 0 to 1")
         n = len(self.non_mated)
         allowed = int(fmr * n)
         # The product may have been rounded across an integer; the quotient decides, as in ``self.fmr``.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from abis.answers import Answer
 from abis.evaluation.datasets import FailureToAcquire
 from abis.evaluation.discard import ErrorVersusDiscard
 from abis.evaluation.error_rates import ErrorRates
@@ -23,6 +24,7 @@ from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.scoring.calibration import Calibration
 from abis.template import Template
+from abis.text import counted
 
 __all__ = [
     "DISCARDED",
@@ -40,6 +42,7 @@ DISCARDED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Fractions of the mated comparisons at which text and report state the error-versus-discard curve."""
 
 _A_TENTH = 0.1
+_FEW = 30  # comparisons: where none fails, an error rate of up to 3 / 30 is possible (rule of three, 95 %)
 _WORST = 10  # mated pairs and non-mated pairs listed
 _PART = 1 << 20
 _STEPS_A_DECADE = 200  # of an error rate, in the curves for JSON
@@ -95,8 +98,8 @@ class Accuracy:
     folds: int
 
 
-@dataclass(frozen=True, eq=False)
-class Findings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Findings(Answer):
     """Error rates of a data set, and further results of its evaluation.
 
     Attributes:
@@ -145,7 +148,36 @@ class Findings:
         """Noun for the subjects: the unit, or "subjects" if the unit is "comparisons"."""
         return "subjects" if self.unit == "comparisons" else self.unit
 
-    def figures(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, as :meth:`figures` returns them."""
+        return self.figures()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each protocol, with its counts and error rates in per cent."""
+        return [
+            {"protocol": protocol.name}
+            | {name: value for name, value in _rates(protocol.summary).items() if not isinstance(value, list)}
+            for protocol in self.protocols
+        ]
+
+    def __repr__(self) -> str:
+        return f"Findings({self.name!r}: {self.main.mated:,} mated, {self.main.non_mated:,} non-mated)"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against trusting the figures, in words: too few comparisons."""
+        return tuple(
+            f"{protocol.name}: {counted(count, f'{kind} comparison')}; an error rate below {3 / max(count, 3):.0%} "
+            f"cannot be told from 0 by so few, and intervals from so few are too narrow"
+            for protocol in self.protocols
+            for kind, count in (
+                ("mated", protocol.summary.mated),
+                ("non-mated", protocol.summary.non_mated),
+            )
+            if count < _FEW
+        )
+
+    def figures(self) -> dict[str, Any]:
         """Return all figures and the points of all curves as a dictionary for JSON."""
         return {
             "name": self.name,
@@ -153,6 +185,7 @@ class Findings:
             self.enrolled: self.subjects,
             "failures": [{"name": failure.name, "reason": failure.reason} for failure in self.failures],
             "ignored": list(self.ignored),
+            "warnings": list(self.warnings),
             **{
                 protocol.name.lower().replace(" ", "_"): _rates(protocol.summary)
                 for protocol in self.protocols
@@ -228,6 +261,7 @@ class Findings:
         if self.discard is not None:
             first, left = (100 * self.discard.at(part) for part in (0, _A_TENTH))
             yield f"Quality: without the lowest {100 * _A_TENTH:g} %, an FNMR of {first:.1f} % becomes {left:.1f} %."
+        yield from (f"Warning: {warning}." for warning in self.warnings)
         yield from (f"failed: {failure.name}: {failure.reason}" for failure in self.failures)
 
 

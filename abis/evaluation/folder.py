@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from abis.comparison import balances
 from abis.comparison.kind import Kind
+from abis.errors import NotCalibrated
 from abis.evaluation.datasets import DEFAULT_PATTERN, DataSet, FolderSample, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, Protocol, pairs_of, unit_of
@@ -22,7 +22,7 @@ from abis.evaluation.scores import FAILED, Scores
 from abis.evaluation.summary import Summary, summarise
 from abis.evaluation.thresholds import promises
 from abis.formats import read_file
-from abis.scoring.calibration import Calibrations
+from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.template import Template
 from abis.template.modality import modality_of
 
@@ -44,10 +44,12 @@ class Evaluation:
         raw: float32 comparison scores; -inf if a sample could not be read.
         balance: float64, balance of the templates of fingers (:func:`abis.comparison.balance`). None: the templates
             are not of fingers.
-        score: float64 log10 likelihood ratios; -inf if a sample could not be read.
+        score: float64 log10 likelihood ratios, or raw scores where not ``calibrated``; -inf if a sample could not be
+            read.
         all_against_all: error rates over all pairs.
         fvc_protocol: error rates over the pairs of the FVC protocol.
-        cllr: Cllr over all comparisons that did not fail, in bits.
+        calibrated: whether there is a calibration of the templates.
+        cllr: Cllr over all comparisons that did not fail, in bits; None where not ``calibrated``.
         min_cllr: least Cllr over all comparisons that did not fail, in bits.
         seed: seed of the bootstrap.
     """
@@ -62,7 +64,8 @@ class Evaluation:
     score: npt.NDArray[np.float64]
     all_against_all: Summary
     fvc_protocol: Summary
-    cllr: float
+    calibrated: bool
+    cllr: float | None
     min_cllr: float
     seed: int
 
@@ -91,7 +94,7 @@ class Evaluation:
                 Protocol("all against all", self.all_against_all),
                 Protocol("FVC protocol", self.fvc_protocol),
             ),
-            calibrated=True,
+            calibrated=self.calibrated,
             cllr=self.cllr,
             min_cllr=self.min_cllr,
             identification=first_enrolled(self.score, finger_numbers(samples), seed=self.seed),
@@ -121,6 +124,7 @@ def evaluate_folder(
     *,
     pattern: str = DEFAULT_PATTERN,
     read: Callable[[Path], tuple[Template, ...]] = read_file,
+    calibration: Calibration | None = None,
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -137,6 +141,8 @@ def evaluate_folder(
         pattern: regular expression of file names, with the groups ``finger`` and ``impression``. Default:
             :data:`~abis.evaluation.datasets.DEFAULT_PATTERN`.
         read: function that returns the templates of a file. Default: :func:`abis.read_file`.
+        calibration: calibration of the templates. None: the shipped one; voices, which have none, are evaluated by
+            their raw scores.
         threads: number of threads; 0 (default): one for each core. Scores do not depend on it.
         seed: seed of the bootstrap.
         progress: function that is called after every probe, with the number of comparisons done and their total.
@@ -145,6 +151,7 @@ def evaluate_folder(
     Raises:
         ValueError: no two samples are of one subject or no two are of different subjects, modalities are mixed, too
             few files can be read, or the folder is not a data set (see :func:`abis.evaluation.read_folder`).
+        NotCalibrated: the templates are DNA profiles, and no calibration is given.
         OSError: the folder cannot be read.
     """
     data_set = read_folder(folder, pattern=pattern, read=read)
@@ -158,15 +165,17 @@ def evaluate_folder(
     fvc = fvc_pairs(probe, reference, finger)
 
     templates = [sample.template for sample in samples]
-    raw = compare_samples(templates, templates, threads=threads, progress=progress)
+    in_force = calibration_of(templates, calibration)
+    raw = compare_samples(templates, templates, calibration=in_force, threads=threads, progress=progress)
     made = raw != FAILED
     if not made[mated].any() or not made[~mated].any():
         failure = data_set.failures[0]
         raise ValueError(f"{folder}: too few templates could be read; {failure.name}: {failure.reason}")
-    score = np.full(len(raw), FAILED)
-    calibration = Calibrations.of().for_templates(template for template in templates if template is not None)
+    score = raw.astype(np.float64)
     balance = balance_of_pairs(templates, probe, reference)
-    score[made] = calibration.llr(raw[made], None if balance is None else balance[made])
+    if in_force is not None:
+        score[made] = in_force.llr(raw[made], None if balance is None else balance[made])
+    kept_promises = promises(in_force) if in_force is not None else ()
 
     scores = Scores(score, finger[probe], finger[reference])
     return Evaluation(
@@ -178,12 +187,42 @@ def evaluate_folder(
         raw=raw,
         balance=balance,
         score=score,
-        all_against_all=summarise(scores, seed=seed, promises=promises(calibration)),
-        fvc_protocol=summarise(scores.select(fvc), seed=seed, promises=promises(calibration)),
-        cllr=cllr(score[made & mated], score[made & ~mated]),
+        all_against_all=summarise(scores, seed=seed, promises=kept_promises),
+        fvc_protocol=summarise(scores.select(fvc), seed=seed, promises=kept_promises),
+        calibrated=in_force is not None,
+        cllr=None if in_force is None else cllr(score[made & mated], score[made & ~mated]),
         min_cllr=min_cllr(score[made & mated], score[made & ~mated]),
         seed=seed,
     )
+
+
+def calibration_of(
+    templates: Sequence[Template | None], calibration: Calibration | None
+) -> Calibration | None:
+    """Return the calibration for comparisons among templates; None if there is none, and raw scores need none.
+
+    Args:
+        templates: of one modality; None for a failed sample.
+        calibration: the caller's; it must be of the kind of the templates. None: the shipped one.
+
+    Raises:
+        ValueError: the calibration is of another kind.
+        NotCalibrated: there is none, and raw scores depend on it.
+    """
+    present = [template for template in templates if template is not None]
+    if not present:
+        return calibration
+    try:
+        found = Calibrations.of([] if calibration is None else [calibration]).for_templates(present)
+    except NotCalibrated:
+        if modality_of(present[0]).comparator().scored is not None:
+            raise
+        found = None
+    if calibration is not None and found is not calibration:
+        raise ValueError(
+            f"the calibration is of {calibration.kind}; the templates are of {kind_of(present[0])}"
+        )
+    return found
 
 
 def finger_numbers(samples: Sequence[FolderSample]) -> npt.NDArray[np.int32]:
@@ -196,6 +235,7 @@ def compare_samples(
     probes: Sequence[Template | None],
     references: Sequence[Template | None],
     *,
+    calibration: Calibration | None = None,
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -204,6 +244,7 @@ def compare_samples(
     Args:
         probes: (n,) templates of one kind; None for a failed sample, whose comparisons score -inf.
         references: (n,) templates of the same samples, by the same or another extractor; None for a failed sample.
+        calibration: of the templates; raw scores of DNA depend on it, others do not.
         threads: number of threads; 0 (default): one for each core.
         progress: function that is called after every probe, with the number of comparisons done and their total.
             None: no calls.
@@ -213,7 +254,7 @@ def compare_samples(
     """
     if len(probes) != len(references):
         raise ValueError(f"{len(probes)} probes and {len(references)} references; expected equal counts")
-    compare = comparator(references, threads)
+    compare = comparator(references, threads, calibration)
     total = len(probes) * (len(probes) - 1) // 2
     raw = np.full(total, FAILED, dtype=np.float32)
     has_reference = np.array([template is not None for template in references], dtype=bool)
@@ -246,22 +287,25 @@ def balance_of_pairs(
         (n,) float64, 0 to 1; see :func:`abis.comparison.balance`.
     """
     present = [template for template in templates if template is not None]
-    contents = modality_of(present[0]).comparator().contents if present else None
-    if contents is None:
+    comparator = modality_of(present[0]).comparator() if present else None
+    if comparator is None or comparator.contents is None:
         return None
     content = np.zeros(len(templates), np.int64)
-    content[[number for number, template in enumerate(templates) if template is not None]] = contents(present)
-    return balances(content[probe], content[reference])
+    content[[number for number, template in enumerate(templates) if template is not None]] = (
+        comparator.contents(present)
+    )
+    return comparator.of_contents(content[probe], content[reference])
 
 
 def comparator(
-    references: Sequence[Template | None], threads: int
+    references: Sequence[Template | None], threads: int, calibration: Calibration | None = None
 ) -> Callable[[Template, npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
     """Return a function that compares a probe with the references of given slots.
 
     Args:
         references: templates of one kind; None for a failed sample. The slots number the others from 0.
         threads: number of threads; 0: one for each core.
+        calibration: of the templates; raw scores of DNA depend on it, others do not.
 
     Returns:
         Function from a probe and (k,) slots to (k,) float32 raw scores.
@@ -279,7 +323,7 @@ def comparator(
     if not present:
         return lambda probe, slots: np.empty(len(slots), np.float32)
     modality = modality_of(present[0])
-    compared = modality.comparator().packed(present)
+    compared = modality.comparator().under(calibration).packed(present)
 
     def compare(probe: Template, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         if not isinstance(probe, modality.template) or Kind.of(probe)[1:] not in kinds:

@@ -15,7 +15,7 @@ from abis.evaluation.fitting import TrainingScores, fit
 from abis.evaluation.likelihood_ratios import cllr, min_cllr
 from abis.evaluation.scores import FAILED, Scores
 from abis.scoring.calibration import Calibration
-from abis.scoring.thresholds import threshold_for_fmr
+from abis.scoring.thresholds import threshold_for_fmr, unreachable
 
 __all__ = ["Quality", "Refit", "refit"]
 
@@ -23,6 +23,7 @@ CLAIMED_FMRS = (1e-2, 1e-3, 1e-4)
 """FMRs at whose thresholds calibrations are tested."""
 
 _FOLDS = 5
+_USUAL_FMR = 1e-6  # of abis.Policy
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class Refit:
             f"FMRs are counted down to {table.counted:.1e}; lower FMRs come from a fitted tail.",
         ]
         return "\n".join(lines)
+
+    @property
+    def unreachable(self) -> str:
+        """That the threshold of ``abis verify``'s usual rate, 1e-6, cannot be reached, in words; else empty."""
+        return unreachable(_USUAL_FMR, [[self.calibration]])
 
     def _line(self, label: str, form: str, value: Any) -> str:
         cells = []

@@ -15,9 +15,8 @@ Other columns are ignored. Files are read in parts, which bounds the memory for 
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from abis.evaluation.folder import Evaluation
 from abis.evaluation.score_tables import Column, Columns, read_columns
 from abis.evaluation.scores import FAILED, Scores
 from abis.scoring.calibration import Calibration
+from abis.text import SafeCsv
 
 __all__ = ["ScoreFile", "evaluate_scores", "read_scores", "write_scores"]
 
@@ -180,7 +180,8 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
 
     Columns: ``probe`` and ``reference`` (names of files without ending), ``mated`` (0 or 1), ``score`` (log10
     likelihood ratio) and ``raw`` (comparison score), without loss of digits; ``-inf`` if a template could not be read.
-    Comparisons of fingers also have ``balance``.
+    Comparisons of fingers and voices also have ``balance``. Without a calibration, ``score`` is the comparison score,
+    and there is no column ``raw``.
 
     Args:
         path: CSV file to write; an existing file is replaced.
@@ -193,22 +194,30 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
     names = [sample.name for sample in evaluation.data_set.samples]
     chosen = np.arange(len(evaluation.raw)) if all_pairs else np.flatnonzero(evaluation.fvc)
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = SafeCsv(file)
         balance = evaluation.balance
-        table.writerow(_HEADER if balance is None else (*_HEADER, "balance"))
+        header = _HEADER if evaluation.calibrated else _HEADER[:-1]
+        table.row(header if balance is None else (*header, "balance"))
         columns: list[npt.NDArray[Any]] = [
-            *(evaluation.probe, evaluation.reference, evaluation.mated, evaluation.score, evaluation.raw),
+            *(evaluation.probe, evaluation.reference, evaluation.mated, evaluation.score),
+            *((evaluation.raw,) if evaluation.calibrated else ()),
             *(() if balance is None else (balance,)),
         ]
         for start in range(0, len(chosen), _CHUNK):
             part = chosen[start : start + _CHUNK]
-            table.writerows(
-                (names[probe], names[reference], int(mated), score, f"{raw:.9g}", *balanced)
-                for probe, reference, mated, score, raw, *balanced in zip(
+            table.rows(
+                (names[probe], names[reference], int(mated), *_nine_digits(scores, raw=evaluation.calibrated))
+                for probe, reference, mated, *scores in zip(
                     *(column[part].tolist() for column in columns), strict=True
                 )
             )
     return len(chosen)
+
+
+def _nine_digits(scores: Sequence[float], *, raw: bool) -> Iterator[float | str]:
+    """The scores of a row; the second is float32 where it is raw."""
+    for place, score in enumerate(scores):
+        yield f"{score:.9g}" if raw and place == 1 else score
 
 
 # --- reading ------------------------------------------------------------------------------------------------

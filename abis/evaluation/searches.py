@@ -11,11 +11,11 @@ import numpy as np
 from abis.evaluation.datasets import DEFAULT_PATTERN, read_folder
 from abis.evaluation.discard import discard_of
 from abis.evaluation.findings import Findings, assess, pairs_of, unit_of
-from abis.evaluation.folder import balance_of_pairs, comparator, finger_numbers
+from abis.evaluation.folder import balance_of_pairs, calibration_of, comparator, finger_numbers
 from abis.evaluation.identification import measure_identification, search
 from abis.evaluation.scores import FAILED, Scores
 from abis.formats import read_file
-from abis.scoring.calibration import Calibrations
+from abis.scoring.calibration import Calibration
 from abis.template import Template
 
 __all__ = ["evaluate_searches"]
@@ -27,6 +27,7 @@ def evaluate_searches(
     *,
     pattern: str = DEFAULT_PATTERN,
     read: Callable[[Path], tuple[Template, ...]] = read_file,
+    calibration: Calibration | None = None,
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -45,6 +46,8 @@ def evaluate_searches(
         pattern: regular expression of file names, with the groups ``finger`` and ``impression``. Default:
             :data:`~abis.evaluation.datasets.DEFAULT_PATTERN`.
         read: function that returns the templates of a file. Default: :func:`abis.read_file`.
+        calibration: calibration of the templates. None: the shipped one; voices, which have none, are evaluated by
+            their raw scores.
         threads: number of threads of a search; 0 (default): one for each core. Scores do not depend on it.
         seed: seed of the bootstrap.
         progress: function that is called after each probe, with the number of probes searched and their total.
@@ -53,6 +56,7 @@ def evaluate_searches(
     Raises:
         ValueError: no probe has a mate, no template can be read, modalities are mixed, or a folder is
             not a data set (see :func:`abis.evaluation.read_folder`).
+        NotCalibrated: the templates are DNA profiles, and no calibration is given.
         OSError: a folder cannot be read.
     """
     searched, enrolled = (read_folder(folder, pattern=pattern, read=read) for folder in (probes, references))
@@ -67,8 +71,8 @@ def evaluate_searches(
     present = np.flatnonzero([template is not None for template in templates])
     if all(sample.template is None for sample in samples):
         raise ValueError(f"{probes} and {references}: no template could be read")
-    calibration = Calibrations.of().for_templates(s.template for s in samples if s.template is not None)
-    compare = comparator(templates, threads)
+    in_force = calibration_of([sample.template for sample in samples], calibration)
+    compare = comparator(templates, threads, in_force)
     score = np.full((len(probe_finger), len(reference_finger)), FAILED)
     for place, sample in enumerate(searched.samples):
         if sample.template is not None and len(present):
@@ -79,14 +83,15 @@ def evaluate_searches(
     searching, found_in = np.nonzero(made)
     all_templates = [sample.template for sample in samples]
     balance = balance_of_pairs(all_templates, searching, len(searched.samples) + found_in)
-    score[made] = calibration.llr(score[made], balance)
+    if in_force is not None:
+        score[made] = in_force.llr(score[made], balance)
 
     non_mated = ~np.isin(probe_finger, reference_finger)
     found = search(score, probe_finger, reference_finger, without_mate=not non_mated.any())
     probe, reference = (side.ravel() for side in np.indices(score.shape, dtype=np.int32))
     scores = Scores(score.ravel(), probe_finger[probe], reference_finger[reference])
     protocol, cllr, min_cllr = assess(
-        "probes against references", scores, calibrated=True, calibration=calibration, seed=seed
+        "probes against references", scores, calibrated=in_force is not None, calibration=in_force, seed=seed
     )
     return Findings(
         name=f"{searched.name} in {enrolled.name}",
@@ -98,7 +103,7 @@ def evaluate_searches(
         failures=(*searched.failures, *enrolled.failures),
         ignored=(*searched.ignored, *enrolled.ignored),
         protocols=(protocol,),
-        calibrated=True,
+        calibrated=in_force is not None,
         cllr=cllr,
         min_cllr=min_cllr,
         identification=measure_identification(found, seed=seed),

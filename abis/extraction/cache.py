@@ -15,12 +15,13 @@ from pathlib import Path
 from abis.errors import FormatError
 from abis.extraction.extracting import Extraction, ExtractionSettings
 from abis.extraction.fingers import EXTRACTOR
-from abis.extraction.models import face_model_name, finger_model_name
-from abis.files import write_whole
+from abis.extraction.models import face_model_name, finger_model_name, model_name
+from abis.files import read_regular, write_whole
 from abis.formats import native
 
 __all__ = ["Cache"]
 
+_LARGEST = 2**24  # bytes of an entry
 _VERSION = 2  # of what the steps before and after the networks do; another one makes other keys
 
 
@@ -34,13 +35,15 @@ class Cache:
         """Of an image's content, all that was said about it, and the networks."""
         position = None if settings.position is None else settings.position.name
         models = [finger_model_name(), EXTRACTOR, face_model_name(settings.face_model)]
+        if settings.voice_model is not None:
+            models.append(model_name(settings.voice_model))
         said = json.dumps([_VERSION, position, settings.dpi, models, settings.allow_poor]).encode()
         return hashlib.sha256(said + b"\0" + image).hexdigest()
 
     def get(self, key: str) -> Extraction | None:
         """What was put in; None where nothing was, or where it cannot be read any more."""
         try:
-            content = json.loads(self._path(key).read_bytes())
+            content = json.loads(read_regular(self._path(key), _LARGEST))
             templates = tuple(native.read(base64.b64decode(text)) for text in content["templates"])
             return Extraction(templates, content["reason"], content["note"])
         except (OSError, ValueError, KeyError, TypeError, binascii.Error, FormatError):

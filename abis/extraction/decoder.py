@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that decodes untrusted images: ``python -m abis.extraction.decoder``, started by ``isolation``.
+"""The process that has untrusted files decoded: ``python -m abis.extraction.decoder``, started by ``isolation``.
 
 Requests and answers go over standard input and output: eight bytes that give a length, then as many bytes. A request
-is a file. An answer is a line of JSON that describes the pages, or says what is wrong, and their pixels.
+is a letter that says what the file is decoded as, and the file. An answer is a line of JSON that describes the pages or
+the sound, or says what is wrong; then their pixels or samples.
+
+Each file is decoded in a process of its own, forked for it. A decoder that crashes, or that a file takes over,
+therefore meets no other file.
 """
 
 from __future__ import annotations
@@ -11,13 +15,17 @@ import json
 import os
 import resource
 import sys
-from typing import BinaryIO
+from pathlib import Path
 
 from abis.errors import ExtractionError
-from abis.extraction.decoding import decode_pages
+from abis.extraction.decoding import MOST_BYTES, decode_pages
+from abis.extraction.isolation import SOUND, WORDS
+from abis.extraction.sound import decode_sound, load_decoders
 from abis.parallel import leave_ctrl_c_to_parent
 
 _MEMORY = 4 * 2**30  # bytes of address space: images of the largest size allowed, decoded and scaled
+_CPU_S = 30  # of one image: ends a process of which the parent was killed
+_TOO_LARGE = "the image is too large to be one of a finger or a face"
 
 
 def main() -> None:
@@ -25,33 +33,76 @@ def main() -> None:
     leave_ctrl_c_to_parent()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not answer
-    for limit, value in (
-        (resource.RLIMIT_AS, _MEMORY),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
-    while head := requests.read(8):
+    while len(head := requests.read(8)) == 8:
         content = requests.read(int.from_bytes(head))
-        if len(head) < 8:
-            return
-        _answer(answers, content)
+        if content[:1] == SOUND:
+            load_decoders()  # once, and not in each process that is forked
+        answer = _decoded_alone(content, closing=(0, answers.fileno()))
+        answers.write(len(answer).to_bytes(8))
+        answers.write(answer)
+        answers.flush()
 
 
-def _answer(answers: BinaryIO, content: bytes) -> None:
-    pixels: list[bytes] = []
+def _decoded_alone(content: bytes, closing: tuple[int, ...]) -> bytes:
+    """The answer to a request, by a new process that has none of the files of ``closing``."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            for file in (*closing, reading):
+                os.close(file)
+            _limit()
+            with os.fdopen(writing, "wb") as stream:
+                for part in _answer(content):
+                    stream.write(part)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    answer = bytearray()
+    with os.fdopen(reading, "rb") as stream:
+        while len(answer) <= MOST_BYTES and (some := stream.read(2**20)):
+            answer += some
+    _, status = os.waitpid(child, 0)
+    if status == 0 and len(answer) <= MOST_BYTES:
+        return bytes(answer)
+    what = WORDS.get(content[:1], "file")
+    return _said({"error": f"the process that decoded the {what} died of it"})
+
+
+def _limit() -> None:
+    """Limit what this process may use."""
+    limits = [(resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_CPU, _CPU_S)]
+    if _address_space() < _MEMORY:  # else a sanitizer has reserved terabytes, and every allocation would fail
+        limits.append((resource.RLIMIT_AS, _MEMORY))
+    for limit, value in limits:
+        resource.setrlimit(limit, (value, value))
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has reserved; 0 where the system does not tell."""
     try:
-        pages = decode_pages(content)
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _answer(content: bytes) -> list[bytes]:
+    try:
+        if content[:1] == SOUND:
+            sound = decode_sound(content[1:])
+            return [_said({"samples": len(sound.samples), "note": sound.note}), sound.samples.tobytes()]
+        pages = decode_pages(content[1:])
         pixels = [page.pixels.tobytes() for page in pages]
-        said: dict[str, object] = {"pages": [(page.pixels.shape, page.dpi) for page in pages]}
     except ExtractionError as error:
-        said = {"error": str(error)}
+        return [_said({"error": str(error)})]
     except MemoryError:
-        said, pixels = {"error": "the image is too large to be one of a finger or a face"}, []
-    answer = json.dumps(said).encode() + b"\n" + b"".join(pixels)
-    answers.write(len(answer).to_bytes(8))
-    answers.write(answer)
-    answers.flush()
+        return [_said({"error": _TOO_LARGE})]
+    return [_said({"pages": [(page.pixels.shape, page.dpi) for page in pages]}), *pixels]
+
+
+def _said(what: dict[str, object]) -> bytes:
+    return json.dumps(what).encode() + b"\n"
 
 
 if __name__ == "__main__":

@@ -24,10 +24,13 @@ import wsq  # noqa: F401 - adds WSQ to what Pillow reads
 from abis.errors import ExtractionError
 from abis.template import MAX_SIDE
 
-__all__ = ["DecodedPage", "decode_pages"]
+__all__ = ["MOST_BYTES", "DecodedPage", "decode_pages"]
 
 _FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "JPEG2000", "PPM", "WEBP", "GIF", "WSQ")
 _MOST_PIXELS = 2**28  # of all pages of a file together: 256 MiB in grey
+MOST_BYTES = 3 * _MOST_PIXELS + 2**20
+"""Bytes that the pages of a file take at most, in colour, with their description."""
+
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits a grey pixel that cameras and scanners deliver
 
 _WSQ_START = b"\xff\xa0"

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One image file to its templates, or to the reason why there are none."""
+"""One image or sound file to its templates, or to the reason why there are none."""
 
 from __future__ import annotations
 
 import time
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from abis.answers import Answer
 from abis.errors import ExtractionError, FormatError
 from abis.extraction.faces import extract_embedding
-from abis.extraction.fingers import extract_minutiae
-from abis.extraction.images import Picture, iterate_images, read_images
+from abis.extraction.fingers import extract_minutiae, pixels_to_search
+from abis.extraction.images import Picture, iterate_images
 from abis.extraction.iris import extract_iris
+from abis.extraction.isolation import decode_sound_isolated
+from abis.extraction.voices import extract_voice
+from abis.formats import is_sound
 from abis.formats.inputs import Input, as_bytes
 from abis.template import Position, Template, several_fingers
 from abis.template.modality import modality_at
@@ -20,6 +25,7 @@ from abis.template.modality import modality_at
 __all__ = ["Extraction", "ExtractionNote", "ExtractionSettings", "extract", "extract_all"]
 
 
+_MOST_PIXELS = 2**24  # of all finger images of a file together, at 500 dpi: some thirty rolled prints
 _TIME_S = 60.0  # that the images of one file may take together: some hundred fingers
 
 
@@ -36,6 +42,7 @@ class ExtractionSettings:
         dpi: pixels an inch of finger images; None takes a record's own, else 500.
         face_model: ONNX file of another face network than SFace.
         allow_poor: make templates of poor portraits too, with a note.
+        voice_model: ONNX file of the speaker model for recordings; there is no default.
 
     Raises:
         TypeError: the position is not a :class:`abis.Position`.
@@ -45,6 +52,7 @@ class ExtractionSettings:
     dpi: float | None = None
     face_model: Path | None = None
     allow_poor: bool = False
+    voice_model: Path | None = None
 
     def __post_init__(self) -> None:
         if self.position is not None and not isinstance(self.position, Position):
@@ -54,7 +62,7 @@ class ExtractionSettings:
 
 
 @dataclass(frozen=True)
-class Extraction:
+class Extraction(Answer):
     """What came of one image file.
 
     Attributes:
@@ -79,22 +87,26 @@ def extract(
     dpi: float | None = None,
     face_model: Path | None = None,
     allow_poor: bool = False,
+    voice_model: Path | None = None,
 ) -> Template:
-    """The template of an image: minutiae of a finger, the embedding of a face, the code of an iris.
+    """The template of an image: minutiae of a finger, the embedding of a face, the code of an iris; or of a recording.
 
-    About 0.3 s a finger or an iris and 0.05 s a face on one core; the first one takes longer.
+    About 0.3 s a finger or an iris and 0.05 s a face on one core; the first one takes longer. A voice takes what its
+    model takes.
 
     Args:
-        image: the bytes of an image file (TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, PGM, WebP or GIF) or of a record of
-            ISO/IEC 19794-4, -5 or -6; a path or a file object to read them from.
+        image: the bytes of an image file (TIFF, PNG, BMP, JPEG, JPEG 2000, WSQ, PGM, WebP or GIF), of a record of
+            ISO/IEC 19794-4, -5 or -6, or of a recording of one speaker (WAV or FLAC); a path or a file object to read
+            them from.
         position: what it shows: a finger, Position.FACE, or an eye in near-infrared light. Need not be given for
-            records, which state it.
+            records, which state it, and recordings.
         dpi: pixels an inch of a finger image. By default what a record states, else 500; a file whose tag says
             something else needs it stated.
         face_model: an ONNX file that embeds aligned faces as ArcFace's networks of InsightFace do; by default
             SFace of OpenCV Zoo.
         allow_poor: make a template of a poor portrait too, with a note. By default such a portrait is refused: the
             embeddings of strangers' poor portraits are alike.
+        voice_model: an ONNX file of a speaker model, for recordings: see docs/voice.md. abis ships none.
 
     Raises:
         ExtractionError: saying why no template could be made.
@@ -106,23 +118,36 @@ def extract(
         ExtractionNote: what should be known about the template, such as that there are several faces, of which the
             large central one was taken.
     """
-    images = read_images(as_bytes(image))
-    if len(images) != 1:
-        raise ExtractionError(
-            f"the file holds {len(images)} images; expected one (extract_many takes several)"
-        )
-    template, note = _extract_one(images[0], ExtractionSettings(position, dpi, face_model, allow_poor))
+    content = as_bytes(image)
+    settings = ExtractionSettings(position, dpi, face_model, allow_poor, voice_model)
+    if is_sound(content):
+        template, note = _extract_sound(content, settings)
+    else:
+        first, *others = islice(iterate_images(content), 2)
+        if others:
+            raise ExtractionError("the file holds several images; expected one (extract_many takes several)")
+        template, note = _extract_one(first, settings)
     if note:
         warnings.warn(note, ExtractionNote, stacklevel=2)
     return template
 
 
 def extract_all(image: bytes, settings: ExtractionSettings) -> Extraction:
-    """The templates of all images of a file or record; a failure is an outcome."""
+    """The templates of all images of a file or record, or of a recording; a failure is an outcome."""
     try:
         made: list[tuple[Template, str]] = []
+        if is_sound(image):
+            template, note = _extract_sound(image, settings)
+            return Extraction((template,), note=note)
         end = time.monotonic() + _TIME_S
+        pixels = 0.0
         for each in iterate_images(image):
+            pixels += _finger_pixels(each, settings)
+            if pixels > _MOST_PIXELS:
+                raise ExtractionError(
+                    f"the finger images of the file have more than {_MOST_PIXELS:,} pixels at 500 dpi; "
+                    f"{len(made)} of them were read"
+                )
             if time.monotonic() > end:
                 raise ExtractionError(
                     f"the file takes more than {_TIME_S:.0f} seconds; {len(made)} of its images were read"
@@ -133,6 +158,26 @@ def extract_all(image: bytes, settings: ExtractionSettings) -> Extraction:
     return Extraction(
         tuple(template for template, _ in made), note="; ".join(note for _, note in made if note)
     )
+
+
+def _extract_sound(data: bytes, settings: ExtractionSettings) -> tuple[Template, str]:
+    if settings.position not in (None, Position.VOICE):
+        raise ExtractionError(f"{settings.position.name} is not in a recording; expected a voice")
+    if settings.voice_model is None:
+        raise ExtractionError(
+            "no speaker model is stated, and abis ships none; state the ONNX file of one (voice_model, --voice-model)"
+        )
+    return extract_voice(decode_sound_isolated(data), model=settings.voice_model)
+
+
+def _finger_pixels(image: Picture, settings: ExtractionSettings) -> float:
+    """Pixels at 500 dpi, if the image is one of a finger."""
+    position = image.position if settings.position is None else settings.position
+    if position is None or not position.is_finger:
+        return 0.0
+    dpi = image.finger_dpi()[0] if settings.dpi is None else settings.dpi
+    height, width = image.pixels.shape[:2]
+    return pixels_to_search(width, height, dpi) if dpi > 0 else 0.0
 
 
 def _extract_one(image: Picture, settings: ExtractionSettings) -> tuple[Template, str]:

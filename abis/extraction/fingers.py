@@ -18,7 +18,7 @@ from abis.extraction.models import finger_extractor
 from abis.extraction.resizing import resize
 from abis.template import MAX_MINUTIAE, Minutiae, MinutiaKind, Position
 
-__all__ = ["EXTRACTOR", "extract_minutiae"]
+__all__ = ["EXTRACTOR", "extract_minutiae", "pixels_to_search"]
 
 EXTRACTOR = "leader-0.1"
 """What templates carry as their extractor: LEADER, minutiae from a confidence of 0.1 on."""
@@ -89,6 +89,11 @@ def extract_minutiae(image: npt.NDArray[np.uint8], *, dpi: float, position: Posi
     )
 
 
+def pixels_to_search(width: int, height: int, dpi: float) -> float:
+    """Pixels that an image has at the network's resolution: its time and memory are in proportion to them."""
+    return width * height * (_DPI / dpi) ** 2
+
+
 def _check_evidence(confidence: npt.NDArray[np.float32]) -> None:
     if not len(confidence):
         raise ExtractionError("no finger found: not one minutia")
@@ -108,7 +113,7 @@ def _check_size(width: int, height: int, dpi: float) -> None:
         raise ExtractionError(
             f"the image is {width}x{height} pixels at {dpi:g} dpi; one of a finger has {low:.0f} to {high:.0f} a side"
         )
-    if (pixels := width * height * (_DPI / dpi) ** 2) > _MOST_PIXELS:
+    if (pixels := pixels_to_search(width, height, dpi)) > _MOST_PIXELS:
         raise ExtractionError(
             f"the image is {width}x{height} pixels at {dpi:g} dpi, {pixels:,.0f} at {_DPI} dpi; expected at most "
             f"{_MOST_PIXELS:,}"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one image.
+"""Images and sound decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one file.
 
-Decoders are C code that meets files by anyone. What comes back from their process is checked, never unpickled.
+Decoders are C code that meets files by anyone. :mod:`abis.extraction.decoder` forks a process for each file. What
+comes back is checked, never unpickled.
 """
 
 from __future__ import annotations
@@ -10,21 +11,30 @@ import atexit
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from abis.errors import ExtractionError
-from abis.extraction.decoding import DecodedPage, decode_pages
+from abis.extraction.decoding import MOST_BYTES, DecodedPage
+from abis.extraction.sound import Sound
 
-__all__ = ["decode_here", "decode_isolated"]
+__all__ = ["IMAGE", "SOUND", "WORDS", "decode_isolated", "decode_sound_isolated"]
+
+IMAGE, SOUND = b"I", b"S"
+"""What a request begins with: what its file is decoded as."""
+
+WORDS = {IMAGE: "image", SOUND: "recording"}
+"""Words for messages."""
 
 _TIME_S = 20.0  # that a file may take to decode; the largest take some 5
-_MOST_BYTES = 3 * 2**28 + 2**20  # of an answer: what decode_pages allows, in colour
 
 
 class _PagesAnswer(msgspec.Struct):
@@ -34,8 +44,20 @@ class _PagesAnswer(msgspec.Struct):
     error: str | None = None
 
 
+class _SoundAnswer(msgspec.Struct):
+    """What the process says of a recording."""
+
+    samples: int = 0
+    note: str = ""
+    error: str | None = None
+
+
 class _FailedError(Exception):
     """The process did not answer."""
+
+
+_Answer = TypeVar("_Answer", _PagesAnswer, _SoundAnswer)
+_Made = TypeVar("_Made")
 
 
 class _Decoder:
@@ -47,12 +69,20 @@ class _Decoder:
         self._owner = 0  # the process that started it: none survives a fork
 
     def decode(self, data: bytes) -> tuple[DecodedPage, ...]:
+        return self._decoded(IMAGE + data, _pages)
+
+    def decode_sound(self, data: bytes) -> Sound:
+        return self._decoded(SOUND + data, _sound)
+
+    def _decoded(self, request: bytes, read: Callable[[bytearray], _Made]) -> _Made:
         with self._lock:
             try:
-                return _pages(self._asked(data))
+                return read(self._asked(request))
             except _FailedError as error:
                 self.stop()
                 raise ExtractionError(str(error)) from None
+            except ExtractionError:
+                raise  # what the process says of the image
             except BaseException:
                 self.stop()  # Ctrl-C came, or an answer that is none: what follows is of no use
                 raise
@@ -60,7 +90,8 @@ class _Decoder:
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the process that it has forked for an image
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
@@ -68,6 +99,7 @@ class _Decoder:
                         stream.close()
 
     def _asked(self, data: bytes) -> bytearray:
+        what = WORDS[data[:1]]
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._start()
         process = self._process
@@ -83,23 +115,23 @@ class _Decoder:
             while len(answer) < expected:
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
                 if not ready:
-                    raise _FailedError(f"the image takes more than {_TIME_S:.0f} seconds to decode")
+                    raise _FailedError(f"the {what} takes more than {_TIME_S:.0f} seconds to decode")
                 for key, _ in ready:
                     if key.fileobj is process.stdin:
                         try:
                             request = request[os.write(key.fd, request[: 2**16]) :]
                         except BrokenPipeError:
-                            raise _FailedError("the process that decoded the image died of it") from None
+                            raise _FailedError(f"the process that decoded the {what} died of it") from None
                         if not request:
                             selector.unregister(process.stdin)
                         continue
                     if not (some := os.read(key.fd, 2**20)):
-                        raise _FailedError("the process that decoded the image died of it")
+                        raise _FailedError(f"the process that decoded the {what} died of it")
                     answer += some
                     if expected == 8 and len(answer) >= 8:
                         expected = 8 + int.from_bytes(answer[:8])
-                        if expected > _MOST_BYTES:
-                            raise _FailedError("the process that decoded the image answers nonsense")
+                        if expected > 8 + MOST_BYTES:
+                            raise _FailedError(f"the process that decoded the {what} answers nonsense")
         return answer[8:]
 
     def _start(self) -> None:
@@ -109,6 +141,7 @@ class _Decoder:
             stdout=subprocess.PIPE,
             env=_environment(),
             close_fds=True,
+            start_new_session=True,  # a process group, to be killed as a whole; and no Ctrl-C
         )
         self._owner = os.getpid()
         assert self._process.stdin is not None
@@ -118,20 +151,13 @@ class _Decoder:
 def _environment() -> dict[str, str]:
     """That of this process without its secrets: the decoder needs no key and no password."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("ABIS_KEY", "PG"))}
+    own |= {"OPENBLAS_NUM_THREADS": "1"}  # one thread, so that forking is safe
     return own | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
-    said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
-    if not newline:
-        raise _FailedError("the process that decoded the image answers nonsense")
-    try:
-        said = msgspec.json.decode(said_bytes, type=_PagesAnswer)
-    except msgspec.ValidationError:
-        raise _FailedError("the process that decoded the image answers nonsense") from None
-    if said.error is not None:
-        raise ExtractionError(said.error)
-    at, pages = len(said_bytes) + 1, []
+    said, at = _said(answer, _PagesAnswer)
+    pages = []
     for shape, dpi in said.pages:
         size = int(np.prod(shape, dtype=object))
         is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
@@ -142,8 +168,28 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
     return tuple(pages)
 
 
+def _sound(answer: bytearray) -> Sound:
+    said, at = _said(answer, _SoundAnswer)
+    if said.samples < 0 or at + 4 * said.samples != len(answer):
+        raise _FailedError("the process that decoded the recording answers nonsense")
+    return Sound(np.frombuffer(answer, np.float32, said.samples, at), said.note)
+
+
+def _said(answer: bytearray, kind: type[_Answer]) -> tuple[_Answer, int]:
+    """The line of JSON that an answer begins with, and where its content begins."""
+    said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
+    if not newline:
+        raise _FailedError("the process that decoded the file answers nonsense")
+    try:
+        said = msgspec.json.decode(said_bytes, type=kind)
+    except msgspec.DecodeError:
+        raise _FailedError("the process that decoded the file answers nonsense") from None
+    if said.error is not None:
+        raise ExtractionError(said.error)
+    return said, len(said_bytes) + 1
+
+
 _decoder = _Decoder()
-_is_isolated = False
 atexit.register(_decoder.stop)
 
 
@@ -153,10 +199,13 @@ def decode_isolated(data: bytes) -> tuple[DecodedPage, ...]:
     Raises:
         ExtractionError: also where the decoder crashes or takes too long.
     """
-    return decode_pages(data) if _is_isolated else _decoder.decode(data)
+    return _decoder.decode(data)
 
 
-def decode_here() -> None:
-    """Decode in this process from now on: it was started to read images, and may die of one."""
-    global _is_isolated  # noqa: PLW0603 - of the process
-    _is_isolated = True
+def decode_sound_isolated(data: bytes) -> Sound:
+    """:func:`abis.extraction.sound.decode_sound` in another process, with limits of time and memory.
+
+    Raises:
+        ExtractionError: also where the decoder crashes or takes too long.
+    """
+    return _decoder.decode_sound(data)

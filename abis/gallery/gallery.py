@@ -8,6 +8,7 @@ which follow the store's changes before each search, whichever thread or process
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -19,21 +20,30 @@ from typing import Self
 import sqlalchemy as sa
 
 from abis.deduplication import Duplicates, deduplicate
-from abis.errors import ArgumentError, StoreError, TemplateError
+from abis.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    StoreError,
+    TemplateError,
+    UnreachableThreshold,
+)
 from abis.formats import Format
 from abis.gallery import searching, subject_export
-from abis.gallery.answers import AnswerPolicy, disclosed_verification
+from abis.gallery.answer_policy import AnswerPolicy, disclosed_verification
 from abis.gallery.enrolment import UniquenessCheck
 from abis.gallery.internals import Internals
 from abis.gallery.subject_export import SubjectExport
 from abis.gallery.verifying import attempts_of, logged_verifications
 from abis.identification.search import SearchOptions, as_labels
+from abis.index.coverage import counted_kinds, kind_sets, mutual_coverage
 from abis.index.references import Progress
 from abis.results import GalleryInfo, Identification, Outcome, Verification
 from abis.scoring.calibration import Calibration
+from abis.scoring.thresholds import unreachable
 from abis.store import (
     Enrollment,
     Fault,
+    ListedSubject,
     Status,
     Store,
     Subject,
@@ -54,6 +64,7 @@ from abis.template import Template
 from abis.transfer.exporting import ExportReport, export
 from abis.transfer.importing import Watch, import_records
 from abis.transfer.reconciliation import ImportReport
+from abis.transfer.sources import open_path
 from abis.transfer.sources.source import Source
 from abis.verification import Claim, verify, verify_samples
 from abis.verification.policy import Policy
@@ -91,16 +102,22 @@ class Gallery:
         path_or_url: str | os.PathLike[str],
         *,
         load: bool = True,
+        create: bool = True,
+        read_only: bool = False,
         cache: str | os.PathLike[str] | None = None,
         key: KeyService | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
-        """Open a gallery; create it if it does not exist.
+        """Open a gallery; by default, create it if it does not exist.
 
         Args:
             path_or_url: a folder, or the URL of a PostgreSQL database, ``postgresql+psycopg://…``.
             load: load all references for identification now. False leaves that to the first ``identify`` or
                 ``load``; ``enroll``, ``remove`` and ``verify`` need no references.
+            create: create the gallery if it does not exist. False refuses that: a mistyped path is an error.
+            read_only: change nothing: neither the gallery, which must exist, nor its files in ``cache``. What would
+                write raises StoreError; that includes a verification or search that the audit log must tell of,
+                because an actor is stated, and a verification in a gallery that counts failures.
             cache: folder that keeps the loaded references, so that the next opening is quick. The default is
                 ``derived`` in the gallery's folder, or no cache for a URL.
             key: the master key. The default is the key that the environment names: ``ABIS_KEY`` (base64) or
@@ -108,17 +125,19 @@ class Gallery:
             progress: called with the templates loaded and the templates in all.
 
         Raises:
-            StoreError: the folder or database is not a gallery or cannot be used; the gallery is encrypted and
-                the key is missing or wrong; or a key is given and the gallery is not encrypted.
+            StoreError: the folder or database is not a gallery or cannot be used; there is no gallery, and none is
+                to be created; the gallery is encrypted and the key is missing or wrong; or a key is given and the
+                gallery is not encrypted.
         """
         target = os.fspath(path_or_url)
         if not target:
             raise ArgumentError(
                 "the path of the gallery is empty; expected a folder or the URL of a database"
             )
-        url = target if "://" in target else _database_in(Path(target))
+        create = create and not read_only
+        url = target if "://" in target else _database_in(Path(target), create=create)
         folder = None if "://" in target else Path(target) / "derived"
-        store = Store(url, key=key or MasterKey.from_environment())
+        store = Store(url, key=key or MasterKey.from_environment(), create=create, read_only=read_only)
         gallery = cls(Internals(store, folder if cache is None else Path(cache)))
         try:
             if load:
@@ -173,8 +192,16 @@ class Gallery:
         return self.internals.references.changes_behind
 
     def info(self) -> GalleryInfo:
-        """Counts and sizes of the gallery. Counting templates takes a second per several million."""
+        """Counts and sizes of the gallery. Counting templates takes a second per several million.
+
+        Kinds and coverage are counted where references are loaded: :meth:`load` does that.
+        """
         state = self._store.state()
+        kinds, coverage = None, None
+        if self.is_loaded:
+            view = self.internals.references.view()
+            sets = kind_sets(view.segments, last_subject=view.span - 1)
+            kinds, coverage = counted_kinds(sets), mutual_coverage(sets)
         return GalleryInfo(
             subjects=state.subjects,
             encounters=state.encounters,
@@ -183,6 +210,8 @@ class Gallery:
             disk_bytes=self._store.disk_bytes(),
             change=state.change,
             schema_version=state.schema_version,
+            kinds=kinds,
+            coverage=coverage,
         )
 
     def load(self, *, progress: Progress | None = None) -> None:
@@ -314,10 +343,9 @@ class Gallery:
             NotEnrolled: there is no such subject.
         """
         claim = Claim(subject_id, templates, liveness)
-        answers = self.internals.answers()
-        decided = verify(
-            self._store, [claim], _policy(fmr, policy), self.internals.calibrations, attempts_of(answers)
-        )
+        answers, required = self.internals.answers(), _policy(fmr, policy)
+        answers.check_verification(required)
+        decided = verify(self._store, [claim], required, self.internals.calibrations, attempts_of(answers))
         result = disclosed_verification(decided[0], answers.disclosure)
         self.internals.record("verify", subject_id, str(result.outcome))
         if result.outcome == Outcome.NOT_ENROLLED:
@@ -339,7 +367,9 @@ class Gallery:
         Raises:
             TypeError: something else than a :class:`abis.Claim` is among the claims.
         """
-        return logged_verifications(self.internals, claims, _policy(fmr, policy))
+        required = _policy(fmr, policy)
+        self.internals.answers().check_verification(required)
+        return logged_verifications(self.internals, claims, required)
 
     # -------------------------------------------------------------------------------- identification
 
@@ -366,7 +396,7 @@ class Gallery:
         self,
         templates: Sequence[Template],
         *,
-        max_candidates: int = 10,
+        max_candidates: int | None = None,
         fpir: float | None = None,
         share: float = 0.03,
         labels: Sequence[str] | None = None,
@@ -382,7 +412,8 @@ class Gallery:
 
         Args:
             templates: the probe.
-            max_candidates: largest number of candidates returned.
+            max_candidates: largest number of candidates returned; None for 10, or for what the gallery's answer policy
+                allows where that is less.
             fpir: return only candidates that reach the threshold of this false positive identification rate at
                 the gallery's present size; None returns the best candidates, however low their scores.
             share: part of the gallery that passes the first stage for one good finger, above 0, at most 1.
@@ -396,13 +427,14 @@ class Gallery:
             TemplateError: probe and gallery have embeddings of different models only.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
+        self.internals.answers().check_search(options)
         return searching.identify(self.internals, templates, options=options)
 
     def identify_many(
         self,
         probes: Iterable[Sequence[Template]],
         *,
-        max_candidates: int = 10,
+        max_candidates: int | None = None,
         fpir: float | None = None,
         share: float = 0.03,
         labels: Sequence[str] | None = None,
@@ -418,7 +450,7 @@ class Gallery:
 
         Args:
             probes: the templates of each probe.
-            max_candidates: largest number of candidates returned for each probe.
+            max_candidates: largest number of candidates returned for each probe; None as for :meth:`identify`.
             fpir: return only candidates that reach the threshold of this false positive identification rate;
                 None returns the best.
             share: part of the gallery that passes the first stage, above 0, at most 1.
@@ -431,7 +463,7 @@ class Gallery:
             The result of each search, or the TemplateError that :meth:`identify` would raise.
         """
         options = SearchOptions(max_candidates, fpir, share, as_labels(labels), exact, gallery_size)
-
+        self.internals.answers().check_search(options)
         for done, result in enumerate(searching.identify_many(self.internals, probes, options=options), 1):
             if progress is not None:
                 progress(done)
@@ -497,6 +529,23 @@ class Gallery:
             NotEnrolled: there is no such subject.
         """
         return lifecycle.subject(self._store, subject_id)
+
+    def subjects(
+        self, *, status: Status | None = None, label: str | None = None, after: str | None = None
+    ) -> Iterator[ListedSubject]:
+        """The subjects in the order of enrolment, with status, level and labels; read page by page.
+
+        What others enroll or remove meanwhile may or may not be listed.
+
+        Args:
+            status: only subjects with this status; None for all.
+            label: only subjects with this label; None for all.
+            after: begin after this subject; None begins with the first.
+
+        Raises:
+            NotEnrolled: there is no subject ``after``.
+        """
+        return lifecycle.listed_subjects(self._store, status=status, label=label, after=after)
 
     def set_status(self, subject_id: str, status: Status, *, reason: str) -> None:
         """Lock an identity for its holder, terminate it for the authority, or make it active again.
@@ -611,15 +660,25 @@ class Gallery:
         self.internals.references.scrub()
         return tombstone
 
-    def remove_older_than(self, before: datetime) -> Expired:
+    def remove_older_than(self, before: datetime, *, dry_run: bool = False) -> Expired:
         """Remove and overwrite all encounters enrolled before a time, and records quarantined before it.
 
         A subject without encounters is removed, too. Encounters without a time of enrolment, which abis 0.1.0 wrote,
         stay.
 
+        Args:
+            before: a time in the past, with a time zone.
+            dry_run: remove nothing; only count.
+
         Returns:
-            The number of encounters and of records removed.
+            The number of encounters and of records that are removed. Encounters with a time of enrolment in the future
+            stay, with a warning in the log; :meth:`check` reports them, too.
+
+        Raises:
+            ArgumentError: the time has no time zone, or is in the future.
         """
+        if dry_run:
+            return erasure.count_older_than(self._store, before)
         expired = erasure.remove_older_than(self._store, before)
         self.internals.follow_store()
         self.internals.references.scrub()
@@ -637,11 +696,12 @@ class Gallery:
 
     def import_records(
         self,
-        source: Source,
+        source: Source | str | os.PathLike[str],
         *,
         workers: int = 0,
         unique: bool = False,
         fpir: float = 1e-4,
+        min_coverage: float = 1.0,
         watch: Watch | None = None,
     ) -> ImportReport:
         """Import a source of records; an import that was stopped goes on where it stopped.
@@ -650,11 +710,14 @@ class Gallery:
         quarantine with its bytes, and the others go on.
 
         Args:
-            source: where records come from: :func:`abis.transfer.sources.open_path`.
+            source: where records come from: a path as :func:`abis.transfer.sources.open_path` takes it, or what that
+                returns.
             workers: processes that read templates, besides this one.
             unique: quarantine a subject who is enrolled under another id, or comes twice. Each record takes the
                 time of a search.
             fpir: false positive identification rate of that search.
+            min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with each record,
+                0 to 1; a record that is comparable with fewer is quarantined.
             watch: called after each batch with the records read, and the part of the source that is read.
 
         Returns:
@@ -664,7 +727,13 @@ class Gallery:
             FormatError: the source is damaged so that no further record can be read.
             OSError, StoreError: source or store cannot be used. What was committed stays; call this again.
         """
-        check = self.internals.uniqueness(fpir=fpir) if unique else None
+        if isinstance(source, str | os.PathLike):
+            source = open_path(Path(source))
+        if not isinstance(source, Source):
+            raise ArgumentTypeError(
+                f"source is a {type(source).__name__}; expected a path, or a source of abis.transfer.sources"
+            )
+        check = self.internals.uniqueness(fpir=fpir, min_coverage=min_coverage) if unique else None
         return import_records(
             source,
             self._store,
@@ -706,7 +775,12 @@ class Gallery:
         Args:
             calibration: made by ``abis calibrate`` or :func:`abis.evaluation.fit`, or the shipped calibration of
                 another extractor: ``shipped("minutiae-leader")``.
+
+        Warns:
+            UnreachableThreshold: at the false match rate of a :class:`abis.Policy`, 1e-6, nothing can match by it.
         """
+        if fault := unreachable(Policy().fmr, [[calibration]]):
+            warnings.warn(f"{calibration.kind}: {fault}", UnreachableThreshold, stacklevel=2)
         self.internals.calibrate(calibration)
 
     def set_answer_policy(self, policy: AnswerPolicy) -> None:
@@ -821,6 +895,8 @@ class Gallery:
 
 
 def _policy(fmr: float | None, policy: Policy | None) -> Policy:
+    if policy is not None and not isinstance(policy, Policy):
+        raise ArgumentTypeError(f"policy is a {type(policy).__name__}; expected abis.Policy")
     if policy is None:
         return Policy() if fmr is None else Policy(fmr=fmr)
     if fmr is not None:
@@ -828,15 +904,21 @@ def _policy(fmr: float | None, policy: Policy | None) -> Policy:
     return policy
 
 
-def _database_in(folder: Path) -> sa.URL:
-    """The database in a gallery's folder. The folder is created, for its owner alone, if it does not exist."""
+def _database_in(folder: Path, *, create: bool) -> sa.URL:
+    """The database in a gallery's folder. The folder is created, for its owner alone, if ``create`` is set."""
     database = folder / "store.sqlite"
     try:
+        if not create and not (folder.is_dir() and any(folder.iterdir())):
+            raise StoreError(f"{folder}: there is no gallery here; `abis enroll` creates one")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()) and not database.exists():  # in this order: others may be creating it
             raise StoreError(
                 f"{folder}: not a gallery: a folder with files in it, but without {database.name}; expected a "
                 "gallery or an empty folder"
+            )
+        if database.exists() and database.stat().st_size == 0 and (folder / "derived").exists():
+            raise StoreError(
+                f"{folder}: {database.name} is empty, but there was a gallery here; restore it from a backup"
             )
     except StoreError:
         raise

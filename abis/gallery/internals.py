@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.deduplication import ArrivalsCheck
-from abis.gallery.answers import AnswerPolicy
+from abis.gallery.answer_policy import AnswerPolicy
 from abis.index.references import References, ReferenceView
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import MINUTIAE, Calibration, Calibrations, kind_of
+from abis.scoring.dna import calibration_of_json
 from abis.store import Enrollment, Store, audit, audit_log, lifecycle
 from abis.store.stored_form import stored_enrollments
 from abis.store.transaction import Transaction
@@ -67,7 +68,7 @@ class Internals:
         for kind in {MINUTIAE, *kinds}:
             if kind not in self._own_calibrations:
                 text = self.store.calibration(kind)
-                self._own_calibrations[kind] = None if text is None else Calibration.from_json(text)
+                self._own_calibrations[kind] = None if text is None else calibration_of_json(text)
         return Calibrations.of(c for c in self._own_calibrations.copy().values() if c is not None)
 
     # --------------------------------------------------------------------------------------- answers
@@ -126,14 +127,20 @@ class Internals:
             yield transaction
         self.references.append(prepared, written)
 
-    def uniqueness(self, *, fpir: float) -> ArrivalsCheck:
+    def uniqueness(self, *, fpir: float, min_coverage: float = 1.0) -> ArrivalsCheck:
         """The check of imported records that no subject is enrolled under another id; needs the references.
 
         Args:
             fpir: false positive identification rate of the search that each record gets.
+            min_coverage: part of the subjects that each record must be comparable with, 0 to 1.
         """
         return ArrivalsCheck(
-            self.store, self.references.view, self.calibrations, fpir=fpir, tile=self.sizes.arrivals_tile
+            self.store,
+            self.references.view,
+            self.calibrations,
+            fpir=fpir,
+            tile=self.sizes.arrivals_tile,
+            min_coverage=min_coverage,
         )
 
     def follow_store(self) -> None:

@@ -13,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.cancellation import check_cancelled
 from abis.comparison.kind import Kind, check_models
 from abis.errors import ArgumentError, StoreError, TemplateError
-from abis.gallery.answers import Disclosure, disclosed_identification
+from abis.gallery.answer_policy import Disclosure, disclosed_identification
 from abis.gallery.internals import Internals
 from abis.identification.screening import Screening, look_together
 from abis.identification.search import Found, SearchOptions, screening_of, search
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
 from abis.parallel import in_parallel
+from abis.parallel.cancellation import check_cancelled
 from abis.results import Candidate, Identification
 from abis.scoring import fusion
 from abis.scoring.fusion import Comparisons
@@ -70,7 +70,7 @@ def identify(
     Raises:
         TemplateError: probe and gallery have embeddings of different models only.
         StoreError: the store does not hold what the references say.
-        Cancelled: see :class:`abis.cancellation.Cancellation`.
+        Cancelled: see :class:`abis.parallel.cancellation.Cancellation`.
     """
     return _identify(internals, options, all_fingers, _Request(checked_templates(templates), None))
 
@@ -100,6 +100,7 @@ def identify_many(
     while block := list(islice(source, _TOGETHER)):
         check_cancelled()
         checked = [_checked(templates) for templates in block]
+        options = _allowed(internals, options)
         requests = _begun(internals, [one for one in checked if not isinstance(one, TemplateError)], options)
         with closing(in_parallel(partial(_outcome, internals, options, all_fingers), requests)) as results:
             for one in checked:
@@ -134,31 +135,33 @@ def _begun(
         view, among = internals.view(options.labels)
         size = max(1, _MOST_SUBJECTS // view.span)
         together = [left.popleft() for _ in range(min(size, len(left)))]
-        prepared = [[Probe.of(template) for template in probe] for probe in together]
+        prepared = [_prepared(internals, probe) for probe in together]
         begun = [_Begun(view, among, own, screening_of(own, view, among, options)) for own in prepared]
         look_together([one.screening for one in begun if one.screening.has_fingers])
         for probe, one in zip(together, begun, strict=True):
             yield _Request(probe, one if one.screening.has_fingers else None)
 
 
-def _check_answers(internals: Internals, options: SearchOptions) -> None:
-    """Refuse a search that the gallery's answer policy does not allow."""
+def _prepared(internals: Internals, probe: Sequence[Template]) -> list[Probe]:
+    calibrations = internals.calibrations(probe)
+    return [Probe.of(template, calibrations) for template in probe]
+
+
+def _allowed(internals: Internals, options: SearchOptions) -> SearchOptions:
+    """The options as the gallery's answer policy allows them; a search that it does not allow is refused."""
     answers = internals.answers()
-    if options.max_candidates > answers.max_candidates:
-        raise ArgumentError(
-            f"max_candidates is {options.max_candidates}; this gallery returns at most {answers.max_candidates}"
-        )
     if answers.disclosure is Disclosure.DECISION and options.fpir is None:
         raise ArgumentError("this gallery discloses decisions only; give the fpir that candidates must reach")
+    return options.allowed(answers.max_candidates)
 
 
 def _identify(
     internals: Internals, options: SearchOptions, all_fingers: bool, request: _Request
 ) -> Identification:
-    _check_answers(internals, options)
+    options = _allowed(internals, options)
     probe, begun = request
     calibrations = internals.calibrations(probe)
-    prepared = [Probe.of(template) for template in probe] if begun is None else begun.prepared
+    prepared = _prepared(internals, probe) if begun is None else begun.prepared
     # A quick search takes the references in memory, and is told by the answer to its only question if others have
     # changed the gallery meanwhile. A long one asks first, so that it need not be repeated.
     is_quick = not options.exact and all(one.tells_nearest for one in prepared)
@@ -178,9 +181,14 @@ def _identify(
         is_complete = encounters <= named.encounters.keys() and named.subjects.keys() >= set(
             found.subjects.tolist()
         )
+        if not is_complete and change <= view.mark.change:
+            raise StoreError(
+                f"{internals.store.name}: the references name encounters that the store does not have; its log of "
+                "changes may have been altered; `abis check` says more"
+            )
         is_current = at_least != 0 or change <= view.mark.change
         if is_complete and is_current:
-            candidates = _candidates(found, comparisons, named, options.max_candidates)
+            candidates = _candidates(found, comparisons, named, options.wanted)
             internals.record("identify", "", f"{len(candidates)} candidates")
             result = Identification(
                 candidates,

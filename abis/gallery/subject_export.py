@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from abis.answers import Answer
 from abis.gallery.internals import Internals
 from abis.store import Subject, audit_log, lifecycle
 from abis.store.audit import AuditEntry
@@ -16,7 +17,7 @@ __all__ = ["SubjectExport", "export_subject"]
 
 
 @dataclass(frozen=True)
-class SubjectExport:
+class SubjectExport(Answer):
     """Everything that a gallery holds of a subject: what the subject has a right to see.
 
     Attributes:

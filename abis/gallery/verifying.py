@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from abis.gallery.answers import AnswerPolicy, disclosed_verification
+from abis.gallery.answer_policy import AnswerPolicy, disclosed_verification
 from abis.gallery.internals import Internals
 from abis.results import Verification
 from abis.store import audit, audit_log

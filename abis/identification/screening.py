@@ -13,7 +13,7 @@ A probe that is one face alone needs no further looks: the nearest subjects are 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -30,9 +30,17 @@ __all__ = ["Cuts", "Screening", "look_together"]
 
 # What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
 _LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galleries pass as a whole
-_OF_FIRST = (1.0, 0.1, 0.005)  # the same as a share of the subjects that pass the first look
+_OF_FIRST = (1.0, 0.075, 0.005)  # the same as a share of the subjects that pass the first look
 _POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
+_BEST = (
+    1_000,
+    300,
+    20,
+)  # subjects that pass each look whatever their evidence is, and that the first portion has
+_OF_PORTION = 1 / 30  # subjects of the first portion in a large gallery, as a share of those of the last
+_FLOORS = (5.0, 8.0, 5.0)  # natural log units: evidence of fingers that all others need to pass
+_OF_FIRST_LOOK = 0.5  # weight of the evidence of the first look in the second cut
 _LEAST_NEAREST = 700  # subjects that pass the first look of embeddings, at least
 _OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings tell more than the first look at fingers
 
@@ -41,19 +49,30 @@ _idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the
 
 @dataclass(frozen=True)
 class Cuts:
-    """How many subjects pass the first, the second and the third look."""
+    """How many subjects pass the first, the second and the third look.
+
+    Attributes:
+        first: largest number of subjects that pass the first look.
+        second: largest number of subjects that pass the second look.
+        third: largest number of subjects that pass the third look.
+        best: number of subjects that pass each look whatever their evidence is, and that the first portion takes.
+        by_evidence: all others need as much evidence as mates have, and the second cut weighs the evidence of the
+            first look as well. False passes the largest numbers by each look alone.
+    """
 
     first: int
     second: int
     third: int
+    best: tuple[int, int, int] = _BEST
+    by_evidence: bool = False
 
     @classmethod
     def at(cls, share: float, *, probe: Sequence[Template], subjects: int, wanted: int) -> Cuts:
         """The cuts of a search.
 
         Args:
-            share: share of the gallery that passes the first look of one good finger, above 0; 1 passes all subjects,
-                whatever the probe.
+            share: largest share of the gallery that passes the first look of one good finger, above 0; 1 passes all
+                subjects, whatever the probe and the evidence.
             probe: templates of the probe. More subjects pass for a poor finger, fewer for several positions.
             subjects: number of subjects in the gallery.
             wanted: number of candidates asked for.
@@ -66,12 +85,30 @@ class Cuts:
             max(least, 10 * wanted, int(part * passing))
             for least, part in zip(_LEAST, _OF_FIRST, strict=True)
         )
-        return cls(first, second, third)
+        portion = int(_OF_PORTION * first)
+        best = (max(_BEST[0], portion), max(_BEST[1], portion // 10), max(_BEST[2], 2 * wanted))
+        by_evidence = share < 1 and all(isinstance(template, Minutiae) for template in probe)
+        return cls(first, second, third, best, by_evidence)
 
-    def halved(self) -> Cuts:
-        """The cuts of a first portion, which is enough if it finds a certain match: half for the first two looks."""
-        second = max(self.third, self.second // 2)
-        return Cuts(max(second, self.first // 2), second, self.third)
+    def of_first_portion(self) -> Cuts:
+        """The cuts of a first portion, which is enough if it contains a certain match."""
+        first, second, third = map(min, (self.first, self.second, self.third), self.best)
+        return replace(self, first=first, second=second, third=third)
+
+    def passing(self, look: int, evidence: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Where the subjects that pass a look stand, in order.
+
+        Args:
+            look: 0, 1 or 2 for the first, the second or the third look.
+            evidence: (m,) float32, natural log units; -inf if nothing is comparable.
+        """
+        chosen = largest(evidence, (self.first, self.second, self.third)[look])
+        if not self.by_evidence:
+            return chosen
+        rated = chosen[evidence[chosen] >= _FLOORS[look]]
+        return (
+            rated if len(rated) >= self.best[look] else largest(evidence, min(len(chosen), self.best[look]))
+        )
 
 
 class Screening:
@@ -107,34 +144,35 @@ class Screening:
         return any(not _tells_nearest(alternatives) for alternatives in self._positions)
 
     def shortlists(self) -> Generator[NDArray[np.int64], None, None]:
-        """The subjects to compare in full: first those found by a part of the probe, then those found by all of it.
+        """The subjects to compare in full: first a few of the best, then all that pass.
 
-        For the first portion, the first look takes the embeddings and the finger with the most minutiae; the second
-        and third look take all positions. If that portion contains a certain match, the caller stops. Otherwise the
-        first look takes the other fingers as well.
+        Of several fingers, the one with the most minutiae takes the first look for the first portion, together with
+        the embeddings; the second and third look take all positions. If the first portion contains a certain match,
+        the caller stops. Otherwise the other fingers take the first look as well.
 
         Yields:
             Sorted keys of subjects, once or twice; the second portion contains subjects of the first again.
         """
         if len(self._positions) == 1 and not self.has_fingers:
-            subjects = nearest(_sides_of(self._positions[0]), self._cuts.first, self._among).subjects
-            yield _closer_looks(self._positions, subjects, self._cuts)
+            near = nearest(_sides_of(self._positions[0]), self._cuts.first, self._among)
+            yield _closer_looks(
+                self._positions, near.subjects, near.similarities.astype(np.float32), self._cuts
+            )
             return
         if self._tally is None:
             look_together([self])
         tally, self._tally = self._tally, None
         assert tally is not None
         try:
-            for part in filter(None, (self._first, self._others)):
-                if part is self._others:
-                    for alternatives in part:
-                        _first_look([(tally, alternatives)])
-                is_last = part is self._others or not self._others
-                passing = self._cuts if is_last else self._cuts.halved()
-                subjects = tally.largest(passing.first, self._among)
-                if len(subjects) < passing.first and not is_last:
-                    continue  # all subjects pass: the first portion would save nothing
-                yield _closer_looks(self._positions, subjects, passing)
+            few = self._cuts.of_first_portion()
+            if self._others or few.first < self._cuts.first:
+                subjects = tally.largest(few.first, self._among)
+                if len(subjects) == few.first:  # else all subjects pass: the first portion would save nothing
+                    yield _closer_looks(self._positions, subjects, tally.evidence_of(subjects), few)
+            for alternatives in self._others:
+                _first_look([(tally, alternatives)])
+            subjects = tally.largest(self._cuts.first, self._among)
+            yield _closer_looks(self._positions, subjects, tally.evidence_of(subjects), self._cuts)
         finally:
             _idle.append(tally)
 
@@ -230,12 +268,21 @@ def _refine(index: Index, prepared: Any, slots: NDArray[np.int64]) -> NDArray[np
 
 
 def _closer_looks(
-    positions: Sequence[Sequence[_Side]], subjects: NDArray[np.int64], cuts: Cuts
+    positions: Sequence[Sequence[_Side]],
+    subjects: NDArray[np.int64],
+    first: NDArray[np.float32],
+    cuts: Cuts,
 ) -> NDArray[np.int64]:
-    """The subjects that pass the second and the third look."""
-    for look, count in ((_sift, cuts.second), (_refine, cuts.third)):
-        if len(subjects) > count:
-            subjects = subjects[largest(_closer_look(look, positions, subjects), count)]
+    """The subjects that pass all looks, of those that are among the best by their evidence of the first look."""
+    chosen = cuts.passing(0, first)
+    subjects, first = subjects[chosen], first[chosen]
+    if len(subjects) > cuts.second:
+        evidence = _closer_look(_sift, positions, subjects)
+        if cuts.by_evidence:
+            evidence += np.float32(_OF_FIRST_LOOK) * first
+        subjects = subjects[cuts.passing(1, evidence)]
+    if len(subjects) > cuts.third:
+        subjects = subjects[cuts.passing(2, _closer_look(_refine, positions, subjects))]
     return subjects
 
 

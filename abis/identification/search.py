@@ -15,11 +15,11 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.cancellation import check_cancelled
-from abis.errors import ArgumentError
+from abis.errors import ArgumentError, ArgumentTypeError, check_integer, check_real
 from abis.identification.screening import Cuts, Screening
 from abis.index.references import ReferenceView
 from abis.index.segments import Probe, comparable_blocks
+from abis.parallel.cancellation import check_cancelled
 from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons
@@ -31,13 +31,8 @@ __all__ = ["Found", "SearchOptions", "as_labels", "screening_of", "search"]
 _CERTAIN = 1e-3  # false positive identification rate at which a match is certain and a search ends
 
 
-_MOST = 1_000_000  # candidates of one search
+_USUAL, _MOST = 10, 1_000_000  # candidates of one search
 _LARGEST = 10**12  # subjects that a search may be said to be among
-
-
-def _short(number: int) -> str:
-    """A number for a message, however long."""
-    return str(number) if abs(number) < 10**30 else "a number of more than 30 digits"
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,8 @@ class SearchOptions:
     """What a search returns, and how thorough it is. See :meth:`abis.Gallery.identify`.
 
     Attributes:
-        max_candidates: largest number of candidates, 1 to 1,000,000.
+        max_candidates: largest number of candidates, 1 to 1,000,000; None for 10, or for what the gallery's answer
+            policy allows where that is less.
         fpir: false positive identification rate, above 0, at most 1; None returns the best, however low.
         share: part of the gallery that passes the first stage, above 0, at most 1.
         labels: search only among subjects with any of these labels; None searches all.
@@ -53,10 +49,10 @@ class SearchOptions:
         gallery_size: number of subjects that ``fpir`` is for, 0 or more; None for the size of the gallery searched.
 
     Raises:
-        ValueError: a value is out of its range.
+        ArgumentError: a value is out of its range, or of another type.
     """
 
-    max_candidates: int = 10
+    max_candidates: int | None = None
     fpir: float | None = None
     share: float = 0.03
     labels: tuple[str, ...] | None = None
@@ -64,24 +60,40 @@ class SearchOptions:
     gallery_size: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_candidates <= _MOST:
-            raise ArgumentError(f"max_candidates is {_short(self.max_candidates)}; expected 1 to {_MOST:,}")
-        if not 0 < self.share <= 1:
-            raise ArgumentError(f"share is {self.share}; expected a share above 0 and up to 1")
+        if self.max_candidates is not None:
+            check_integer("max_candidates", self.max_candidates, 1, _MOST)
+        check_real("share", self.share, above=0, highest=1, what="a share above 0 and up to 1")
         if self.fpir is not None:
             check_rate("fpir", self.fpir)
-        if self.gallery_size is not None and not 0 <= self.gallery_size <= _LARGEST:
-            raise ArgumentError(f"gallery_size is {_short(self.gallery_size)}; expected 0 to {_LARGEST:,}")
+        if self.gallery_size is not None:
+            check_integer("gallery_size", self.gallery_size, 0, _LARGEST)
+
+    @property
+    def wanted(self) -> int:
+        """Largest number of candidates."""
+        return _USUAL if self.max_candidates is None else self.max_candidates
+
+    def allowed(self, most: int) -> SearchOptions:
+        """The options with a number of candidates, in a gallery that returns at most ``most``.
+
+        Raises:
+            ArgumentError: more were asked for.
+        """
+        if self.max_candidates is not None and self.max_candidates > most:
+            raise ArgumentError(
+                f"max_candidates is {self.max_candidates}; this gallery returns at most {most}"
+            )
+        return self if self.wanted <= most else replace(self, max_candidates=most)
 
 
 def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     """Labels to search among, for :class:`SearchOptions`.
 
     Raises:
-        TypeError: the labels are one string, whose characters would be taken for labels.
+        ArgumentTypeError: the labels are one string, whose characters would be taken for labels.
     """
     if isinstance(labels, str):
-        raise TypeError("labels is one string; expected a sequence of strings")
+        raise ArgumentTypeError("labels is one string; expected a sequence of strings")
     return None if labels is None else tuple(labels)
 
 
@@ -129,7 +141,8 @@ def search(
     else:
         screening = screening or screening_of(probe, view, among, options)
         rate = _CERTAIN if options.fpir is None else min(options.fpir, _CERTAIN)
-        is_enough = None if all_fingers else partial(_is_certain, fpir=rate, size=size)
+        fingers = len({one.template.position for one in probe if one.template.position.is_finger})
+        is_enough = None if all_fingers else partial(_is_certain, fingers=fingers, fpir=rate, size=size)
         subjects, comparisons = _compared_in_full(
             screening.shortlists(), probe, view, calibrations, is_enough
         )
@@ -138,7 +151,7 @@ def search(
     if options.fpir is not None:
         needed = partial(threshold_for_fpir, options.fpir, size)
         thresholds = _thresholds(comparisons, scores, subjects, needed)
-    best = _best(scores, options.max_candidates, thresholds)
+    best = _best(scores, options.wanted, thresholds)
     return Found(
         best if subjects is None else subjects[best],
         scores[best],
@@ -152,7 +165,7 @@ def screening_of(
 ) -> Screening:
     """The screening of a search that is not exact; the arguments are those of :func:`search`."""
     templates = [one.template for one in probe]
-    cuts = Cuts.at(options.share, probe=templates, subjects=view.subjects, wanted=options.max_candidates)
+    cuts = Cuts.at(options.share, probe=templates, subjects=view.subjects, wanted=options.wanted)
     return Screening(view.segments, probe, cuts, span=view.span, among=among)
 
 
@@ -178,22 +191,23 @@ def _compared_in_full(
 
 
 def _is_certain(
-    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fpir: float, size: int
+    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fingers: int, fpir: float, size: int
 ) -> bool:
-    """True if a subject has evidence above 0 from each of two or more fingers, and their sum reaches the threshold.
+    """True if a subject has evidence above 0 from each finger compared, and their sum reaches the threshold.
 
-    Evidence of faces does not count, because a face may be that of another, similar person. If one finger has evidence
-    below 0, it may belong to another subject, who has to be searched for.
+    At least two fingers must be compared, or the only finger of the probe. Evidence of faces does not count, because a
+    face may be that of another, similar person. If one finger has evidence below 0, it may belong to another subject,
+    who has to be searched for.
     """
-    fingers: dict[Position, list[Comparisons]] = {}
+    compared: dict[Position, list[Comparisons]] = {}
     for c in comparisons:
         if c.position.is_finger:
-            fingers.setdefault(c.position, []).append(c)
-    if len(fingers) < 2:
+            compared.setdefault(c.position, []).append(c)
+    if len(compared) < min(2, max(1, fingers)):
         return False
-    every = [c for own in fingers.values() for c in own]
+    every = [c for own in compared.values() for c in own]
     scores = _fused(every, 0, subjects)
-    for own in fingers.values():
+    for own in compared.values():
         scores[~(_fused(own, 0, subjects) > 0)] = np.nan
     needed = partial(threshold_for_fpir, fpir, size)
     return bool((scores >= _thresholds(every, scores, subjects, needed)).any())

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from abis.comparison import cosine
 from abis.index.rotation import rotated, rotated_dimension
-from abis.scoring.calibration import shipped
+from abis.scoring.calibration import Calibration, shipped
 from abis.template import Embedding
 
 __all__ = ["EmbeddingIndex", "EmbeddingProbe", "encode", "evidence_of_cosines"]
@@ -48,25 +48,29 @@ class EmbeddingProbe(NamedTuple):
         template: the probe.
         components: (1, c) float32, its rotated components in steps: odd multiples of 1/2 up to 127.5.
         cosine_of_step: the cosine that a sum of one step stands for.
+        calibration: that evidence is by; None for :func:`evidence_of_cosines`.
     """
 
     template: Embedding
     components: NDArray[np.float32]
     cosine_of_step: float
+    calibration: Calibration | None = None
 
     @classmethod
-    def of(cls, template: Embedding) -> Self:
+    def of(cls, template: Embedding, calibration: Calibration | None = None) -> Self:
         """Prepare a probe."""
         own = _components(template.vector[np.newaxis])
         largest = float(np.abs(own).max())
         steps = np.clip(np.floor(own * np.float32(_MOST / largest)), -128, 127) + np.float32(0.5)
         spread = 1 / math.sqrt(rotated_dimension(len(template.vector)))  # standard deviation of a component
         one = largest / _MOST * _GROUP / (own.size * _LARGEST_OF_EIGHT * spread)
-        return cls(template, steps, one)
+        return cls(template, steps, one, calibration)
 
     def evidence_of(self, cosines: NDArray[Any]) -> NDArray[np.float32]:
-        """:func:`evidence_of_cosines`."""
-        return evidence_of_cosines(cosines)
+        """(m,) float32, natural log likelihood ratios of cosines."""
+        if self.calibration is None:
+            return evidence_of_cosines(cosines)
+        return np.asarray(_LN_OF_10 * self.calibration.llr(cosines), np.float32)
 
 
 class EmbeddingIndex:
@@ -89,7 +93,7 @@ class EmbeddingIndex:
         return cls(np.array([t.vector for t in templates], np.float16))
 
     @staticmethod
-    def ready(template: Embedding) -> EmbeddingProbe:
+    def ready(template: Embedding, _: Calibration) -> EmbeddingProbe:
         """Prepare a probe once for many indexes and calls."""
         return EmbeddingProbe.of(template)
 
@@ -149,7 +153,7 @@ class EmbeddingIndex:
 
     def refine(self, probe: EmbeddingProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m,) float32, natural log likelihood ratios of the cosines of some slots."""
-        return evidence_of_cosines(self.compare(probe, slots))
+        return probe.evidence_of(self.compare(probe, slots))
 
     def compare(
         self, probe: Embedding | EmbeddingProbe, slots: NDArray[np.int64] | None = None
@@ -158,8 +162,9 @@ class EmbeddingIndex:
         own = probe.template if isinstance(probe, EmbeddingProbe) else probe
         return cosine(own, self._vectors, slots)
 
-    def balance(self, probe: Embedding, slots: NDArray[np.int64]) -> None:
-        """Embeddings have no balance: nothing is known of them but their scores."""
+    def balance(self, probe: Embedding, slots: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Faces have no balance: nothing is known of them but their scores."""
+        return None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that :meth:`from_arrays` needs to make the same index."""

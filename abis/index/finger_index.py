@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from abis import _core
 from abis.comparison import balances, contents
 from abis.comparison.minutiae import check_array, check_indices, checked_threads, columns, columns_of_many
+from abis.scoring.calibration import Calibration
 from abis.template import Minutiae
 
 __all__ = ["COLUMNS", "FingerIndex", "FingerProbe", "ready"]
@@ -255,7 +256,7 @@ class FingerIndex:
         return index
 
     @staticmethod
-    def ready(template: Minutiae) -> FingerProbe:
+    def ready(template: Minutiae, _: Calibration) -> FingerProbe:
         """:func:`ready`."""
         return ready(template)
 

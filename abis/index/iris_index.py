@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from abis import _core
 from abis.comparison.iris import REACH_DEGREES, iris_scores, packed, rotations
-from abis.scoring.calibration import shipped
+from abis.scoring.calibration import Calibration, shipped
 from abis.template import IrisCode
 
 __all__ = ["IrisIndex", "IrisProbe", "evidence_of_irises", "looked_at"]
@@ -86,7 +86,7 @@ class IrisIndex:
         return cls(packed(templates), (first.columns, first.bits.shape[1]))
 
     @staticmethod
-    def ready(template: IrisCode) -> IrisProbe:
+    def ready(template: IrisCode, _: Calibration) -> IrisProbe:
         """Prepare a probe once for many indexes and calls."""
         return IrisProbe.of(template)
 

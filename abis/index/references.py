@@ -350,7 +350,7 @@ class References:
 
     def _save(self, view: ReferenceView, *, worth: int, wait: bool) -> None:
         """Write a snapshot if ``worth`` templates or more are in none, or if a file has to be written again."""
-        if self._snapshots is None:
+        if self._snapshots is None or self._store.read_only:
             return
         is_due = (
             self._snapshots.is_faulty or self._unsaved(view) >= worth or (wait and self._has_removed(view))

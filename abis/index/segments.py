@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
+from abis.scoring.calibration import Calibration, Calibrations
 from abis.template import Template
 from abis.template.modality import modality_at, modality_of
 
@@ -52,8 +53,8 @@ class Index(Protocol):
         """An index of some slots of other indexes, in their order."""
 
     @staticmethod
-    def ready(template: Any) -> Any:
-        """Prepare a probe once for many indexes and calls."""
+    def ready(template: Any, calibration: Calibration) -> Any:
+        """Prepare a probe once for many indexes and calls, with the calibration in force for such templates."""
 
     def __len__(self) -> int: ...
 
@@ -336,9 +337,18 @@ class Probe(NamedTuple):
     prepared: Any
 
     @classmethod
-    def of(cls, template: Template) -> Self:
-        """Prepare a template."""
-        return cls(template, modality_of(template).index().ready(template))
+    def of(cls, template: Template, calibrations: Calibrations | None = None) -> Self:
+        """Prepare a template.
+
+        Args:
+            template: of any modality.
+            calibrations: those in force; None for the shipped ones.
+
+        Raises:
+            NotCalibrated: the template is of a kind that has no calibration.
+        """
+        calibration = (calibrations or Calibrations.of()).for_template(template)
+        return cls(template, modality_of(template).index().ready(template, calibration))
 
     @property
     def tells_nearest(self) -> bool:

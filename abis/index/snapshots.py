@@ -30,11 +30,12 @@ from numpy.typing import NDArray
 
 from abis.comparison.kind import Kind
 from abis.errors import AbisError
-from abis.files import private_stream, replacing, write_whole
+from abis.files import open_regular, private_stream, read_regular, replacing, write_whole
 from abis.index.segments import Block, Entry, Segment, block_of_arrays
 from abis.store import Store
 from abis.store.encryption import Cipher
 from abis.template import Position, modality
+from abis.text import printable
 
 __all__ = ["SnapshotManifest", "Snapshots", "recipe"]
 
@@ -44,6 +45,7 @@ _MAGIC = b"ABISSEG"
 _VERSION = 1
 _PLAIN, _SEALED = 0, 1
 _MANIFEST = "manifest.json"
+_LARGEST_MANIFEST = 1 << 26  # bytes: a file takes some 200
 _PIECE = 1 << 22  # bytes written, and sealed, at once
 _DIGEST_BYTES = 32
 _OWNERS = ("subjects", "encounters")  # arrays of a block beside those of its index
@@ -191,6 +193,8 @@ class Snapshots:
     def manifest(self) -> SnapshotManifest | None:
         """The manifest; None if there is none that can be used."""
         try:
+            if self._store.read_only:
+                return self._manifest()
             with self._alone(wait=False) as is_alone:
                 manifest = self._manifest()
                 if is_alone:
@@ -222,8 +226,9 @@ class Snapshots:
             except (OSError, AbisError, _UnusableError) as error:
                 path = self._folder / file.name
                 self._report(path, error)
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                if not self._store.read_only:
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
                 yield rebuild(file.after, file.last)
 
     def save(self, segments: Sequence[Segment], change: int, *, wait: bool) -> bool:
@@ -293,7 +298,7 @@ class Snapshots:
         return 0 if self._cipher is None else self._cipher.current
 
     def _manifest(self) -> SnapshotManifest:
-        content = (self._folder / _MANIFEST).read_bytes()
+        content = read_regular(self._folder / _MANIFEST, _LARGEST_MANIFEST)
         manifest = SnapshotManifest.from_json(content)
         if not self._store.knows_snapshot(hashlib.sha256(content).hexdigest()):
             raise _UnusableError("belongs to another state of the store")
@@ -325,7 +330,7 @@ class Snapshots:
         return SegmentFile(name, segment.after, segment.last, segment.present, digest.hexdigest())
 
     def _read(self, file: SegmentFile) -> Segment:
-        with (self._folder / file.name).open("rb") as stream:
+        with open_regular(self._folder / file.name) as stream:
             reader = _Reader(stream, file, self._cipher)
             try:
                 header = msgspec.json.decode(reader.piece(), type=_SegmentHeader)
@@ -353,7 +358,7 @@ class Snapshots:
 
     def _report(self, path: Path, error: Exception) -> None:
         self.is_faulty = True
-        _log.warning("%s is rebuilt from the store: it %s", path, _reason(error))
+        _log.warning("%s is rebuilt from the store: it %s", printable(path), _reason(error))
 
     def _has_leftovers(self) -> bool:
         return any(self._folder.glob("*.segment")) or any(self._folder.glob(".*.new"))

@@ -190,6 +190,11 @@ class Calibration(JsonFile):
         return self.minimum if self.equal_minimum is None else self.equal_minimum
 
     @property
+    def basis(self) -> Any:
+        """What raw scores themselves depend on: the allele frequencies of DNA. None for other kinds."""
+        return None
+
+    @property
     def lowest(self) -> float:
         """Lower bound of every LLR of this calibration."""
         return min(self.minimum, self._equal_minimum)
@@ -213,7 +218,7 @@ class Calibration(JsonFile):
 
     def to_json(self) -> str:
         """Return the calibration as JSON text; :meth:`from_json` restores it without loss."""
-        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _Document))
+        return encode(msgspec.convert({"format": _FORMAT, "version": 3} | asdict(self), _CalibrationFile))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -226,7 +231,7 @@ class Calibration(JsonFile):
             FormatError: the text is not a calibration; the message names the first field that is missing, unknown
                 or out of range.
         """
-        documents: dict[int, type[_Document2]] = {2: _Document2, 3: _Document}
+        documents: dict[int, type[_CalibrationFile2]] = {2: _CalibrationFile2, 3: _CalibrationFile}
         document = decode(text, _FORMAT, documents, command="abis calibrate")
         fields = msgspec.structs.asdict(document)
         del fields["format"], fields["version"]
@@ -287,15 +292,20 @@ class Calibrations:
         return self.for_kind(probe if probe == reference else _general(probe))
 
     def for_kind(self, kind: str) -> Calibration:
-        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it."""
+        """Return the calibration for comparisons between templates of one kind, as :func:`kind_of` names it.
+
+        Raises:
+            NotCalibrated: voices have no calibration for their model, or DNA has no allele frequencies. abis ships
+                none.
+        """
         if kind in self.own:
             return self.own[kind]
         if kind in shipped_names():
             return shipped(kind)
         general = _general(kind)
-        if general != kind:
-            return self.for_kind(general)
-        return next(m for m in modality.MODALITIES if m.calibration == kind).uncalibrated()
+        if general in self.own:
+            return self.own[general]
+        return next(m for m in modality.MODALITIES if m.calibration == general).uncalibrated(kind)
 
 
 def _general(kind: str) -> str:
@@ -341,16 +351,19 @@ def shipped(name: str) -> Calibration:
     return Calibration.from_json(text)
 
 
-def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64]:
+def compare(
+    probe: Template, references: Sequence[Template], *, calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
     """Compare one probe with references of the same kind: 1:1, or 1:n.
 
     Each call prepares the references again. To search the same references repeatedly, enroll them in a
     :class:`abis.Gallery`. Calls from several threads at once are safe.
 
     Args:
-        probe: minutiae or an embedding.
+        probe: any template.
         references: templates that are comparable with the probe: fingers of the same or an unknown position, or
             embeddings of the same position and model.
+        calibration: calibration of such templates. None: the shipped ones; voices and DNA have none.
 
     Returns:
         (len(references),) float64, calibrated log10 likelihood ratios. A value of 6 means that the raw score is a
@@ -358,6 +371,7 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
 
     Raises:
         TemplateError: a reference is not comparable with the probe; the message names the first one.
+        NotCalibrated: no calibration is given, and abis ships none for such templates.
 
     >>> from abis.template import Embedding
     >>> face = Embedding(vector=[0.6, 0.8, 0.0], model="demo")
@@ -365,14 +379,16 @@ def compare(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.f
     >>> compare(face, [face, other]) > 6
     array([ True, False])
     """
-    raw = raw_scores(probe, references)
+    in_force = Calibrations.of([] if calibration is None else [calibration])
+    raw = raw_scores(probe, references, calibration=in_force.for_template(probe))
     balance = balance_of(probe, references)
     llr = np.empty(len(raw))
     kinds = [kind_of(reference) for reference in references]
     for kind in set(kinds):
         chosen = np.array([other == kind for other in kinds])
-        calibration = Calibrations.of().for_pair(kind_of(probe), kind)
-        llr[chosen] = calibration.llr(raw[chosen], None if balance is None else balance[chosen])
+        llr[chosen] = in_force.for_pair(kind_of(probe), kind).llr(
+            raw[chosen], None if balance is None else balance[chosen]
+        )
     return llr
 
 
@@ -439,7 +455,7 @@ class _NonMated(_NonMated2):
     limits: tuple[float, ...]
 
 
-class _Document2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _CalibrationFile2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A file of version 2, which has no ``equal_minimum``."""
 
     format: str
@@ -453,7 +469,7 @@ class _Document2(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     provenance: _Provenance
 
 
-class _Document(_Document2):
+class _CalibrationFile(_CalibrationFile2):
     """A file of version 3."""
 
     equal_minimum: float | None

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.answers import Answer
 from abis.comparison.kind import Kind
+from abis.exact import log10, power_of_10
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
-from abis.scoring.exact import log10, power_of_10
 from abis.template import Position, Template
 
 __all__ = ["Comparisons", "Evidence", "alternatives", "compared_by", "explain", "explain_each", "fuse"]
@@ -93,7 +94,7 @@ class Comparisons:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Answer):
     """The part of a subject's score that one position of the probe contributes.
 
     Attributes:

@@ -58,7 +58,7 @@ class JsonFile(ABC):
             raise FormatError(f"{path}: {error}") from error
 
 
-class _Head(msgspec.Struct):
+class _DocumentHead(msgspec.Struct):
     """The first two fields of every document."""
 
     format: str
@@ -91,7 +91,7 @@ def decode(
             type. The message names the field.
     """
     try:
-        head = msgspec.json.decode(text, type=_Head)
+        head = msgspec.json.decode(text, type=_DocumentHead)
         if head.format == kind and head.version in documents:
             return msgspec.json.decode(text, type=documents[head.version])
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:

@@ -161,7 +161,7 @@ class ScoreFusion(JsonFile):
     def to_json(self) -> str:
         """Return the fusion as JSON text; :meth:`from_json` restores it without loss."""
         inputs = msgspec.convert([asdict(one) for one in self.inputs], tuple[_Input, ...])
-        return encode(_Document(_FORMAT, 2, self.method, inputs, self.offset))
+        return encode(_FusionFile(_FORMAT, 2, self.method, inputs, self.offset))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -173,7 +173,7 @@ class ScoreFusion(JsonFile):
         Raises:
             FormatError: the text is not a fusion; the message states the field.
         """
-        document = decode(text, _FORMAT, {1: _Document, 2: _Document}, command="abis fuse")
+        document = decode(text, _FORMAT, {1: _FusionFile, 2: _FusionFile}, command="abis fuse")
         try:
             return cls(document.method, tuple(_input(one) for one in document.inputs), document.offset)
         except ValueError as error:
@@ -205,7 +205,7 @@ class _Input(msgspec.Struct, forbid_unknown_fields=True):
     quality: _Quality | None = None
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
+class _FusionFile(msgspec.Struct, forbid_unknown_fields=True):
     """The file of a fusion."""
 
     format: str

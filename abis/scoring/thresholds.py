@@ -29,11 +29,20 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.errors import ArgumentError
+from abis.errors import ArgumentError, check_real
+from abis.exact import power_of_10
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
-from abis.scoring.exact import power_of_10
 
-__all__ = ["Compared", "check_rate", "fmr_at", "highest_score", "threshold_for_fmr", "threshold_for_fpir"]
+__all__ = [
+    "Compared",
+    "check_rate",
+    "fmr_at",
+    "highest_score",
+    "lowest_fmr",
+    "threshold_for_fmr",
+    "threshold_for_fpir",
+    "unreachable",
+]
 
 Compared: TypeAlias = Sequence[Sequence[Calibration]]
 """The comparisons behind one score: for each position of the probe, the calibration of each comparison."""
@@ -89,6 +98,41 @@ def threshold_for_fpir(fpir: float, gallery_size: int, compared: Compared) -> fl
     if gallery_size < 1:
         raise ArgumentError(f"gallery_size is {gallery_size}; expected at least 1")
     return threshold_for_fmr(fpir / gallery_size, compared)
+
+
+def lowest_fmr(compared: Compared) -> float:
+    """Return the lowest false match rate whose threshold a score can reach; 0 where every rate's can be.
+
+    Args:
+        compared: for each compared position of the probe, the calibrations of its comparisons.
+
+    >>> from abis.scoring.calibration import shipped
+    >>> face = [[shipped("embedding")]]
+    >>> threshold_for_fmr(lowest_fmr(face), face) < highest_score(face)
+    True
+    """
+    tail, highest = _fused(compared), highest_score(compared)
+    places = int(np.ceil(highest * STEPS_A_DECADE)) - tail.start  # of thresholds below the highest score
+    if places > len(tail.rates):
+        return 0.0
+    return float(tail.rates[max(places, 1) - 1])
+
+
+def unreachable(fmr: float, compared: Compared) -> str:
+    """Say that the threshold of a false match rate cannot be reached; return "" if it can be.
+
+    Args:
+        fmr: false match rate, above 0, at most 1.
+        compared: for each compared position of the probe, the calibrations of its comparisons.
+    """
+    threshold, highest = threshold_for_fmr(fmr, compared), highest_score(compared)
+    if threshold < highest:
+        return ""
+    return (
+        f"the threshold {threshold:.1f} of a false match rate of {fmr:g} cannot be reached: scores stay below "
+        f"{highest:.1f}, so even identical templates do not match; the lowest rate that can be asked for is "
+        f"{lowest_fmr(compared):.1e}"
+    )
 
 
 def fmr_at(threshold: float, compared: Compared, *, limit: bool = False) -> float:
@@ -219,11 +263,10 @@ _MARKOV = _markov()
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raise ArgumentError unless a rate is above 0 and at most 1.
+    """Raise ArgumentError unless a rate is a number above 0 and at most 1.
 
     Args:
         name: name of the argument, for the message.
         rate: the rate to check, a fraction.
     """
-    if not 0 < rate <= 1:
-        raise ArgumentError(f"{name} is {rate}; expected a rate above 0 and at most 1")
+    check_real(name, rate, above=0, highest=1, what="a rate above 0 and at most 1")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from abis.cancellation import Cancellation
+from abis.parallel.cancellation import Cancellation
 
 __all__ = ["Batcher"]
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from msgspec import UNSET
@@ -25,7 +25,7 @@ from abis.formats import (
 )
 from abis.service.messages import BiometricComputedData, BiometricData, BiometricSubType, BiometricType
 from abis.service.refusals import Refusal
-from abis.template import Embedding, Minutiae, Position, Template
+from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 from abis.template.modality import modality_at, modality_of
 
 __all__ = [
@@ -63,6 +63,8 @@ _SUBTYPES: dict[Position, BiometricSubType] = {
     Position.UNKNOWN_EYE: "EYE_UNDEF",
     Position.RIGHT_EYE: "EYE_RIGHT",
     Position.LEFT_EYE: "EYE_LEFT",
+    Position.VOICE: "UNKNOWN",
+    Position.DNA: "UNKNOWN",
 }
 _FORMATS = {
     "ISO_19794_2": Format.ISO_19794_2_2005,
@@ -193,6 +195,8 @@ def position_of(data: BiometricData) -> Position | None:
             return None
         case "IRIS" if subtype in _EYES:
             return _EYES[subtype]
+        case "UNKNOWN" if subtype in (None, "UNKNOWN"):  # voices and DNA, whose records say what they are
+            return None
     described = data.biometric_type if subtype is None else f"{data.biometric_type} {subtype}"
     raise Refusal(
         400,
@@ -202,7 +206,8 @@ def position_of(data: BiometricData) -> Position | None:
 
 def type_of(position: Position) -> BiometricType:
     """OSIA's biometric type of a position."""
-    return modality_at(position).name.upper()  # type: ignore[return-value] # the names of rows are OSIA's
+    name = modality_at(position).name.upper()  # the names of rows are OSIA's, which has no voices and no DNA
+    return name if name in get_args(BiometricType) else "UNKNOWN"  # type: ignore[return-value]
 
 
 def subtype_of(position: Position) -> BiometricSubType:
@@ -229,7 +234,7 @@ def computed(template: Template, wanted: str | None) -> BiometricComputedData:
         template_format=name,
         quality=UNSET if quality is None else quality,
         quality_format=UNSET if quality is None else "ISO_19794",
-        algorithm=UNSET if isinstance(template, Minutiae) else template.model,
+        algorithm=template.model if isinstance(template, Embedding | IrisCode) else UNSET,
     )
 
 

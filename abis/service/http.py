@@ -328,7 +328,6 @@ class Application:
             path,
             {n: v for n, v in call.query.items() if n not in ("transactionId", "callback", "priority")},
             call.body,
-            call.accept,
             call.caller,
         )
         await self._service.in_thread(

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from opentelemetry import trace
 
+from abis.text import safe_json
+
 __all__ = ["configure"]
 
 _FIELDS = ("operation", "status", "seconds", "caller", "task_id", "person_id", "reason")
@@ -32,7 +34,7 @@ class _Json(logging.Formatter):
             line |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        return safe_json(msgspec.json.encode(line).decode())
 
 
 def configure() -> None:

@@ -6,7 +6,6 @@ OSIA is Copyright (c) Secure Identity Alliance (2022); see https://github.com/Se
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import uuid
@@ -38,6 +37,7 @@ from abis.service.searches import Search
 from abis.service.service import Service
 from abis.store import check_id
 from abis.template import Template
+from abis.text import SafeCsv
 
 __all__ = ["OPERATIONS", "Call", "OperationAnswer", "OsiaOperation", "nothing_more"]
 
@@ -505,9 +505,9 @@ def _prefers_csv(accept: str) -> bool:
 
 def _as_csv(ids: list[PersonIds]) -> bytes:
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["PersonId", "encounterId"])
-    rows.writerows([each.person_id, each.encounter_id] for each in ids)
+    rows = SafeCsv(text)
+    rows.row(["PersonId", "encounterId"])
+    rows.rows([each.person_id, each.encounter_id] for each in ids)
     return text.getvalue().encode()
 
 

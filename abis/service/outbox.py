@@ -54,7 +54,6 @@ class Request(msgspec.Struct, frozen=True):
     path: dict[str, str]
     query: dict[str, str]
     body: bytes
-    accept: str
     caller: Caller
 
 

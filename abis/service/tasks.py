@@ -103,9 +103,8 @@ class Tasks:
             outbox.finish(connection, task_id, result)
 
         operation = _OPERATIONS[request.operation]
-        call = Call(
-            operation, request.path, request.query, request.body, request.accept, request.caller, note
-        )
+        accept = ""  # JSON, the only form in which OSIA declares results
+        call = Call(operation, request.path, request.query, request.body, accept, request.caller, note)
         try:
             async with asyncio.timeout(self._service.settings.limits.seconds):
                 answer = await operation.run(self._service, call, operation.prepare(self._service, call))

@@ -29,6 +29,7 @@ from abis.files import private_folder, private_stream
 from abis.store import schema
 from abis.store.queries import select_in
 from abis.store.records import Fault, State
+from abis.text import printable
 
 __all__ = ["Anchor", "anchor_file", "faults_of_anchors", "write_anchor"]
 
@@ -79,7 +80,7 @@ def write_anchor(database: str, state: State) -> None:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
                 pass
     except (OSError, ValueError) as error:
-        _log.warning("no anchor of %s is written to %s: %s", database, place, error)
+        _log.warning("no anchor of %s is written to %s: %s", *map(printable, (database, place, error)))
 
 
 def anchor_file(database: str, gallery_id: str) -> Path | None:

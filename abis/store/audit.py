@@ -16,6 +16,7 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
+from abis.answers import Answer
 from abis.errors import ArgumentError
 from abis.text import printable
 
@@ -35,7 +36,7 @@ _actor: ContextVar[Actor | None] = ContextVar("abis_actor", default=None)
 
 
 @dataclass(frozen=True)
-class AuditEntry:
+class AuditEntry(Answer):
     """One line of the audit log.
 
     Attributes:

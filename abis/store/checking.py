@@ -13,6 +13,8 @@ from abis.store import schema
 from abis.store.anchors import faults_of_anchors
 from abis.store.audit_log import faults_of_audit
 from abis.store.checking_rows import RESTORE, faults_of_rows
+from abis.store.erasure import enrolled_in_future
+from abis.store.quarantine import faults_of_quarantine
 from abis.store.queries import REFERENCES
 from abis.store.records import DamageError, Fault, Operation, State
 from abis.store.rows import checked_state, tags_of
@@ -50,6 +52,7 @@ def check(store: Store, progress: Progress | None = None) -> Iterator[Fault]:
             yield from _log_of_changes(connection, state)
             yield from faults_of_audit(connection, state)
             yield from faults_of_anchors(connection, store.name, state)
+            yield from faults_of_quarantine(store, connection)
             yield from _templates(store, connection, state, progress)
 
 
@@ -92,6 +95,11 @@ def _counters(connection: sa.Connection, state: State) -> Iterator[Fault]:
     )
     for subject_id, stated, found in connection.execute(wrong):
         yield Fault(f"subject {subject_id!r}: {found or 0} templates, but should have {stated}", RESTORE)
+    if future := enrolled_in_future(connection):
+        yield Fault(
+            f"{future:,} encounters have a time of enrolment in the future",
+            "the clock was wrong when they were enrolled: `abis expire` keeps them; enroll these subjects again",
+        )
     empty = sa.select(encounters.c.key).where(~sa.exists().where(templates.c.encounter == encounters.c.key))
     for key in connection.scalars(empty):
         yield Fault(f"encounter {key} has no template", RESTORE)

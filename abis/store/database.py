@@ -34,13 +34,14 @@ class Database:
         name: the file, or the URL without its password: for messages.
     """
 
-    def __init__(self, url: str | sa.URL) -> None:
+    def __init__(self, url: str | sa.URL, *, create: bool = True, read_only: bool = False) -> None:
         self._closed = False
+        self._read_only = read_only
         self._process = os.getpid()  # a forked process must not use these connections
         self._one_writer = (
             threading.Lock()
         )  # one writer at a time in this process; the database does the same between processes
-        self._engine = _engine(url)
+        self._engine = _engine(url, create=create and not read_only, read_only=read_only)
         self.row_tags = RowTags()
         self.name = self._engine.url.render_as_string(hide_password=True)
         if self.is_sqlite:
@@ -89,7 +90,12 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A writing transaction; one at a time in this process. Its first write locks out other processes."""
+        """A writing transaction; one at a time in this process. Its first write locks out other processes.
+
+        Raises:
+            StoreError: the database is open for reading only.
+        """
+        self._refuse_to_write()
         with self.errors(), self._one_writer:
             connection = self._tagging.connect()
             try:
@@ -111,7 +117,12 @@ class Database:
                     connection.close()
 
     def execute_alone(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one."""
+        """Run statements outside of any transaction, as VACUUM wants it; returns the rows of the last one.
+
+        Raises:
+            StoreError: the database is open for reading only.
+        """
+        self._refuse_to_write()
         rows: list[tuple[Any, ...]] = []
         with self.errors(), self._one_writer:
             if self.is_sqlite:
@@ -139,6 +150,10 @@ class Database:
                 raw.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")
                 raw.close()
 
+    def _refuse_to_write(self) -> None:
+        if self._read_only:
+            raise StoreError(f"{self.name}: is open for reading only")
+
     def disk_bytes(self) -> int | None:
         """Size of the database's files; None where a server keeps them."""
         if self.file is None:
@@ -162,16 +177,20 @@ class Database:
         try:
             yield
         except DamageError as error:
-            raise StoreError(f"{self.name}: {error}; `abis check` says more") from None
+            raise StoreError(f"{self.name}: {error}; `abis check` says more").about(
+                error.subject_id
+            ) from None
         except UnicodeDecodeError:  # its argument is the text, which SQLite's driver has found to be none
             raise StoreError(f"{self.name}: damaged: a text is no UTF-8; `abis check` says more") from None
         except (sa.exc.SQLAlchemyError, driver.Error) as error:
             cause: Any = getattr(error, "orig", None) or error
             message = getattr(getattr(cause, "diag", None), "message_primary", None)  # its detail shows rows
+            if getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+                message = f"{cause}; free some space first: removals, too, are written to a log before they take effect"
             raise StoreError(f"{self.name}: {message or cause}") from (error if message is None else None)
 
 
-def _engine(url: str | sa.URL) -> sa.Engine:
+def _engine(url: str | sa.URL, *, create: bool, read_only: bool) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         options: dict[str, Any] = {
@@ -187,7 +206,7 @@ def _engine(url: str | sa.URL) -> sa.Engine:
         engine = sa.create_engine(parsed, connect_args={"timeout": _LOCK_TIMEOUT_S}, **options)
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise StoreError(f"cannot use the database URL: {error}") from error
-    if not parsed.query:
+    if create and not parsed.query:
         _make_private(str(parsed.database))
 
     @sa.event.listens_for(engine, "connect")
@@ -200,6 +219,8 @@ def _engine(url: str | sa.URL) -> sa.Engine:
             f"wal_autocheckpoint={_LOG_PAGES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
 
     @sa.event.listens_for(engine, "invalidate")
     def _roll_back(connection: Any, _record: object, _error: object) -> None:

@@ -3,28 +3,45 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from abis.errors import StoreError
+from abis.answers import Answer
+from abis.errors import ArgumentError, StoreError
 from abis.store import schema
-from abis.store.quarantine import remove_quarantined, remove_quarantined_before
+from abis.store.quarantine import (
+    count_quarantined_before,
+    remove_quarantined,
+    remove_quarantined_before,
+)
 from abis.store.records import check_id, from_microseconds, microseconds, not_enrolled
 from abis.store.store import Store
-from abis.text import printable
+from abis.text import counted, printable
 
-__all__ = ["Expired", "Tombstone", "erase", "remove_older_than", "scrub"]
+__all__ = [
+    "Expired",
+    "Tombstone",
+    "count_older_than",
+    "enrolled_in_future",
+    "erase",
+    "remove_older_than",
+    "scrub",
+]
+
+_log = logging.getLogger("abis")
 
 _PATIENCE_S = 30.0  # to wait for readers of an older state of the log
+_CLOCKS = timedelta(days=1)  # that the clocks of two machines may differ
 _PAGE = 1_000  # encounters removed in one transaction
 
 
 @dataclass(frozen=True)
-class Tombstone:
+class Tombstone(Answer):
     """Proof that a subject was erased.
 
     Attributes:
@@ -47,8 +64,8 @@ class Tombstone:
 
     def __str__(self) -> str:
         return printable(
-            f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {self.encounters} encounters, "
-            f"{self.templates} templates, {self.quarantined} records in quarantine; "
+            f"{self.subject_id} erased {self.erased:%Y-%m-%d %H:%M:%S} UTC: {counted(self.encounters, 'encounter')}, "
+            f"{counted(self.templates, 'template')}, {counted(self.quarantined, 'record')} in quarantine; "
             f"audit entry {self.audit}:{self.audit_hash}"
         )
 
@@ -86,7 +103,7 @@ def erase(store: Store, subject_id: str) -> Tombstone:
             encounters = list(transaction.encounters_of(key).values())
             templates = transaction.remove(key, encounters)
             transaction.remove_subject_if_empty(key)
-        quarantined = remove_quarantined(transaction.connection, subject_id)
+        quarantined = remove_quarantined(transaction, subject_id)
         if key is None and not quarantined:
             raise not_enrolled(subject_id)
         more = f", {quarantined} records in quarantine" if quarantined else ""
@@ -112,13 +129,13 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
         before: time with a time zone.
 
     Returns:
-        Numbers of removed encounters and quarantined records.
+        Numbers of removed encounters and quarantined records. Encounters of which the time of enrolment is in the
+        future stay, with a warning in the log.
 
     Raises:
-        ValueError: the time has no time zone.
+        ArgumentError: the time has no time zone, or is in the future.
     """
-    if before.tzinfo is None:
-        raise ValueError("the time has no time zone; expected one, e.g. datetime.UTC")
+    _check_past(before)
     columns = schema.encounters.c
     query = (
         sa.select(columns.key, columns.encounter_id, schema.subjects.c.key, schema.subjects.c.subject_id)
@@ -139,10 +156,46 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
         if len(rows) < _PAGE:
             break
     with store.writing() as transaction:
-        if old := remove_quarantined_before(transaction.connection, before):
+        if old := remove_quarantined_before(transaction, before):
             transaction.log("expire", "", f"{old} records in quarantine")
+    with store.database.reading() as connection:
+        if future := enrolled_in_future(connection):
+            _log.warning(
+                "%s: %d encounters have a time of enrolment in the future, as the clock was wrong, and stay; "
+                "enroll these subjects again",
+                printable(store.name),
+                future,
+            )
     scrub(store)
     return Expired(count, old)
+
+
+def enrolled_in_future(connection: sa.Connection) -> int:
+    """Number of encounters of which the time of enrolment is in the future; retention keeps them too long."""
+    late = microseconds(datetime.now(UTC) + _CLOCKS)
+    query = sa.select(sa.func.count()).where(schema.encounters.c.enrolled > late)
+    return int(connection.scalar(query) or 0)
+
+
+def count_older_than(store: Store, before: datetime) -> Expired:
+    """What :func:`remove_older_than` would remove; nothing is removed.
+
+    Raises:
+        ArgumentError: the time has no time zone, or is in the future.
+    """
+    _check_past(before)
+    query = sa.select(sa.func.count()).where(schema.encounters.c.enrolled < microseconds(before))
+    with store.reading() as connection:
+        return Expired(int(connection.scalar(query) or 0), count_quarantined_before(connection, before))
+
+
+def _check_past(before: datetime) -> None:
+    if before.tzinfo is None:
+        raise ArgumentError("the time has no time zone; expected one, e.g. datetime.UTC")
+    if before > datetime.now(UTC):
+        raise ArgumentError(
+            f"{before:%Y-%m-%d %H:%M:%S} is in the future, so everything would be removed; expected a time in the past"
+        )
 
 
 def scrub(store: Store) -> None:

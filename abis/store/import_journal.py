@@ -17,16 +17,19 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from abis.errors import StoreError
-from abis.store import Store
+from abis.store import Store, settings
 from abis.store import import_tables as tables
-from abis.store.import_records import DUPLICATE, Record, Sample, digest
+from abis.store.import_records import DUPLICATE, UNCHECKED, Record, Sample, digest
 from abis.store.kept import drop, keep, kept
+from abis.store.queries import state_of
 from abis.store.records import DamageError
 from abis.store.rows import tags_of
-from abis.store.tagging import quarantine_tag
+from abis.store.tagging import quarantine_share, quarantine_tag
+from abis.store.tags import xor_of
+from abis.store.transaction import Transaction
 from abis.text import printable
 
-__all__ = ["BatchRow", "ImportRow", "Journal", "QuarantinedRecord"]
+__all__ = ["BatchRow", "ImportRow", "Journal", "QuarantinedRecord", "check_quarantine"]
 
 _ROWS = 500  # bound parameters of one statement
 
@@ -70,25 +73,36 @@ class QuarantinedRecord:
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether the only fault is that an enrolled subject seems to be the same person."""
-        return self.reason.startswith(f"{printable(self.record.place)}: {DUPLICATE}")
+        """Whether the only fault is that an enrolled subject is, or may be, the same person."""
+        place = printable(self.record.place)
+        return self.reason.startswith((f"{place}: {DUPLICATE}", f"{place}: {UNCHECKED}"))
 
     def __repr__(self) -> str:  # not the content, which is biometric data
         return f"QuarantinedRecord({self.key}, {self.record.place}: {self.reason})"
 
 
 class Journal:
-    """The tables of imports in a gallery's database."""
+    """The tables of imports in a gallery's database.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: of the gallery.
+        create: make the tables if they do not exist.
+    """
+
+    def __init__(self, store: Store, *, create: bool = True) -> None:
         self._store = store
-        with store.writing() as transaction:
-            tables.metadata.create_all(transaction.connection)
+        if create:
+            with store.writing() as transaction:
+                tables.metadata.create_all(transaction.connection)
 
     # ---------------------------------------------------------------------------------------- imports
 
     def resume_or_begin(self, source: str, fingerprint: str | None) -> ImportRow:
-        """Return the unfinished import of this source, or begin a new one."""
+        """Return the unfinished import of this source, or begin a new one.
+
+        An import whose place in the source is not as it was written begins anew: records that are enrolled already are
+        found to be there, and none is skipped.
+        """
         with self._store.writing() as transaction:
             connection = transaction.connection
             if fingerprint is not None:
@@ -98,7 +112,7 @@ class Journal:
                     .order_by(tables.imports.c.key.desc())
                 )
                 row = connection.execute(unfinished).first()
-                if row is not None:
+                if row is not None and _is_authentic(connection, ImportRow(*row)):
                     return ImportRow(*row)
             last = connection.scalar(sa.select(sa.func.max(tables.imports.c.key))) or 0
             new = ImportRow(last + 1, printable(source), fingerprint, _now(), None, 0, 0, 0)
@@ -111,9 +125,20 @@ class Journal:
                 *connection.execute(tables.imports.select().where(tables.imports.c.key == key)).one()
             )
 
+    def finished_before(self, row: ImportRow) -> ImportRow | None:
+        """The last complete import of the same source before an import; None if there is none."""
+        imports = tables.imports.c
+        same = sa.and_(
+            imports.fingerprint == row.fingerprint, imports.finished.is_not(None), imports.key < row.key
+        )
+        with self._store.reading() as connection:
+            query = tables.imports.select().where(same).order_by(imports.key.desc())
+            found = connection.execute(query).first()
+        return None if found is None else ImportRow(*found)
+
     def add_batch(
         self,
-        connection: sa.Connection,
+        transaction: Transaction,
         key: int,
         counts: BatchRow,
         refused: Sequence[tuple[Record, str]],
@@ -123,6 +148,7 @@ class Journal:
         Raises:
             StoreError: another process has gone on with this import meanwhile.
         """
+        connection = transaction.connection
         moved = connection.execute(
             tables.imports.update()
             .where(tables.imports.c.key == key, tables.imports.c.batches == counts.number - 1)
@@ -131,7 +157,8 @@ class Journal:
         if moved.rowcount != 1:
             raise StoreError(f"{self._store.name}: another process is running import {key}")
         connection.execute(tables.batches.insert(), {"import": key, **counts._asdict()})
-        self._quarantine(connection, key, refused)
+        settings.put(connection, _place_name(key), _place(counts.number, counts.end))
+        self._quarantine(transaction, key, refused)
 
     def finish(self, key: int) -> None:
         with self._store.writing() as transaction:
@@ -167,7 +194,12 @@ class Journal:
 
         Args:
             which: a condition on table ``quarantine``; None for all.
+
+        Raises:
+            StoreError: a record is damaged or forged, missing, or was released and put back.
         """
+        with self._store.reading() as connection:
+            check_quarantine(connection)
         last = 0
         key = tables.quarantine.c.key
         wanted = tables.quarantine.select().where(sa.true() if which is None else which).order_by(key)
@@ -181,18 +213,33 @@ class Journal:
             yield found
             last = found.key
 
+    def check(self, connection: sa.Connection) -> None:
+        """Check all records in quarantine, with their bytes.
+
+        Raises:
+            StoreError: a record is damaged or forged, missing, or was released and put back.
+        """
+        check_quarantine(connection)
+        for row in connection.execute(tables.quarantine.select().order_by(tables.quarantine.c.key)).all():
+            self._record(connection, row)
+
     @staticmethod
-    def release(connection: sa.Connection, record: int, import_key: int) -> None:
-        """Remove a record and its bytes, in a writing transaction; the import's report counts it as released."""
+    def release(transaction: Transaction, record: int, import_key: int) -> None:
+        """Remove a record and its bytes; the import's report counts it as released."""
+        connection = transaction.connection
         imports, quarantine, samples = tables.imports, tables.quarantine, tables.samples
         own = sa.select(samples.c.kept).where(samples.c.record == record)
         drop(connection, connection.scalars(own).all())
         connection.execute(samples.delete().where(samples.c.record == record))
+        tag = connection.scalar(sa.select(quarantine.c.checksum).where(quarantine.c.key == record))
+        if tag is not None:
+            _count(transaction, quarantine_share(transaction.tags, record, tag))
         connection.execute(quarantine.delete().where(quarantine.c.key == record))
         counted = imports.update().where(imports.c.key == import_key)
         connection.execute(counted.values(released=imports.c.released + 1))
 
-    def _quarantine(self, connection: sa.Connection, key: int, refused: Sequence[tuple[Record, str]]) -> None:
+    def _quarantine(self, transaction: Transaction, key: int, refused: Sequence[tuple[Record, str]]) -> None:
+        connection, shares = transaction.connection, 0
         last = connection.scalar(sa.select(sa.func.max(tables.quarantine.c.key))) or 0
         for record, reason in refused:
             place = f"{record.place} {record.end}".encode(errors="surrogatepass")
@@ -202,7 +249,9 @@ class Journal:
             if known is not None:  # an earlier import of the same source put it there
                 samples, _ = self._samples(connection, known.key)
                 values = known._asdict() | {"import": key, "reason": printable(reason)}
-                values["checksum"] = _tag(connection, values, samples)
+                values["checksum"] = tag = _tag(connection, values, samples)
+                shares ^= quarantine_share(transaction.tags, known.key, known.checksum)
+                shares ^= quarantine_share(transaction.tags, known.key, tag)
                 update = tables.quarantine.update().where(tables.quarantine.c.key == known.key)
                 connection.execute(update.values(values))
                 continue
@@ -219,11 +268,13 @@ class Journal:
                 "labels": json.dumps(record.labels),
             }
             rows = [(_sample_row(n, sample), _data(sample)) for n, sample in enumerate(record.samples)]
-            values["checksum"] = _tag(connection, values, [(*row.values(), data) for row, data in rows])
+            values["checksum"] = tag = _tag(connection, values, [(*row.values(), data) for row, data in rows])
+            shares ^= quarantine_share(transaction.tags, last, tag)
             connection.execute(tables.quarantine.insert(), values)
             for row, data in rows:
                 at = keep(connection, self._store.cipher, data)
                 connection.execute(tables.samples.insert(), {"record": last, **row, "kept": at})
+        _count(transaction, shares)
 
     def _samples(
         self, connection: sa.Connection, record: int
@@ -256,6 +307,45 @@ class Journal:
             tuple(json.loads(row.labels)),
         )
         return QuarantinedRecord(row.key, row._mapping["import"], row.reason, record)
+
+
+def check_quarantine(connection: sa.Connection) -> None:
+    """Compare the records in quarantine with what the gallery's row says of them; reads no content.
+
+    Raises:
+        DamageError: a record is missing, or one that was released was put back.
+    """
+    stated = settings.deciding_settings(connection, state_of(connection)).get(settings.QUARANTINE, "0")
+    columns, tags = tables.quarantine.c, tags_of(connection)
+    rows = connection.execute(sa.select(columns.key, columns.checksum))
+    if xor_of(quarantine_share(tags, key, tag) for key, tag in rows) != int(stated):
+        raise DamageError("the records in quarantine are not all those that were written last")
+
+
+def _count(transaction: Transaction, shares: int) -> None:
+    """Combine the shares of records that come or go with those of the others."""
+    if shares:
+        connection, state = transaction.connection, transaction.state
+        before = settings.deciding_settings(connection, state).get(settings.QUARANTINE, "0")
+        settings.put_deciding(connection, state, settings.QUARANTINE, str(int(before) ^ shares))
+
+
+def _place_name(key: int) -> str:
+    """Name of the setting that authenticates how far an import has come."""
+    return f"import:{key}"
+
+
+def _place(batches: int, end: int) -> str:
+    return f"{batches} batches, to {end}"
+
+
+def _is_authentic(connection: sa.Connection, row: ImportRow) -> bool:
+    """Whether an import has come as far as its row says."""
+    try:
+        stated = settings.get(connection, _place_name(row.key))
+    except DamageError:
+        return False
+    return stated == _place(row.batches, row.end) or row.batches == 0
 
 
 def _sample_row(number: int, sample: Sample) -> dict[str, object]:

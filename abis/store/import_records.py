@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 from abis.store import StoredEnrollment
 
-__all__ = ["DUPLICATE", "Prepared", "Record", "Rejected", "Sample", "digest"]
+__all__ = ["DUPLICATE", "UNCHECKED", "Prepared", "Record", "Rejected", "Sample", "digest"]
 
 
 DUPLICATE = "is a duplicate of"
 """Beginning of the reason if the record's person is enrolled under another subject_id."""
+
+UNCHECKED = "may be a duplicate"
+"""Beginning of the reason if too few subjects could be compared with the record to say that it is none."""
 
 
 class Sample(NamedTuple):

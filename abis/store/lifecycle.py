@@ -7,7 +7,7 @@ follows the store therefore sees only removals and enrolments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from abis.errors import AlreadyEnrolled, ArgumentError
 from abis.store import schema
 from abis.store.chain import subjects_or_proof
-from abis.store.queries import encounters_of, label_totals, labels_of, state_of
+from abis.store.queries import encounters_of, label_totals, labels_of, labels_of_all, state_of
 from abis.store.records import (
     FIRST_ENCOUNTER,
     DamageError,
     Encounter,
     Enrollment,
+    ListedSubject,
     Status,
     Subject,
     check_id,
@@ -32,6 +33,7 @@ from abis.store.records import (
     from_microseconds,
     not_enrolled,
 )
+from abis.store.rows import SubjectRow, tags_of
 from abis.store.store import Store
 from abis.store.stored_form import encoded
 from abis.store.transaction import Transaction
@@ -39,6 +41,7 @@ from abis.template import Position
 
 __all__ = [
     "keys_with_labels",
+    "listed_subjects",
     "merge",
     "merge_within",
     "move",
@@ -49,6 +52,8 @@ __all__ = [
     "set_status",
     "subject",
 ]
+
+_PAGE = 1_000  # subjects read at once
 
 
 def subject(store: Store, subject_id: str) -> Subject:
@@ -86,6 +91,51 @@ def subject(store: Store, subject_id: str) -> Subject:
             for (encounter_id, enrolled), own in positions.items()
         ),
     )
+
+
+def listed_subjects(
+    store: Store, *, status: Status | None, label: str | None, after: str | None
+) -> Iterator[ListedSubject]:
+    """The subjects in the order of enrolment, read in pages of their keys.
+
+    Args:
+        store: of the gallery.
+        status: only subjects with this status; None for all.
+        label: only subjects with this label; None for all.
+        after: begin after this subject; None begins with the first.
+
+    Raises:
+        NotEnrolled: there is no subject ``after``.
+    """
+    columns = schema.subjects.c
+    query = sa.select(schema.subjects).order_by(columns.key).limit(_PAGE)
+    if status is not None:
+        query = query.where(columns.status == int(Status(status)))
+    if label is not None:
+        check_id("label", label)
+        own = sa.select(schema.labels.c.subject).where(schema.labels.c.label == label)
+        query = query.where(columns.key.in_(own))
+    last = 0
+    if after is not None:
+        check_id("subject_id", after)
+        with store.database.reading() as connection:
+            first = subjects_or_proof(connection, [after]).get(after)
+        if first is None:
+            raise not_enrolled(after)
+        last = first.key
+    while True:
+        with store.database.reading() as connection:
+            rows = connection.execute(query.where(columns.key > last)).all()
+            tags = tags_of(connection)
+            page = [SubjectRow.checked(row, tags) for row in rows]
+            labels = labels_of_all(connection, page)
+        if not page:
+            return
+        for row in page:
+            yield ListedSubject(
+                row.subject_id, Status(row.status), row.level, tuple(labels[row.key]), row.templates
+            )
+        last = page[-1].key
 
 
 def set_status(store: Store, subject_id: str, status: Status, reason: str) -> None:
@@ -170,7 +220,8 @@ def merge_within(transaction: Transaction, source_id: str, target_id: str) -> di
     for name in names.values():
         free = name if name not in taken else f"{source_id}:{name}"
         if free in taken:
-            raise AlreadyEnrolled(f"encounter {free!r} of subject {target_id!r} is enrolled already")
+            error = AlreadyEnrolled(f"encounter {free!r} of subject {target_id!r} is enrolled already")
+            raise error.about(target_id)
         check_id("encounter_id", free)
         taken.add(free)
         now_called[name] = free
@@ -199,7 +250,8 @@ def move_within(transaction: Transaction, encounter_id: str, source_id: str, tar
     source, target = _two(transaction, source_id, target_id)
     encounter = transaction.encounter_of(source, encounter_id)
     if encounter_id in transaction.encounters_of(target):
-        raise AlreadyEnrolled(f"encounter {encounter_id!r} of subject {target_id!r} is enrolled already")
+        error = AlreadyEnrolled(f"encounter {encounter_id!r} of subject {target_id!r} is enrolled already")
+        raise error.about(target_id)
     _move(transaction, source, {encounter: encounter_id}, target, target_id)
     transaction.log("move", source_id, f"encounter {encounter_id} to {target_id}")
     transaction.log("move", target_id, f"encounter {encounter_id} from {source_id}")

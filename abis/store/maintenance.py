@@ -45,7 +45,8 @@ def compact(store: Store) -> None:
 def backup(store: Store, folder: Path, progress: Progress | None = None, *, pages: int = 2_000) -> Path:
     """Copy a gallery's database as of this moment into a new folder, while other processes use the gallery.
 
-    The copy is a gallery. It appears under its name when it is complete and synced to disk.
+    The copy is a gallery. It appears under its name when it is complete and synced to disk. A backup that fails leaves
+    nothing.
 
     Args:
         store: store of a gallery in a folder.
@@ -61,11 +62,13 @@ def backup(store: Store, folder: Path, progress: Progress | None = None, *, page
         raise StoreError(f"{store.name}: a server keeps it: use pg_dump, or the server's own backup")
     target = folder / source.name
     unfinished = target.with_suffix(".unfinished")
-    done = False
+    is_new, done = not folder.exists(), False
+    leftovers = [Path(f"{unfinished}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")]
     try:
         private_folder(folder)
         if target.exists():
             raise StoreError(f"{folder}: there is a gallery in it already")
+        leftovers.append(target)  # in place, but not synced
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600)
         with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(unfinished)) as copy:
@@ -87,7 +90,10 @@ def backup(store: Store, folder: Path, progress: Progress | None = None, *, page
         raise StoreError(f"{folder}: {error.strerror}") from error
     finally:
         if not done:
-            for suffix in ("", "-wal", "-shm", "-journal"):
+            for path in leftovers:
                 with suppress(OSError):
-                    Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+            if is_new:
+                with suppress(OSError):
+                    folder.rmdir()
     return target

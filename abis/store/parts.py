@@ -165,7 +165,7 @@ def take(store: Store, wholes: Sequence[Whole]) -> int:
             elif known != whole:
                 raise AlreadyEnrolled(
                     f"{store.name}: subject {whole.subject_id!r} is enrolled here already, with other content"
-                )
+                ).about(whole.subject_id)
     return taken
 
 

@@ -4,15 +4,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from abis.errors import StoreError
 from abis.store import Store
 from abis.store.import_journal import Journal, QuarantinedRecord
 from abis.store.import_tables import imports, quarantine
+from abis.store.records import Fault
+from abis.store.transaction import Transaction
 
-__all__ = ["quarantined_of", "remove_quarantined", "remove_quarantined_before"]
+__all__ = [
+    "count_quarantined_before",
+    "faults_of_quarantine",
+    "quarantined_of",
+    "remove_quarantined",
+    "remove_quarantined_before",
+]
+
+
+def faults_of_quarantine(store: Store, connection: sa.Connection) -> Iterator[Fault]:
+    """Whether the records in quarantine are those that were written, each as it was written."""
+    if not _is_there(connection):
+        return
+    try:
+        Journal(store, create=False).check(connection)
+    except StoreError as error:
+        yield Fault(str(error), "restore a backup")
 
 
 def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
@@ -20,19 +40,31 @@ def quarantined_of(store: Store, subject_id: str) -> list[QuarantinedRecord]:
     with store.reading() as connection:
         if not _is_there(connection):
             return []
-    return list(Journal(store).quarantine(_of(subject_id)))
+    return list(Journal(store, create=False).quarantine(_of(subject_id)))
 
 
-def remove_quarantined(connection: sa.Connection, subject_id: str) -> int:
-    """Remove these records and their bytes, in a writing transaction; return their number."""
-    return _remove(connection, _of(subject_id))
+def remove_quarantined(transaction: Transaction, subject_id: str) -> int:
+    """Remove these records and their bytes; return their number."""
+    return _remove(transaction, _of(subject_id))
 
 
-def remove_quarantined_before(connection: sa.Connection, before: datetime) -> int:
+def remove_quarantined_before(transaction: Transaction, before: datetime) -> int:
     """Remove all records of imports that began before a time; return their number."""
+    return _remove(transaction, _before(before))
+
+
+def count_quarantined_before(connection: sa.Connection, before: datetime) -> int:
+    """Count the records that :func:`remove_quarantined_before` would remove."""
+    if not _is_there(connection):
+        return 0
+    query = sa.select(sa.func.count()).select_from(quarantine).where(_before(before))
+    return int(connection.scalar(query) or 0)
+
+
+def _before(before: datetime) -> sa.ColumnElement[bool]:
     day = before.astimezone(UTC).isoformat(timespec="seconds")
     old = sa.select(imports.c.key).where(imports.c.started < day)
-    return _remove(connection, quarantine.c["import"].in_(old))
+    return quarantine.c["import"].in_(old)
 
 
 def _of(subject_id: str) -> sa.ColumnElement[bool]:
@@ -44,10 +76,11 @@ def _is_there(connection: sa.Connection) -> bool:
     return sa.inspect(connection).has_table(quarantine.name)
 
 
-def _remove(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+def _remove(transaction: Transaction, which: sa.ColumnElement[bool]) -> int:
+    connection = transaction.connection
     if not _is_there(connection):
         return 0
     rows = connection.execute(sa.select(quarantine.c.key, quarantine.c["import"]).where(which)).all()
     for row in rows:
-        Journal.release(connection, row.key, row._mapping["import"])
+        Journal.release(transaction, row.key, row._mapping["import"])
     return len(rows)

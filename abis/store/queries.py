@@ -10,7 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from abis.store.records import DamageError, State
-from abis.store.rows import SubjectRow, check_encounter, check_row, checked_state, label_share, tags_of
+from abis.store.rows import (
+    SubjectRow,
+    check_encounter,
+    check_encounters,
+    check_row,
+    checked_state,
+    label_share,
+    tags_of,
+)
 from abis.store.schema import encounters, gallery, labels, subjects, templates
 from abis.store.schema import label_totals as totals
 from abis.store.tags import xor_of
@@ -95,11 +103,8 @@ def encounters_of(connection: sa.Connection, owners: Iterable[SubjectRow]) -> di
         if count[key] != row.templates:
             raise DamageError(
                 f"subject {row.subject_id!r} has {row.templates} templates, but {count[key]} are found"
-            )
-        if shares[key] != row.encounters:
-            raise DamageError(
-                f"the encounters of subject {row.subject_id!r} are not those that were enrolled"
-            )
+            ).about(row.subject_id)
+        check_encounters(row, shares[key])
     return found
 
 
@@ -121,7 +126,7 @@ def labels_of_all(connection: sa.Connection, rows: Iterable[SubjectRow]) -> dict
     tags = tags_of(connection)
     for key, row in known.items():
         if xor_of(label_share(tags, key, label) for label in found[key]) != row.labels:
-            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged")
+            raise DamageError(f"the labels of subject {row.subject_id!r} are damaged").about(row.subject_id)
         found[key].sort()
     return found
 

@@ -9,7 +9,16 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from abis.errors import ArgumentError, NotEnrolled, StoreError, TemplateError
+from abis.answers import Answer
+from abis.errors import (
+    AbisError,
+    ArgumentError,
+    ArgumentTypeError,
+    NotEnrolled,
+    StoreError,
+    TemplateError,
+    check_integer,
+)
 from abis.store.schema import MAX_ID, SCHEMA_VERSION
 from abis.template import Position, Template
 from abis.template.modality import is_template, template_names
@@ -24,6 +33,7 @@ __all__ = [
     "Encounter",
     "Enrollment",
     "Fault",
+    "ListedSubject",
     "Mark",
     "Named",
     "Operation",
@@ -97,7 +107,7 @@ class Enrollment:
         level: assurance level of the subject, 0 to 9; None leaves it as it is, 0 of a new subject.
 
     Raises:
-        TypeError, ValueError: where an id or label is no such string, or a level no such number.
+        ArgumentError: where an id or label is no such string, or a level no such number.
         TemplateError: where there is no template.
     """
 
@@ -109,12 +119,15 @@ class Enrollment:
 
     def __post_init__(self) -> None:
         check_new_id("subject_id", self.subject_id)
-        if self.encounter_id is not None:
-            check_new_id("encounter_id", self.encounter_id)
-        object.__setattr__(self, "templates", checked_templates(self.templates))
-        object.__setattr__(self, "labels", checked_labels(self.labels))
-        if self.level is not None:
-            check_level(self.level)
+        try:
+            if self.encounter_id is not None:
+                check_new_id("encounter_id", self.encounter_id)
+            object.__setattr__(self, "templates", checked_templates(self.templates))
+            object.__setattr__(self, "labels", checked_labels(self.labels))
+            if self.level is not None:
+                check_level(self.level)
+        except AbisError as error:
+            raise error.about(self.subject_id) from None
 
 
 class StoredEnrollment(NamedTuple):
@@ -133,7 +146,7 @@ class StoredEnrollment(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Encounter:
+class Encounter(Answer):
     """One capture session of a subject.
 
     Attributes:
@@ -148,7 +161,7 @@ class Encounter:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(Answer):
     """What a gallery holds about a subject, except its templates.
 
     Attributes:
@@ -168,6 +181,25 @@ class Subject:
     level: int
     labels: tuple[str, ...]
     encounters: tuple[Encounter, ...]
+
+
+@dataclass(frozen=True)
+class ListedSubject(Answer):
+    """A row of a list of subjects.
+
+    Attributes:
+        subject_id: as enrolled.
+        status: active, locked or terminated.
+        level: of assurance, 0 to 9; 0 where none was stated.
+        labels: sorted.
+        templates: number of templates, all encounters together.
+    """
+
+    subject_id: str
+    status: Status
+    level: int
+    labels: tuple[str, ...]
+    templates: int
 
 
 class Named(NamedTuple):
@@ -299,7 +331,7 @@ class Tail:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Fault(Answer):
     """A fault that a check found.
 
     Attributes:
@@ -333,11 +365,19 @@ class Written:
 def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
     """Return the templates as a tuple; raise if there is none, too many, or something else among them."""
     if is_template(templates):
-        raise TypeError(f"templates is one {type(templates).__name__}; expected a sequence of templates")
+        raise ArgumentTypeError(
+            f"templates is one {type(templates).__name__}; expected a sequence of templates"
+        )
+    if not isinstance(templates, Iterable):
+        raise ArgumentTypeError(
+            f"templates is a {type(templates).__name__}; expected a sequence of templates"
+        )
     checked = tuple(templates)
     for number, template in enumerate(checked):
         if not is_template(template):
-            raise TypeError(f"template {number} is a {type(template).__name__}; expected {template_names()}")
+            raise ArgumentTypeError(
+                f"template {number} is a {type(template).__name__}; expected {template_names()}"
+            )
     if not checked:
         raise TemplateError("no templates; expected at least one")
     if len(checked) > MAX_TEMPLATES:
@@ -348,7 +388,7 @@ def checked_templates(templates: Iterable[Template]) -> tuple[Template, ...]:
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """The labels sorted, each once."""
     if isinstance(labels, str):
-        raise TypeError("labels is one string; expected a sequence of strings")
+        raise ArgumentTypeError("labels is one string; expected a sequence of strings")
     given = tuple(labels)
     for label in given:
         check_new_id("label", label)
@@ -357,20 +397,18 @@ def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 def check_level(level: int) -> None:
     """Check that a value is an assurance level."""
-    if not isinstance(level, int):
-        raise TypeError(f"level is a {type(level).__name__}; expected an integer")
-    if not 0 <= level <= _MAX_LEVEL:
-        raise ArgumentError(f"level is {level}; expected 0 to {_MAX_LEVEL}")
+    check_integer("level", level, 0, _MAX_LEVEL)
 
 
 def check_id(name: str, value: str) -> None:
     """Check that a value can be an id: text of 1 to 255 characters."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} is a {type(value).__name__}; expected a string")
+        raise ArgumentTypeError(f"{name} is a {type(value).__name__}; expected a string")
+    subject_id = value if name == "subject_id" else None
     if not 1 <= len(value) <= MAX_ID:
-        raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}")
+        raise ArgumentError(f"{name} has {len(value)} characters; expected 1 to {MAX_ID}").about(subject_id)
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        raise ArgumentError(f"{name} {value!r} holds a character that is not text")
+        raise ArgumentError(f"{name} {value!r} holds a character that is not text").about(subject_id)
 
 
 def check_new_id(name: str, value: str) -> None:
@@ -381,7 +419,8 @@ def check_new_id(name: str, value: str) -> None:
     """
     check_id(name, value)
     if has_control_characters(value):
-        raise ArgumentError(f"{name} {printable(value)!r} holds a control character")
+        error = ArgumentError(f"{name} {printable(value)!r} holds a control character")
+        raise error.about(value if name == "subject_id" else None)
 
 
 def check_room(subject_id: str, templates: int) -> None:
@@ -393,12 +432,12 @@ def check_room(subject_id: str, templates: int) -> None:
     if templates > MAX_TEMPLATES_OF_SUBJECT:
         raise SubjectFullError(
             f"subject {subject_id!r} would have {templates} templates; expected at most {MAX_TEMPLATES_OF_SUBJECT}"
-        )
+        ).about(subject_id)
 
 
 def not_enrolled(subject_id: str) -> NotEnrolled:
     """Return the error for a subject that is not enrolled."""
-    return NotEnrolled(f"subject {subject_id!r} is not enrolled")
+    return NotEnrolled(f"subject {subject_id!r} is not enrolled").about(subject_id)
 
 
 def microseconds(time: datetime) -> int:

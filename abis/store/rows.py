@@ -23,6 +23,7 @@ __all__ = [
     "ROW_TAGS",
     "SubjectRow",
     "check_encounter",
+    "check_encounters",
     "check_row",
     "checked_state",
     "encounter_row",
@@ -122,6 +123,18 @@ def check_encounter(row: Sequence[object], tags: RowTags) -> int:
     """
     *values, stated = row
     return check_row("encounters", values, stated, tags)
+
+
+def check_encounters(subject: SubjectRow, shares: int) -> None:
+    """Compare the shares of a subject's encounters, combined by XOR, with its row.
+
+    Raises:
+        DamageError: they are not those that were enrolled.
+    """
+    if shares != subject.encounters:
+        raise DamageError(
+            f"the encounters of subject {subject.subject_id!r} are not those that were enrolled"
+        ).about(subject.subject_id)
 
 
 def label_share(tags: RowTags, subject: int, label: str) -> int:

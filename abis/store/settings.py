@@ -15,12 +15,26 @@ from abis.store import schema
 from abis.store.records import DamageError, State
 from abis.store.rows import check_row, tags_of
 
-__all__ = ["CALIBRATION", "deciding", "deciding_settings", "delete", "get", "named", "put", "put_deciding"]
+__all__ = [
+    "CALIBRATION",
+    "QUARANTINE",
+    "deciding",
+    "deciding_settings",
+    "delete",
+    "get",
+    "named",
+    "put",
+    "put_deciding",
+]
 
 CALIBRATION = "calibration:"
 """Begins the names of settings that are calibrations."""
 
-_DECIDING = (CALIBRATION, "part", "disclosure")
+QUARANTINE = "quarantine"
+"""Name of the setting that holds the shares of all records in quarantine, by XOR: a record that was released must not
+be put back for a retry. The gallery's row counts it as it counts settings that decide."""
+
+_DECIDING = (CALIBRATION, "part", "disclosure", QUARANTINE)
 _TABLE = schema.settings
 
 

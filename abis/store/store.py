@@ -50,7 +50,14 @@ from abis.store.records import (
     microseconds,
     not_enrolled,
 )
-from abis.store.rows import SubjectRow, check_encounter, checked_state, state_row, tags_of
+from abis.store.rows import (
+    SubjectRow,
+    check_encounter,
+    check_encounters,
+    checked_state,
+    state_row,
+    tags_of,
+)
 from abis.store.schema import SCHEMA_VERSION
 from abis.store.schema_steps import MIGRATIONS
 from abis.store.settings import CALIBRATION
@@ -70,11 +77,19 @@ _SNAPSHOTS = 64  # number of snapshots whose digests are kept; each cache folder
 
 
 _ENCOUNTERS = sa.select(schema.encounters)
+_wanted = schema.encounters.alias("wanted")
 _OWNERS = sa.select(schema.gallery, schema.encounters, schema.subjects).select_from(
     schema.gallery.outerjoin(
-        schema.encounters, schema.encounters.c.key.in_(sa.bindparam("wanted", expanding=True))
+        schema.encounters,
+        schema.encounters.c.subject.in_(
+            sa.select(_wanted.c.subject).where(_wanted.c.key.in_(sa.bindparam("wanted", expanding=True)))
+        ),
     ).outerjoin(schema.subjects, schema.subjects.c.key == schema.encounters.c.subject)
 )
+"""The gallery's row, and all encounters of the subjects that have one of the wanted encounters."""
+
+_ENCOUNTER_AT = len(schema.gallery.c)  # in a row of _OWNERS, where the encounter begins ...
+_SUBJECT_AT = _ENCOUNTER_AT + len(schema.encounters.c)  # ... and the subject
 _ENCOUNTER = itemgetter(1, 4, 5, 6, 7)  # of a row of REFERENCES: a row of table encounters
 
 
@@ -87,9 +102,12 @@ class Store:
     Args:
         url: of the database, as SQLAlchemy takes it.
         key: the master key. A store that is made with one is encrypted.
+        create: make a gallery where the database is empty.
+        read_only: refuse to write, and migrate nothing.
 
     Attributes:
         name: of the database, for messages.
+        read_only: whether writes are refused.
         cipher: seals what is stored; None where the store is not encrypted.
         database: where it is.
 
@@ -99,20 +117,29 @@ class Store:
             one it was encrypted with.
     """
 
-    def __init__(self, url: str | sa.URL, *, key: KeyService | None = None) -> None:
+    def __init__(
+        self,
+        url: str | sa.URL,
+        *,
+        key: KeyService | None = None,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> None:
         self.cipher: Cipher | None = None
+        self.read_only = read_only
         self._to_anchor: State | None = None
         self._anchored = time.monotonic()
-        self.database = Database(url)
+        self.database = Database(url, create=create, read_only=read_only)
         self.name = self.database.name
         try:
-            self._create_or_migrate(key)
+            self._create_or_migrate(key, create=create)
             is_encrypted = self._is_encrypted()
             if is_encrypted and key is None:
                 raise StoreError(f"{self.name}: is encrypted; give its master key (docs/operations.md)")
             if key is not None and not is_encrypted:
                 raise StoreError(
-                    f"{self.name}: is not encrypted, but a master key was given; `abis keys encrypt` encrypts it"
+                    f"{self.name}: is not encrypted, but a master key was given, {key!r}; open it without a key (unset "
+                    "ABIS_KEY and ABIS_KEY_FILE), or encrypt it by `abis keys encrypt`"
                 )
             if key is not None:
                 self.unlock(key)
@@ -244,12 +271,13 @@ class Store:
                 raise StoreError(
                     f"{self.name}: subject {row.subject_id!r} has {row.templates} templates, "
                     f"but {len(own[row.key])} are found; `abis check` says more"
-                )
-            if shares.get(row.key, 0) != row.encounters:
-                raise StoreError(
-                    f"{self.name}: the encounters of subject {row.subject_id!r} are not those that were enrolled; "
-                    "`abis check` says more"
-                )
+                ).about(row.subject_id)
+            try:
+                check_encounters(row, shares.get(row.key, 0))
+            except DamageError as error:
+                raise StoreError(f"{self.name}: {error}; `abis check` says more").about(
+                    row.subject_id
+                ) from None
         return {
             row.subject_id: Claimed(Status(row.status), row.level, own[row.key]) for row in subjects.values()
         }
@@ -357,26 +385,35 @@ class Store:
 
         Args:
             encounters: keys of encounters; unknown ones are left out.
+
+        Raises:
+            StoreError: also where a subject's encounters are not those that were enrolled: one that was removed and
+                put back must not answer a search.
         """
         found = Named({}, {}, {})
         wanted = list(encounters)
-        counters, own = len(schema.gallery.c), len(schema.encounters.c)
         with self.database.reading() as connection:
             tags = tags_of(connection)
             for start in range(0, max(1, len(wanted)), IDS_PER_QUERY):
-                some = {"wanted": wanted[start : start + IDS_PER_QUERY]}
-                for row in connection.execute(_OWNERS, some):
-                    state = row[:counters]
-                    if (
-                        row[counters + own] is not None
-                    ):  # else: the encounter or its subject is not in the store
-                        encounter = row[counters : counters + own]
-                        check_encounter(encounter, tags)
-                        subject = SubjectRow.checked(row[counters + own :], tags)
-                        found.encounters[encounter[0]] = encounter[2]
+                some = set(wanted[start : start + IDS_PER_QUERY])
+                rows = connection.execute(_OWNERS, {"wanted": list(some)}).all()
+                subjects: dict[int, SubjectRow] = {}
+                shares: dict[int, int] = {}
+                for row in rows:
+                    if row[_SUBJECT_AT] is None:  # no encounter or subject of these is in the store
+                        continue
+                    encounter = row[_ENCOUNTER_AT:_SUBJECT_AT]
+                    if row[_SUBJECT_AT] not in subjects:
+                        subject = SubjectRow.checked(row[_SUBJECT_AT:], tags)
+                        subjects[subject.key], shares[subject.key] = subject, 0
                         found.subjects[subject.key] = subject.subject_id
                         found.statuses[subject.key] = Status(subject.status)
-            return Owners(found, checked_state(state, tags).change)
+                    shares[encounter[1]] ^= check_encounter(encounter, tags)
+                    if encounter[0] in some:
+                        found.encounters[encounter[0]] = encounter[2]
+                for subject in subjects.values():
+                    check_encounters(subject, shares[subject.key])
+            return Owners(found, checked_state(rows[0][:_ENCOUNTER_AT], tags).change)
 
     def templates_by_position(self) -> dict[Position, int]:
         """How many templates there are of each position. Reads an index from end to end."""
@@ -472,8 +509,10 @@ class Store:
 
     # ----------------------------------------------------------------------------------------- inside
 
-    def _create_or_migrate(self, key: KeyService | None) -> None:
+    def _create_or_migrate(self, key: KeyService | None, *, create: bool) -> None:
         if self._is_empty():
+            if not create:
+                raise StoreError(f"{self.name}: there is no gallery in it: the database is empty")
             try:
                 with self.database.writing() as connection:
                     schema.metadata.create_all(connection, checkfirst=False)
@@ -487,6 +526,11 @@ class Store:
                     raise  # else: another process has just created it
         with self.database.reading() as connection:
             version = self._version(connection)
+        if version < SCHEMA_VERSION and self.read_only:
+            raise StoreError(
+                f"{self.name}: has schema version {version}; open it once to write, which brings it to version "
+                f"{SCHEMA_VERSION}"
+            )
         if version < SCHEMA_VERSION:
             with self.database.writing() as connection:
                 connection.execute(_LOCK)

@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from abis.store.records import State
 from abis.store.tags import RowTags
 
-__all__ = ["quarantine_tag", "tag_all"]
+__all__ = ["quarantine_share", "quarantine_tag", "tag_all"]
 
 _PAGE = 5_000  # subjects whose rows are written again at once
 _DECIDING = (
     "calibration:",
     "part",
     "disclosure",
+    "quarantine",
 )  # prefixes of the names of settings in the total of the gallery's row
 _SUBJECT = "key, subject_id, templates, level, status, status_reason, status_time, labels, next, encounters"
 _QUARANTINE = 'key, "import", reason, subject_id, encounter_id, "end", fault, labels'
@@ -53,6 +54,11 @@ def tag_all(connection: sa.Connection, state: State, tags: RowTags, kept: Callab
         tag, _ = tags.of("label_totals", (label, count, keys))
         update = "UPDATE label_totals SET checksum = :tag WHERE label = :label"
         connection.execute(sa.text(update), {"tag": tag, "label": label})
+    if sa.inspect(connection).has_table("quarantine"):
+        shares = _tag_quarantine(connection, tags, kept)
+        connection.execute(sa.text("DELETE FROM settings WHERE name = 'quarantine'"))
+        insert = "INSERT INTO settings (name, content, checksum) VALUES ('quarantine', :content, 0)"
+        connection.execute(sa.text(insert), {"content": str(shares)})
     for name, content in connection.execute(sa.text("SELECT name, content FROM settings")).all():
         tag, share = tags.of("settings", (name, content))
         if name.startswith(_DECIDING):
@@ -63,8 +69,6 @@ def tag_all(connection: sa.Connection, state: State, tags: RowTags, kept: Callab
         tag, _ = tags.of("attempts", own)
         update = "UPDATE attempts SET checksum = :tag WHERE subject = :subject"
         connection.execute(sa.text(update), {"tag": tag, "subject": own.subject})
-    if sa.inspect(connection).has_table("quarantine"):
-        _tag_quarantine(connection, tags, kept)
 
 
 def quarantine_tag(tags: RowTags, row: Sequence[object], samples: Sequence[tuple[Any, ...]]) -> int:
@@ -79,6 +83,11 @@ def quarantine_tag(tags: RowTags, row: Sequence[object], samples: Sequence[tuple
     for *head, is_text, data in samples:
         own += [*head, None if is_text is None else int(bool(is_text)), hashlib.sha256(data).hexdigest()]
     return tags.of("quarantine", (*row, *own))[0]
+
+
+def quarantine_share(tags: RowTags, key: int, tag: int) -> int:
+    """The share of a record in quarantine, of its key and tag."""
+    return tags.of("quarantined", (key, tag))[1]
 
 
 def _pages(connection: sa.Connection) -> Iterator[list[dict[str, Any]]]:
@@ -105,11 +114,16 @@ def _tag_encounters(connection: sa.Connection, tags: RowTags, first: int, last: 
     return shares
 
 
-def _tag_quarantine(connection: sa.Connection, tags: RowTags, kept: Callable[[int], bytes]) -> None:
+def _tag_quarantine(connection: sa.Connection, tags: RowTags, kept: Callable[[int], bytes]) -> int:
+    """Tag the records in quarantine; returns their shares, by XOR."""
+    shares = 0
     query = sa.text(
         "SELECT number, place, position, is_text, kept FROM quarantined_samples WHERE record = :key ORDER BY number"
     )
     for row in connection.execute(sa.text(f"SELECT {_QUARANTINE} FROM quarantine")).all():
         own = [(*head, kept(at)) for *head, at in connection.execute(query, {"key": row.key})]
         update = sa.text("UPDATE quarantine SET checksum = :tag WHERE key = :key")
-        connection.execute(update, {"tag": quarantine_tag(tags, row, own), "key": row.key})
+        tag = quarantine_tag(tags, row, own)
+        shares ^= quarantine_share(tags, row.key, tag)
+        connection.execute(update, {"tag": tag, "key": row.key})
+    return shares

@@ -171,12 +171,12 @@ class Transaction:
             elif given_encounter_id is None:
                 raise AlreadyEnrolled(
                     f"subject {subject_id!r} is enrolled already; a further encounter needs an encounter_id"
-                )
+                ).about(subject_id)
             encounter_id = given_encounter_id or FIRST_ENCOUNTER
             if (subject, encounter_id) in known:
                 raise AlreadyEnrolled(
                     f"encounter {encounter_id!r} of subject {subject_id!r} is enrolled already"
-                )
+                ).about(subject_id)
             known.add((subject, encounter_id))
             check_room(subject_id, self.subject(subject).templates + len(templates))
             encounter = self.add_encounter(subject, subject_id, encounter_id, templates, enrolled=self.now)
@@ -226,9 +226,8 @@ class Transaction:
         """
         encounter = self.encounters_of(subject).get(encounter_id)
         if encounter is None:
-            raise NotEnrolled(
-                f"subject {self.subject(subject).subject_id!r} has no encounter {encounter_id!r}"
-            )
+            subject_id = self.subject(subject).subject_id
+            raise NotEnrolled(f"subject {subject_id!r} has no encounter {encounter_id!r}").about(subject_id)
         return encounter
 
     def templates_of(self, encounters: Iterable[int]) -> dict[int, list[tuple[int, bytes]]]:

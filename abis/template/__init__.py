@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Self, TypeAlias, TypeVar
@@ -10,9 +11,11 @@ from typing import Any, Self, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from abis.alleles import LOCI, MAX_TENTHS, allele_in_tenths, allele_text, locus_named
 from abis.errors import TemplateError
 
 __all__ = [
+    "LEAST_LOCI",
     "MAX_IRIS_BITS",
     "MAX_MINUTIAE",
     "MAX_SIDE",
@@ -22,6 +25,7 @@ __all__ = [
     "MinutiaKind",
     "Minutiae",
     "Position",
+    "StrProfile",
     "Template",
     "of_checked_fields",
     "several_fingers",
@@ -35,6 +39,9 @@ NO_QUALITY = 255
 
 MAX_IRIS_BITS = 65536
 """The most bits of an iris code."""
+
+LEAST_LOCI = 13
+"""The fewest loci of a DNA profile: the core loci of CODIS until 2016. :data:`abis.alleles.LOCI` are the most."""
 
 MAX_SIDE = 16383
 """The most pixels an image is wide or high: coordinates are 14-bit fields in every standard read here."""
@@ -71,6 +78,7 @@ class Position(IntEnum):
     RIGHT_EYE = 65
     LEFT_EYE = 66
     VOICE = 96
+    DNA = 128
 
     @property
     def is_finger(self) -> bool:
@@ -282,6 +290,8 @@ class Embedding:
             raise TemplateError(f"position {position.name}: fingers are compared by their minutiae")
         if position.is_eye:
             raise TemplateError(f"position {position.name}: eyes are compared by their iris codes")
+        if position is Position.DNA:
+            raise TemplateError("position DNA: DNA is compared by its profile of loci (StrProfile)")
         given = np.asarray(vector)
         if given.ndim != 1 or not 1 <= len(given) <= 65535 or given.dtype.kind not in "fiu":
             raise TemplateError(
@@ -507,6 +517,126 @@ class IrisCode:
         return hash(self._identity())
 
 
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class StrProfile:
+    """A single-source DNA profile: one or two alleles at each of 13 to 24 autosomal loci.
+
+    A locus with one allele is homozygous. Leave out a locus of which you do not know whether an allele has dropped out.
+
+    Attributes:
+        alleles: (24, 2) uint16, read-only: the alleles of each locus of :data:`abis.alleles.LOCI` in tenths of a
+            repeat, the smaller one first; twice the same where homozygous; 0 where the locus was not typed.
+        position: always ``Position.DNA``.
+
+    Args:
+        genotypes: the alleles by the name of the locus. Names are taken in any case, with or without spaces, hyphens
+            and underscores. Alleles are numbers or text, such as 9.3 or "9,3". Amelogenin and markers of the Y
+            chromosome are left out.
+
+    Raises:
+        TemplateError: naming the first locus that is unknown, stands twice, or has no, more than two or impossible
+            alleles; or where there are fewer than 13 loci.
+
+    >>> from abis.alleles import LOCI
+    >>> StrProfile(genotypes={locus: [12, 13.2] for locus in LOCI[:15]} | {"amelogenin": ["X", "Y"]})
+    StrProfile(15 loci)
+    """
+
+    alleles: npt.NDArray[np.uint16]
+    position: Position
+
+    def __init__(self, *, genotypes: Mapping[str, Any]) -> None:
+        alleles = np.zeros((len(LOCI), 2), np.uint16)
+        spelt: dict[str, str] = {}
+        for name, given in genotypes.items():
+            locus = locus_named(name)
+            if locus is None:
+                continue
+            if locus in spelt:
+                raise TemplateError(f"locus {locus} stands twice, as {spelt[locus]!r} and as {name!r}")
+            spelt[locus] = name
+            alleles[LOCI.index(locus)] = _genotype(locus, given)
+        self._set(alleles)
+
+    @classmethod
+    def of_alleles(cls, alleles: npt.NDArray[np.uint16]) -> Self:
+        """A profile from what its attribute ``alleles`` was.
+
+        Raises:
+            TemplateError: the array is none that a profile can have.
+        """
+        profile = object.__new__(cls)
+        profile._set(np.array(alleles))
+        return profile
+
+    def _set(self, alleles: npt.NDArray[np.uint16]) -> None:
+        if alleles.shape != (len(LOCI), 2) or alleles.dtype != np.uint16:
+            raise TemplateError(
+                f"alleles are {alleles.dtype} of shape {alleles.shape}; expected uint16 of shape {(len(LOCI), 2)}"
+            )
+        for locus, (low, high) in zip(LOCI, alleles.tolist(), strict=True):
+            if (high and not 10 <= low <= high <= MAX_TENTHS) or low > high:
+                raise TemplateError(
+                    f"locus {locus} has alleles {low} and {high} tenths; expected 10 to {MAX_TENTHS}, the smaller first"
+                )
+        count = int(np.count_nonzero(alleles[:, 1]))
+        if count < LEAST_LOCI:
+            raise TemplateError(f"{count} loci; expected {LEAST_LOCI} to {len(LOCI)} of {', '.join(LOCI)}")
+        alleles.flags.writeable = False
+        object.__setattr__(self, "alleles", alleles)
+        object.__setattr__(self, "position", Position.DNA)
+
+    def at(self, position: Position) -> Self:
+        """The profile itself. Raises TemplateError where the position is another than ``Position.DNA``."""
+        if position is not Position.DNA:
+            raise TemplateError(f"position {position.name} has no DNA profiles")
+        return self
+
+    @property
+    def genotypes(self) -> dict[str, tuple[str, str]]:
+        """The two alleles of each typed locus as text, such as ``("9", "9.3")``; equal where homozygous."""
+        return {
+            locus: (allele_text(low), allele_text(high))
+            for locus, (low, high) in zip(LOCI, self.alleles.tolist(), strict=True)
+            if high
+        }
+
+    def __len__(self) -> int:
+        """Number of typed loci."""
+        return int(np.count_nonzero(self.alleles[:, 1]))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # what was pickled is checked, as what is given
+        return StrProfile.of_alleles, (np.array(self.alleles),)
+
+    def __repr__(self) -> str:  # never the content: templates stay out of logs
+        return f"StrProfile({len(self)} loci)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StrProfile) and self.alleles.tobytes() == other.alleles.tobytes()
+
+    def __hash__(self) -> int:
+        return hash(self.alleles.tobytes())
+
+
+def _genotype(locus: str, given: Any) -> tuple[int, int]:
+    """The two alleles of a locus, in tenths and in order."""
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise TemplateError(f"locus {locus} has {given!r}; expected one or two alleles, such as [9, 9.3]")
+    values = list(given)
+    if not 1 <= len(values) <= 2:
+        more = (
+            "; more are of several people or a rare duplication: leave the locus out"
+            if len(values) > 2
+            else ""
+        )
+        raise TemplateError(f"locus {locus} has {len(values)} alleles; expected one or two{more}")
+    try:
+        tenths = sorted(map(allele_in_tenths, values))
+    except TemplateError as error:
+        raise TemplateError(f"locus {locus}: {error}") from None
+    return tenths[0], tenths[-1]
+
+
 def _packed(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """(columns, rows * planes / 8, rounded up) uint8 of (rows, columns, planes) bool."""
     by_column = bits.transpose(1, 0, 2).reshape(bits.shape[1], -1)
@@ -519,7 +649,7 @@ def _unpacked(packed: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> npt
     return np.ascontiguousarray(bits.reshape(columns, rows, planes).transpose(1, 0, 2))
 
 
-Template: TypeAlias = Minutiae | Embedding | IrisCode
+Template: TypeAlias = Minutiae | Embedding | IrisCode | StrProfile
 """Anything that can be enrolled or presented as a probe."""
 
 

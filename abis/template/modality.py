@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from abis.template import Embedding, IrisCode, Minutiae, Position, Template
+from abis.alleles import LOCI
+from abis.errors import NotCalibrated
+from abis.template import Embedding, IrisCode, Minutiae, Position, StrProfile, Template
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from abis.scoring.calibration import Calibration
 
 __all__ = [
+    "DNA",
     "FACE",
     "FINGER",
     "IRIS",
@@ -61,7 +64,8 @@ class Modality:
         stored_form: how templates become bytes and are read again (:mod:`abis.formats.native`).
         formats: the interchange formats that hold its templates, beside the stored form; the usual one first.
         comparator: raw scores (:mod:`abis.comparison.comparators`).
-        uncalibrated: the calibration of models that have none of their own.
+        uncalibrated: the calibration of a kind that has none of its own. Raises NotCalibrated, and says what to do,
+            where there is none.
         index: class of the references in memory (:mod:`abis.index.segments`).
         looks: how pairs are looked at in de-duplication (:mod:`abis.deduplication.looks`).
         explained: why two templates have the score that they have (:mod:`abis.comparison.explaining`). None where
@@ -82,7 +86,7 @@ class Modality:
     stored_form: Callable[[], StoredForm]
     formats: Callable[[], tuple[Format, ...]] = tuple
     comparator: Callable[[], Comparator]
-    uncalibrated: Callable[[], Calibration]
+    uncalibrated: Callable[[str], Calibration]
     index: Callable[[], type[Index]]
     looks: Callable[[], Looks]
     explained: Callable[[Any, Any], Explained] | None = None
@@ -155,7 +159,7 @@ FINGER = Modality(
     stored_form=_form_of_fingers,
     formats=_formats_of_fingers,
     comparator=_comparator_of_fingers,
-    uncalibrated=lambda: _shipped("minutiae"),
+    uncalibrated=lambda _: _shipped("minutiae"),
     index=_index_of_fingers,
     looks=_looks_at_fingers,
     explained=_explained_fingers,
@@ -203,24 +207,98 @@ FACE = Modality(
     quality=lambda template: template.quality,
     stored_form=_form_of_embeddings,
     comparator=_comparator_of_embeddings,
-    uncalibrated=lambda: _shipped("embedding"),
+    uncalibrated=lambda _: _shipped("embedding"),
     index=_index_of_embeddings,
     looks=_looks_at_embeddings,
     extract=_face_of,
 )
+
+
+def _comparator_of_voices() -> Comparator:
+    from abis.comparison.comparators import VOICES
+
+    return VOICES
+
+
+def _index_of_voices() -> type[Index]:
+    from abis.index.voice_index import VoiceIndex
+
+    return VoiceIndex
+
+
+def _looks_at_voices() -> Looks:
+    from abis.deduplication.looks import VoiceLooks
+
+    return VoiceLooks()
+
+
+def _no_calibration_of_voices(kind: str) -> Calibration:
+    raise NotCalibrated(
+        f"there is no calibration {kind!r}, and abis ships none for voices: fit one to scores of your own recordings, "
+        f"`abis calibrate SCORES --kind {kind} --gallery GALLERY` (docs/voice.md)"
+    )
+
+
 VOICE = Modality(
     name="voice",
     template=Embedding,
     positions=(Position.VOICE,),
-    calibration="embedding",
-    example=lambda: Embedding(vector=_N % 7 - 2.5, model="", position=Position.VOICE),
+    calibration="voice",
+    example=lambda: Embedding(vector=_N % 7 - 2.5, model="", position=Position.VOICE, quality=3.5),
     model=lambda template: (template.model, len(template.vector)),
     quality=lambda template: template.quality,
     stored_form=_form_of_embeddings,
-    comparator=_comparator_of_embeddings,
-    uncalibrated=lambda: _shipped("embedding"),
-    index=_index_of_embeddings,
-    looks=_looks_at_embeddings,
+    comparator=_comparator_of_voices,
+    uncalibrated=_no_calibration_of_voices,
+    index=_index_of_voices,
+    looks=_looks_at_voices,
+)
+
+
+def _form_of_profiles() -> StoredForm:
+    from abis.formats.native import STR_PROFILE
+
+    return STR_PROFILE
+
+
+def _comparator_of_profiles() -> Comparator:
+    from abis.comparison.comparators import PROFILES
+
+    return PROFILES
+
+
+def _index_of_profiles() -> type[Index]:
+    from abis.index.dna_index import DnaIndex
+
+    return DnaIndex
+
+
+def _looks_at_profiles() -> Looks:
+    from abis.deduplication.looks import DnaLooks
+
+    return DnaLooks()
+
+
+def _no_frequencies(_: str) -> Calibration:
+    raise NotCalibrated(
+        "there are no allele frequencies, and abis ships none: add those of your population, "
+        "`abis dna frequencies GALLERY TABLE` (docs/dna.md)"
+    )
+
+
+DNA = Modality(
+    name="dna",
+    template=StrProfile,
+    positions=(Position.DNA,),
+    calibration="dna",
+    example=lambda: StrProfile(genotypes={locus: [6 + n % 7, 9.3 + n % 5] for n, locus in enumerate(LOCI)}),
+    model=lambda template: ("", 0),
+    quality=lambda template: float(len(template)),
+    stored_form=_form_of_profiles,
+    comparator=_comparator_of_profiles,
+    uncalibrated=_no_frequencies,
+    index=_index_of_profiles,
+    looks=_looks_at_profiles,
 )
 
 
@@ -278,7 +356,7 @@ IRIS = Modality(
     quality=lambda template: template.quality,
     stored_form=_form_of_irises,
     comparator=_comparator_of_irises,
-    uncalibrated=lambda: _shipped("iris"),
+    uncalibrated=lambda _: _shipped("iris"),
     index=_index_of_irises,
     looks=_looks_at_irises,
     explained=_explained_irises,
@@ -286,7 +364,7 @@ IRIS = Modality(
     extract=_iris_of,
 )
 
-MODALITIES: tuple[Modality, ...] = (FINGER, FACE, IRIS, VOICE)
+MODALITIES: tuple[Modality, ...] = (FINGER, FACE, IRIS, VOICE, DNA)
 """All there are."""
 
 

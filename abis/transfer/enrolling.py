@@ -11,7 +11,7 @@ from typing import Protocol
 from abis.errors import AlreadyEnrolled
 from abis.formats import native
 from abis.store import FIRST_ENCOUNTER, Enrollment, Store, StoredEnrollment
-from abis.store.import_records import DUPLICATE, Prepared, Record, Rejected
+from abis.store.import_records import Prepared, Record, Rejected
 from abis.store.records import MAX_TEMPLATES_OF_SUBJECT, SubjectFullError
 from abis.store.transaction import Transaction
 
@@ -22,11 +22,11 @@ Content = Sequence[tuple[int, bytes]]
 
 
 class Look(Protocol):
-    """The duplicates among some arrivals."""
+    """What was found about some arrivals."""
 
     @property
     def duplicates(self) -> Mapping[int, str]:
-        """Why arrivals are duplicates, in words, by their number from 0."""
+        """Why arrivals must not be enrolled, in words, by their number from 0."""
 
     @property
     def again(self) -> Callable[[], Mapping[int, str]]:
@@ -164,7 +164,7 @@ def _plan(
             refused.append((record, f"{record.place}: {reason}"))
         elif (whose := duplicates.get(number, None if encounters else held.get(own.subject_id))) is not None:
             held[own.subject_id] = whose
-            refused.append((record, f"{record.place}: {DUPLICATE} {whose}"))
+            refused.append((record, f"{record.place}: {whose}"))
         else:
             encounters[encounter_id] = own.templates
             enroll.append(own)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 import tarfile
@@ -15,16 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from abis.answers import Answer
 from abis.errors import AbisError, FormatError
 from abis.files import private_stream, publish
-from abis.formats import Format, native, write
+from abis.formats import Format, write
 from abis.store import Mark, Store
 from abis.template import Template
 from abis.template.modality import modality_of
-from abis.text import escaped_cell
+from abis.text import SafeCsv
 from abis.transfer.sources.archive import ENCOUNTER, POSITION, SUBJECT, is_archive
 
-__all__ = ["ExportReport", "export"]
+__all__ = ["ExportReport", "check_destination", "encoded_file", "export"]
 
 _TEMPLATES = 10_000  # read, and to Parquet written, at once: some 5 MB
 _FILES = 1_000  # of one folder
@@ -35,7 +35,7 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class ExportReport(Answer):
     """What was written.
 
     Attributes:
@@ -96,7 +96,7 @@ def export(
                     continue
                 subject_id, position = names[stored.subject], stored.template.position.name
                 try:
-                    data, ending = _encoded(stored.template, finger_format)
+                    data, ending = encoded_file(stored.template, finger_format)
                 except FormatError as error:
                     refused.append((f"subject {subject_id!r}, {position}", str(error)))
                     continue
@@ -111,19 +111,43 @@ def export(
     return ExportReport(len(subjects), encounters, number, tuple(refused))
 
 
-def _encoded(template: Template, finger_format: Format) -> tuple[bytes, str]:
-    """The bytes of a file, and its ending."""
-    if finger_format in modality_of(template).formats():
-        return write([template], finger_format), "xyt" if finger_format is Format.XYT else "fmr"
-    return native.write(template), "abis"
+def encoded_file(template: Template, finger_format: Format) -> tuple[bytes, str]:
+    """The bytes of a file, and its ending: a finger in the format, any other template in the stored form.
+
+    Raises:
+        FormatError: the format cannot hold the template.
+    """
+    own = finger_format if finger_format in modality_of(template).formats() else Format.NATIVE
+    return write([template], own), own.ending
+
+
+def check_destination(destination: Path) -> None:
+    """Refuse a name that would not be written as its ending says, or that exists.
+
+    Raises:
+        FileExistsError: the destination exists.
+        AbisError: its name has an ending that is none of an export.
+    """
+    name = destination.name.lower()
+    if name.endswith("zst"):
+        raise AbisError(f"{destination}: archives are written plain or with gzip, not with Zstandard")
+    if name.endswith(".csv"):
+        raise AbisError(f"{destination}: name a folder; it gets a manifest.csv and the files beside it")
+    ending = destination.suffix.lower()
+    if ending[1:].isalpha() and ending != ".parquet" and not is_archive(destination):
+        raise AbisError(
+            f"{destination}: nothing is exported as {ending}; expected a name that ends in .parquet, .tar or .tar.gz, "
+            "or the name of a folder, without an ending"
+        )
+    if destination.exists():
+        raise FileExistsError(f"{destination}: exists already")
 
 
 class _Writer(ABC):
     """Writes beside the destination, and renames what is whole. Others may not read it: these are templates."""
 
     def __init__(self, destination: Path) -> None:
-        if destination.exists():
-            raise FileExistsError(f"{destination}: exists already")
+        check_destination(destination)
         self._destination = destination
         self._partial = destination.with_name(f".{destination.name}.partial")
         self._discard()
@@ -169,8 +193,8 @@ class _FolderWriter(_Writer):
         manifest = stack.enter_context(
             io.TextIOWrapper(private_stream(partial / "manifest.csv"), encoding="utf-8", newline="")
         )
-        self._rows = csv.writer(manifest)
-        self._rows.writerow([*_COLUMNS, "path"])
+        self._rows = SafeCsv(manifest)
+        self._rows.row([*_COLUMNS, "path"])
         self._folder: Path | None = None
 
     def add(self, row: _Row) -> None:
@@ -180,8 +204,7 @@ class _FolderWriter(_Writer):
             self._folder.mkdir(mode=0o700)
         with private_stream(path, new=True) as file:
             file.write(row.data)
-        ids = map(escaped_cell, (row.subject_id, row.encounter_id))
-        self._rows.writerow([*ids, row.position, row.path])
+        self._rows.row([row.subject_id, row.encounter_id, row.position, row.path])
 
 
 class _TarWriter(_Writer):
@@ -238,9 +261,5 @@ def _writer(destination: Path) -> _Writer:
     if destination.suffix.lower() == ".parquet":
         return _ParquetWriter(destination)
     if is_archive(destination):
-        if destination.name.lower().endswith("zst"):
-            raise AbisError(f"{destination}: archives are written plain or with gzip, not with Zstandard")
         return _TarWriter(destination)
-    if destination.suffix.lower() == ".csv":
-        raise AbisError(f"{destination}: name a folder; it gets a manifest.csv and the files beside it")
     return _FolderWriter(destination)

@@ -93,7 +93,7 @@ def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str
     record = quarantined.record
     with enrolled(store, [record], [prepare(record)]) as (plan, transaction):
         if not plan.refused:
-            journal.release(transaction.connection, quarantined.key, quarantined.import_key)
+            journal.release(transaction, quarantined.key, quarantined.import_key)
     return plan.refused[0][1] if plan.refused else None
 
 
@@ -135,7 +135,7 @@ def _write(
             change=transaction.state.change,
             sha256=prepared.sha256,
         )
-        journal.add_batch(transaction.connection, import_key, counts, plan.refused)
+        journal.add_batch(transaction, import_key, counts, plan.refused)
 
 
 def _fingerprint(source: Source, unique: Uniqueness | None) -> str | None:

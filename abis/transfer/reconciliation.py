@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from abis.answers import Answer
 from abis.store import Store
-from abis.store.import_journal import Journal
+from abis.store.import_journal import ImportRow, Journal
 
 __all__ = ["ImportReport", "reconcile"]
 
@@ -16,7 +17,7 @@ _SHOWN = 3  # faults that the printed report names; the JSON names all
 
 
 @dataclass(frozen=True)
-class ImportReport:
+class ImportReport(Answer):
     """What an import did, from its first batch on, however often it was interrupted.
 
     Attributes:
@@ -35,6 +36,8 @@ class ImportReport:
         ignored_columns: columns of the source that nothing was taken from.
         mismatches: what does not add up; empty where all is well.
         repairs: faults of records that this run passed over, such as padding, and where; see :func:`abis.read`.
+        earlier: the last complete import of the same source, and what it enrolled; empty where there is none. After an
+            import that was complete but killed before its report, another run enrolls nothing.
     """
 
     source: str
@@ -52,9 +55,7 @@ class ImportReport:
     ignored_columns: tuple[str, ...]
     mismatches: tuple[str, ...]
     repairs: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
+    earlier: str = ""
 
     def __str__(self) -> str:
         rows = [
@@ -73,6 +74,8 @@ class ImportReport:
         if self.repairs:
             first = "; ".join(self.repairs[:_SHOWN]) + (", ..." if len(self.repairs) > _SHOWN else "")
             rows.append(("read leniently", f"{len(self.repairs):,} faults passed over: {first}"))
+        if self.earlier:
+            rows.append(("before", self.earlier))
         if self.ignored_columns:
             rows.append(("not imported", f"columns {', '.join(self.ignored_columns)}"))
         if not self.complete:
@@ -135,4 +138,14 @@ def reconcile(
         ignored_columns=ignored_columns,
         mismatches=tuple(mismatches),
         repairs=tuple(repairs),
+        earlier=_earlier(journal, row),
     )
+
+
+def _earlier(journal: Journal, row: ImportRow) -> str:
+    """The complete import of the same source before this one, in words."""
+    before = journal.finished_before(row)
+    if before is None:
+        return ""
+    enrolled = sum(batch.enrolled for batch in journal.batches(before.key))
+    return f"import {before.key} of the same source, complete on {before.finished}, enrolled {enrolled:,}"

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from abis.comparison.kind import Kind, nothing_comparable
+from abis.errors import AbisError, ArgumentTypeError
 from abis.parallel import available_cores, in_parallel
 from abis.results import Outcome, Verification
 from abis.scoring import fusion
-from abis.scoring.calibration import Calibrations
+from abis.scoring.calibration import Calibrations, kind_of
 from abis.scoring.fusion import Comparisons, Evidence
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.store import Claimed, Status, Store, StoredTemplate, check_id, checked_templates
@@ -56,7 +57,10 @@ class Claim:
 
     def __post_init__(self) -> None:
         check_id("subject_id", self.subject_id)
-        object.__setattr__(self, "templates", checked_templates(self.templates))
+        try:
+            object.__setattr__(self, "templates", checked_templates(self.templates))
+        except AbisError as error:
+            raise error.about(self.subject_id) from None
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def verify_many(
 def _checked(claims: Iterable[Claim]) -> Iterator[Claim]:
     for number, claim in enumerate(claims):
         if not isinstance(claim, Claim):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"claims[{number}] is a {type(claim).__name__}; expected abis.Claim(subject_id, templates)"
             )
         yield claim
@@ -168,7 +172,8 @@ class _Pairs:
 
     def compared(self, calibrations: Calibrations) -> Comparisons:
         """Compare all pairs; the number of the claim stands for the subject."""
-        comparator = modality_of(self.example).comparator()
+        calibration = calibrations.for_pair(kind_of(self.example), self.reference.calibrated_as)
+        comparator = modality_of(self.example).comparator().under(calibration)
         return Comparisons.of(
             self.example,
             self.reference,

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from abis.errors import ArgumentError
+from abis.errors import check_integer
 from abis.scoring.fusion import Evidence
-from abis.scoring.thresholds import threshold_for_fmr
+from abis.scoring.thresholds import check_rate
 from abis.template import Position
 
 __all__ = ["Policy"]
@@ -36,13 +36,11 @@ class Policy:
     liveness: bool = False
 
     def __post_init__(self) -> None:
-        threshold_for_fmr(self.fmr, [])
+        check_rate("fmr", self.fmr)
         if self.face_fmr is not None:
-            threshold_for_fmr(self.face_fmr, [])
-        if not 0 <= self.level <= 9:
-            raise ArgumentError(f"level is {self.level}; expected 0 to 9")
-        if not 0 <= self.fingers <= 10:
-            raise ArgumentError(f"fingers is {self.fingers}; expected 0 to 10")
+            check_rate("face_fmr", self.face_fmr)
+        check_integer("level", self.level, 0, 9)
+        check_integer("fingers", self.fingers, 0, 10)
 
     def unmet_before(self, *, level: int, liveness: bool | None) -> str:
         """The first requirement that is not met before the comparison, in words; empty if all are met."""

@@ -28,7 +28,7 @@ import tempfile
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -45,6 +45,7 @@ from abis.gallery.internals import Internals
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import shipped
 from abis.store import Enrollment, Status
+from abis.store.audit import chained
 from abis.store.encryption import MasterKey
 from abis.store.import_journal import Journal
 from abis.store.stored_form import Place, with_checksum
@@ -65,8 +66,9 @@ COLUMNS = {
 }
 """Columns that the tag of a row is over, where they are not all columns of the table in their order."""
 
-Run = Callable[[Path, MasterKey | None], bool]
-"""An attack in an empty folder; True if the harm was done. An :class:`AbisError` is a refusal."""
+Run = Callable[[Path, MasterKey | None], bool | str]
+"""An attack in an empty folder; True if the harm was done. A text tells what was measured, and that no harm was done.
+An :class:`AbisError` is a refusal."""
 
 
 @dataclass(frozen=True)
@@ -319,6 +321,220 @@ def rollback(folder: Path, key: MasterKey | None) -> bool:
             return not gallery.check()
 
 
+# ----------------------------------------------------------------------------- what was valid once, put back
+
+
+def rows_of(connection: sa.Connection, table: str, where: str) -> list[dict[str, object]]:
+    """Rows as an attacker copies them."""
+    return [
+        dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} WHERE {where}").mappings()
+    ]
+
+
+def put_back(connection: sa.Connection, table: str, rows: Sequence[dict[str, object]]) -> None:
+    """Insert rows again, in place of those with the same key."""
+    for row in rows:
+        names = ", ".join(f'"{name}"' for name in row)
+        values = ", ".join(f":{name}" for name in row)
+        connection.execute(sa.text(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({values})"), row)
+
+
+@attack(
+    "put back a removed encounter, and delete another's templates so that the counters agree",
+    "refused when a search finds it",
+    error="the encounters of subject 'victim' are not those that were enrolled",
+)
+def removed_encounter(folder: Path, key: MasterKey | None) -> bool:
+    with opened(folder, key) as gallery:
+        gallery.enroll("victim", person(1))
+        gallery.enroll("victim", person(STRANGER), encounter_id="fraud")
+        gallery.enroll("other", person(2))
+    with database_of(folder / "g") as connection:
+        encounter = rows_of(connection, "encounters", "key = 2")
+        templates = rows_of(connection, "templates", "encounter = 2")
+    with opened(folder, key) as gallery:
+        gallery.remove("victim", encounter_id="fraud")
+    with database_of(folder / "g") as connection:
+        put_back(connection, "encounters", encounter)
+        put_back(connection, "templates", templates)
+        connection.exec_driver_sql("DELETE FROM templates WHERE encounter = 3")
+    with Gallery.open(folder / "g", key=key) as gallery:
+        return "victim" in [found.subject_id for found in gallery.identify(person(STRANGER))]
+
+
+@attack(
+    "put back a quarantined record that was erased, so that a retry enrolls it",
+    "refused when read",
+    error="the records in quarantine are not all those that were written last",
+)
+def erased_quarantine(folder: Path, key: MasterKey | None) -> bool:
+    (folder / "in").mkdir()
+    (folder / "in" / "victim_1.abis").write_bytes(native.write(person(STRANGER)[0]))
+    tables = {"quarantine": "key = 1", "quarantined_samples": "record = 1", "kept": "key = 1"}
+    with opened(folder, key) as gallery:
+        gallery.enroll("victim", person(1))
+        store = gallery.internals.store
+        assert import_records(open_path(folder / "in", pattern=NAMES), store).quarantined == 1
+        with database_of(folder / "g") as connection:
+            rows = {table: rows_of(connection, table, where) for table, where in tables.items()}
+        gallery.erase("victim")
+        with database_of(folder / "g") as connection:
+            for table, own in rows.items():
+                put_back(connection, table, own)
+        assert gallery.check(), "check tells, too"
+        journal = Journal(store)
+        for record in list(journal.quarantine()):
+            retry(store, journal, record)
+        return "victim" in gallery
+
+
+@attack("move the journal of a stopped import forward, so that records are skipped", "the import begins anew")
+def forged_journal(folder: Path, key: MasterKey | None) -> bool:
+    (folder / "in").mkdir()
+    for name in "abcd":
+        (folder / "in" / f"{name}_1.abis").write_bytes(native.write(person(ord(name))[0]))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with opened(folder, key) as gallery:
+        store = gallery.internals.store
+        with suppress(KeyboardInterrupt):
+            import_records(open_path(folder / "in", pattern=NAMES), store, batch=1, watch=stop)
+        with database_of(folder / "g") as connection:
+            connection.exec_driver_sql('UPDATE imports SET "end" = 3')
+            connection.exec_driver_sql('UPDATE import_batches SET "end" = 3')
+        import_records(open_path(folder / "in", pattern=NAMES), store)
+        return len(gallery) < 4
+
+
+@attack("put back an earlier answer policy", "refused when read", error="settings .* are damaged or forged")
+def earlier_policy(folder: Path, key: MasterKey | None) -> bool:
+    make(folder, key)
+    with opened(folder, key) as gallery:
+        gallery.set_answer_policy(AnswerPolicy(Disclosure.FULL))
+    with database_of(folder / "g") as connection:
+        rows = rows_of(connection, "settings", "name = 'disclosure'")
+    with opened(folder, key) as gallery:
+        gallery.set_answer_policy(AnswerPolicy(Disclosure.DECISION))
+    with database_of(folder / "g") as connection:
+        put_back(connection, "settings", rows)
+    with opened(folder, key) as gallery:
+        return bool(gallery.verify(person(1), "victim").evidence)
+
+
+@attack(
+    "copy a lenient calibration from another gallery of the same master key",
+    "refused when read",
+    error="setting 'calibration.* is damaged or forged",
+)
+def foreign_calibration(folder: Path, key: MasterKey | None) -> bool:
+    make(folder, key)
+    with Gallery.open(folder / "staging", key=key, load=False) as gallery:
+        gallery.calibrate(shipped("minutiae-mindtct"))
+    with database_of(folder / "staging") as connection:
+        rows = rows_of(connection, "settings", "name LIKE 'calibration:%'")
+    with database_of(folder / "g") as connection:
+        put_back(connection, "settings", rows)
+    return verifies(folder, key, person(1), "victim")
+
+
+@attack(
+    "swap the labels of two subjects",
+    "refused when read",
+    error="not all subjects with the label 'south' are found",
+)
+def swapped_labels(folder: Path, key: MasterKey | None) -> bool:
+    with Gallery.open(folder / "g", key=key) as gallery:
+        gallery.enroll("a", person(1), labels=["north"])
+        gallery.enroll("b", person(2), labels=["south"])
+        with database_of(folder / "g") as connection:
+            swap = "UPDATE labels SET label = CASE label WHEN 'north' THEN 'south' ELSE 'north' END"
+            connection.exec_driver_sql(swap)
+        return "a" in [found.subject_id for found in gallery.identify(person(1), labels=["south"])]
+
+
+@attack("swap the encounters of two subjects", "refused when read", error="template 4 is damaged")
+def swapped_encounters(folder: Path, key: MasterKey | None) -> bool:
+    make(folder, key)
+    with database_of(folder / "g") as connection:
+        connection.exec_driver_sql(
+            "UPDATE encounters SET subject = 3 - subject, encounter_id = encounter_id || key WHERE key < 3"
+        )
+    return verifies(folder, key, person(2), "victim")
+
+
+@attack("swap a subject's two fingers", "refused when read", error="template 1 is damaged")
+def swapped_positions(folder: Path, key: MasterKey | None) -> bool:
+    make(folder, key)
+    with database_of(folder / "g") as connection:
+        connection.exec_driver_sql("UPDATE templates SET position = 9 - position WHERE key < 3")
+    return verifies(folder, key, person(1), "victim")
+
+
+@attack("rewrite the audit log, hashes and all", "found by abis check")
+def rewritten_log(folder: Path, key: MasterKey | None) -> bool:
+    make(folder, key)
+    with database_of(folder / "g") as connection:
+        before = b""
+        for row in rows_of(connection, "audit", "1 ORDER BY number"):
+            fields = [value for name, value in row.items() if name != "hash"]
+            fields[2] = "someone else"
+            before = chained(before, fields)  # type: ignore[arg-type]
+            update = sa.text("UPDATE audit SET actor = 'someone else', hash = :hash WHERE number = :number")
+            connection.execute(update, {"hash": before, "number": row["number"]})
+        connection.execute(sa.text("UPDATE gallery SET audit_hash = :hash"), {"hash": before.hex()})
+        mend(connection, "gallery")
+    try:
+        with opened(folder, key) as gallery:
+            return not gallery.check()
+    except AbisError:
+        return False
+
+
+@attack("put back an earlier snapshot, which holds a removed person", "the person is not found")
+def earlier_snapshot(folder: Path, key: MasterKey | None) -> bool:
+    with mock.patch.object(Internals, "sizes", WorkSizes(segment=12, save=1)):
+        with Gallery.open(folder / "g", key=key) as gallery:
+            gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(8))
+        shutil.copytree(folder / "g" / "derived", folder / "earlier")
+        with Gallery.open(folder / "g", key=key) as gallery:
+            gallery.remove("s1")
+        shutil.rmtree(folder / "g" / "derived")
+        (folder / "earlier").rename(folder / "g" / "derived")
+        with Gallery.open(folder / "g", key=key) as gallery:
+            return "s1" in [found.subject_id for found in gallery.identify(person(1))]
+
+
+@attack("put pipes and links in the place of a snapshot's files", "they are not opened")
+def pipes_in_cache(folder: Path, key: MasterKey | None) -> bool:
+    small = mock.patch.object(Internals, "sizes", WorkSizes(save=1))
+    with small, Gallery.open(folder / "g", key=key) as gallery:
+        gallery.enroll_many(Enrollment(f"s{n}", person(n)) for n in range(3))
+    cache, other = folder / "g" / "derived", folder / "other"
+    other.write_bytes(b"of another user")
+    for number, path in enumerate(sorted(cache.iterdir())):
+        path.unlink()
+        if number % 2:
+            os.mkfifo(path)
+        else:
+            path.symlink_to(other)
+    with Gallery.open(folder / "g", key=key) as gallery:
+        found = "s1" in [found.subject_id for found in gallery.identify(person(1))]
+    return not found or other.read_bytes() != b"of another user"
+
+
+@attack("put links, devices and absolute names into an archive", "each is quarantined without content")
+def links_in_archive(folder: Path, key: MasterKey | None) -> bool:
+    (folder / "secret_1.abis").write_bytes(native.write(person(1)[0]))
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+            member = tarfile.TarInfo(f"a{ord(kind)}_1.abis")
+            member.type, member.linkname = kind, str(folder / "secret_1.abis")
+            archive.addfile(member)
+    return _read_from_outside(folder, key, folder / "a.tar", 4)
+
+
 # -------------------------------------------------------------------------------------- import sources
 
 
@@ -479,6 +695,18 @@ def guesses(folder: Path, key: MasterKey | None) -> bool:
     return outcomes.count(Outcome.PAUSED) != len(outcomes) - 3
 
 
+@attack(
+    "find a score by asking for decisions at many rates",
+    "refused where the policy names the rate",
+    error="decides verifications at 1e-06 only",
+)
+def many_rates(folder: Path, key: MasterKey | None) -> bool:
+    make(folder, key)
+    with opened(folder, key) as gallery:
+        gallery.set_answer_policy(AnswerPolicy(Disclosure.DECISION, fmr=1e-6))
+        return len({gallery.verify(person(4), "victim", fmr=10.0**-n).outcome for n in range(9)}) > 1
+
+
 @attack("ask for more candidates than the policy allows", "refused", error="returns at most 1")
 def many_candidates(folder: Path, key: MasterKey | None) -> bool:
     make(folder, key)
@@ -508,6 +736,65 @@ def image_bomb(folder: Path, key: MasterKey | None) -> bool:
 
     read_images(_png(100_000, 100_000))
     return True
+
+
+EXTRACT = """
+import json, resource, sys, time
+from abis.extraction.extracting import ExtractionSettings, extract_all
+data = sys.stdin.buffer.read()
+start = time.process_time()
+found = extract_all(data, ExtractionSettings())
+own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(json.dumps({"reason": found.reason, "seconds": time.process_time() - start + children.ru_utime,
+    "megabytes": (own.ru_maxrss + children.ru_maxrss) // 1024}))
+"""
+MOST_SECONDS, MOST_MEGABYTES = 90, 3_000  # of one file, in processor time on any machine of today
+
+
+def extracted(data: bytes) -> bool | str:
+    """Extract a file in a process; True if that takes more than a file may take, else what it took."""
+    command = [sys.executable, "-c", EXTRACT]
+    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True, env=os.environ)
+    took = json.loads(done.stdout)
+    if took["seconds"] > MOST_SECONDS or took["megabytes"] > MOST_MEGABYTES:
+        return True
+    return f"{took['seconds']:.0f} s, {took['megabytes']:,} MB: {took['reason']}"
+
+
+@attack("extract a record of 250 kB that states 100 dpi: 6 megapixels at 500 dpi", "refused")
+def low_resolution(folder: Path, key: MasterKey | None) -> bool | str:
+    from benchmarks.durability.fuzz_images import finger_record  # noqa: PLC0415 - an extra
+
+    return extracted(finger_record(bytes(500 * 500), 500, 500, compression=0, dpi=100))
+
+
+@attack("extract the largest image that is not refused", "at most 90 s and 3,000 MB")
+def largest_image(folder: Path, key: MasterKey | None) -> bool | str:
+    from benchmarks.durability.fuzz_images import finger_record  # noqa: PLC0415 - an extra
+
+    side = int((fingers_pixels() / 25) ** 0.5)
+    noise = np.random.default_rng(0).integers(0, 256, side * side, dtype=np.uint8)
+    return extracted(finger_record(noise.tobytes(), side, side, compression=0, dpi=100))
+
+
+@attack("extract a record of 16 kB with 60 images that are large at 500 dpi", "at most 90 s and 3,000 MB")
+def many_views(folder: Path, key: MasterKey | None) -> bool | str:
+    import PIL.Image  # noqa: PLC0415 - an extra
+
+    from benchmarks.durability.fuzz_images import finger_record, saved  # noqa: PLC0415
+
+    side = int((fingers_pixels() / 25) ** 0.5)
+    image = saved(PIL.Image.new("L", (side, side), 128), "PNG", optimize=True)
+    record = finger_record(image, side, side, compression=5, dpi=100, views=60)
+    assert len(record) < 20_000
+    return extracted(record)
+
+
+def fingers_pixels() -> int:
+    """Pixels at 500 dpi of the largest finger image that is not refused."""
+    from abis.extraction import fingers  # noqa: PLC0415 - an extra
+
+    return fingers._MOST_PIXELS
 
 
 @attack("crash the decoder of images", "refused; the process that asked goes on", error="died of it")
@@ -595,8 +882,9 @@ def carry_out(one: Attack, *, control: bool = False) -> Result:
     """Run an attack, or its control, in a folder of its own."""
     with tempfile.TemporaryDirectory() as made, mock.patch.dict(os.environ, ABIS_ANCHORS="off"):
         try:
-            succeeded = one.run(Path(made), None if control else KEY)
-            seen = "succeeded" if succeeded else "no harm done"
+            outcome = one.run(Path(made), None if control else KEY)
+            succeeded = outcome is True
+            seen = outcome if isinstance(outcome, str) else "succeeded" if succeeded else "no harm done"
             good = succeeded if control else not succeeded and not one.error
         except AbisError as error:
             seen = f"refused: {str(error).replace(made, '')}"

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=100_000, metavar="N", help="searched (100,000)")
     parser.add_argument("--searches", type=int, default=2_000, metavar="N", help="(2,000)")
     parser.add_argument("--hostile", type=int, default=10_000, metavar="N", help="hostile requests (10,000)")
-    parser.add_argument("--processes", type=int, default=2, metavar="N", help="that verify (2)")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="that verify (1)")
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (everything)"
     )

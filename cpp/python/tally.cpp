@@ -70,6 +70,16 @@ py::array_t<std::int64_t> largest(SharedTally& tally, std::size_t count, const s
     return array_of(subjects);
 }
 
+py::array_t<float> evidence_of(SharedTally& tally, const Indices& subjects) {
+    check(subjects.ndim() == 1, "subjects must be an (m,) array");
+    auto evidence = array_of<float>(subjects.count());
+    float* out = evidence.mutable_data();
+    const Changing changing(tally);
+    const py::gil_scoped_release release;
+    tally.evidence_of(subjects.data(), subjects.count(), out);
+    return evidence;
+}
+
 template <class Key>
 void bind_keys(py::module_& module, py::class_<SharedTally>& tally) {
     tally.def("add_evidence", &add_evidence<Key>, "evidence"_a, "subjects"_a, "is_run"_a, "gone"_a);
@@ -88,7 +98,8 @@ void bind_tally(py::module_& module) {
         .def(
             "next_position", [](SharedTally& own) { return Changing(own), own.next_position(); },
             py::call_guard<py::gil_scoped_release>())
-        .def("largest", &largest, "count"_a, "among"_a);
+        .def("largest", &largest, "count"_a, "among"_a)
+        .def("evidence_of", &evidence_of, "subjects"_a);
     bind_keys<std::uint32_t>(module, tally);
     bind_keys<std::int64_t>(module, tally);
 }

@@ -190,4 +190,13 @@ std::vector<std::int64_t> Tally::largest(std::size_t count, const std::int64_t* 
     return largest_of(found, count);
 }
 
+void Tally::evidence_of(const std::int64_t* subjects, std::size_t count, float* evidence) {
+    add_up();
+    for (std::size_t k = 0; k < count; ++k) {
+        const auto subject = static_cast<std::size_t>(subjects[k]);  // a negative key is above every span
+        check_below_span(subject);
+        evidence[k] = total_.evidence[subject];
+    }
+}
+
 }  // namespace abis

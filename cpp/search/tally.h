@@ -37,6 +37,9 @@ public:
     // Keys of the subjects with the most evidence, `count` of them or all that have any, ascending; of equal ones the
     // first. If `among` is not null, only of these, which ascend.
     std::vector<std::int64_t> largest(std::size_t count, const std::int64_t* among, std::size_t among_count);
+    // The evidence of some subjects, -infinity where there is none. Needs `next_position` before more is added, as
+    // `largest` does; throws std::out_of_range where a key is not below the span.
+    void evidence_of(const std::int64_t* subjects, std::size_t count, float* evidence);
 
 private:
     // Evidence of one position, or the sum of several, by subject; of subjects from `known` on nothing is known yet,

@@ -16,14 +16,15 @@ from abis.transfer.sources.source import Source
 __all__ = ["open_path"]
 
 
-def open_path(path: Path, *, pattern: re.Pattern[str], files: Path | None = None) -> Source:
+def open_path(path: Path, *, pattern: re.Pattern[str] | None = None, files: Path | None = None) -> Source:
     """The source at a path, told by what it is and how its name ends.
 
     Args:
         path: a folder, a tar archive (.tar, .tar.gz, .tgz, .tar.zst, .tzst), or a manifest (.csv, .parquet). A folder
             with a ``manifest.csv`` is read by that manifest, as an exported one must be.
         files: folder that the paths in a manifest must be inside of; by default the manifest's own.
-        pattern: how the names in folders and archives say whose a file is; see :class:`Names`.
+        pattern: how the names in folders and archives say whose a file is; see :class:`Names`. None takes the name
+            of the folder in ``FOLDER/SUBJECT/FILE``, else what :func:`abis.formats.names.subject_in` finds.
 
     Raises:
         FormatError: it is none of these, or damaged.

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from abis.formats.names import SUBJECT_IN_NAME
 from abis.store.import_records import Record, Sample
 
 __all__ = ["NamedSample", "Names", "records_of"]
@@ -30,16 +31,20 @@ class Names:
 
     Args:
         expression: regular expression with the group ``subject``, optionally ``encounter`` and ``position``. It must
-            match the whole name without its ending, or, if it contains a ``/``, the whole path within the source.
+            match the whole name without its ending, or, if it contains a ``/``, the whole path within the source. None
+            takes the name of the folder in ``SUBJECT/FILE``, else what :func:`abis.formats.names.subject_in` finds.
     """
 
-    def __init__(self, expression: re.Pattern[str]) -> None:
-        self.pattern = expression.pattern
-        self._expression = expression
+    def __init__(self, expression: re.Pattern[str] | None = None) -> None:
+        self.pattern = SUBJECT_IN_NAME if expression is None else expression.pattern
+        self._by_folder = expression is None
+        self._expression = expression or re.compile(SUBJECT_IN_NAME)
 
     def named(self, path: str, content: bytes | None, end: int, fault: str | None = None) -> NamedSample:
         """A file of the source as a sample."""
         pure = PurePosixPath(path)
+        if self._by_folder and len(pure.parts) == 2:
+            return NamedSample(pure.parts[0], None, Sample(path, content), end, fault)
         stem = str(pure.with_suffix("")) if "/" in self.pattern else pure.stem
         fit = self._expression.fullmatch(stem)
         if fit is None or not fit["subject"]:

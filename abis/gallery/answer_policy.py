@@ -13,9 +13,12 @@ from enum import StrEnum
 
 import msgspec
 
-from abis.errors import ArgumentError, StoreError
+from abis.errors import ArgumentError, StoreError, check_integer, check_real
+from abis.identification.search import SearchOptions
 from abis.results import Candidate, Identification, Verification
 from abis.scoring.fusion import Evidence
+from abis.scoring.thresholds import check_rate
+from abis.verification.policy import Policy
 
 __all__ = ["AnswerPolicy", "Disclosure", "disclosed_identification", "disclosed_verification"]
 
@@ -41,6 +44,9 @@ class AnswerPolicy:
         failures: verifications of one subject that may fail in a row before it is paused; None for any number.
         pause_s: seconds of the first pause, in which the subject is not compared; each further failure doubles it,
             up to a day.
+        fmr: the only false match rate that a verification may ask for; None for any. A caller who may choose the rate
+            finds a score by bisection, whatever else is disclosed.
+        fpir: the only false positive identification rate that a search may ask for; None for any.
 
     Raises:
         ArgumentError: a value is out of its range.
@@ -50,15 +56,46 @@ class AnswerPolicy:
     max_candidates: int = 1_000_000
     failures: int | None = None
     pause_s: float = 900.0
+    fmr: float | None = None
+    fpir: float | None = None
 
     def __post_init__(self) -> None:
+        if self.disclosure not in list(Disclosure):
+            raise ArgumentError(
+                f"disclosure is {self.disclosure!r}; expected one of {', '.join(map(repr, map(str, Disclosure)))}"
+            )
         object.__setattr__(self, "disclosure", Disclosure(self.disclosure))
-        if not 1 <= self.max_candidates <= 1_000_000:
-            raise ArgumentError(f"max_candidates is {self.max_candidates}; expected 1 to 1,000,000")
-        if self.failures is not None and not 1 <= self.failures <= 1_000_000:
-            raise ArgumentError(f"failures is {self.failures}; expected 1 to 1,000,000, or None")
-        if not 0 < self.pause_s <= 86_400:
-            raise ArgumentError(f"pause_s is {self.pause_s}; expected above 0, up to 86,400")
+        check_integer("max_candidates", self.max_candidates, 1, 1_000_000)
+        if self.failures is not None:
+            check_integer("failures", self.failures, 1, 1_000_000)
+        check_real("pause_s", self.pause_s, above=0, highest=86_400, what="seconds above 0, up to 86,400")
+        for name, rate in (("fmr", self.fmr), ("fpir", self.fpir)):
+            if rate is not None:
+                check_rate(name, rate)
+
+    def check_verification(self, policy: Policy) -> None:
+        """Refuse a verification by another false match rate than the one that callers may ask for.
+
+        Raises:
+            ArgumentError: it asks for another rate.
+        """
+        for name, rate in (("fmr", policy.fmr), ("face_fmr", policy.face_fmr)):
+            if self.fmr is not None and rate not in (self.fmr, None):
+                raise ArgumentError(
+                    f"{name} is {rate:g}; this gallery decides verifications at {self.fmr:g} only"
+                )
+
+    def check_search(self, options: SearchOptions) -> None:
+        """Refuse a search that asks for more than is disclosed.
+
+        Raises:
+            ArgumentError: it asks for another rate, or for the rate of a gallery of another size.
+        """
+        if self.fpir is not None and (options.fpir != self.fpir or options.gallery_size is not None):
+            raise ArgumentError(
+                f"fpir is {options.fpir} and gallery_size {options.gallery_size}; this gallery decides searches at "
+                f"an fpir of {self.fpir:g}, for all of its subjects"
+            )
 
     def to_json(self) -> str:
         """The policy as the gallery keeps it."""
@@ -90,7 +127,7 @@ def disclosed_verification(result: Verification, disclosure: Disclosure) -> Veri
                 evidence=tuple(map(_rounded, result.evidence)),
             )
         case Disclosure.DECISION:
-            return replace(result, score=0.0, threshold=0.0, evidence=())
+            return replace(result, score=0.0, threshold=0.0, evidence=(), disclosed=False)
 
 
 def disclosed_identification(result: Identification, disclosure: Disclosure) -> Identification:
@@ -109,8 +146,16 @@ def disclosed_identification(result: Identification, disclosure: Disclosure) -> 
                 for each in result
             ]
         case Disclosure.DECISION:
-            candidates = [replace(each, score=0.0, threshold=None, evidence=()) for each in result]
-    return replace(result, candidates=_ranked(candidates), compared=0, comparable=0)
+            candidates = [
+                replace(each, score=0.0, threshold=None, evidence=(), disclosed=False) for each in result
+            ]
+    return replace(
+        result,
+        candidates=_ranked(candidates),
+        compared=0,
+        comparable=0,
+        disclosed=disclosure is not Disclosure.DECISION,
+    )
 
 
 def _ranked(candidates: list[Candidate]) -> tuple[Candidate, ...]:
