@@ -31,18 +31,13 @@ FMRS = np.logspace(-4, -1, 13)
 PRIORS = (
     CentrePrior(0.0, (1.0, 1.0), (1.0, 1.0)),
     CentrePrior(0.03, (1.0, 0.2), (1.0, 20.0)),
-    CentrePrior(0.03, (0.5, 0.2), (5.0, 50.0)),
     CENTRE_PRIOR,
-    CentrePrior(0.0, (0.5, 0.0), (30.0, 100.0)),
 )
 VALUES: dict[str, tuple[Any, ...]] = {
-    "rows": (4, 6, 8),
+    "rows": (6, 8),
     "wavelengths": ((24.0, 48.0), (32.0, 64.0), (40.0, 80.0)),
-    "bandwidth": (0.4, 0.5),
     "fragile": (0.1, 0.2, 0.3),
-    "bell": (0.3, 0.45, 0.7),
-    "level": ((5.0, 12.0), (10.0, 24.0), (20.0, 48.0)),
-    "least_seen": (0.5, 0.6, 0.75),
+    "least_seen": (0.5, 0.6),
 }
 Floats = npt.NDArray[np.floating[Any]]
 Chosen = npt.NDArray[np.bool_]
