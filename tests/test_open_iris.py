@@ -28,7 +28,7 @@ from iris.nodes.matcher.utils import simple_hamming_distance
 
 codes = np.load(sys.argv[1])
 templates = [
-    IrisTemplate(iris_codes=[bits], mask_codes=[mask], iris_code_version="v3")
+    IrisTemplate(iris_codes=[bits], mask_codes=[mask], iris_code_version="v3.0")
     for bits, mask in zip(codes["bits"], codes["masks"])
 ]
 print(json.dumps([

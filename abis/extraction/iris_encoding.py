@@ -35,9 +35,9 @@ class Filters(NamedTuple):
     """
 
     rows: int = 6
-    wavelengths: tuple[float, ...] = (32.0, 64.0)
+    wavelengths: tuple[float, ...] = (24.0, 48.0)
     bandwidth: float = 0.4
-    fragile: float = 0.2
+    fragile: float = 0.1
     bell: float = 0.45
     level: tuple[float, float] = (10.0, 24.0)
     least_seen: float = 0.6
