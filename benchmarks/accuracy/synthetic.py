@@ -2,8 +2,8 @@
 """How far are synthetic templates and their scores from real ones, and how fast are they made?
 
 Real prints: templates that abis.extraction makes of the images of the six FVC2002 and FVC2004 "B" sets taken with
-sensors (DB4 of both years is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild. Real
-irises: CASIA-IrisV1. The
+sensors (DB4 of both years is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild.
+Real irises: CASIA-IrisV1. The
 constants of abis.synthetic were set by hand until these tables agreed.
 """
 
