@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import Enum
@@ -17,6 +18,8 @@ from abis.text import json_line
 __all__ = ["Answer", "plain"]
 
 _SHOWN = 50  # rows of a notebook's table
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxtuple, _BRIEF.maxdict, _BRIEF.maxother, _BRIEF.maxstring = 2, 3, 4, 60, 60
 
 
 class Answer:
@@ -30,6 +33,13 @@ class Answer:
     def to_json(self) -> str:
         """:meth:`to_dict` as one line of JSON."""
         return json_line(self.to_dict())
+
+    def __repr__(self) -> str:
+        """The fields, long ones cut short; of results that are made without a ``repr`` of their own."""
+        assert dataclasses.is_dataclass(self)
+        names = [field.name for field in dataclasses.fields(self)]
+        shown = ", ".join(f"{name}={_BRIEF.repr(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({shown})"
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of a table with the same columns: ``pandas.DataFrame(result.rows())``, or polars'.

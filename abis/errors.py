@@ -95,7 +95,7 @@ class AlreadyEnrolled(AbisError, ValueError):  # noqa: N818
 
 
 class DuplicateFound(AbisError, ValueError):  # noqa: N818
-    """Whoever was to be enrolled as somebody new seems to be enrolled under another subject_id.
+    """A person to be enrolled as new seems to be enrolled under another subject_id.
 
     Attributes:
         subject_id: the subject that was to be enrolled.

@@ -75,7 +75,7 @@ class Artemis:
             self._deliver(queue)
 
     def messages(self, queue: str, count: int) -> list[Message]:
-        """The messages of a queue without subscribers, once there are so many."""
+        """The messages of a queue without subscribers, once there are ``count``."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._queues[queue]) >= count, WAIT_S), "no answer"
             return list(self._queues[queue])

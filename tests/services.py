@@ -47,7 +47,7 @@ def client_of(settings: Settings, bearer: str | None = None) -> Iterator[httpx.C
     headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
     with (
         serving(settings) as url,
-        httpx.Client(base_url=url, params={"transactionId": "t"}, headers=headers, timeout=30) as client,
+        httpx.Client(base_url=url, params={"transactionId": "t"}, headers=headers, timeout=120) as client,
     ):
         yield client
 

@@ -211,7 +211,7 @@ def test_all_results_are_tables_with_short_texts(gallery: Gallery, tmp_path: Pat
         assert json.loads(result.to_json()) == result.to_dict(), name
         assert result.rows(), name
         assert result._repr_html_().startswith("<table>"), name
-        assert len(repr(result)) < 1200, name
+        assert len(repr(result)) < 700, (name, repr(result))
         assert "left_eye" not in result.to_json(), "positions are named as they are"
     assert results[0].rows()[0]["left_eye"] == found[0].evidence[0].score
     templates = results[-3].to_dict()["templates"]

@@ -454,7 +454,7 @@ def test_demo() -> None:
 
 
 def interrupting(after: int) -> Callable[[object, object], object]:
-    """In place of Gallery.enroll_many: the first ``after`` calls work, then somebody presses Ctrl-C."""
+    """In place of Gallery.enroll_many: the first ``after`` calls work, the next one is interrupted as by Ctrl-C."""
     original, calls = Gallery.enroll_many, 0
 
     def enroll_many(self: object, enrollments: object) -> object:

@@ -75,7 +75,7 @@ def test_an_image_that_fails_is_named_with_the_reason(home: Path, tmp_path: Path
     assert f"{bad}: not an image" in alone.stderr
 
 
-def test_an_image_whose_position_nobody_says_is_refused(home: Path, gallery: Path, tmp_path: Path) -> None:
+def test_an_image_without_a_stated_position_is_refused(home: Path, gallery: Path, tmp_path: Path) -> None:
     scan = tmp_path / "scan.png"
     scan.write_bytes((home / "prints" / "0041_right_index_1.png").read_bytes())
     result = run("identify", gallery, scan)

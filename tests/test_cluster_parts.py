@@ -266,6 +266,7 @@ def test_the_first_look_of_shards_is_that_of_one_gallery(
         gallery.enroll_many(enrollments)
         expected = gallery.deduplicate(threshold=4.0)
     found = deduplicated(shards(tmp_path, 3, enrollments), threshold=4.0)
+    assert found.coverage == expected.coverage
     assert len(expected) >= 15
     assert without_order(found) == without_order(expected)
 
@@ -357,6 +358,14 @@ def test_a_cluster_is_asked_as_a_gallery_is(method: str) -> None:
     common = [name for name in other if name in mine]
     assert [name for name in mine if name in other] == common
     assert [mine[name] for name in common] == [other[name] for name in common]
+
+
+def test_a_cluster_does_not_hide_a_gallery(tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "g", load=False):
+        pass
+    with pytest.raises(StoreError, match="is a gallery, which a cluster's manifest there would hide"):
+        Cluster.create(tmp_path / "g", [Shard.parse("s0")])
+    assert not (tmp_path / "g" / "cluster.json").exists()
 
 
 def test_a_cluster_says_why_it_refuses(tmp_path: Path) -> None:

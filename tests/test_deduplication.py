@@ -333,7 +333,7 @@ def test_a_tile_is_what_its_segments_hold() -> None:
 # ------------------------------------------------------------------------------- one person, one identity
 
 
-def test_whoever_is_enrolled_is_not_enrolled_again(gallery: Gallery) -> None:
+def test_an_enrolled_person_is_not_enrolled_again(gallery: Gallery) -> None:
     gallery.enroll_many((Enrollment(f"p{n}", everything(n)) for n in range(10)), unique=True)
     with pytest.raises(DuplicateFound, match="'again' is not enrolled: it seems to be 'p4'") as caught:
         gallery.enroll("again", everything(4, 1), unique=True)
@@ -344,10 +344,13 @@ def test_whoever_is_enrolled_is_not_enrolled_again(gallery: Gallery) -> None:
     assert len(gallery) == 11
 
 
-def test_nor_with_a_further_encounter_of_somebody_else(
+def test_a_further_encounter_of_another_person_is_refused(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does the search end with the subject itself: another may have only the finger that looks last."""
+    """The search goes on after the subject itself is found.
+
+    Another subject may have only the finger that is searched last.
+    """
     monkeypatch.setattr(screening, "_LEAST", (20, 10, 10))
     gallery.enroll_many(Enrollment(f"p{n:03}", everything(n)) for n in range(100))
     probe = sorted((finger(4, RIGHT, 1), finger(4, LEFT, 1)), key=len)
@@ -357,7 +360,7 @@ def test_nor_with_a_further_encounter_of_somebody_else(
         gallery.enroll("p004", probe, encounter_id="a further encounter", unique=True)
 
 
-def test_nor_are_two_of_a_batch(gallery: Gallery) -> None:
+def test_two_enrollments_of_one_person_in_a_batch_are_refused(gallery: Gallery) -> None:
     batch = [*(Enrollment(f"p{n}", everything(n)) for n in range(5)), Enrollment("again", everything(2, 1))]
     with pytest.raises(DuplicateFound, match="'again' is not enrolled: it seems to be 'p2'"):
         gallery.enroll_many(batch, unique=True)

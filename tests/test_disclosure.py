@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What answers disclose, and an end to guessing: kept with the gallery, whoever opens it."""
+"""Answer policies are kept with the gallery: what answers disclose, and how many failed verifications are allowed."""
 
 from __future__ import annotations
 

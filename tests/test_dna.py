@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import abis
-from abis.alleles import LOCI, AlleleFrequencies, allele_in_tenths, allele_text, locus_named
 from abis.comparison.dna import DnaModel, DnaProbe, Relationship, packed_profiles
 from abis.errors import ArgumentError, FormatError, TemplateError
 from abis.formats import codis, native
@@ -28,6 +27,7 @@ from abis.scoring.dna import DnaCalibration, calibration_of_json
 from abis.scoring.thresholds import highest_score, threshold_for_fmr
 from abis.synthetic.dna import draw_profiles, made_up_frequencies
 from abis.template import StrProfile
+from abis.template.alleles import LOCI, AlleleFrequencies, allele_in_tenths, allele_text, locus_named
 
 MANY = 10**9  # people: the floor of rare alleles is far below every frequency
 

@@ -11,11 +11,11 @@ import pytest
 from shell import run
 
 import abis
-from abis.alleles import LOCI, allele_text
 from abis.formats import codis, native
 from abis.formats.str_tables import read_profiles, write_profiles
 from abis.synthetic.dna import draw_profiles, made_up_frequencies
 from abis.template import StrProfile
+from abis.template.alleles import LOCI, allele_text
 
 FREQUENCIES = made_up_frequencies()
 PEOPLE = {f"p{n:02}": StrProfile.of_alleles(row) for n, row in enumerate(draw_profiles(FREQUENCIES, 30))}

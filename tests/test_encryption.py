@@ -325,7 +325,7 @@ def test_sealed_templates_cannot_change_places(
 
 
 def test_plain_templates_are_not_taken_for_sealed_ones(database: str, tmp_path: Path) -> None:
-    """A template that somebody puts into the database of an encrypted gallery is refused."""
+    """A plain template that is put into the database of an encrypted gallery is refused."""
     place = Place(1, 1, RIGHT, "a")
     forged = with_checksum(native.write(everything(1)[0]), place)
     with Gallery.open(database, key=KEY, load=False) as gallery:

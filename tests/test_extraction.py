@@ -247,6 +247,21 @@ def test_a_poor_portrait_is_refused_unless_it_is_allowed(
         assert isinstance(face(poor, allow_poor=True), Embedding)
 
 
+def test_a_covered_mouth_is_no_reason_to_refuse(portraits: Path) -> None:
+    """Strangers with masks match no more often than others do."""
+    image = PIL.Image.open(portraits / "Abel_Pacheco_0001.jpg")
+    PIL.ImageDraw.Draw(image).rectangle((70, 135, 180, 250), fill=(90, 90, 90))
+    assert isinstance(face(png(np.asarray(image))), Embedding)
+
+
+@pytest.mark.parametrize("folder", ["iris/casia_v1", "images/lfw_fold1"])
+def test_an_eye_or_a_face_is_not_taken_for_a_finger(data: Path, folder: str) -> None:
+    """Minutiae are found everywhere, but the network is not certain of them: ten images of each, nine refused."""
+    files = sorted(path for path in (data / folder).rglob("*") if path.suffix in {".png", ".jpg"})
+    made = extract_many(files[3 :: len(files) // 10][:10], position=RIGHT, workers=1)
+    assert sum("no finger found" in (outcome.reason or "") for outcome in made) >= 8
+
+
 def test_no_face_is_an_outcome_with_a_reason() -> None:
     with pytest.raises(ExtractionError, match="no face found"):
         face(png(ridges(1)))
@@ -333,6 +348,31 @@ def test_the_depth_of_a_grey_image_is_that_of_its_content(bits: int) -> None:
     PIL.Image.fromarray(deep).save(file, "TIFF")
     (found,) = read_images(file.getvalue())
     np.testing.assert_array_equal(found.grey(), grey)
+
+
+def netpbm(kind: bytes, image: npt.NDArray[np.uint8]) -> bytes:
+    """A binary Netpbm file with a comment in its header."""
+    height, width = image.shape
+    head = b"P%s\n# made by a scanner\n%d %d\n" % (kind, width, height)
+    match kind:
+        case b"4":
+            return head + np.packbits(image < 128, axis=1).tobytes()
+        case b"5":
+            return head + b"1023\n" + (image.astype(np.uint16) * 4).astype(">u2").tobytes()
+        case _:
+            return head + b"255\n" + np.repeat(image[..., np.newaxis], 3, axis=2).tobytes()
+
+
+@pytest.mark.parametrize("kind", [b"4", b"5", b"6"])
+def test_every_image_of_a_netpbm_file_is_read(kind: bytes) -> None:
+    """The format allows several images one after the other; they are written so by netpbm's own tools."""
+    images = [ridges(seed)[:200, : 191 + seed] for seed in (1, 2, 3)]
+    found = read_images(b"".join(netpbm(kind, image) for image in images))
+    assert [picture.grey().shape for picture in found] == [image.shape for image in images]
+    if kind != b"4":
+        for picture, image in zip(found, images, strict=True):
+            assert np.abs(picture.grey().astype(int) - image).max() <= 1
+    assert len(read_images(netpbm(kind, images[0]) + bytes(50))) == 1
 
 
 def test_grey_values_of_no_depth_are_refused() -> None:
@@ -564,6 +604,16 @@ def test_a_script_without_its_guard_is_told_so(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "processes do not start: call extract_many below `if __name__ == '__main__':`" in run.stderr
+
+
+def test_a_script_with_a_few_images_needs_no_guard(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import abis\nfrom abis.extraction import extract_many\n"
+        "print([found.reason for found in extract_many([b'a', b'b'], position=abis.Position.FACE)])\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.count("not an image")) == (0, 2), run.stderr
 
 
 def test_what_is_in_the_cache_is_not_made_again(

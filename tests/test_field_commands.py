@@ -275,7 +275,7 @@ def test_names_of_outputs_are_checked_before_the_work(gallery: Path, probe: Path
         ("evaluate", tmp_path, "--report", tmp_path / "a.txt"),
         ("calibrate", "minutiae", "-o", tmp_path / "absent" / "a.json"),
         ("subject", gallery, "s1", "-o", tmp_path / "absent" / "a.json"),
-        ("size", "1000", "--figure", tmp_path / "a.txt"),
+        ("size", "--subjects", "1000", "--figure", tmp_path / "a.txt"),
         ("backup", gallery, tmp_path / "file" / "copy"),
     ):
         before = sorted(tmp_path.rglob("*"))
@@ -338,11 +338,23 @@ def test_evaluate_says_what_is_not_there(tmp_path: Path) -> None:
     assert "there is no such file or folder" in run("evaluate", tmp_path / "nofolder", code=2).stderr
 
 
+def test_negative_scores_are_written_as_numbers(tmp_path: Path) -> None:
+    """A raw score below zero was escaped as a formula, and the file could not be read back."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for person in range(6):
+        for shot in (1, 2):
+            (folder / f"p{person}_{shot}.abis").write_bytes(native.write(face(person, shot)))
+    run("evaluate", folder, "--scores", tmp_path / "scores.csv", "--all-pairs", code=0)
+    assert "'" not in (tmp_path / "scores.csv").read_text()
+    run("evaluate", tmp_path / "scores.csv", code=0)
+
+
 def test_few_scores_are_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("score,mated\n3,1\n1,0\n2,0\n")
     printed = run("evaluate", path, code=0).stdout
-    assert "Warning: score file: 1 mated comparison; an error rate below 100%" in printed
+    assert "Warning: 1 mated comparison only; an error rate below 100 % cannot be told" in printed
 
 
 def test_a_calibration_that_reaches_nothing_is_warned_of(tmp_path: Path) -> None:

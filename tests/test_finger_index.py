@@ -9,7 +9,7 @@ import pytest
 from fingers import make_finger, make_impression, mated, scattered, strange
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.codes import coded_probe, codes, refined, screened, sifted
+from oracle.codes import coded, coded_probe, refined, screened, sifted
 from oracle.comparison import prepare
 
 import abis
@@ -36,10 +36,10 @@ def all_slots(index: FingerIndex) -> npt.NDArray[np.int64]:
 @given(any_template)
 def test_what_is_kept_is_the_normalised_template_and_its_codes(template: Minutiae) -> None:
     kept = index_of(template).arrays()
-    minutiae, cylinders = prepare(template)
+    minutiae, codes = coded(template)
     for name in ("x", "y", "direction", "kind", "reliability"):
         np.testing.assert_array_equal(kept[name], getattr(minutiae, name), err_msg=name)
-    np.testing.assert_array_equal(np.stack([kept["first"], kept["second"]], axis=1), codes(cylinders))
+    np.testing.assert_array_equal(np.stack([kept["first"], kept["second"]], axis=1), codes)
 
 
 @settings(deadline=None, max_examples=100)

@@ -148,7 +148,7 @@ def test_a_tile_of_nothing_is_near_to_nothing() -> None:
 def test_a_tile_takes_no_more_memory_than_it_needs() -> None:
     templates = fingers(count=40)
     minutiae = sum(map(len, templates))
-    assert tile_of(templates).memory_bytes < 27 * minutiae + 4 * len(templates) + 500
+    assert tile_of(templates).memory_bytes < 27 * minutiae + 8 * len(templates) + 500
 
 
 def test_scores_of_many_pairs_are_those_of_each_alone() -> None:

@@ -287,8 +287,8 @@ def test_what_was_forged_in_quarantine_is_not_enrolled(database: str, attack: st
         assert "victim" not in gallery
 
 
-def test_a_crafted_snapshot_hides_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither one that is written anew, nor one of an earlier time whose manifest tells a later one."""
+def test_a_forged_snapshot_hides_no_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forged snapshot is refused, and so is an old one whose manifest states a later change."""
     monkeypatch.setattr(Internals, "sizes", WorkSizes(segment=12, save=1))
     with Gallery.open(tmp_path / "g", key=KEY) as gallery:
         gallery.enroll_many(Enrollment(f"s{n}", everything(n)) for n in range(8))
@@ -307,7 +307,7 @@ def test_a_crafted_snapshot_hides_nobody(tmp_path: Path, monkeypatch: pytest.Mon
             gallery.enroll("again", everything(1, 1), unique=True)
 
 
-def test_a_forged_line_in_the_log_of_changes_hides_nobody(
+def test_a_forged_line_in_the_log_of_changes_hides_no_subject(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Internals, "sizes", WorkSizes(save=1))

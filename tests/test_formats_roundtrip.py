@@ -225,7 +225,7 @@ def test_stored_form_loses_nothing_of_embeddings(
     ],
 )
 def test_vectors_with_a_zero_point_are_refused(vector: Any, fault: str) -> None:
-    """Their cosines are near 1 whoever they are of: quantised vectors of strangers scored 12.7."""
+    """Their cosines are near 1 for all pairs: quantised vectors of two people scored 12.7."""
     with pytest.raises(TemplateError, match=fault):
         Embedding(vector=vector, model="m")
 

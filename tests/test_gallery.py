@@ -651,7 +651,7 @@ def test_what_is_no_gallery_is_refused(tmp_path: Path) -> None:
         Gallery.open(tmp_path)
 
 
-def test_templates_of_nobody_are_an_error(gallery: Gallery, tmp_path: Path) -> None:
+def test_templates_without_a_subject_are_an_error(gallery: Gallery, tmp_path: Path) -> None:
     gallery.enroll("a", everything(1))
     connection = sqlite3.connect(tmp_path / "citizens.abis" / "store.sqlite")
     connection.execute("DELETE FROM subjects")

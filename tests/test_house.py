@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -11,9 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from documents import DOCUMENTS, ROOT, rendered
+from people import everything
 
 import abis
 import abis.cli
@@ -50,6 +53,43 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 def test_other_names_are_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Galery'"):
         abis.Galery  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_top_of_the_package_stays_small() -> None:
+    """At most 24 packages and modules, apart from ``__main__``; decision 20."""
+    tops = [module.name for module in pkgutil.iter_modules(abis.__path__)]
+    assert len([name for name in tops if name not in ("__main__", "_core")]) <= 24, sorted(tops)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for file in Path(abis.__file__).parent.rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(file.name)
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_an_identification_enters_few_packages(gallery: abis.Gallery) -> None:
+    """Counted by the functions that a second search calls, of two fingers and a face; decision 20."""
+    gallery.enroll_many(abis.Enrollment(str(person), everything(person)) for person in range(20))
+    probe = everything(3, 1)
+    gallery.identify(probe)
+    packages = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        parts = str(frame.f_globals.get("__name__", "")).split(".")
+        if event == "call" and parts[0] == "abis" and len(parts) > 1:
+            packages.add(parts[1])
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        gallery.identify(probe)
+    finally:
+        sys.setprofile(before)
+    assert "identification" in packages
+    assert len(packages) <= 10, sorted(packages)
 
 
 MODULES = [

@@ -147,7 +147,7 @@ def test_without_strangers_everyone_is_one_as_well(tmp_path: Path) -> None:
     assert (rates.mated, rates.non_mated, rates.gallery_size_without_mate) == (2, 2, 2)
 
 
-def test_nobody_to_be_found_is_an_error(tmp_path: Path) -> None:
+def test_searches_without_a_mate_are_an_error(tmp_path: Path) -> None:
     probes = templates(tmp_path / "probes", [1], [0])
     gallery = templates(tmp_path / "gallery", [2], [0])
     with pytest.raises(ValueError, match="expected at least one probe with a mate"):

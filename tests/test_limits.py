@@ -119,7 +119,7 @@ def test_a_template_altered_after_its_checks_is_not_enrolled(tmp_path: Path) -> 
 
 
 def interrupted_at(number: int, work: Any) -> bool:
-    """Do some work, and have Ctrl-C come when so many lines of Python have run; whether it came."""
+    """Do some work, and raise KeyboardInterrupt after a number of lines of Python; return whether it was raised."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:

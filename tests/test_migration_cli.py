@@ -57,7 +57,7 @@ def test_import_takes_a_query_a_gallery_and_names_by_a_pattern(tmp_path: Path) -
         assert list(opened) == ["P0", "P1", "P2"]
 
 
-def test_who_comes_under_two_names_waits_for_somebody_to_look(tmp_path: Path) -> None:
+def test_a_person_under_two_names_waits_in_quarantine(tmp_path: Path) -> None:
     source = save_csv(tmp_path / "legacy.csv", {**PEOPLE, "P9": everything(1, 1)})
     gallery = tmp_path / "g"
     result = run("import", source, gallery, "--workers", 0, "--unique", "--fpir", "1e-3")

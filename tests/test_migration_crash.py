@@ -102,7 +102,7 @@ def work_uniquely(source: Path, folder: Path, batches: Connection, stop_after: i
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_killed_an_import_of_nobody_twice_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_unique_import_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     """The same subjects and report, and for each record held back the same bytes, subject and score."""
     context = processes()
     dice = random.Random(10)

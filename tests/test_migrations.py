@@ -184,7 +184,7 @@ def test_an_encrypted_gallery_is_migrated_with_its_key_only(database: str, versi
 
 
 def migrate(database: str, last: int) -> None:
-    """Open a gallery, and die without a word after so many statements."""
+    """Open a gallery, and kill this process after a number of statements."""
     count = 0
 
     def count_statement(*_: object) -> None:

@@ -125,7 +125,7 @@ def test_a_servers_statistics_hold_no_template(gallery: Gallery, database: str) 
     engine.dispose()
 
 
-def test_an_erasure_waits_for_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_erasure_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from abis.store import erasure  # noqa: PLC0415
 
     monkeypatch.setattr(erasure, "_PATIENCE_S", 0.0)

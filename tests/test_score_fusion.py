@@ -156,7 +156,7 @@ def test_more_likeness_is_never_evidence_against_whatever_the_quality(
     assert (np.diff(fused) >= 0).all()
 
 
-def test_a_quality_that_nobody_knows_changes_nothing() -> None:
+def test_an_unknown_quality_changes_nothing() -> None:
     scores, mated, qualities = smudged(0)
     fusion = learn_fusion(scores, mated, method="quality", qualities=qualities)
     unknown = {"one": np.full(len(mated), np.nan)}

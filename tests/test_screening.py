@@ -76,7 +76,7 @@ def test_the_best_of_several_references_counts_and_not_their_sum() -> None:
     assert picked(segments, [unknown], 20, 10, 1) == [7]
 
 
-def test_nobody_who_has_nothing_comparable_passes() -> None:
+def test_subjects_without_a_comparable_template_do_not_pass() -> None:
     entries = [Entry(1, 1, face(1)), Entry(2, 2, finger(2, LEFT)), Entry(3, 3, face(3, model="other"))]
     segments = enrolled(entries, [1])
     assert picked(segments, [face(1)], 100, 100, 100) == [1]

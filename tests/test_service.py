@@ -532,14 +532,14 @@ def test_references_are_fetched_from_allowed_origins_alone(tmp_path: Path) -> No
             ("http://localhost:9/x", 403),
             ("http://user@127.0.0.1:9/x", 403),
             ("file:///etc/passwd", 403),
-            ("http://127.0.0.1:9/x", 400),  # nobody listens there
+            ("http://127.0.0.1:9/x", 400),  # no server listens there
         ):
             message = {"biometricData": [{"biometricType": "FACE", "templateRef": url}]}
             answer = client.post("/v1/verify/ALL/p", json=message)
             assert "biometricData[0]: templateRef" in message_of(answer, status)
 
 
-def test_health_and_metrics_need_no_token_and_name_nobody(client: httpx.Client) -> None:
+def test_health_and_metrics_need_no_token_and_name_no_person(client: httpx.Client) -> None:
     put(client, "secret-person", "1", encounter_of([face(1)]))
     assert client.get("/health/live").json() == {"status": "live"}
     assert found(client, "ALL", probe_of([face(1, 1)])) == ["secret-person"]

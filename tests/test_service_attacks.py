@@ -248,7 +248,7 @@ def test_without_the_key_server_the_keys_there_are_hold(key_server: KeyServer, c
         before = key_server.asked
         assert status(checker, bearer) == 200
         assert [status(checker, key_server.token("1")) for _ in range(20)] == 20 * [200]
-        assert key_server.asked == before + 1  # nobody waits for it again and again
+        assert key_server.asked == before + 1  # no later request waits for it again
 
 
 def test_unknown_keys_do_not_make_the_service_ask_again_and_again(key_server: KeyServer) -> None:

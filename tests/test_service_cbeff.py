@@ -107,3 +107,18 @@ def test_what_cannot_be_used_has_a_reason(content: bytes, reason: Reason) -> Non
     with pytest.raises(Failure) as caught:
         blocks(content)
     assert caught.value.reason is reason
+
+
+def test_a_record_of_several_fingers_says_itself_which_they_are() -> None:
+    pytest.importorskip("abis.extraction")
+    from prints import ridges  # noqa: PLC0415 - of the extra
+    from test_extraction import finger_record_2005  # noqa: PLC0415
+
+    from abis.service.images import Images  # noqa: PLC0415
+
+    two, one = finger_record_2005([ridges(1), ridges(2)]), finger_record_2005([ridges(1)])
+    with Images(pixels=10**6, seconds=60, workers=1) as images:
+        found = images.templates_of(two, Position.LEFT_THUMB, None)
+        assert [template.position for template in found] == [Position.RIGHT_INDEX, Position.RIGHT_MIDDLE]
+        (stated,) = images.templates_of(one, Position.LEFT_THUMB, None)
+        assert stated.position is Position.LEFT_THUMB

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from artemis import Artemis, Message
 from mosip_kit import message
 from people import everything
 from services import client_of, data_of, encounter_of, probe_of
+from test_service_processes import command
 from test_service_tasks import Platform, asynchronous
 
 import abis
@@ -29,6 +33,7 @@ from abis.service.settings import MosipSettings
 
 # Ray leaves sockets and processes to the end of the program, and the interpreter says so.
 pytestmark = [
+    pytest.mark.slow,  # which starts Ray
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -171,9 +176,29 @@ def test_mosips_messages_are_answered(client: httpx.Client, folder: Path) -> Non
         broker.close()
 
 
+def test_the_command_serves_a_cluster_until_sigterm(tmp_path: Path) -> None:
+    created = subprocess.run(
+        [sys.executable, "-m", "abis", "cluster", "create", "citizens", "a", "b"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert created.returncode == 0, created.stderr
+    with command(str(tmp_path / "citizens")) as (process, served):
+        body = encounter_of(everything(1))
+        assert served.post("/v1/persons/p/encounters/1", json=body).status_code == 200
+        (candidate,) = served.post("/v1/identify/ALL", json=probe_of(everything(1, 1))).json()
+        assert candidate["personId"] == "p"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0
+
+
 def test_a_cluster_that_is_divided_anew_is_refused(client: httpx.Client, folder: Path) -> None:
-    del client  # the last test: the service is not usable any more
+    # The last test: the service is not usable any more.
     Cluster.reshard(folder, [Shard("a"), Shard("b"), Shard("c")])
+    assert client.get("/v1/persons/p0/encounters").status_code == 503
+    body = encounter_of(everything(50))
+    assert client.post("/v1/persons/late/encounters/1", json=body).status_code == 503
     settings = Settings(str(folder), port=0, authentication=False)
     with client_of(settings) as again:
         (candidate,) = again.post("/v1/identify/ALL", json=probe_of(everything(5, 1))).json()

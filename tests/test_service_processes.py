@@ -106,7 +106,7 @@ def test_processes_are_replaced_one_by_one_without_a_failed_request(tmp_path: Pa
         for _ in range(10 * READY_S):
             if not before & _workers(process.pid):
                 break
-            limit.wait(0.1)  # a condition of another process, which tells nobody
+            limit.wait(0.1)  # a condition of another process, which does not notify this one
         done.set()
         asking.join()
         assert not before & _workers(process.pid)

@@ -55,7 +55,7 @@ class Platform:
             return ServerAnswer()
 
     def result_of(self, task_id: str, count: int = 1) -> tuple[str, str, str, Any]:
-        """The last result of a task, once so many have come."""
+        """The last result of a task, once ``count`` results have come."""
 
         def found() -> list[tuple[str, str, str, Any]]:
             return [each for each in self.results if each[0] == task_id]

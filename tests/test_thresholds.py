@@ -55,7 +55,7 @@ def test_alternatives_are_allowed_their_sum() -> None:
     assert [fmr_at(k / 64, [[one, one]]) for k in (0, 1, 2)] == [1, 0.5, 0.25]
 
 
-def test_a_model_nobody_measured_has_the_bound_of_markov() -> None:
+def test_an_unmeasured_model_has_the_bound_of_markov() -> None:
     for compared in ([[UNKNOWN]], [[UNKNOWN] * 9], [[UNKNOWN], [UNKNOWN]]):
         assert threshold_for_fmr(1e-6, compared) == 6.0
 

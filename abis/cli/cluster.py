@@ -48,7 +48,7 @@ def create(folder: _Folder, shards: _Shards = None) -> None:
 
 @cluster.command()
 def reshard(folder: _Folder, shards: _Shards = None) -> None:
-    """Spread a cluster over these shards, the present ones first; without shards, go on with a stopped reshard."""
+    """Spread a cluster over these shards, the present ones first; without shards, continue an interrupted reshard."""
     from abis.cluster import Shard  # noqa: PLC0415 - an extra
 
     with progress_bar("moving") as progress:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -103,6 +104,7 @@ class LazyGroup(typer.core.TyperGroup):
         command = typer.main.get_group(commands).commands[name]
         for each in getattr(command, "commands", {name: command}).values():
             each.params.append(quiet_option())
+            each.help = each.help and _unwrapped(each.help)
         return command
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
@@ -129,6 +131,11 @@ class LazyGroup(typer.core.TyperGroup):
         except Exception:  # a fault of abis: exit code 1, Python's own, would say non-match
             say(traceback.format_exc())
             raise typer.Exit(FAILED) from None
+
+
+def _unwrapped(text: str) -> str:
+    """A docstring whose paragraphs a terminal of any width may wrap."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
 def _quiet_if_given(given: bool) -> None:

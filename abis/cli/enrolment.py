@@ -42,6 +42,7 @@ from abis.errors import (
 from abis.gallery import Gallery
 from abis.store import Enrollment
 from abis.template import Position
+from abis.template.superposition import superimposed
 from abis.text import counted
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def enroll(
             parser=parse_rate,
             metavar="RATE",
             help="False positive identification rate of the searches of --unique: part of new subjects that may be "
-            "refused; 1e-4 by default.",
+            "refused.",
         ),
     ] = 1e-4,
     min_coverage: MinCoverage = 1.0,
@@ -131,6 +132,7 @@ def enroll(
                     try:
                         enrollment = Enrollment(name, templates_of.read_all(own), encounter)
                         _warn_of_many_faces(enrollment)
+                        _warn_of_doubts(enrollment)
                         yield enrollment
                     except (AbisError, ValueError, OSError) as error:
                         faults.add(f"{name} is not enrolled: {describe(error)}")
@@ -173,6 +175,11 @@ def enroll(
             f"{gallery} holds {counted(size, 'subject')}."
         )
     faults.exit_if_any()
+
+
+def _warn_of_doubts(enrollment: Enrollment) -> None:
+    for words in filter(None, map(superimposed, enrollment.templates)):
+        note(f"{enrollment.subject_id}: {words}")
 
 
 def _warn_of_many_faces(enrollment: Enrollment) -> None:

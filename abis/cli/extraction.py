@@ -39,7 +39,10 @@ commands = typer.Typer()
 @commands.command()
 def extract(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Images, recordings, or folders of them.")
+        list[Path],
+        typer.Argument(
+            metavar="FILES...", help="Images, recordings, or folders of them; - reads standard input."
+        ),
     ],
     *,
     output: Annotated[

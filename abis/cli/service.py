@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abis.errors import AbisError
 from abis.gallery.answer_policy import Disclosure
 
 if TYPE_CHECKING:
@@ -36,20 +32,6 @@ _File = Annotated[
 _Disclosure = Annotated[
     Disclosure | None, typer.Option(help="How much of a score is disclosed: decision, rounded or full.")
 ]
-
-_FLAGS = {
-    "authentication = false": "--no-auth",
-    "authentication is off": "--no-auth is given",
-    "tls_certificate": "--tls-cert",
-    "tls_key": "--tls-key",
-    "jwks": "--jwks",
-    "host": "--host",
-    "port": "--port",
-    "mosip.port": "--broker HOST:PORT",
-    "`gallery`": "GALLERY",
-    "gallery": "GALLERY",
-}
-"""What options call the settings that errors name."""
 
 
 @commands.command()
@@ -99,8 +81,7 @@ def serve(
     }
     read = _settings(settings, given)
     signal.signal(signal.SIGTERM, _exit)  # uvicorn sends itself the signal again when it has stopped in order
-    with _naming_flags(settings):
-        run(read)
+    run(read)
 
 
 def _exit(_number: int, _frame: object) -> None:
@@ -150,20 +131,4 @@ def mosip(
 def _settings(file: Path | None, given: dict[str, Any]) -> Settings:
     from abis.service import load  # noqa: PLC0415 - an extra
 
-    with _naming_flags(file):
-        return load(file, given)
-
-
-@contextmanager
-def _naming_flags(file: Path | None) -> Iterator[None]:
-    """Name options in place of settings in errors, unless a file of settings was given."""
-    from abis.service.settings import SettingsError  # noqa: PLC0415 - an extra
-
-    try:
-        yield
-    except SettingsError as error:
-        if file is not None:
-            raise
-        names = "|".join(sorted(map(re.escape, _FLAGS), key=len, reverse=True))
-        text = re.sub(rf"(?<![\w.-])(?:{names})(?![\w.])", lambda found: _FLAGS[found[0]], str(error))
-        raise AbisError(text.removeprefix("settings: ")) from None
+    return load(file, given)

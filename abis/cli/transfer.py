@@ -182,7 +182,7 @@ def export(
     else:
         tell(
             f"{counted(report.templates, 'template')} of {counted(report.subjects, 'subject')}, "
-            f"{counted(report.encounters, 'encounter')}, written to {destination}."
+            f"{counted(report.encounters, 'encounter')}, are in {destination}."
         )
     faults = Faults()
     for place, reason in report.refused:
@@ -274,7 +274,7 @@ def retry(
                 faults.add(f"{found.key}  {_subject(found)}  {reason}")
     for key in sorted(wanted):
         faults.add(f"record {key} is not in quarantine")
-    tell(f"{counted(enrolled, 'record')} enrolled and out of quarantine.")
+    tell(f"{counted(enrolled, 'record')} {'is' if enrolled == 1 else 'are'} enrolled and out of quarantine.")
     faults.exit_if_any()
 
 

@@ -25,10 +25,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from abis.alleles import LOCI, AlleleFrequencies
+from abis.comparison.exact import log10, power_of_10
 from abis.errors import ArgumentError
-from abis.exact import log10, power_of_10
 from abis.template import StrProfile
+from abis.template.alleles import LOCI, AlleleFrequencies
 
 __all__ = ["DnaModel", "DnaProbe", "LocusEvidence", "Relationship", "packed_profiles", "scores_of_pairs"]
 
@@ -122,7 +122,7 @@ class DnaModel:
         return self._match_probability(one, None if alleles[0] == alleles[1] else other)
 
     def explain(self, probe: StrProfile, reference: StrProfile) -> tuple[LocusEvidence, ...]:
-        """What each locus says that both profiles have, in the order of :data:`abis.alleles.LOCI`.
+        """What each locus says that both profiles have, in the order of :data:`abis.template.alleles.LOCI`.
 
         The sum over the loci is the score, but for what may have been mixed up, where at most one locus differs.
         """

@@ -44,6 +44,10 @@ class Kind(NamedTuple):
         is_alike = self.dimension == other.dimension and (self.dimension == 0 or self.model == other.model)
         return is_alike and self.position.is_comparable(other.position)
 
+    def is_rival(self, other: Kind) -> bool:
+        """True where only the model, or the shape, keeps templates of the two kinds from being compared."""
+        return self.position.is_comparable(other.position) and not self.is_comparable(other)
+
     def __str__(self) -> str:
         if not self.dimension:
             return f"{self.position.name} by {self.model!r}" if self.model else self.position.name

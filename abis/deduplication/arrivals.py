@@ -34,7 +34,8 @@ class ArrivalsCheck:
         view: returns all references as of now.
         calibrations: returns the calibrations of some templates.
         fpir: false positive identification rate of each arrival's search, above 0, at most 1.
-        min_coverage: part of the subjects that an arrival must be comparable with, 0 to 1.
+        min_coverage: part of the subjects that an arrival must be comparable with, 0 to 1. A subject counts as not
+            comparable if another model is the only reason.
         tile: number of subjects' keys whose references are packed together.
     """
 
@@ -71,7 +72,9 @@ class ArrivalsCheck:
         size = view.subjects + len(arrivals)
         found = [] if not arrivals else newcomers.among_enrolled(self._enrolled(view), size)
         among = list(newcomers.among_themselves(size))
-        refused = self._uncovered(newcomers.coverages(view)) | self._duplicates(arrivals, found, among)
+        refused = self._uncovered(newcomers.coverages(view, by_model=True)) | self._duplicates(
+            arrivals, found, among
+        )
         return CheckedArrivals(refused, lambda: self._since(view, newcomers, arrivals))
 
     def _uncovered(self, coverages: Sequence[Coverage]) -> dict[int, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a job has found so far, in a file: a job that was killed goes on with the next portion.
+"""The pairs that a job has found so far, in a file, so that a killed job continues with the next portion.
 
 The file has a line of JSON for the question, then one for each finished portion, each synced to disk. A last line that
 a kill cut short is dropped. The file contains keys of subjects, scores and positions, but no names and no templates.

@@ -46,7 +46,7 @@ class DuplicatePair(Answer):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DuplicateCluster(Answer):
     """Subjects that are connected by pairs, directly or through others.
 

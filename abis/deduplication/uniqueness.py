@@ -35,8 +35,11 @@ class Newcomers:
         entries = (Entry(number, number, t) for number, e in numbers for t in e.templates)
         self._tile = Tile.of([Segment.of(0, 0, entries)])
 
-    def coverages(self, view: ReferenceView) -> list[Coverage]:
-        """How many subjects each of them is comparable with: those enrolled, and those of earlier enrollments."""
+    def coverages(self, view: ReferenceView, *, by_model: bool) -> list[Coverage]:
+        """How many subjects each of them is comparable with: those enrolled, and those of earlier enrollments.
+
+        ``by_model`` is that of :meth:`abis.index.references.ReferenceView.coverage`.
+        """
         found = []
         earlier: dict[str, frozenset[Kind]] = {}
         counts: Counter[frozenset[Kind]] = Counter()
@@ -45,7 +48,7 @@ class Newcomers:
             known = earlier.pop(enrollment.subject_id, frozenset())
             if known:
                 counts[known] -= 1
-            found.append(view.coverage(own) + _coverage_of(own, counts))
+            found.append(view.coverage(own, by_model=by_model) + _coverage_of(own, counts, by_model))
             earlier[enrollment.subject_id] = known | own
             counts[known | own] += 1
         return found
@@ -77,12 +80,14 @@ class Newcomers:
         return find_pairs(self._tile, references, criterion, self._calibrations, ordered=False)
 
 
-def _coverage_of(own: frozenset[Kind], counts: Mapping[frozenset[Kind], int]) -> Coverage:
+def _coverage_of(own: frozenset[Kind], counts: Mapping[frozenset[Kind], int], by_model: bool) -> Coverage:
     """How many subjects, counted by the kinds of their templates, have one that is comparable with ``own``."""
     others = {
         kinds: count
         for kinds, count in counts.items()
-        if count and not any(a.is_comparable(b) for a in own for b in kinds)
+        if count
+        and not any(a.is_comparable(b) for a in own for b in kinds)
+        and (not by_model or any(a.is_rival(b) for a in own for b in kinds))
     }
     by_kind: Counter[str] = Counter()
     for kinds, count in others.items():

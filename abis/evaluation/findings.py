@@ -166,14 +166,11 @@ class Findings(Answer):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What speaks against trusting the figures, in words: too few comparisons."""
+        counts = {"mated": self.main.mated, "non-mated": self.main.non_mated}
         return tuple(
-            f"{protocol.name}: {counted(count, f'{kind} comparison')}; an error rate below {3 / max(count, 3):.0%} "
-            f"cannot be told from 0 by so few, and intervals from so few are too narrow"
-            for protocol in self.protocols
-            for kind, count in (
-                ("mated", protocol.summary.mated),
-                ("non-mated", protocol.summary.non_mated),
-            )
+            f"{counted(count, f'{kind} comparison')} only; an error rate below {100 * min(3 / count, 1):.0f} % cannot "
+            "be told from 0 by so few"
+            for kind, count in counts.items()
             if count < _FEW
         )
 

@@ -25,11 +25,12 @@ from abis.formats import read_file
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.template import Template
 from abis.template.modality import modality_of
+from abis.text import counted
 
 __all__ = ["Evaluation", "comparator", "compare_samples", "evaluate_folder"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """Scores and error rates of a data set, with every sample compared with every other.
 
@@ -113,6 +114,10 @@ class Evaluation:
                 files=[sample.path for sample in samples],
             ),
         )
+
+    def __repr__(self) -> str:
+        samples = counted(len(self.data_set.samples), "sample")
+        return f"Evaluation({self.data_set.name!r}: {samples}, {counted(len(self.raw), 'pair')})"
 
     def __str__(self) -> str:
         """Return the findings as a text table."""

@@ -214,10 +214,10 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
     return len(chosen)
 
 
-def _nine_digits(scores: Sequence[float], *, raw: bool) -> Iterator[float | str]:
+def _nine_digits(scores: Sequence[float], *, raw: bool) -> Iterator[float]:
     """The scores of a row; the second is float32 where it is raw."""
     for place, score in enumerate(scores):
-        yield f"{score:.9g}" if raw and place == 1 else score
+        yield float(f"{score:.9g}") if raw and place == 1 else score
 
 
 # --- reading ------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from abis.formats import native
 __all__ = ["Cache"]
 
 _LARGEST = 2**24  # bytes of an entry
-_VERSION = 2  # of what the steps before and after the networks do; another one makes other keys
+_VERSION = 3  # of what the steps before and after the networks do; another one makes other keys
 
 
 class Cache:

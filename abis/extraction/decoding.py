@@ -33,6 +33,14 @@ MOST_BYTES = 3 * _MOST_PIXELS + 2**20
 
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits a grey pixel that cameras and scanners deliver
 
+_ONE_BYTE = 255  # the largest grey value that takes one byte
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_NETPBM = re.compile(
+    rb"P(?:4%(gap)s(\d{1,5})%(gap)s(\d{1,5})|([56])%(gap)s(\d{1,5})%(gap)s(\d{1,5})%(gap)s(\d{1,5}))\s"
+    % {b"gap": _GAP}
+)
+"""Beginning of a binary PBM, or of a PGM or PPM with its largest value; https://netpbm.sourceforge.net/doc/pgm.html."""
+
 _WSQ_START = b"\xff\xa0"
 _WSQ_COMMENT, _WSQ_BLOCK = 0xA8, 0xA3  # markers of WSQ Gray-Scale Fingerprint Image Compression 3.1, table 11
 _WSQ_PPI = re.compile(rb"^PPI[ \t]+(\d{1,5})\s*$", re.MULTILINE)
@@ -75,8 +83,31 @@ def decode_pages(data: bytes) -> tuple[DecodedPage, ...]:
 
 
 def _decoded(data: bytes) -> Iterator[DecodedPage]:
-    stated = _wsq_resolution(data)
+    """The pages of a file; of Netpbm's formats, whose files may hold several images one after the other, each image."""
     pixels = 0
+    while data:
+        data, own = _further_netpbm(data), data
+        for page in _decoded_file(own, pixels):
+            yield page
+            pixels += page.pixels.shape[0] * page.pixels.shape[1]
+
+
+def _further_netpbm(data: bytes) -> bytes:
+    """What follows the first image of a binary Netpbm file and begins as another one; empty where nothing does."""
+    header = _NETPBM.match(data)
+    if header is None:
+        return b""
+    if header[3] is None:  # PBM: eight pixels a byte
+        size = (int(header[1]) + 7) // 8 * int(header[2])
+    else:
+        size = int(header[4]) * int(header[5]) * (3 if header[3] == b"6" else 1)
+        size *= 2 if int(header[6]) > _ONE_BYTE else 1
+    rest = data[header.end() + size :].lstrip()
+    return rest if _NETPBM.match(rest) else b""
+
+
+def _decoded_file(data: bytes, pixels: int) -> Iterator[DecodedPage]:
+    stated = _wsq_resolution(data)
     with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
         for number, page in enumerate(PIL.ImageSequence.Iterator(opened), start=1):
             width, height = page.size

@@ -21,6 +21,7 @@ from abis.formats import is_sound
 from abis.formats.inputs import Input, as_bytes
 from abis.template import Position, Template, several_fingers
 from abis.template.modality import modality_at
+from abis.template.superposition import superimposed
 
 __all__ = ["Extraction", "ExtractionNote", "ExtractionSettings", "extract", "extract_all"]
 
@@ -194,7 +195,7 @@ def finger_of(image: Picture, position: Position, settings: ExtractionSettings) 
     """The minutiae of a finger, and a note or "". Raises ExtractionError where there is no finger."""
     dpi, note = image.finger_dpi() if settings.dpi is None else (settings.dpi, "")
     template = extract_minutiae(image.grey(), dpi=dpi, position=position)
-    return template, "; ".join(filter(None, (note, several_fingers(template))))
+    return template, "; ".join(filter(None, (note, several_fingers(template), superimposed(template))))
 
 
 def face_of(image: Picture, settings: ExtractionSettings) -> tuple[Template, str]:

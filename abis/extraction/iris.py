@@ -86,7 +86,7 @@ def locate(image: npt.NDArray[np.uint8]) -> Located:
 
 
 def unrolled(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(64, 512) grey levels of the unrolled iris, to be looked at; what is hidden is darker.
+    """Return a picture of the unrolled iris, (64, 512) grey levels; hidden parts are darker.
 
     Raises:
         ExtractionError: no iris is found.

@@ -36,7 +36,9 @@ _NAMES_EXTRACTOR = {_HEAD + bytes([content]) for content in Content if content.n
 _EMBEDDING = _HEAD + bytes([Content.EMBEDDING])
 _MINUTIAE_AT = native.HEADER_AT + native.MINUTIAE_HEADER.size
 _NAME_AT = native.HEADER_AT + native.EMBEDDING_HEADER.size
-_LENGTH_TOLERANCE = 2**-11  # of a vector: half of what Embedding grants, lest rounding decide
+_LENGTH_TOLERANCE = (
+    2**-11
+)  # of a vector: half of the tolerance of Embedding, so that rounding does not decide
 
 
 def read_many(records: Sequence[bytes]) -> list[Template]:

@@ -134,7 +134,7 @@ def _root(data: bytes) -> ElementTree.Element:
     namespace = next((n for n in _NAMESPACES if root.tag == (f"{{{n}}}BIR" if n else "BIR")), None)
     if namespace is None:
         raise FormatError(f"root element is {root.tag!r}; expected BIR of namespace {_NAMESPACES[0]}")
-    for element in root.iter():  # so that elements have the same names whoever wrote them
+    for element in root.iter():  # so that elements have the same names for every writer's namespace
         element.tag = element.tag.rpartition("}")[2]
     return root
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from abis.alleles import LOCI
 from abis.errors import FormatError, TemplateError
 from abis.formats._cursor import Cursor
 from abis.template import (
@@ -29,6 +28,7 @@ from abis.template import (
     modality,
     of_checked_fields,
 )
+from abis.template.alleles import LOCI
 
 __all__ = ["EMBEDDING", "IRIS", "MAGIC", "MINUTIAE", "STR_PROFILE", "StoredForm", "read", "write"]
 
@@ -112,7 +112,7 @@ class StoredForm(NamedTuple):
 
 MINUTIAE_HEADER = struct.Struct(">BHHHHBB")  # position, width, height, x and y resolution, quality, count
 IRIS_HEADER = struct.Struct(">BdHHH")  # position, quality, rows, columns, planes
-STR_LOCUS = struct.Struct(">BHH")  # place in abis.alleles.LOCI, the two alleles in tenths
+STR_LOCUS = struct.Struct(">BHH")  # place in abis.template.alleles.LOCI, the two alleles in tenths
 EMBEDDING_HEADER = struct.Struct(">BdH")  # position, quality, dimension
 
 

@@ -20,9 +20,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from abis.alleles import LOCI, AlleleFrequencies, allele_in_tenths, locus_named
 from abis.errors import AbisError, FormatError, TemplateError
 from abis.template import StrProfile
+from abis.template.alleles import LOCI, AlleleFrequencies, allele_in_tenths, locus_named
 from abis.text import escaped_cell, unescaped_cell
 
 __all__ = ["ProfileRow", "is_table", "only_profile", "read_frequencies", "read_profiles", "write_profiles"]

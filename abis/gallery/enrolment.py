@@ -48,7 +48,7 @@ class UniquenessCheck:
         searches = identify_many(
             internals, (e.templates for e in batch), options=SearchOptions(fpir=fpir), all_fingers=True
         )
-        coverages = self._newcomers.coverages(self._before)
+        coverages = self._newcomers.coverages(self._before, by_model=False)
         for enrollment, found, coverage in zip(batch, searches, coverages, strict=True):
             if not isinstance(found, TemplateError):  # else nothing is comparable: the coverage says so
                 _refuse(enrollment, found)

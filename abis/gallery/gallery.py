@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,7 @@ from abis.errors import (
     UnreachableThreshold,
 )
 from abis.formats import Format
-from abis.gallery import searching, subject_export
+from abis.gallery import searching, subject_export, unusual
 from abis.gallery.answer_policy import AnswerPolicy, disclosed_verification
 from abis.gallery.enrolment import UniquenessCheck
 from abis.gallery.internals import Internals
@@ -407,7 +407,7 @@ class Gallery:
 
         Three cheap stages leave a shortlist of subjects (see :mod:`abis.identification.screening`), and all
         comparable references of these are compared in full. With several fingers, the first stage uses the one with
-        the most minutiae, and the others only if that finds no certain match; so a person enrolled under two ids may
+        the most to compare, and the others only if that finds no certain match; so a person enrolled under two ids may
         be returned only once. docs/gallery.md states what screening may lose.
 
         Args:
@@ -468,6 +468,21 @@ class Gallery:
             if progress is not None:
                 progress(done)
             yield result
+
+    def unusual(self, templates: Sequence[Template]) -> list[str]:
+        """Say which embeddings resemble unusually many enrolled subjects, as a face that was made to match many does.
+
+        Takes some hundred milliseconds. Call it before an enrolment, or after a match that matters: neither is
+        refused by itself. docs/security.md states how far such faces were told from real ones.
+
+        Args:
+            templates: of a probe, or to be enrolled.
+
+        Returns:
+            Words about each such embedding; empty if there is none, or the gallery has fewer than 1,000 embeddings
+            to compare with.
+        """
+        return unusual.unusual(self.internals, checked_templates(templates))
 
     # --------------------------------------------------------------------------------- deduplication
 
@@ -677,6 +692,11 @@ class Gallery:
         Raises:
             ArgumentError: the time has no time zone, or is in the future.
         """
+        if before.tzinfo is not None and before > datetime.now(UTC):
+            raise ArgumentError(
+                f"{before:%Y-%m-%d %H:%M:%S} is in the future, so everything would be removed; expected a time in the "
+                "past"
+            )
         if dry_run:
             return erasure.count_older_than(self._store, before)
         expired = erasure.remove_older_than(self._store, before)
@@ -717,7 +737,8 @@ class Gallery:
                 time of a search.
             fpir: false positive identification rate of that search.
             min_coverage: with ``unique``, the part of the enrolled subjects that must be comparable with each record,
-                0 to 1; a record that is comparable with fewer is quarantined.
+                0 to 1; a record that is comparable with fewer is quarantined. A subject counts as not comparable if
+                another model is the only reason; one with other fingers only is not counted.
             watch: called after each batch with the records read, and the part of the source that is read.
 
         Returns:

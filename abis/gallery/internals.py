@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.comparison.kind import Kind
 from abis.deduplication import ArrivalsCheck
 from abis.gallery.answer_policy import AnswerPolicy
 from abis.index.references import References, ReferenceView
@@ -22,9 +24,23 @@ from abis.store.stored_form import stored_enrollments
 from abis.store.transaction import Transaction
 from abis.template import Template
 
-__all__ = ["Internals"]
+__all__ = ["Internals", "Typical"]
 
 _ANSWERS_S = 5.0  # that an answer policy is believed before it is read again
+
+
+class Typical(NamedTuple):
+    """Mean cosines of enrolled embeddings of one kind to a sample of the others, for :mod:`abis.gallery.unusual`.
+
+    Attributes:
+        subjects: number of subjects in the gallery at that time.
+        mean: mean of the mean cosines.
+        spread: their standard deviation.
+    """
+
+    subjects: int
+    mean: float
+    spread: float
 
 
 class Internals:
@@ -46,6 +62,7 @@ class Internals:
         self.store = store
         self.references = References(store, folder, self.sizes)
         self._answers: tuple[AnswerPolicy, float] | None = None  # and until when it is believed
+        self.typical: dict[Kind, Typical] = {}
         self._own_calibrations: dict[str, Calibration | None] = {}  # by kind; None where the gallery has none
 
     def close(self, *, save: bool) -> None:

@@ -16,7 +16,7 @@ from abis.template import Template
 __all__ = ["SubjectExport", "export_subject"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SubjectExport(Answer):
     """Everything that a gallery holds of a subject: what the subject has a right to see.
 

@@ -12,7 +12,7 @@ A probe that is one face alone needs no further looks: the nearest subjects are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis import _core
+from abis.comparison import contents
 from abis.identification.nearest import largest, nearest
 from abis.index.finger_index import FingerIndex
 from abis.index.segments import Block, Index, NearestProbe, Probe, Segment, comparable_blocks
@@ -31,7 +32,7 @@ __all__ = ["Cuts", "Screening", "look_together"]
 # What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
 _LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galleries pass as a whole
 _OF_FIRST = (1.0, 0.075, 0.005)  # the same as a share of the subjects that pass the first look
-_POOR = 30  # minutiae: a finger with fewer says less, and more subjects pass the first look ...
+_POOR = 2_600  # content: a finger with less says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
 _BEST = (
     1_000,
@@ -146,7 +147,7 @@ class Screening:
     def shortlists(self) -> Generator[NDArray[np.int64], None, None]:
         """The subjects to compare in full: first a few of the best, then all that pass.
 
-        Of several fingers, the one with the most minutiae takes the first look for the first portion, together with
+        Of several fingers, the one with the most content takes the first look for the first portion, together with
         the embeddings; the second and third look take all positions. If the first portion contains a certain match,
         the caller stops. Otherwise the other fingers take the first look as well.
 
@@ -317,19 +318,25 @@ def _by_position(segments: Sequence[Segment], probe: Sequence[Probe]) -> list[li
 
 
 def _apart(positions: Sequence[list[_Side]]) -> tuple[list[list[_Side]], list[list[_Side]]]:
-    """The positions whose first look tells the nearest, and the finger with the most minutiae; the other fingers."""
+    """The positions whose first look tells the nearest, and the finger with the most content; the other fingers."""
     fingers = [p for p in positions if not _tells_nearest(p)]
     others = [p for p in positions if _tells_nearest(p)]
-    fingers.sort(key=lambda own: -max(len(side.probe.template) for side in own))  # type: ignore[arg-type]
+    fingers.sort(key=lambda own: -max(_contents([side.probe.template for side in own])))
     return others + fingers[:1], fingers[1:]
 
 
 def _effort(probe: Sequence[Template]) -> float:
     """The factor of the share: 1 for one good finger, more for a poor one, less for several positions or none."""
-    minutiae = [len(template) for template in probe if isinstance(template, Minutiae)]
-    if not minutiae:
+    content = _contents(probe)
+    if not content:
         return _OF_NEAREST
     positions = len({template.position for template in probe})
-    if len(minutiae) < len(probe):
+    if len(content) < len(probe):
         return 1 / positions
-    return min(_MOST_EFFORT, max(1.0, (_POOR / max(1, *minutiae)) ** 2)) / positions
+    return min(_MOST_EFFORT, max(1.0, (_POOR / max(1, *content)) ** 2)) / positions
+
+
+def _contents(templates: Iterable[Template]) -> list[int]:
+    """How much there is of each finger; uncertain minutiae count less (:func:`abis.comparison.contents`)."""
+    found: list[int] = contents([one for one in templates if isinstance(one, Minutiae)]).tolist()
+    return found

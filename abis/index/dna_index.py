@@ -15,10 +15,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from abis.alleles import LOCI
 from abis.comparison.dna import DnaModel, DnaProbe, packed_profiles
 from abis.scoring.calibration import Calibration
 from abis.template import StrProfile
+from abis.template.alleles import LOCI
 
 __all__ = ["DnaIndex", "PreparedProfile"]
 

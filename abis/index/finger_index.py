@@ -2,7 +2,8 @@
 """Fingers in a compact form to be searched: the Python interface of the core's index.
 
 A minutia takes 23.25 bytes: 128 bits of code for its neighbourhood, the sector it belongs to, and the minutia as the
-comparison takes it. A search takes four steps, each on fewer references and more closely:
+comparison takes it. An uncertain minutia has no code and takes 6.25 bytes: the first three steps pass over it, the
+comparison uses it. A search takes four steps, each on fewer references and more closely:
 
 1. :meth:`FingerIndex.screen`, all references: the most distinctive minutiae of the probe are compared with the
    minutiae of a reference in about the same direction, by one half of the code. Similar ones vote on the rotation.

@@ -75,31 +75,40 @@ class ReferenceView:
         """The kinds of all references."""
         return {block.kind for segment in self.segments for block in segment.blocks if block.present}
 
-    def coverage(self, kinds: Iterable[Kind], among: NDArray[np.int64] | None = None) -> Coverage:
+    def coverage(
+        self, kinds: Iterable[Kind], among: NDArray[np.int64] | None = None, *, by_model: bool = False
+    ) -> Coverage:
         """How many subjects have a reference of a kind comparable with the given ones.
 
         Args:
             kinds: of a probe's templates.
             among: sorted keys of the subjects to count; None counts all.
+            by_model: take a subject that has no template of the given positions as compared: only another model leaves
+                subjects out.
         """
         wanted = frozenset(kinds)
         if among is not None:
-            return self._counted_coverage(wanted, among)
-        if wanted not in self._coverages:
-            self._coverages[wanted] = self._counted_coverage(wanted, None)
-        return self._coverages[wanted]
+            return self._counted_coverage(wanted, among, by_model)
+        if (wanted, by_model) not in self._coverages:
+            self._coverages[wanted, by_model] = self._counted_coverage(wanted, None, by_model)
+        return self._coverages[wanted, by_model]
 
     @cached_property
-    def _coverages(self) -> dict[frozenset[Kind], Coverage]:
-        """The coverages asked for so far, by the kinds of the probe."""
+    def _coverages(self) -> dict[tuple[frozenset[Kind], bool], Coverage]:
+        """The coverages asked for so far, by the kinds of the probe, and whether by model alone."""
         return {}
 
-    def _counted_coverage(self, wanted: frozenset[Kind], among: NDArray[np.int64] | None) -> Coverage:
+    def _counted_coverage(
+        self, wanted: frozenset[Kind], among: NDArray[np.int64] | None, by_model: bool
+    ) -> Coverage:
         others = {kind for kind in self.kinds if not any(kind.is_comparable(own) for own in wanted)}
-        if not others:
+        rivals = others
+        if by_model:
+            rivals = {kind for kind in others if any(kind.is_rival(own) for own in wanted)}
+        if not rivals:
             subjects = self.subjects if among is None else len(among)
             return Coverage(subjects, subjects)
-        left = self._subjects_with(self.kinds) & ~self._subjects_with(self.kinds - others)
+        left = self._subjects_with(rivals) & ~self._subjects_with(self.kinds - others)
         chosen = np.ones(self.span, np.bool_) if among is None else np.zeros(self.span, np.bool_)
         if among is not None:
             chosen[among[among < self.span]] = True

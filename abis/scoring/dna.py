@@ -14,10 +14,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from abis.alleles import AlleleFrequencies, allele_in_tenths, allele_text
 from abis.comparison.dna import DnaModel
 from abis.errors import AbisError, FormatError
 from abis.scoring.calibration import Calibration, Provenance
+from abis.template.alleles import AlleleFrequencies, allele_in_tenths, allele_text
 
 __all__ = ["DNA", "DnaCalibration", "calibration_of_json", "load_calibration"]
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abis.answers import Answer
+from abis.comparison.exact import log10, power_of_10
 from abis.comparison.kind import Kind
-from abis.exact import log10, power_of_10
 from abis.scoring.calibration import Calibration, Calibrations, kind_of
 from abis.template import Position, Template
 

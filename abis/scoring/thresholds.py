@@ -29,8 +29,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.comparison.exact import power_of_10
 from abis.errors import ArgumentError, check_real
-from abis.exact import power_of_10
 from abis.scoring.calibration import STEPS_A_DECADE, Calibration
 
 __all__ = [

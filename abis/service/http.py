@@ -29,7 +29,7 @@ from abis.service.messages import Error, TaskId
 from abis.service.operations import OPERATIONS, Call, OperationAnswer, OsiaOperation
 from abis.service.outbox import Request
 from abis.service.refusals import Refusal, refusal_of
-from abis.service.served import Served, open_served
+from abis.service.served import Served, open_served, signals_kept
 from abis.service.service import Service
 from abis.service.settings import Settings
 from abis.service.tasks import Tasks, encoded
@@ -159,7 +159,8 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
-                    self._running = await _Running.start(self._settings)
+                    with signals_kept():
+                        self._running = await _Running.start(self._settings)
                 except AbisError as error:
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return

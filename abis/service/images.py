@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ except ModuleNotFoundError:
     _IS_INSTALLED = False
 else:
     _IS_INSTALLED = True
+    _RECORDS = (records.FINGER, records.FACE, records.IRIS)
 
 __all__ = ["Images"]
 
@@ -70,7 +72,7 @@ class Images:
 
         Args:
             image: the file.
-            position: what it shows; None where a record says so.
+            position: what it shows; None where a record says so. A record of several positions says so itself.
             dpi: pixels an inch of a finger; None where a record says so, or where it is 500.
 
         Raises:
@@ -80,7 +82,10 @@ class Images:
         """
         if self._extractors is None:
             raise Refusal(400, "images are not accepted: abis[extraction] is not installed; send a template")
-        self._check_size(image)
+        views = records.read(image) if image.startswith(_RECORDS) else ()
+        self._check_sizes([view.data for view in views if view.raw_size is None] if views else [image])
+        if len({view.position for view in views}) > 1:
+            position = None
         with self._lock:  # which starts the processes
             task = self._extractors.submit(image, ExtractionSettings(position, dpi, self._face_model))
         try:
@@ -104,12 +109,9 @@ class Images:
             raise ExtractionError(f"{len(content)} bytes; expected {width} x {height} of 8 bits a pixel")
         return pictures.as_png(np.frombuffer(content, np.uint8).reshape(height, width))
 
-    def _check_size(self, image: bytes) -> None:
-        """Refuse an image by the size that its header states."""
-        views = [image]
-        if image.startswith((records.FINGER, records.FACE, records.IRIS)):
-            views = [view.data for view in records.read(image) if view.raw_size is None]
-        for view in views:
+    def _check_sizes(self, files: Iterable[bytes]) -> None:
+        """Refuse images by the size that their headers state."""
+        for view in files:
             try:
                 with PIL.Image.open(io.BytesIO(view)) as opened:  # reads the header alone
                     width, height = opened.size

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from msgspec import UNSET
 
-from abis.errors import AlreadyEnrolled
+from abis.errors import AlreadyEnrolled, NotEnrolled
 from abis.formats import native
 from abis.gallery import Gallery
 from abis.service import tables
@@ -389,7 +389,12 @@ class Persons:
     def _templates(self, person_id: str) -> dict[str, list[StoredTemplate]]:
         check_id("personId", person_id)
         found: dict[str, list[StoredTemplate]] = {}
-        for stored in self._store.references(person_id):
+        try:
+            references = self._store.references(person_id)
+        except NotEnrolled:
+            with self._reading():  # which says so if the person may be in another shard by now
+                raise
+        for stored in references:
             found.setdefault(stored.encounter_id, []).append(stored)
         return found
 

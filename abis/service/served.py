@@ -8,10 +8,12 @@ itself, so that all that concerns one person is one transaction as in a gallery;
 from __future__ import annotations
 
 import random
+import signal
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +32,7 @@ from abis.template import Template
 if TYPE_CHECKING:
     from abis.cluster import Cluster
 
-__all__ = ["Served", "ServedPart", "open_served", "served_gallery"]
+__all__ = ["Served", "ServedPart", "check_served", "open_served", "served_gallery", "signals_kept"]
 
 
 class ServedPart(NamedTuple):
@@ -76,7 +78,7 @@ class Served(ABC):
         """An id for a task, which says in which part it is.
 
         Args:
-            person_id: whom the task changes; None: it changes nothing, and may be in any part.
+            person_id: person that the task changes; None: it changes nothing, and may be in any part.
         """
         part = random.choice(self.parts) if person_id is None else self.part_of(person_id)
         while True:
@@ -192,34 +194,78 @@ def open_served(settings: Settings) -> Served:
     Raises:
         StoreError: the gallery or a shard cannot be opened.
     """
-    folder = Path(settings.gallery)
-    if "://" in settings.gallery or not (folder / "cluster.json").exists():
+    folder = _cluster_folder(settings)
+    if folder is None:
         return served_gallery(Gallery.open(settings.gallery, load=False), settings)
     try:
         from abis.cluster import Cluster  # noqa: PLC0415 - an extra, for clusters only
-        from abis.cluster.manifest import ClusterManifest  # noqa: PLC0415
+    except ImportError as error:
+        raise StoreError(str(error)) from error
+    with ExitStack() as opened:
+        parts = _opened_shards(folder, settings, opened)
+        cluster = opened.enter_context(Cluster.open(folder, load=False))
+        opened.pop_all()
+        return _Shards(parts, cluster)
+
+
+def check_served(settings: Settings) -> None:
+    """Open and close the databases of what a service is to serve.
+
+    Raises:
+        StoreError: the gallery or a shard cannot be opened.
+    """
+    with ExitStack() as opened:
+        folder = _cluster_folder(settings)
+        if folder is None:
+            opened.enter_context(Gallery.open(settings.gallery, load=False))
+        else:
+            _opened_shards(folder, settings, opened)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Keep the handlers of SIGTERM and SIGINT of this process: Ray replaces them when a cluster is opened.
+
+    For the main thread; a cluster that is opened in the block may be opened by another one.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
+
+
+def _cluster_folder(settings: Settings) -> Path | None:
+    """The folder of the cluster to be served; None where it is a gallery."""
+    folder = Path(settings.gallery)
+    return folder if "://" not in settings.gallery and (folder / "cluster.json").exists() else None
+
+
+def _opened_shards(folder: Path, settings: Settings, opened: ExitStack) -> list[ServedPart]:
+    """The databases of all shards of a cluster, to be closed with a stack."""
+    try:
+        from abis.cluster.manifest import ClusterManifest  # noqa: PLC0415 - an extra, for clusters only
     except ImportError as error:
         raise StoreError(str(error)) from error
     manifest = ClusterManifest.read(folder)
-    with ExitStack() as opened:
-        cluster = opened.enter_context(Cluster.open(folder, load=False))
-        parts = []
-        for number, shard in enumerate(manifest.shards):
-            location = shard.found_from(folder)
-            if "://" not in location and not Path(location, "store.sqlite").exists():
-                raise StoreError(
-                    f"{location}: no gallery there; to serve a cluster, this machine must reach the folder or the "
-                    f"database of every shard, also of shard {number}"
-                )
-            gallery = opened.enter_context(Gallery.open(location, load=False))
-            expected = Part(manifest.cluster, number, len(manifest.shards), manifest.version)
-            check = partial(_check_part, gallery.internals.store.name, expected)
-            found = read_part(gallery.internals.store)
-            if found != expected:
-                raise StoreError(f"{location}: is {found or 'a gallery by itself'}; expected {expected}")
-            parts.append(_part(gallery, settings, check))
-        opened.pop_all()
-        return _Shards(parts, cluster)
+    parts = []
+    for number, shard in enumerate(manifest.shards):
+        location = shard.found_from(folder)
+        if "://" not in location and not Path(location, "store.sqlite").exists():
+            raise StoreError(
+                f"{location}: no gallery there; to serve a cluster, this machine must reach the folder or the "
+                f"database of every shard, also of shard {number}"
+            )
+        gallery = opened.enter_context(Gallery.open(location, load=False))
+        expected = Part(manifest.cluster, number, len(manifest.shards), manifest.version)
+        found = read_part(gallery.internals.store)
+        if found != expected:
+            raise StoreError(f"{location}: is {found or 'a gallery by itself'}; expected {expected}")
+        parts.append(_part(gallery, settings, partial(_check_part, gallery.internals.store.name, expected)))
+    return parts
 
 
 def served_gallery(gallery: Gallery, settings: Settings) -> Served:

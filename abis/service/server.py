@@ -18,7 +18,7 @@ from abis.errors import StoreError
 from abis.service.connections import BoundedProtocol
 from abis.service.http import Application
 from abis.service.logs import configure
-from abis.service.served import open_served
+from abis.service.served import check_served
 from abis.service.settings import Settings
 
 __all__ = ["application", "serve", "serving"]
@@ -43,7 +43,7 @@ def serve(settings: Settings) -> None:
         StoreError: the gallery cannot be opened.
     """
     settings.check_http()
-    open_served(settings).close()  # else each process would find out by itself
+    check_served(settings)  # else each process would find out by itself
     configure()
     if settings.processes == 1:
         server = uvicorn.Server(_config(settings, Application(settings)))

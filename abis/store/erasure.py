@@ -133,9 +133,9 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
         future stay, with a warning in the log.
 
     Raises:
-        ArgumentError: the time has no time zone, or is in the future.
+        ArgumentError: the time has no time zone.
     """
-    _check_past(before)
+    _check_time_zone(before)
     columns = schema.encounters.c
     query = (
         sa.select(columns.key, columns.encounter_id, schema.subjects.c.key, schema.subjects.c.subject_id)
@@ -181,21 +181,17 @@ def count_older_than(store: Store, before: datetime) -> Expired:
     """What :func:`remove_older_than` would remove; nothing is removed.
 
     Raises:
-        ArgumentError: the time has no time zone, or is in the future.
+        ArgumentError: the time has no time zone.
     """
-    _check_past(before)
+    _check_time_zone(before)
     query = sa.select(sa.func.count()).where(schema.encounters.c.enrolled < microseconds(before))
     with store.reading() as connection:
         return Expired(int(connection.scalar(query) or 0), count_quarantined_before(connection, before))
 
 
-def _check_past(before: datetime) -> None:
+def _check_time_zone(before: datetime) -> None:
     if before.tzinfo is None:
         raise ArgumentError("the time has no time zone; expected one, e.g. datetime.UTC")
-    if before > datetime.now(UTC):
-        raise ArgumentError(
-            f"{before:%Y-%m-%d %H:%M:%S} is in the future, so everything would be removed; expected a time in the past"
-        )
 
 
 def scrub(store: Store) -> None:

@@ -35,7 +35,7 @@ from abis.store.records import (
 )
 from abis.store.rows import SubjectRow, tags_of
 from abis.store.store import Store
-from abis.store.stored_form import encoded
+from abis.store.stored_form import doubts_of, encoded
 from abis.store.transaction import Transaction
 from abis.template import Position
 
@@ -273,7 +273,9 @@ def replace(store: Store, enrollment: Enrollment) -> None:
         transaction.add_labels(key, enrollment.labels)
         if enrollment.level is not None:
             transaction.set_level(key, enrollment.level)
-        transaction.log("replace", subject_id, f"encounter {encounter_id}")
+        doubts = doubts_of(templates)
+        more = f"; doubtful: {doubts}" if doubts else ""
+        transaction.log("replace", subject_id, f"encounter {encounter_id}{more}")
 
 
 def _two(transaction: Transaction, source_id: str, target_id: str) -> tuple[int, int]:

@@ -34,15 +34,16 @@ class RowTags:
     """
 
     def __init__(self, key: bytes | None = None) -> None:
-        self._key = key
+        # Copied for each row, which takes half the time of a new one.
+        self._hmac = None if key is None else hmac.new(key, digestmod="sha256")
 
     def __repr__(self) -> str:
-        return f"RowTags({'checksums' if self._key is None else 'MACs'})"
+        return f"RowTags({'MACs' if self.is_keyed else 'checksums'})"
 
     @property
     def is_keyed(self) -> bool:
         """Whether tags are MACs."""
-        return self._key is not None
+        return self._hmac is not None
 
     def of(self, table: str, values: Iterable[object]) -> tuple[int, int]:
         """Tag and share of a row.
@@ -52,10 +53,12 @@ class RowTags:
             values: the row's other columns: numbers, texts without NUL (but for the last), None.
         """
         row = "\0".join((table, *map(str, values))).encode(errors="surrogatepass")
-        if self._key is None:
+        if self._hmac is None:
             checksum = zlib.crc32(row)
             return checksum, checksum
-        mac = hmac.digest(self._key, row, "sha256")
+        own = self._hmac.copy()
+        own.update(row)
+        mac = own.digest()
         return int.from_bytes(mac[:_BYTES]) >> 1, int.from_bytes(mac[_BYTES : 2 * _BYTES]) >> 1
 
     def mask(self, *numbers: int) -> int:

@@ -38,7 +38,7 @@ from abis.store.records import (
     not_enrolled,
 )
 from abis.store.rows import SubjectRow, check_encounter, encounter_row, label_share, state_row, tags_of
-from abis.store.stored_form import Place, natives_of, stored
+from abis.store.stored_form import Place, doubts_of, natives_of, stored
 from abis.store.tags import xor_of
 
 __all__ = ["Transaction"]
@@ -184,7 +184,12 @@ class Transaction:
             self.add_labels(subject, labels)
             if level is not None:
                 self.set_level(subject, level)
-            self.log("enroll", subject_id, f"encounter {encounter_id}")
+            doubts = doubts_of(templates)
+            self.log(
+                "enroll",
+                subject_id,
+                f"encounter {encounter_id}" + (f"; doubtful: {doubts}" if doubts else ""),
+            )
         self.write()
         return Written(before, Mark(self.state.change, self.state.last_template), owners, self.state)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from abis.alleles import LOCI, AlleleFrequencies
+from abis.template.alleles import LOCI, AlleleFrequencies
 
 __all__ = ["draw_profiles", "made_up_frequencies"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A population: subjects by number, each with the same templates whoever asks and in whatever order."""
+"""A population of numbered subjects; the templates of a subject depend only on the seed and its number."""
 
 from __future__ import annotations
 

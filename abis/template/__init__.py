@@ -11,8 +11,8 @@ from typing import Any, Self, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from abis.alleles import LOCI, MAX_TENTHS, allele_in_tenths, allele_text, locus_named
 from abis.errors import TemplateError
+from abis.template.alleles import LOCI, MAX_TENTHS, allele_in_tenths, allele_text, locus_named
 
 __all__ = [
     "LEAST_LOCI",
@@ -41,7 +41,7 @@ MAX_IRIS_BITS = 65536
 """The most bits of an iris code."""
 
 LEAST_LOCI = 13
-"""The fewest loci of a DNA profile: the core loci of CODIS until 2016. :data:`abis.alleles.LOCI` are the most."""
+"""The fewest loci of a DNA profile: the core loci of CODIS until 2016. The most: :data:`abis.template.alleles.LOCI`."""
 
 MAX_SIDE = 16383
 """The most pixels an image is wide or high: coordinates are 14-bit fields in every standard read here."""
@@ -524,8 +524,8 @@ class StrProfile:
     A locus with one allele is homozygous. Leave out a locus of which you do not know whether an allele has dropped out.
 
     Attributes:
-        alleles: (24, 2) uint16, read-only: the alleles of each locus of :data:`abis.alleles.LOCI` in tenths of a
-            repeat, the smaller one first; twice the same where homozygous; 0 where the locus was not typed.
+        alleles: (24, 2) uint16, read-only: the alleles of each locus of :data:`abis.template.alleles.LOCI` in tenths of
+            a repeat, the smaller one first; twice the same where homozygous; 0 where the locus was not typed.
         position: always ``Position.DNA``.
 
     Args:
@@ -537,7 +537,7 @@ class StrProfile:
         TemplateError: naming the first locus that is unknown, stands twice, or has no, more than two or impossible
             alleles; or where there are fewer than 13 loci.
 
-    >>> from abis.alleles import LOCI
+    >>> from abis.template.alleles import LOCI
     >>> StrProfile(genotypes={locus: [12, 13.2] for locus in LOCI[:15]} | {"amelogenin": ["X", "Y"]})
     StrProfile(15 loci)
     """

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from abis.alleles import LOCI
 from abis.errors import NotCalibrated
 from abis.template import Embedding, IrisCode, Minutiae, Position, StrProfile, Template
+from abis.template.alleles import LOCI
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -152,7 +152,12 @@ FINGER = Modality(
     positions=tuple(position for position in Position if position.is_finger),
     calibration="minutiae",
     example=lambda: Minutiae(
-        x=_N * 37 % 300, y=_N * 91 % 400, direction=_N * 53 % 360, width=300, height=400
+        x=_N * 37 % 300,
+        y=_N * 91 % 400,
+        direction=_N * 53 % 360,
+        quality=_N * 29 % 101,
+        width=300,
+        height=400,
     ),
     model=lambda template: (template.extractor, 0),
     quality=lambda template: None if template.finger_quality is None else float(template.finger_quality),
@@ -377,7 +382,7 @@ def modality_of(template: Template) -> Modality:
     for modality in MODALITIES:
         if isinstance(template, modality.template) and template.position in modality.positions:
             return modality
-    raise TypeError(f"a {type(template).__name__} is no template; expected {template_names()}")
+    raise TypeError(f"a {type(template).__name__} is not a template; expected {template_names()}")
 
 
 def is_template(thing: object) -> bool:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Galleries filled from what other systems hold, and written out for others: docs/migration.md."""
+"""Import records of other systems into a gallery, and export a gallery for other systems: docs/migration.md."""

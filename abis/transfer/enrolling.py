@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a batch of records: each is enrolled, found to be there already, or refused with a reason."""
+"""Enroll a batch of records: each is enrolled, found to be enrolled already, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Content = Sequence[tuple[int, bytes]]
 
 
 class Look(Protocol):
-    """What was found about some arrivals."""
+    """The result of a uniqueness check of some arrivals."""
 
     @property
     def duplicates(self) -> Mapping[int, str]:
-        """Why arrivals must not be enrolled, in words, by their number from 0."""
+        """The reason why an arrival must not be enrolled, by its number from 0."""
 
     @property
     def again(self) -> Callable[[], Mapping[int, str]]:
-        """The same, compared only with subjects that others have enrolled since."""
+        """The same for subjects that other processes have enrolled since the check."""
 
 
 class Uniqueness(Protocol):
@@ -46,7 +46,7 @@ class Uniqueness(Protocol):
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What is to become of some records."""
+    """The decisions on the records of a batch."""
 
     enroll: list[StoredEnrollment]
     numbers: list[int]  # of these in the batch, from 0
@@ -68,11 +68,11 @@ def enrolled(
     Args:
         store: of the gallery.
         records: records of one transaction.
-        prepared: what each record is by itself.
+        prepared: each record as it can be enrolled, or why it cannot.
         unique: refuses a subject who is enrolled under another subject_id.
 
     Yields:
-        What becomes of each record, and the transaction that enrolls.
+        The decisions on the records, and the transaction that enrolls.
     """
     # With a search for each, it pays to know first which subjects are enrolled already.
     known = {} if unique is None else _known(store, prepared)
@@ -99,7 +99,7 @@ def enrolled(
 
 
 class _Looked:
-    """What was found of the records that a plan enrolls; by their numbers in the batch, from 0."""
+    """The duplicates among the records that a plan enrolls, by their numbers in the batch, from 0."""
 
     def __init__(self, plan: BatchPlan, unique: Uniqueness) -> None:
         self._numbers = plan.numbers
@@ -110,7 +110,7 @@ class _Looked:
         return set(plan.numbers) <= set(self._numbers)
 
     def is_late(self, plan: BatchPlan) -> bool:
-        """Whether others have enrolled some of a plan since."""
+        """Whether another process has enrolled a subject of the plan since the check."""
         return not self._numbered(self._look.again()).keys().isdisjoint(plan.numbers)
 
     def _numbered(self, found: Mapping[int, str]) -> dict[int, str]:
@@ -118,7 +118,7 @@ class _Looked:
 
 
 class _DuplicatesSinceError(Exception):
-    """While a batch was searched for, others enrolled a subject of it under another subject_id."""
+    """Another process has enrolled a person of the batch under another subject_id during the check."""
 
 
 def _enrollment(stored: StoredEnrollment) -> Enrollment:
@@ -132,7 +132,7 @@ def _plan(
     known: Mapping[str, Mapping[str, Content]],
     duplicates: Mapping[int, str],
 ) -> BatchPlan:
-    """Decide on each record, those before it in the batch taken as enrolled; duplicates by their numbers.
+    """Decide on each record, as if the records before it in the batch were enrolled.
 
     A subject whose first encounter is a duplicate is refused as a whole, with all further encounters.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole gallery as files that others read, and that can be imported again."""
+"""Export a gallery as files that other systems read, and that can be imported again."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ Watch = Callable[[int, int], None]
 """Is called with the templates written so far, and how many there are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportReport(Answer):
-    """What was written.
+    """The result of an export.
 
     Attributes:
         templates: each is a file, or a row.
@@ -50,7 +50,7 @@ class ExportReport(Answer):
 
 
 class _Row(NamedTuple):
-    """A template on its way out."""
+    """A template to write."""
 
     number: int
     subject_id: str
@@ -61,21 +61,21 @@ class _Row(NamedTuple):
 
     @property
     def path(self) -> str:
-        """A name of its own that every file system can hold, whatever the subject_id."""
+        """A unique name that every file system can hold, for any subject_id."""
         return f"{self.number // _FILES:06d}/{self.number:09d}.{self.ending}"
 
 
 def export(
     store: Store, destination: Path, *, finger_format: Format = Format.NATIVE, watch: Watch | None = None
 ) -> ExportReport:
-    """Write all templates of a gallery, as it is when this begins or later, in the order of enrolment.
+    """Write all templates of a gallery in the order of enrolment, as of the beginning or later.
 
     Args:
         store: of the gallery.
-        destination: what does not exist yet: ``NAME.parquet``, ``NAME.tar``, ``NAME.tar.gz``, or a folder, which
+        destination: file or folder to create: ``NAME.parquet``, ``NAME.tar``, ``NAME.tar.gz``, or a folder, which
             gets a ``manifest.csv``. It appears when it is whole.
         finger_format: of finger templates; the stored form loses nothing. Embeddings are always in it.
-        watch: told how it goes on.
+        watch: called with the progress.
 
     Raises:
         FileExistsError: the destination exists.
@@ -122,7 +122,7 @@ def encoded_file(template: Template, finger_format: Format) -> tuple[bytes, str]
 
 
 def check_destination(destination: Path) -> None:
-    """Refuse a name that would not be written as its ending says, or that exists.
+    """Check that a destination does not exist and has an ending of an export.
 
     Raises:
         FileExistsError: the destination exists.

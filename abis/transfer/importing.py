@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a source into a gallery: each record is enrolled, found to be there already, or quarantined."""
+"""Import a source: each record is enrolled, found to be enrolled already, or quarantined."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def import_records(
     watch: Watch | None = None,
     batch: int = 1_000,
 ) -> ImportReport:
-    """Import a source; go on where an earlier run of the same import stopped, whatever stopped it.
+    """Import a source, or continue an interrupted import of it.
 
-    A batch, what became of it and how far the source has been read are one transaction. Whatever is
-    refused (a damaged template, a missing id, other templates of an encounter that is enrolled) goes to the
-    quarantine with its bytes, and the others go on. The report is of the whole import, all runs together.
+    The records of a batch, their results and the place in the source are written in one transaction. A refused record
+    (a damaged template, a missing id, other templates for an enrolled encounter) goes to the quarantine with its bytes,
+    and the import continues. The report covers the whole import, all runs together.
 
     Args:
         source: where records come from.
         store: of the gallery.
         workers: processes that read templates, besides this one.
-        unique: refuses whoever is in the gallery under another subject_id, or came before in this import; None
-            lets everyone in. Another rule makes another import, which begins with the first record.
-        watch: told how it goes on.
+        unique: refuses people who are enrolled under another subject_id, earlier records of this import included. None:
+            no check. With another rule it is another import, which begins with the first record.
+        watch: called after each batch with the records read and the progress of the source.
         batch: number of records in one transaction; fewer if they are large.
 
     Raises:
-        FormatError: the source is damaged such that it cannot be read on.
-        OSError, StoreError: source or store cannot be used. What was committed stays; run it again to go on.
+        FormatError: the source is damaged, and the rest of it cannot be read.
+        OSError, StoreError: source or store cannot be used. Enrolled batches stay; run the import again to continue.
     """
     journal = Journal(store)
     begun = journal.resume_or_begin(source.name, _fingerprint(source, unique))
@@ -85,10 +85,10 @@ def import_records(
 
 
 def retry(store: Store, journal: Journal, quarantined: QuarantinedRecord) -> str | None:
-    """Enroll a record of the quarantine, and take it out.
+    """Try to enroll a quarantined record, and remove it from the quarantine.
 
     Returns:
-        None, or the reason why it stays there.
+        None if it was enrolled, or the reason why it stays in quarantine.
     """
     record = quarantined.record
     with enrolled(store, [record], [prepare(record)]) as (plan, transaction):
@@ -122,7 +122,7 @@ def _write(
     prepared: PreparedBatch,
     unique: Uniqueness | None,
 ) -> None:
-    """Enroll a batch, and write down what became of it."""
+    """Enroll a batch, and note the results in the journal."""
     with enrolled(store, records, prepared.prepared, unique) as (plan, transaction):
         counts = BatchRow(
             number=number,
@@ -139,7 +139,7 @@ def _write(
 
 
 def _fingerprint(source: Source, unique: Uniqueness | None) -> str | None:
-    """Of a source, and of what is asked of its records."""
+    """Return a fingerprint of a source and of the uniqueness rule."""
     if source.fingerprint is None or unique is None:
         return source.fingerprint
     return hashlib.sha256(f"{source.fingerprint} {unique.rule}".encode()).hexdigest()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a source's bytes to what the store takes, or to the reason why not. Runs in worker processes."""
+"""Decode the bytes of a source into enrollments, or state why a record cannot be enrolled. Runs in worker processes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from abis.formats.inputs import decode_text
 from abis.store import StoredEnrollment
 from abis.store.import_records import Prepared, Record, Rejected, Sample, digest
 from abis.store.records import MAX_TEMPLATES, check_new_id, checked_labels
+from abis.store.stored_form import doubts_of
 from abis.template import Position
 
 __all__ = ["PreparedBatch", "prepare", "prepare_batch"]
@@ -25,8 +26,8 @@ class PreparedBatch(NamedTuple):
 
     Attributes:
         prepared: in the order of the records.
-        sha256: over what they were.
-        repairs: where faults of a record were passed over, and how.
+        sha256: SHA-256 over the records as they were read.
+        repairs: faults of records that were repaired, and records that are probably not of one person; and where.
     """
 
     prepared: list[Prepared]
@@ -35,18 +36,21 @@ class PreparedBatch(NamedTuple):
 
 
 def prepare_batch(records: Sequence[Record]) -> PreparedBatch:
-    """Check everything about some records, and encode their templates."""
+    """Check some records, and encode their templates."""
     sha256 = hashlib.sha256()
     for record in records:
         sha256.update(digest(record))
     repairs: list[str] = []
     forms = iter(_stored_forms([sample for record in records for sample in record.samples], repairs))
     prepared = [_prepared(record, list(islice(forms, len(record.samples)))) for record in records]
+    for record, own in zip(records, prepared, strict=True):
+        if isinstance(own, StoredEnrollment) and (doubts := doubts_of(own.templates)):
+            repairs.append(f"{record.place}: {doubts}")
     return PreparedBatch(prepared, sha256.digest(), repairs)
 
 
 def prepare(record: Record) -> Prepared:
-    """The same of one record."""
+    """Check one record, and encode its templates."""
     (prepared,) = prepare_batch([record]).prepared
     return prepared
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether every record that was read is accounted for, by what the gallery's database says."""
+"""Reconcile an import: compare the records read with the records in the gallery's database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ImportReport", "reconcile"]
 _SHOWN = 3  # faults that the printed report names; the JSON names all
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportReport(Answer):
     """What an import did, from its first batch on, however often it was interrupted.
 
@@ -33,8 +33,8 @@ class ImportReport(Answer):
         batches: transactions.
         sha256: over all records as they were read, batch by batch; the same source gives the same again.
         resumed: records that earlier runs of this import had read.
-        ignored_columns: columns of the source that nothing was taken from.
-        mismatches: what does not add up; empty where all is well.
+        ignored_columns: columns of the source that are not imported.
+        mismatches: differences between the counts; empty if there is none.
         repairs: faults of records that this run passed over, such as padding, and where; see :func:`abis.read`.
         earlier: the last complete import of the same source, and what it enrolled; empty where there is none. After an
             import that was complete but killed before its report, another run enrolls nothing.
@@ -93,7 +93,7 @@ def reconcile(
     ignored_columns: tuple[str, ...],
     repairs: Sequence[str] = (),
 ) -> ImportReport:
-    """Add up the journal of an import, and hold it against the gallery's log of changes and quarantine."""
+    """Add up the journal of an import, and compare it with the gallery's log of changes and quarantine."""
     row = journal.import_row(import_key)
     read = enrolled = already_there = quarantined = templates = number = end = 0
     mismatches = []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches prepared in other processes, and given back in order.
+"""Prepare batches in worker processes, and return them in order.
 
-Each process has a pipe of its own to this one, and ends when that is closed: also when this process was
-killed, so that none is left behind.
+Each worker has a pipe to this process and ends when the pipe is closed, also if this process is killed. So no worker is
+left running.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Batch = Sequence[Record]
 
 
 def prepare_all(batches: Iterable[Batch], workers: int) -> Generator[tuple[Batch, PreparedBatch], None, None]:
-    """Each batch and what became of it, in order.
+    """Yield each batch and its preparation, in order.
 
     Args:
         batches: as many as there are workers, and one more, are in memory at once.
@@ -49,7 +49,7 @@ def prepare_all(batches: Iterable[Batch], workers: int) -> Generator[tuple[Batch
             worker = idle.popleft()
             worker.send([record.plain() for record in batch])
             busy.append((worker, batch))
-            if finished is not None:  # only now, lest the worker wait while the batch is written
+            if finished is not None:  # only now, so that the worker does not wait while the batch is written
                 yield finished, prepared
         for worker, batch in busy:
             yield batch, _received(worker)
@@ -68,9 +68,9 @@ def _start(stack: ExitStack) -> Connection:
 
 @contextmanager
 def collected_by_hand() -> Iterator[None]:
-    """Have Python look for cycles of garbage no more by itself: among millions of records it takes a fifth of the time.
+    """Stop Python's automatic garbage collection, which takes a fifth of the time among millions of records.
 
-    Whoever uses it calls ``gc.collect(0)`` now and then.
+    The caller calls ``gc.collect(0)`` from time to time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -90,7 +90,7 @@ def _work(pipe: Connection) -> None:
             batch = prepare_batch([Record.of_plain(plain) for plain in pipe.recv()])
             plain = [(isinstance(one, Rejected), *one) for one in batch.prepared]
             pipe.send((plain, batch.sha256, batch.repairs))
-    except (EOFError, ConnectionError):  # the other process has ended, or wants no more
+    except (EOFError, ConnectionError):  # the other process has ended or closed its pipe
         return
 
 

@@ -24,12 +24,12 @@ impressions of fingers of eight FVC sets, and people of LFW.
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -50,6 +50,8 @@ FMR = 1e-4  # that a verification is decided at
 STRICT = 1e-6
 FIRST_FINGERS, FIRST_FACES = 50, 500
 FAILURES = 10
+LOCKED = 3  # subjects that a quick attacker meets: 10,000 calls of which all but ten are paused take a minute
+VICTIMS = 40  # faces that are left out of those the attacker has
 YEAR = timedelta(days=365)
 
 Figures = dict[str, float | int | str]
@@ -309,7 +311,44 @@ def truth(best: Template, own: Template) -> tuple[float, bool, bool]:
 Attack = Callable[[Account, Template, np.random.Generator], Template]
 
 
+class Outcomes:
+    """What attacks came to, kept in a file, so that a run that was stopped goes on.
+
+    Args:
+        path: of the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.of: dict[str, list[list[float]]] = {}
+        if path is not None and path.exists():
+            self.of = json.loads(path.read_text())
+
+    def add(self, name: str, outcome: list[float]) -> None:
+        """Keep the outcome of the next subject."""
+        self.of.setdefault(name, []).append(outcome)
+        if self._path is not None:
+            self._path.write_text(json.dumps(self.of))
+
+    def figures(self) -> Figures:
+        """The figures of all attacks so far."""
+        found: Figures = {}
+        for name, outcomes in self.of.items():
+            scores, matched, strict, first, compared = map(list, zip(*outcomes, strict=True))
+            calls = [call for call in first if call]
+            found |= {
+                f"{name}_subjects": len(outcomes),
+                f"{name}_matched": int(sum(matched)),
+                f"{name}_matched_strict": int(sum(strict)),
+                f"{name}_median_calls": float(np.median(calls)) if calls else 0.0,
+                f"{name}_median_score": float(np.median(scores)),
+                f"{name}_most_compared": int(max(compared)),
+            }
+        return found
+
+
 def attacked(
+    outcomes: Outcomes,
     name: str,
     victims: Sequence[Template],
     policy: AnswerPolicy,
@@ -317,29 +356,20 @@ def attacked(
     *,
     seed: int,
     is_patient: bool = False,
-) -> Figures:
-    """The figures of one attack on all victims."""
+) -> None:
+    """Attack the victims that have not been attacked yet, in one way."""
+    done = len(outcomes.of.get(name, []))
+    if done >= len(victims):
+        return
     enrollments = [Enrollment(f"v{n}", [template]) for n, template in enumerate(victims)]
-    outcomes, calls, compared = [], [], []
     clock = Clock()
     with gallery_of(enrollments, policy, clock) as gallery:
-        for n, own in enumerate(victims):
+        for n, own in enumerate(victims[done:], done):
             clock.waited = timedelta()
             account = Account(gallery, f"v{n}", clock if is_patient else None)
             best = attack(account, own, np.random.default_rng([seed, n]))
-            outcomes.append(truth(best, own))
-            compared.append(account.compared)
-            if account.first_match:
-                calls.append(account.first_match)
-            print(f"{name} {n}: {outcomes[-1]}, call {account.first_match}", file=sys.stderr, flush=True)
-    return {
-        f"{name}_subjects": len(victims),
-        f"{name}_matched": sum(matched for _, matched, _ in outcomes),
-        f"{name}_matched_strict": sum(matched for *_, matched in outcomes),
-        f"{name}_median_calls": float(np.median(calls)) if calls else 0.0,
-        f"{name}_median_score": float(np.median([score for score, *_ in outcomes])),
-        f"{name}_most_compared": max(compared),
-    }
+            score, matched, strict = truth(best, own)
+            outcomes.add(name, [score, matched, strict, account.first_match, account.compared])
 
 
 def victims_of_fvc(count: int) -> list[Template]:
@@ -350,7 +380,7 @@ def victims_of_fvc(count: int) -> list[Template]:
     return [abis.read(file.read_bytes())[0] for file in files[:count]]
 
 
-def fingers(parts: Sequence[str], count: int, seed: int) -> Figures:
+def fingers(outcomes: Outcomes, parts: Sequence[str], count: int, seed: int) -> None:
     """The attacks on fingers."""
     victims = victims_of_fvc(count)
 
@@ -360,73 +390,61 @@ def fingers(parts: Sequence[str], count: int, seed: int) -> Figures:
     def guessing(account: Account, own: Template, dice: np.random.Generator) -> Template:
         return guess_fingers(account, own.position, dice)
 
+    rounds, decides = AnswerPolicy(Disclosure.ROUNDED), AnswerPolicy(Disclosure.DECISION)
     lock = AnswerPolicy(failures=FAILURES)
-    figures: Figures = {}
     if "full" in parts:
-        figures |= attacked("finger_full", victims, AnswerPolicy(), climbing(full), seed=seed)
-    if "rounded" in parts:
-        policy = AnswerPolicy(Disclosure.ROUNDED)
-        figures |= attacked("finger_rounded", victims, policy, climbing(rounded), seed=seed)
-    if "decision" in parts:
-        policy = AnswerPolicy(Disclosure.DECISION)
-        figures |= attacked("finger_decision", victims, policy, guessing, seed=seed)
+        attacked(outcomes, "finger_full", victims, AnswerPolicy(), climbing(full), seed=seed)
     if "lock" in parts:
-        figures |= attacked("finger_lock", victims[:3], lock, climbing(full), seed=seed)
-        figures |= attacked("finger_lock_patient", victims, lock, climbing(full), seed=seed, is_patient=True)
-    return figures
+        climb = climbing(full)
+        attacked(outcomes, "finger_lock_patient", victims, lock, climb, seed=seed, is_patient=True)
+        attacked(outcomes, "finger_lock", victims[:LOCKED], lock, climb, seed=seed)
+    if "rounded" in parts:
+        attacked(outcomes, "finger_rounded", victims, rounds, climbing(rounded), seed=seed)
+    if "decision" in parts:
+        attacked(outcomes, "finger_decision", victims, decides, guessing, seed=seed)
 
 
-def faces(parts: Sequence[str], count: int, seed: int) -> Figures:
+def faces(outcomes: Outcomes, parts: Sequence[str], count: int, seed: int) -> None:
     """The attacks on faces."""
     data = np.load(public_data("faces", "lfw_arcface_mobile_512.npz"))
     vectors, people = data["embeddings"].astype(np.float64), data["identity"]
     _, first = np.unique(people, return_index=True)
     order = np.random.default_rng(seed).permutation(first)
     victims: list[Template] = [embedding(vectors[at]) for at in order[:count]]
-    others = vectors[order[count:]]
+    others = vectors[order[VICTIMS:]]
     others /= np.linalg.norm(others, axis=1, keepdims=True)
 
-    def attack(
-        way: Callable[[Account, NDArray[np.float64], np.random.Generator], Embedding],
-    ) -> Attack:
+    def attack(way: Callable[[Account, NDArray[np.float64], np.random.Generator], Embedding]) -> Attack:
         return lambda account, _, dice: way(account, others, dice)
 
-    figures: Figures = {}
+    rounds, decides = AnswerPolicy(Disclosure.ROUNDED), AnswerPolicy(Disclosure.DECISION)
     if "full" in parts:
-        figures |= attacked("face_full", victims, AnswerPolicy(), attack(solve_face), seed=seed)
+        attacked(outcomes, "face_full", victims, AnswerPolicy(), attack(solve_face), seed=seed)
     if "rounded" in parts:
-        policy = AnswerPolicy(Disclosure.ROUNDED)
-        figures |= attacked("face_rounded", victims, policy, attack(climb_face), seed=seed)
+        attacked(outcomes, "face_rounded", victims, rounds, attack(climb_face), seed=seed)
     if "decision" in parts:
-        policy = AnswerPolicy(Disclosure.DECISION)
-        figures |= attacked("face_decision", victims, policy, attack(guess_face), seed=seed)
-    return figures
+        attacked(outcomes, "face_decision", victims, decides, attack(guess_face), seed=seed)
 
 
 def main() -> None:
     """Attack, print the table, write the figures."""
     parser = options(__doc__ or "")
-    parser.add_argument("--subjects", type=int, default=21, help="of each modality (21)")
-    parser.add_argument(
-        "--parts",
-        nargs="+",
-        default=["full", "rounded", "decision", "lock"],
-        choices=["full", "rounded", "decision", "lock"],
-        help="attacks (default: all)",
-    )
+    parser.add_argument("--subjects", type=int, default=21, help=f"of each modality, at most {VICTIMS} (21)")
+    parser.add_argument("--state", type=Path, help="outcomes so far, to go on after Ctrl-C")
+    parts = ["full", "lock", "rounded", "decision"]
+    parser.add_argument("--parts", nargs="+", default=parts, choices=parts, help="attacks (default: all)")
     arguments = parser.parse_args()
+    outcomes = Outcomes(arguments.state)
     figures: Figures = {"calls": CALLS, "failures": FAILURES}
-    if arguments.json is not None and arguments.json.exists():  # parts that an earlier run has measured
-        figures = json.loads(arguments.json.read_text()) | figures
-    for name, part in (("fingers", fingers), ("faces", faces)):
+    for name, attacks in (("faces", faces), ("fingers", fingers)):
         with optional(name, figures):
-            figures |= part(arguments.parts, arguments.subjects, arguments.seed)
-    names = [name.removesuffix("_subjects") for name in figures if name.endswith("_subjects")]
+            attacks(outcomes, arguments.parts, min(arguments.subjects, VICTIMS), arguments.seed)
+    figures |= outcomes.figures()
     columns = ("subjects", "matched", "matched_strict", "median_calls", "median_score", "most_compared")
     print_table(
         f"Attacks by {CALLS:,} calls of verify for each subject",
         ["", *(column.replace("_", " ") for column in columns)],
-        [[name, *(figures[f"{name}_{column}"] for column in columns)] for name in names],
+        [[name, *(figures[f"{name}_{column}"] for column in columns)] for name in outcomes.of],
         note=f"matched: at FMR {FMR:g}; strict: {STRICT:g}. Median calls: to the first match, of those that matched.",
     )
     write(arguments.json, figures, seed=arguments.seed)

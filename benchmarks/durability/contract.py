@@ -16,6 +16,8 @@ Two things are left out, and nothing else:
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import re
 import subprocess
@@ -23,6 +25,8 @@ import sys
 import tempfile
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,65 +39,97 @@ __all__ = ["run_schemathesis"]
 
 CHECK_LEFT_OUT = "positive_data_acceptance"
 _COUNT = re.compile(r'^abis_requests_total\{operation="(\w+)",status="(\d+)"\} ([0-9.e+]+)$', re.MULTILINE)
-_FAILED = re.compile(r"(\d+) (?:unique )?(?:failures?|errors?)\b")
 
 
 def main() -> None:
-    """Run Schemathesis, print the table, write the figures."""
+    """Run Schemathesis for one operation after the other, then for sequences; print the table, write the figures."""
     parser = options(__doc__ or "")
     parser.add_argument("--examples", type=int, default=200, metavar="N", help="of an operation (200)")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="step to begin with (0)")
+    parser.add_argument(
+        "--last", type=int, default=len(OPERATIONS), metavar="N", help="step to end with; the last: sequences"
+    )
     arguments = parser.parse_args()
     document = Path(os.environ.get("ABIS_INTEROP", "../shared/interop"), "osia_abis.yaml")
     if not document.exists():
         sys.exit(f"{document}: OSIA's document is not there; set ABIS_INTEROP to its folder")
-    with tempfile.TemporaryDirectory(prefix="abis-contract-") as folder:
-        keys = Keys(Path(folder))
-        with Gallery.open(f"{folder}/gallery") as gallery:
-            gallery.enroll("0", [finger(0, 0)], encounter_id="0", labels=["0"])
-        settings = Path(folder, "service.toml")
-        settings.write_text('callback_origins = ["http://client.com"]\n')
-        with service(Path(folder, "gallery"), keys, "--settings", str(settings)) as (port, _):
-            url = f"http://127.0.0.1:{port}"
+    figures: dict[str, float | int | str] = {"failures": 0, "answers_500": 0, "answers_5xx": 0}
+    if arguments.first and arguments.json is not None:
+        figures |= json.loads(arguments.json.read_text())
+    names = [operation.name for operation in OPERATIONS]
+    with tempfile.TemporaryDirectory(prefix="abis-contract-") as folder, _served(Path(folder)) as served:
+        url, bearer = served
+        before = _counts(url)
+        for step in range(arguments.first, arguments.last + 1):
+            name = names[step] if step < len(names) else None
             done = run_schemathesis(
-                document, url, keys.token(), examples=arguments.examples, seed=arguments.seed
+                document, url, bearer, examples=arguments.examples, seed=arguments.seed, only=name
             )
-            with urllib.request.urlopen(f"{url}/metrics") as answer:
-                counted = _COUNT.findall(answer.read().decode())
-    print(done.stdout[-4_000:], done.stderr[-2_000:])
-    counts = {(name, int(status)): int(float(count)) for name, status, count in counted}
-    by_operation: Counter[str] = Counter()
-    for (name, _), count in counts.items():
-        by_operation[name] += count
-    own = {operation.name: by_operation[operation.name] for operation in OPERATIONS}
+            if done.returncode:
+                print(done.stdout[-4_000:], done.stderr[-2_000:])
+            figures["failures"] = int(figures["failures"]) + (1 if done.returncode else 0)
+            after = _counts(url)
+            _add(figures, after - before)
+            before = after
+            _write(arguments, figures, names)
     print_table(
         f"Schemathesis {version('schemathesis')}, {arguments.examples} examples an operation",
-        ["operation", "requests", "2xx", "4xx", "5xx"],
+        ["operation", "requests", "2xx"],
         [
-            [name, f"{count:,}", *(f"{_answered(counts, name, kind):,}" for kind in (2, 4, 5))]
-            for name, count in own.items()
+            [name, *(f"{figures.get(f'{what}_{name}', 0):,}" for what in ("requests", "accepted"))]
+            for name in names
         ],
+        note=f"failures: {figures['failures']}; answers 500: {figures['answers_500']}",
     )
-    write(
-        arguments.json,
-        {
-            "schemathesis_version": version("schemathesis"),
-            "examples": arguments.examples,
-            "operations": len(own),
-            "requests": sum(own.values()),
-            "least_requests_of_an_operation": min(own.values()),
-            "failures": sum(int(found) for found in _FAILED.findall(done.stdout)),
-            "exit_code": done.returncode,
-            "answers_500": sum(count for (_, status), count in counts.items() if status == 500),
-            "answers_5xx": sum(count for (_, status), count in counts.items() if status >= 500),
-            "check_left_out": CHECK_LEFT_OUT,
-            "status_added_to_the_document": 401,
-        },
-        seed=arguments.seed,
-    )
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[tuple[str, str]]:
+    """A service with a person; yields its URL and a token."""
+    keys = Keys(folder)
+    with Gallery.open(folder / "gallery") as gallery:
+        gallery.enroll("0", [finger(0, 0)], encounter_id="0", labels=["0"])
+    settings = folder / "service.toml"
+    settings.write_text('callback_origins = ["http://client.com"]\n')
+    with service(folder / "gallery", keys, "--settings", str(settings)) as (port, _):
+        yield f"http://127.0.0.1:{port}", keys.token()
+
+
+def _counts(url: str) -> Counter[tuple[str, int]]:
+    """Requests so far, by operation and status."""
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        found = _COUNT.findall(answer.read().decode())
+    return Counter({(name, int(status)): int(float(count)) for name, status, count in found})
+
+
+def _add(figures: dict[str, float | int | str], counts: Counter[tuple[str, int]]) -> None:
+    for (name, status), count in counts.items():
+        keys = [f"requests_{name}"]
+        keys += ["answers_500"] if status == 500 else []
+        keys += ["answers_5xx"] if status >= 500 else []
+        keys += [f"accepted_{name}"] if status < 300 else []
+        for key in keys:
+            figures[key] = int(figures.get(key, 0)) + count
+
+
+def _write(
+    arguments: argparse.Namespace, figures: dict[str, float | int | str], names: Sequence[str]
+) -> None:
+    requests = [int(figures.get(f"requests_{name}", 0)) for name in names]
+    figures |= {
+        "schemathesis_version": version("schemathesis"),
+        "examples": arguments.examples,
+        "operations": len(names),
+        "requests": sum(requests),
+        "least_requests_of_an_operation": min(requests),
+        "check_left_out": CHECK_LEFT_OUT,
+        "status_added_to_the_document": 401,
+    }
+    write(arguments.json, figures, seed=arguments.seed)
 
 
 def run_schemathesis(
-    document: Path, url: str, bearer: str, *, examples: int, seed: int
+    document: Path, url: str, bearer: str, *, examples: int, seed: int, only: str | None = ""
 ) -> subprocess.CompletedProcess[str]:
     """Examples, fuzzing and sequences of requests against a service; exit code 0: nothing failed.
 
@@ -103,14 +139,17 @@ def run_schemathesis(
         bearer: a token with all scopes.
         examples: of each operation, in each phase.
         seed: of what is random.
+        only: examples and fuzzing of this operation; None: sequences alone; empty: everything.
     """
+    phases = "examples,fuzzing,stateful" if only == "" else "stateful" if only is None else "examples,fuzzing"
     with tempfile.TemporaryDirectory(prefix="abis-schemathesis-") as folder:
         Path(folder, "hooks.py").write_text(_HOOKS)
         return subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", str(document.resolve())),
                 *("--url", url, "-H", f"Authorization: Bearer {bearer}"),
-                *("--phases", "examples,fuzzing,stateful", "--exclude-checks", CHECK_LEFT_OUT),
+                *("--phases", phases, "--exclude-checks", CHECK_LEFT_OUT),
+                *(("--include-operation-id", only) if only else ()),
                 *("-n", str(examples), "--seed", str(seed), "--continue-on-failure", "--no-color"),
                 *("--generation-database", "none", "--warnings", "off"),
             ],
@@ -135,12 +174,6 @@ def before_load_schema(context, raw_schema):
 
 def _path(folder: str) -> str:
     return os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
-
-
-def _answered(counts: dict[tuple[str, int], int], name: str, kind: int) -> int:
-    return sum(
-        count for (operation, status), count in counts.items() if operation == name and status // 100 == kind
-    )
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def check_full_disk(
 
 
 def read_only(folder: Path) -> str:
-    """As somebody who may read but not write."""
+    """Run as a user who may read and not write."""
     if os.getuid() == 0:
         os.setuid(pwd.getpwnam("nobody").pw_uid)
     try:

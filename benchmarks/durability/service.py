@@ -40,6 +40,7 @@ from benchmarks.lib.servers import programs, server
 from benchmarks.scale.service import datum_of, finger, until_ready
 
 PATIENCE_S = 300.0
+_TOGETHER = 20  # messages of MOSIP under way
 
 
 def main() -> None:
@@ -50,16 +51,33 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", choices=_PARTS, default=list(_PARTS), help="what to kill (all three)"
     )
+    parser.add_argument(
+        "--runs", type=int, default=1, metavar="N", help="with new galleries and seeds, added up (1)"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N", help="run, of several that were begun (0)"
+    )
     arguments = parser.parse_args()
-    figures: dict[str, float | int | str] = {"requests": arguments.requests, "kills_wanted": arguments.kills}
-    rows = []
+    figures: dict[str, float | int | str] = {}
+    if arguments.first and arguments.json is not None:
+        figures |= json.loads(arguments.json.read_text())
     for name in arguments.parts:
         with optional(name, figures):
-            kills, lost, repeated = _PARTS[name](arguments.requests, arguments.kills, arguments.seed)
-            rows.append([name, str(kills), str(lost), str(repeated)])
-            figures |= {f"{name}_kills": kills, f"{name}_lost": lost, f"{name}_repeated": repeated}
-            write(arguments.json, figures, seed=arguments.seed)  # as far as it is; the next takes minutes
-    print_table("kill -9", ["of the", "kills", "lost", "done twice"], rows)
+            for run in range(arguments.first, arguments.runs):
+                found = _PARTS[name](arguments.requests, arguments.kills, arguments.seed + run)
+                counted = {"runs": 1, "requests": arguments.requests} | dict(
+                    zip(("kills", "lost", "repeated"), found, strict=True)
+                )
+                for what, count in counted.items():
+                    figures[f"{name}_{what}"] = int(figures.get(f"{name}_{what}", 0)) + count
+                write(arguments.json, figures, seed=arguments.seed)  # as far as it is
+    columns = ("runs", "requests", "kills", "lost", "repeated")
+    rows = [
+        [name, *(str(figures[f"{name}_{what}"]) for what in columns)]
+        for name in arguments.parts
+        if f"{name}_runs" in figures
+    ]
+    print_table("kill -9", ["of the", "runs", "requests", "kills", "lost", "done twice"], rows)
 
 
 class Callbacks:
@@ -98,17 +116,36 @@ class Process:
 
 
 class Killer:
-    """Kills at random moments, as often as wanted, spread over the work."""
+    """Kills at random moments, as often as wanted, spread over the requests.
 
-    def __init__(self, kill: Callable[[], None], kills: int, dice: np.random.Generator) -> None:
-        self._kill, self._wanted, self._dice = kill, kills, dice
+    Args:
+        kill: kills, and starts again.
+        kills: wanted.
+        requests: of the whole run.
+        done: tells how many requests are done.
+        dice: says when.
+    """
+
+    def __init__(
+        self,
+        kill: Callable[[], None],
+        kills: int,
+        requests: int,
+        done: Callable[[], int],
+        dice: np.random.Generator,
+    ) -> None:
+        self._kill = kill
+        self._moments = sorted(dice.uniform(0, requests, kills).tolist())
+        self._requests_done = done
         self.done = 0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while self.done < self._wanted and not self._stopping.wait(float(self._dice.uniform(1.0, 4.0))):
+        for moment in self._moments:
+            while self._requests_done() < moment:
+                time.sleep(0.02)
+            time.sleep(0.1 * (moment % 1))  # in the midst of what follows
             self._kill()
             self.done += 1
 
@@ -117,13 +154,26 @@ class Killer:
         self._thread.join()
 
 
-def _work(url: str, callbacks: Callbacks, count: int, killer: Killer) -> tuple[list[str], list[str]]:
-    """Send mixed requests until they are answered and all kills are done; persons and tasks acknowledged."""
-    persons: list[str] = []
-    tasks: list[str] = []
-    number = 0
+class Work:
+    """Mixed requests, sent one after the other, each until it is answered.
+
+    Attributes:
+        done: requests that were answered.
+        persons: ids of those whose enrolment was acknowledged.
+        tasks: ids of those that were acknowledged.
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.persons: list[str] = []
+        self.tasks: list[str] = []
+
+
+def _work(url: str, callbacks: Callbacks, work: Work, count: int) -> None:
+    """Send mixed requests until they are answered."""
+    persons, tasks = work.persons, work.tasks
     with httpx.Client(base_url=url, timeout=20) as client:
-        while number < count or killer.done < killer._wanted:
+        for number in range(count):
             person = f"p{number}"
             encounter = {
                 "status": "ACTIVE",
@@ -144,8 +194,7 @@ def _work(url: str, callbacks: Callbacks, count: int, killer: Killer) -> tuple[l
                 tasks.append(answer.json()["taskId"])
             if answer.status_code == 409 or (answer.status_code == 200 and kind != 2):
                 persons.append(person)  # 409: the answer to the first asking was lost
-            number += 1
-    return persons, tasks
+            work.done += 1
 
 
 def _until_answered(
@@ -200,10 +249,11 @@ def _served(
     )
     try:
         until_ready(port)  # a service that starts while there is no database ends
-        killer = Killer(lambda: kill(process), kills, np.random.default_rng(seed))
-        persons, tasks = _work(f"http://127.0.0.1:{port}", callbacks, count, killer)
+        work, dice = Work(), np.random.default_rng(seed)
+        killer = Killer(lambda: kill(process), kills, count, lambda: work.done, dice)
+        _work(f"http://127.0.0.1:{port}", callbacks, work, count)
         killer.wait()
-        lost, repeated = _faults(gallery, persons, tasks, callbacks)
+        lost, repeated = _faults(gallery, work.persons, work.tasks, callbacks)
     finally:
         process.end()
         callbacks.close()
@@ -262,16 +312,13 @@ def _kill_broker(count: int, kills: int, seed: int) -> tuple[int, int, int]:
             broker.kill()
             broker.start()
 
-        killer = Killer(kill, kills, np.random.default_rng(seed))
         answers = _Answers()
+        dice = np.random.default_rng(seed)
+        killer = Killer(kill, kills, count, lambda: len(answers.of), dice)
         try:
-            number = 0
-            asked = 0
-            while asked < count or killer.done < kills:
-                requests = [_insert(n, documents) for n in range(number, number + 20)]
-                _exchange(broker, requests, answers)
-                number += len(requests)
-                asked += len(requests)
+            for begin in range(0, count, _TOGETHER):
+                numbers = range(begin, min(begin + _TOGETHER, count))
+                _exchange(broker, [_insert(number, documents) for number in numbers], answers)
             killer.wait()
             _exchange(broker, [], answers)
         finally:
@@ -280,8 +327,8 @@ def _kill_broker(count: int, kills: int, seed: int) -> tuple[int, int, int]:
             documents.close()
         with Gallery.open(gallery, load=False) as opened:
             enrolled = set(opened)
-        lost = sum(f"r{n}" not in answers.of or f"R{n}" not in enrolled for n in range(number))
-        repeated = sum(len(set(answers.of[f"r{n}"])) > 1 for n in range(number))
+        lost = sum(f"r{n}" not in answers.of or f"R{n}" not in enrolled for n in range(count))
+        repeated = sum(len(set(answers.of[f"r{n}"])) > 1 for n in range(count))
         return killer.done, lost, repeated
 
 

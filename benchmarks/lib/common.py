@@ -165,7 +165,7 @@ def _cpu_model() -> str:
 
 
 def _cpu_info(key: str) -> str:
-    """First value of a line of /proc/cpuinfo, or nothing where there is no such thing."""
+    """First value of a line of /proc/cpuinfo, or an empty text if there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -58,7 +58,7 @@ class Server:
         return self.url(name)
 
     def drop(self, url: str) -> None:
-        """Remove a database, whoever is connected."""
+        """Remove a database, even if clients are connected."""
         with self._engine.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
 

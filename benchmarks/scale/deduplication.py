@@ -49,7 +49,7 @@ FPIR = 1e-4
 PLANTED = 100  # one in this many subjects is enrolled a second time
 LOOKED = (10_000, 100_000, 1_000_000)  # subjects of galleries at whose cuts mates are looked at
 MATES = 500  # synthetic people for this question
-AGAIN = "again-"  # begins the subject_id of whoever does
+AGAIN = "again-"  # prefix of the subject ids of planted duplicates
 PARTS = ("synthetic", "lfw", "fvc", "looks", "kills")
 
 Figures = dict[str, float | int | str]

@@ -166,7 +166,9 @@ def check(outcome: dict[str, object], subjects: int, gallery: Path) -> dict[str,
     """The figures of a run; ends the script where a subject is lost or there twice."""
     with Gallery.open(gallery, load=False) as opened:
         info = opened.info()
-    held_back = int(str(outcome["quarantined"]))  # strangers who look like somebody: a few in ten thousand
+    held_back = int(
+        str(outcome["quarantined"])
+    )  # non-mated records above the threshold: a few in ten thousand
     counted = (
         outcome["read"],
         int(str(outcome["enrolled"])) + held_back,
@@ -192,7 +194,7 @@ def check(outcome: dict[str, object], subjects: int, gallery: Path) -> dict[str,
 
 
 def start_s(gallery: Path) -> float:
-    """How long a process that only verifies takes to open the gallery and look somebody up; median of five."""
+    """How long a process that only verifies takes to open the gallery and read one subject; median of five."""
     command = [sys.executable, "-c", START.format(folder=str(gallery))]
     return statistics.median(float(subprocess.check_output(command)) for _ in range(5))
 

@@ -72,7 +72,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody real: what is enrolled, and later captures of the same."""
+    """A subject with real templates: those enrolled, and later captures."""
 
     subject_id: str
     enrolled: Templates

@@ -155,7 +155,7 @@ def built(templates: Sequence[Minutiae], figures: Figures) -> FingerIndex:
 def exhaustive(
     crowd: Sequence[Minutiae], real: Sequence[Minutiae], mated: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Which mates score more than everybody in the crowd."""
+    """Return which mates score higher than every subject of the crowd."""
     packed, mates = FingerReferences(), FingerReferences()
     packed.extend(crowd)
     mates.extend(real)

@@ -133,7 +133,7 @@ def measure(folder: Path, subjects: int, people: int, claims: int, seed: int) ->
 
 
 def logged(gallery: Gallery, claims: list[Claim]) -> Figures:
-    """The same when somebody is said to act, so that each claim is logged: time and disk."""
+    """The same with a stated actor, so that each claim is logged: time and disk."""
     gallery.compact()
     before = gallery.info().disk_bytes or 0
     begin = time.perf_counter()

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "fingerprint/angle.h"
 
@@ -94,6 +95,8 @@ inline constexpr float kRelaxationPrior = 200;                     // pairs: add
 
 // --- Codes: the search of an index [fit] -----------------------------------------------------------------
 // What codes are and what they are worth is learnt from synthetic fingers: code_projection.h.
+inline constexpr std::uint8_t kCodedReliability = 70;              // below, a minutia has no code ...
+inline constexpr std::size_t kAlwaysCoded = 24;                    // ... unless it is among the most reliable
 inline constexpr int kRichCylinder = 120;                          // bits set: from here on more tell no more
 inline constexpr int kRankOfBits = 5, kRankOfReliability = 6;      // in the order of a probe's minutiae ...
 inline constexpr int kRankOfCrowding = 80, kCrowdingRadius = 50;   // ... less so much for each before it within pixels

@@ -67,10 +67,7 @@ std::vector<Minutia> normalise(const RawTemplate& raw, std::vector<std::uint8_t>
     }
     std::vector<std::uint8_t> sorted(raw.n);
     std::iota(sorted.begin(), sorted.end(), std::uint8_t{0});
-    const auto key = [&](std::uint8_t i) {
-        const Minutia& m = minutiae[i];
-        return std::make_tuple(m.x, m.y, m.direction, m.kind, m.reliability, i);
-    };
+    const auto key = [&](std::uint8_t i) { return std::tuple_cat(order_of(minutiae[i]), std::make_tuple(i)); };
     std::sort(sorted.begin(), sorted.end(), [&](std::uint8_t a, std::uint8_t b) { return key(a) < key(b); });
     std::vector<Minutia> result(raw.n);
     std::transform(sorted.begin(), sorted.end(), result.begin(), [&](std::uint8_t i) { return minutiae[i]; });

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <vector>
 
 #include "fingerprint/angle.h"
@@ -18,6 +19,9 @@ struct Minutia {
     Kind kind;
     std::uint8_t reliability;  // 0 to 100 %: its quality against that of the template's better ones
 };
+
+// What minutiae of a template are sorted by.
+inline auto order_of(const Minutia& m) { return std::tie(m.x, m.y, m.direction, m.kind, m.reliability); }
 
 // One finger view as the formats deliver it. All arrays hold n values.
 struct RawTemplate {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -68,17 +69,39 @@ void appoint(CodedProbe& probe) {
     }
 }
 
+// The reliability from which minutiae have codes; the most reliable ones of a poor print have one at any rate.
+std::uint8_t least_coded(const std::vector<Minutia>& minutiae) {
+    if (minutiae.size() <= kAlwaysCoded) return 0;
+    std::vector<std::uint8_t> falling(minutiae.size());
+    std::transform(minutiae.begin(), minutiae.end(), falling.begin(), [](const Minutia& m) { return m.reliability; });
+    const auto last = falling.begin() + (kAlwaysCoded - 1);
+    std::nth_element(falling.begin(), last, falling.end(), std::greater<>());
+    return std::min(kCodedReliability, *last);
+}
+
+// Of each minutia; without a bit set where it is too uncertain to have a code.
+std::vector<Cylinder> coded_cylinders(const std::vector<Minutia>& minutiae) {
+    std::vector<Cylinder> descriptors = cylinders(minutiae);
+    const std::uint8_t least = least_coded(minutiae);
+    for (std::size_t i = 0; i < minutiae.size(); ++i) {
+        if (minutiae[i].reliability < least) descriptors[i] = {};
+    }
+    return descriptors;
+}
+
 }  // namespace
 
-bool tells(const MinutiaCode& code) {
+const MinutiaCode& empty_code() {
     static const MinutiaCode empty = [] {
         const Cylinder nothing{};
         MinutiaCode own;
         code_kernels().encode(&nothing, 1, &own);
         return own;
     }();
-    return code.first != empty.first || code.second != empty.second;
+    return empty;
 }
+
+bool tells(const MinutiaCode& code) { return code.first != empty_code().first || code.second != empty_code().second; }
 
 void CodedProbe::push(const Minutia& minutia, std::size_t its_place, const MinutiaCode& code, int how_common) {
     const std::size_t k = size++;
@@ -92,12 +115,12 @@ void CodedProbe::push(const Minutia& minutia, std::size_t its_place, const Minut
 }
 
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes) {
-    const std::vector<Cylinder> descriptors = cylinders(minutiae);
+    const std::vector<Cylinder> descriptors = coded_cylinders(minutiae);
     code_kernels().encode(descriptors.data(), descriptors.size(), codes);
 }
 
 CodedProbe coded_probe(const std::vector<Minutia>& minutiae) {
-    const std::vector<Cylinder> descriptors = cylinders(minutiae);
+    const std::vector<Cylinder> descriptors = coded_cylinders(minutiae);
     std::vector<MinutiaCode> codes(minutiae.size());
     code_kernels().encode(descriptors.data(), descriptors.size(), codes.data());
 

@@ -19,10 +19,12 @@ struct MinutiaCode {
     std::uint64_t second;
 };
 
-// False for the code of a minutia without neighbours.
+// The code of a minutia that tells nothing: it has no neighbours, or it is too uncertain.
+const MinutiaCode& empty_code();
 bool tells(const MinutiaCode& code);
 
-// The minutiae of a probe that have neighbours. Votes need the most distinctive minutiae first; poses take any order.
+// The minutiae of a probe whose codes tell something. Votes need the most distinctive minutiae first; poses take any
+// order.
 struct CodedProbe {
     static constexpr std::size_t kRoom = parameters::kMaxMinutiae + 1;  // a whole number of groups
     static constexpr std::size_t kGroup = 8;                            // that the kernels take at a time
@@ -46,7 +48,8 @@ struct CodedProbe {
     std::array<std::uint8_t, parameters::kVoteBins> voter_counts{};
 };
 
-// One code a minutia, of the cylinders that stand around it.
+// One code a minutia, of the cylinders that stand around it. Uncertain minutiae get the empty code, but stand in the
+// cylinders of others.
 void encode(const std::vector<Minutia>& minutiae, MinutiaCode* codes);
 
 // The probe in the order of votes, and with voters.

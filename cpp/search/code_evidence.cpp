@@ -37,7 +37,7 @@ void place(CandidateArrays& arrays, std::size_t k, const CodeHit& hit, const Min
     arrays.second[k] = hit.reference;
 }
 
-// The evidence that chance gives, by the numbers of minutiae of the probe and the reference.
+// The evidence that chance gives, by the numbers of codes of the probe and the reference.
 float chance(std::size_t minutiae, std::size_t size) { return kChanceOfPair * static_cast<float>(minutiae * size); }
 
 }  // namespace

@@ -17,7 +17,8 @@
 
 namespace abis {
 
-// The codes of one reference's minutiae; kLanes - 1 words beyond the last may be read. Votes need no first words.
+// The codes of one reference's minutiae, of those that have one; kLanes - 1 words beyond the last may be read. Votes
+// need no first words.
 struct CodedView {
     std::size_t size;
     const std::uint64_t *first, *second;

@@ -66,13 +66,15 @@ public:
         }
         fresh_.back().append(minutiae, codes, n);
         if (is_removed) fresh_.back().removed.back() = 1;
-        for (std::size_t i = 0; i < n; ++i) first_.push_back(codes[i].first);
+        for (std::size_t i = 0; i < n; ++i) {
+            if (tells(codes[i])) first_.push_back(codes[i].first);
+        }
         ++size_;
         if (!is_open()) seal();
     }
 
     void finish() {
-        if (is_open()) arrange();
+        if (is_open()) fresh_.back().arrange(first_);
         const std::size_t kept = index_.size_ / kChunkSlots;
         if (index_.chunks_.capacity() < kept + fresh_.size())
             index_.chunks_.reserve(std::max(kept + fresh_.size(), 2 * index_.chunks_.capacity()));
@@ -86,13 +88,8 @@ public:
 private:
     bool is_open() const { return size_ % kChunkSlots != 0; }
 
-    void arrange() {
-        Chunk& last = fresh_.back();
-        last.first.arrange(last.begins, last.direction.data(), first_.data());
-    }
-
     void seal() {
-        arrange();
+        fresh_.back().arrange(first_);
         Chunk sealed(fresh_.back(), index_.sealed_.get());
         fresh_.pop_back();
         fresh_.push_back(std::move(sealed));
@@ -106,6 +103,7 @@ private:
 
 FingerIndex::Chunk::Chunk(std::pmr::memory_resource* memory)
     : begins(1, 0, memory),
+      code_begins(1, 0, memory),
       removed(memory),
       first(memory),
       second(kLanes - 1, 0, memory),
@@ -117,6 +115,7 @@ FingerIndex::Chunk::Chunk(std::pmr::memory_resource* memory)
 
 FingerIndex::Chunk::Chunk(const Chunk& other, std::pmr::memory_resource* memory)
     : begins(other.begins, memory),
+      code_begins(other.code_begins, memory),
       removed(other.removed, memory),
       first(other.first, memory),
       second(other.second, memory),
@@ -127,35 +126,45 @@ FingerIndex::Chunk::Chunk(const Chunk& other, std::pmr::memory_resource* memory)
       reliability(other.reliability, memory) {}
 
 CodedView FingerIndex::Chunk::view(std::size_t slot, const std::uint64_t* words) const {
-    const std::size_t begin = begins[slot];
-    return {size(slot), words, second.data() + begin, direction.data() + begin};
+    return {codes(slot), words, second.data() + code_begins[slot], direction.data() + begins[slot]};
 }
 
 void FingerIndex::Chunk::fetch_place(std::size_t slot) const {
     abis::fetch(begins, slot, 2);
+    abis::fetch(code_begins, slot, 2);
     abis::fetch(removed, slot, 1);
 }
 
 void FingerIndex::Chunk::fetch_for_votes(std::size_t slot) const {
-    abis::fetch(second, begins[slot], size(slot));
-    abis::fetch(direction, begins[slot], size(slot));
+    abis::fetch(second, code_begins[slot], codes(slot));
+    abis::fetch(direction, begins[slot], codes(slot));
 }
 
 void FingerIndex::Chunk::fetch_for_poses(std::size_t slot) const {
-    abis::fetch(x, begins[slot], size(slot));
-    abis::fetch(y, begins[slot], size(slot));
-    abis::fetch(reliability, begins[slot], size(slot));
-    first.fetch(slot, direction.data() + begins[slot], size(slot));
+    abis::fetch(x, begins[slot], codes(slot));
+    abis::fetch(y, begins[slot], codes(slot));
+    abis::fetch(reliability, begins[slot], codes(slot));
+    first.fetch(slot, direction.data() + begins[slot], codes(slot));
 }
 
 void FingerIndex::Chunk::first_words(std::size_t slot, std::uint64_t* words) const {
-    first.words_of(slot, direction.data() + begins[slot], size(slot), words);
+    first.words_of(slot, direction.data() + begins[slot], codes(slot), words);
 }
 
 std::vector<std::uint64_t> FingerIndex::Chunk::all_first_words() const {
-    std::vector<std::uint64_t> words(begins.back());
-    for (std::size_t slot = 0; slot < slots(); ++slot) first_words(slot, words.data() + begins[slot]);
+    std::vector<std::uint64_t> words(code_begins.back());
+    for (std::size_t slot = 0; slot < slots(); ++slot) first_words(slot, words.data() + code_begins[slot]);
     return words;
+}
+
+void FingerIndex::Chunk::arrange(const std::vector<std::uint64_t>& first_words) {
+    std::vector<Angle> of_codes;
+    of_codes.reserve(first_words.size());
+    for (std::size_t slot = 0; slot < slots(); ++slot) {
+        const auto from = direction.begin() + static_cast<std::ptrdiff_t>(begins[slot]);
+        of_codes.insert(of_codes.end(), from, from + static_cast<std::ptrdiff_t>(codes(slot)));
+    }
+    first.arrange(code_begins, of_codes.data(), first_words.data());
 }
 
 Minutia FingerIndex::Chunk::minutia(std::size_t i) const {
@@ -163,48 +172,71 @@ Minutia FingerIndex::Chunk::minutia(std::size_t i) const {
     return {x[i], y[i], direction[i], kind, reliability[i]};
 }
 
+template <class Visit>
+void FingerIndex::Chunk::in_order(std::size_t slot, Visit visit) const {
+    const std::size_t begin = begins[slot], coded = codes(slot), n = size(slot);
+    for (std::size_t a = 0, b = coded; a < coded || b < n;) {
+        const bool is_other_next = a == coded || (b < n && order_of(minutia(begin + b)) < order_of(minutia(begin + a)));
+        visit(is_other_next ? b++ : a++);
+    }
+}
+
 void FingerIndex::Chunk::unpack(std::size_t slot, Minutia* minutiae) const {
-    for (std::size_t i = begins[slot]; i < begins[slot + 1]; ++i) *minutiae++ = minutia(i);
+    in_order(slot, [&](std::size_t k) { *minutiae++ = minutia(begins[slot] + k); });
+}
+
+void FingerIndex::Chunk::unpack_coded(std::size_t slot, Minutia* minutiae) const {
+    for (std::size_t k = 0; k < codes(slot); ++k) *minutiae++ = minutia(begins[slot] + k);
 }
 
 void FingerIndex::Chunk::append(const Minutia* minutiae, const MinutiaCode* codes, std::size_t n) {
-    const std::size_t begin = begins.back();
-    second.resize(begin + n + kLanes - 1);
-    for (std::size_t i = 0; i < n; ++i) {
-        const Minutia& m = minutiae[i];
-        second[begin + i] = codes[i].second;
+    const auto push = [&](const Minutia& m) {
+        const std::size_t at = x.size();
         x.push_back(m.x);
         y.push_back(m.y);
         direction.push_back(m.direction);
-        if ((begin + i) % kKindsAByte == 0) kinds.push_back(0);
-        kinds.back() = static_cast<std::uint8_t>(kinds.back() | static_cast<unsigned>(m.kind) << kind_shift(begin + i));
+        if (at % kKindsAByte == 0) kinds.push_back(0);
+        kinds.back() = static_cast<std::uint8_t>(kinds.back() | static_cast<unsigned>(m.kind) << kind_shift(at));
         reliability.push_back(m.reliability);
+    };
+    std::size_t coded = code_begins.back();
+    for (std::size_t i = 0; i < n; ++i) {
+        if (!tells(codes[i])) continue;
+        push(minutiae[i]);
+        second.resize(coded + 1 + kLanes - 1);
+        second[coded++] = codes[i].second;
     }
-    begins.push_back(static_cast<std::uint32_t>(begin + n));
+    for (std::size_t i = 0; i < n; ++i) {
+        if (!tells(codes[i])) push(minutiae[i]);
+    }
+    begins.push_back(static_cast<std::uint32_t>(x.size()));
+    code_begins.push_back(static_cast<std::uint32_t>(coded));
     removed.push_back(0);
 }
 
 void FingerIndex::Chunk::wipe(std::size_t slot) {
-    const auto begin = static_cast<std::ptrdiff_t>(begins[slot]), end = static_cast<std::ptrdiff_t>(begins[slot + 1]);
-    const auto clear = [&](auto& column) { std::fill(column.begin() + begin, column.begin() + end, 0); };
+    const auto clear = [slot](auto& column, const Column<std::uint32_t>& of) {
+        std::fill(column.begin() + static_cast<std::ptrdiff_t>(of[slot]),
+                  column.begin() + static_cast<std::ptrdiff_t>(of[slot + 1]), 0);
+    };
     std::vector<std::uint64_t> words = all_first_words();
-    clear(words);
-    clear(second);
-    clear(x);
-    clear(y);
-    clear(direction);
-    clear(reliability);
+    clear(words, code_begins);
+    clear(second, code_begins);
+    clear(x, begins);
+    clear(y, begins);
+    clear(direction, begins);
+    clear(reliability, begins);
     for (std::size_t i = begins[slot]; i < begins[slot + 1]; ++i) {
         auto& four = kinds[i / kKindsAByte];
         four = static_cast<std::uint8_t>(four & ~(kKindMask << kind_shift(i)));
     }
     removed[slot] = 1;
-    first.arrange(begins, direction.data(), words.data());
+    arrange(words);
 }
 
 std::size_t FingerIndex::Chunk::memory_bytes() const {
-    return sizeof *this + bytes(begins) + bytes(removed) + first.memory_bytes() + bytes(second) + bytes(x) + bytes(y) +
-           bytes(direction) + bytes(kinds) + bytes(reliability);
+    return sizeof *this + bytes(begins) + bytes(code_begins) + bytes(removed) + first.memory_bytes() + bytes(second) +
+           bytes(x) + bytes(y) + bytes(direction) + bytes(kinds) + bytes(reliability);
 }
 
 std::size_t FingerIndex::minutiae() const {
@@ -241,12 +273,14 @@ std::size_t FingerIndex::append(const std::vector<RawTemplate>& templates, unsig
     return slot;
 }
 
-// Memory for sealed chunks with a number of minutiae, in one block: of several blocks the last is never full.
-std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(std::size_t minutiae,
+// Memory for sealed chunks with a number of minutiae and codes, in one block: of several blocks the last is never full.
+std::unique_ptr<std::pmr::monotonic_buffer_resource> FingerIndex::sealed_memory(std::size_t minutiae, std::size_t codes,
                                                                                 std::size_t slots) {
-    constexpr std::size_t kOfMinutia = 2 * sizeof(std::uint64_t) + 2 * sizeof(std::int16_t) + sizeof(Angle) + 3;
-    constexpr std::size_t kOfSlot = sizeof(std::uint32_t) + 1, kOfChunk = 1024;  // padding and room to read beyond
-    const std::size_t bytes = minutiae * kOfMinutia + slots * kOfSlot + slots / kChunkSlots * kOfChunk;
+    constexpr std::size_t kOfMinutia = 2 * sizeof(std::int16_t) + sizeof(Angle) + 2;
+    constexpr std::size_t kOfCode = 2 * sizeof(std::uint64_t) + 1;
+    constexpr std::size_t kOfSlot = 2 * sizeof(std::uint32_t) + 1, kOfChunk = 1024;  // padding and room to read beyond
+    const std::size_t bytes =
+        minutiae * kOfMinutia + codes * kOfCode + slots * kOfSlot + slots / kChunkSlots * kOfChunk;
     return std::make_unique<std::pmr::monotonic_buffer_resource>(std::max(kFirstBlock, bytes), large_pages());
 }
 
@@ -268,7 +302,12 @@ void read_slot(const IndexColumns& c, std::size_t begin, std::size_t n, Minutia*
 void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
     std::array<Minutia, kMaxMinutiae> minutiae;
     std::array<MinutiaCode, kMaxMinutiae> codes;
-    if (size_ == 0) sealed_ = sealed_memory(std::accumulate(c.sizes, c.sizes + slots, std::size_t{0}), slots);
+    if (size_ == 0) {
+        const std::size_t n = std::accumulate(c.sizes, c.sizes + slots, std::size_t{0});
+        std::size_t coded = 0;
+        for (std::size_t k = 0; k < n; ++k) coded += tells({c.first[k], c.second[k]}) ? 1 : 0;
+        sealed_ = sealed_memory(n, coded, slots);
+    }
     Appender appender(*this);
     std::size_t begin = 0;
     for (std::size_t s = 0; s < slots; ++s) {
@@ -276,7 +315,7 @@ void FingerIndex::append(const IndexColumns& c, std::size_t slots) {
         read_slot(c, begin, c.sizes[s], minutiae.data(), codes.data());
         if (is_removed) {
             minutiae.fill({});
-            codes.fill({});
+            codes.fill(empty_code());
         }
         appender.push(minutiae.data(), codes.data(), c.sizes[s], is_removed);
         begin += c.sizes[s];
@@ -301,15 +340,21 @@ void FingerIndex::write(const MutableIndexColumns& c) const {
             c.removed[s] = chunk.removed[slot];
         }
         const std::vector<std::uint64_t> first = chunk.all_first_words();
-        for (std::size_t i = 0; i < chunk.begins.back(); ++i, ++k) {
-            const Minutia m = chunk.minutia(i);
-            c.first[k] = first[i];
-            c.second[k] = chunk.second[i];
-            c.x[k] = m.x;
-            c.y[k] = m.y;
-            c.direction[k] = m.direction;
-            c.kind[k] = static_cast<std::uint8_t>(m.kind);
-            c.reliability[k] = m.reliability;
+        for (std::size_t slot = 0; slot < chunk.slots(); ++slot) {
+            const std::size_t begin = chunk.code_begins[slot];
+            const MinutiaCode none = chunk.removed[slot] != 0 ? MinutiaCode{} : empty_code();
+            chunk.in_order(slot, [&](std::size_t i) {
+                const Minutia m = chunk.minutia(chunk.begins[slot] + i);
+                const bool is_coded = i < chunk.codes(slot);
+                c.first[k] = is_coded ? first[begin + i] : none.first;
+                c.second[k] = is_coded ? chunk.second[begin + i] : none.second;
+                c.x[k] = m.x;
+                c.y[k] = m.y;
+                c.direction[k] = m.direction;
+                c.kind[k] = static_cast<std::uint8_t>(m.kind);
+                c.reliability[k] = m.reliability;
+                ++k;
+            });
         }
     }
 }
@@ -322,8 +367,8 @@ void FingerIndex::screen(std::span<const Look> looks, unsigned threads, const st
                 const Chunk& chunk = chunks_[begin / kChunkSlots];
                 for (const Look& look : looks) {
                     float* evidence = look.evidence + begin;
-                    evidence_of_upright_votes(look.probe->coded, chunk.first.view(), chunk.begins.data(), chunk.slots(),
-                                              votes, evidence);
+                    evidence_of_upright_votes(look.probe->coded, chunk.first.view(), chunk.code_begins.data(),
+                                              chunk.slots(), votes, evidence);
                     for (std::size_t s = 0; s < chunk.slots(); ++s) {
                         if (chunk.removed[s] != 0) evidence[s] = -std::numeric_limits<float>::infinity();
                     }
@@ -368,7 +413,7 @@ void FingerIndex::refine(const FingerProbe& probe, const std::int64_t* slots, st
                 const auto [chunk, slot] = at(static_cast<std::size_t>(slots[k]));
                 evidence[k] = -std::numeric_limits<float>::infinity();
                 if (chunk.removed[slot] != 0) continue;
-                chunk.unpack(slot, workspace.reference.data());
+                chunk.unpack_coded(slot, workspace.reference.data());
                 chunk.first_words(slot, workspace.first.data());
                 evidence[k] = evidence_of_poses(probe.coded, chunk.view(slot, workspace.first.data()), workspace);
             }

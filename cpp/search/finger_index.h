@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many fingers in little memory, to be searched: 22.25 bytes a minutia, its code and all that a full comparison needs.
+// Many fingers in little memory, to be searched: of a minutia 17 bytes of code, unless it is too uncertain to have one,
+// and 6.25 that a full comparison needs.
 #pragma once
 
 #include <cstddef>
@@ -94,12 +95,14 @@ private:
     using Column = std::pmr::vector<T>;
 
     // Columns of kChunkSlots slots, the last chunk's of fewer; a full one is sealed, and takes no more room than it
-    // needs.
+    // needs. Of a slot's minutiae those whose codes tell something come first, then the others; both in the order of
+    // the template.
     struct Chunk {
         explicit Chunk(std::pmr::memory_resource* memory);
         Chunk(const Chunk& other, std::pmr::memory_resource* memory);
 
-        Column<std::uint32_t> begins;  // where the minutiae of each slot begin, and the last ones end
+        Column<std::uint32_t> begins;       // where the minutiae of each slot begin, and the last ones end
+        Column<std::uint32_t> code_begins;  // the same of the codes
         Column<std::uint8_t> removed;
         Sectors first;                 // words of the codes ...
         Column<std::uint64_t> second;  // ... kLanes - 1 more may be read
@@ -110,11 +113,17 @@ private:
 
         std::size_t slots() const { return removed.size(); }
         std::size_t size(std::size_t slot) const { return begins[slot + 1] - begins[slot]; }
+        std::size_t codes(std::size_t slot) const { return code_begins[slot + 1] - code_begins[slot]; }
         CodedView view(std::size_t slot, const std::uint64_t* first_words) const;
         Minutia minutia(std::size_t index) const;
-        void unpack(std::size_t slot, Minutia* minutiae) const;
+        // Calls visit(k) for each minutia of a slot in the order of the template; it is the slot's k-th here.
+        template <class Visit>
+        void in_order(std::size_t slot, Visit visit) const;
+        void unpack(std::size_t slot, Minutia* minutiae) const;        // in the order of the template
+        void unpack_coded(std::size_t slot, Minutia* minutiae) const;  // in the order of the codes
         void first_words(std::size_t slot, std::uint64_t* words) const;
         std::vector<std::uint64_t> all_first_words() const;
+        void arrange(const std::vector<std::uint64_t>& first_words);
         // Ask the memory for where a slot is, for what votes, and for what poses will read of it; in this order.
         void fetch_place(std::size_t slot) const;
         void fetch_for_votes(std::size_t slot) const;
@@ -135,7 +144,8 @@ private:
     // Takes in slots one by one, and changes the index when all are there.
     class Appender;
 
-    static std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_memory(std::size_t minutiae, std::size_t slots);
+    static std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_memory(std::size_t minutiae, std::size_t codes,
+                                                                              std::size_t slots);
 
     // Of sealed chunks, which stay; behind a pointer so that an index may move.
     std::unique_ptr<std::pmr::monotonic_buffer_resource> sealed_ =

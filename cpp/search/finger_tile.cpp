@@ -21,7 +21,7 @@ namespace {
 
 using namespace parameters;
 
-constexpr std::size_t kCodeBlock = 4096;      // minutiae a thread takes at a time: some milliseconds
+constexpr std::size_t kCodeBlock = 4096;      // codes a thread takes at a time: some milliseconds
 constexpr std::size_t kNearBlock = 128;       // fingers
 constexpr std::size_t kRefineBlock = 256;     // pairs
 constexpr std::size_t kCompareBlock = 64;     // pairs
@@ -76,23 +76,32 @@ FingerTile::FingerTile(const IndexColumns& c, std::size_t fingers, unsigned thre
     begins_.reserve(fingers + 1);
     begins_.push_back(0);
     for (std::size_t f = 0; f < fingers; ++f) begins_.push_back(begins_.back() + c.sizes[f]);
-    const std::size_t n = begins_.back();
-    first_.resize(n + kLanes - 1);
-    second_.resize(n + kLanes - 1);
-    direction_.resize(n);
-    minutiae_.resize(n);
+    minutiae_.resize(begins_.back());
+    std::size_t telling = 0;
+    for (std::size_t m = 0; m < begins_.back(); ++m) telling += tells({c.first[m], c.second[m]}) ? 1 : 0;
+    first_.reserve(telling + kLanes - 1);
+    second_.reserve(telling + kLanes - 1);
+    place_.reserve(telling);
+    direction_.reserve(telling);
+    code_begins_.reserve(fingers + 1);
+    code_begins_.push_back(0);
     std::array<MinutiaCode, kMaxMinutiae> codes;
     for (std::size_t f = 0; f < fingers; ++f) {
         read_slot(c, begins_[f], minutiae_of(f), minutiae_.data() + begins_[f], codes.data());
         for (std::size_t i = 0; i < minutiae_of(f); ++i) {
-            first_[begins_[f] + i] = codes[i].first;
-            second_[begins_[f] + i] = codes[i].second;
-            direction_[begins_[f] + i] = minutiae_[begins_[f] + i].direction;
+            if (!tells(codes[i])) continue;
+            first_.push_back(codes[i].first);
+            second_.push_back(codes[i].second);
+            place_.push_back(static_cast<std::uint8_t>(i));
+            direction_.push_back(minutiae_[begins_[f] + i].direction);
         }
+        code_begins_.push_back(static_cast<std::uint32_t>(place_.size()));
     }
-    commonness_.resize(n);
+    first_.resize(place_.size() + kLanes - 1);
+    second_.resize(place_.size() + kLanes - 1);
+    commonness_.resize(place_.size());
     for_blocks(
-        n, kCodeBlock, threads,
+        place_.size(), kCodeBlock, threads,
         [&](std::size_t begin, std::size_t end, unsigned) {
             find_commonness(first_.data() + begin, end - begin, commonness_.data() + begin);
         },
@@ -101,14 +110,15 @@ FingerTile::FingerTile(const IndexColumns& c, std::size_t fingers, unsigned thre
 
 std::size_t FingerTile::memory_bytes() const {
     const std::lock_guard lock(making_);
-    return sizeof *this + sizeof(std::uint32_t) * begins_.capacity() + sizeof(std::uint64_t) * first_.capacity() +
-           sizeof(std::uint64_t) * second_.capacity() + direction_.capacity() + sizeof(Minutia) * minutiae_.capacity() +
-           commonness_.capacity() + (tables_ ? tables_->memory_bytes() : 0);
+    return sizeof *this + sizeof(std::uint32_t) * (begins_.capacity() + code_begins_.capacity()) +
+           sizeof(std::uint64_t) * (first_.capacity() + second_.capacity()) + place_.capacity() +
+           direction_.capacity() + sizeof(Minutia) * minutiae_.capacity() + commonness_.capacity() +
+           (tables_ ? tables_->memory_bytes() : 0);
 }
 
 CodedView FingerTile::view(std::size_t finger) const {
-    const std::size_t begin = begins_[finger];
-    return {minutiae_of(finger), first_.data() + begin, second_.data() + begin, direction_.data() + begin};
+    const std::size_t begin = code_begins_[finger];
+    return {codes_of(finger), first_.data() + begin, second_.data() + begin, direction_.data() + begin};
 }
 
 void FingerTile::copy(std::size_t finger, std::vector<Minutia>& minutiae) const {
@@ -118,18 +128,14 @@ void FingerTile::copy(std::size_t finger, std::vector<Minutia>& minutiae) const 
 }
 
 void FingerTile::add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const {
-    for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m) {
-        const MinutiaCode code{first_[m], second_[m]};
-        if (tells(code)) minutiae.push_back({code, number, direction_[m], commonness_[m]});
-    }
+    for (std::size_t c = code_begins_[finger]; c < code_begins_[finger + 1]; ++c)
+        minutiae.push_back({{first_[c], second_[c]}, number, direction_[c], commonness_[c]});
 }
 
 CodedProbe FingerTile::probe(std::size_t finger) const {
     CodedProbe probe;
-    for (std::size_t m = begins_[finger]; m < begins_[finger + 1]; ++m) {
-        const MinutiaCode code{first_[m], second_[m]};
-        if (tells(code)) probe.push(minutiae_[m], m - begins_[finger], code, commonness_[m]);
-    }
+    for (std::size_t c = code_begins_[finger]; c < code_begins_[finger + 1]; ++c)
+        probe.push(coded(finger, c), place_[c], {first_[c], second_[c]}, commonness_[c]);
     return probe;
 }
 
@@ -141,7 +147,7 @@ const CodeTables& FingerTile::tables(unsigned threads, const std::function<void(
     }
     if (!tables_) {
         std::vector<CodedMinutia> telling;
-        telling.reserve(minutiae_.size());
+        telling.reserve(place_.size());
         for (std::size_t f = 0; f < size(); ++f) add_telling(f, static_cast<std::uint32_t>(f), telling);
         tables_ = std::make_unique<const CodeTables>(std::move(telling), size(), threads, poll);
     }
@@ -163,8 +169,7 @@ std::vector<FingerPair> FingerTile::near(const FingerTile& probes, std::size_t b
             own_tables.vote(own, limits, votes);
             totals.resize(size());
             const auto chance = [&](const CodeVote& v) {
-                return kChanceInTables *
-                       static_cast<float>(probes.minutiae_of(begin + v.probe) * minutiae_of(v.finger));
+                return kChanceInTables * static_cast<float>(probes.codes_of(begin + v.probe) * codes_of(v.finger));
             };
             keep_promising(votes, totals, from, to, [&](const CodeVote& v, std::int32_t total) {
                 return static_cast<float>(total) / kWorthScale - chance(v) >= least;
@@ -195,8 +200,8 @@ void FingerTile::refine(const FingerTile& probes, const std::int64_t* probe, con
             for (std::size_t k = begin; k < end; ++k) {
                 if (k == begin || probe[k] != probe[k - 1]) own = probes.probe(static_cast<std::size_t>(probe[k]));
                 const auto other = static_cast<std::size_t>(reference[k]);
-                const auto at = minutiae_.begin() + static_cast<std::ptrdiff_t>(begins_[other]);
-                std::copy_n(at, minutiae_of(other), workspace.reference.begin());
+                for (std::size_t i = 0; i < codes_of(other); ++i)
+                    workspace.reference[i] = coded(other, code_begins_[other] + i);
                 evidence[k] = evidence_of_poses(own, view(other), workspace);
             }
         },

@@ -48,6 +48,10 @@ public:
 
 private:
     std::size_t minutiae_of(std::size_t finger) const { return begins_[finger + 1] - begins_[finger]; }
+    std::size_t codes_of(std::size_t finger) const { return code_begins_[finger + 1] - code_begins_[finger]; }
+    const Minutia& coded(std::size_t finger, std::size_t code) const {
+        return minutiae_[begins_[finger] + place_[code]];
+    }
     const CodeTables& tables(unsigned threads, const std::function<void()>& poll) const;
     CodedView view(std::size_t finger) const;
     void compare_portion(const FingerTile& probes, const std::int64_t* probe, const std::int64_t* reference,
@@ -57,10 +61,13 @@ private:
     void copy(std::size_t finger, std::vector<Minutia>& minutiae) const;
     void add_telling(std::size_t finger, std::uint32_t number, std::vector<CodedMinutia>& minutiae) const;
 
-    std::vector<std::uint32_t> begins_;          // where the minutiae of each finger begin, and the last ones end
-    std::vector<std::uint64_t> first_, second_;  // words of codes; kLanes - 1 more may be read
-    std::vector<Angle> direction_;
+    std::vector<std::uint32_t> begins_;  // where the minutiae of each finger begin, and the last ones end
     std::vector<Minutia> minutiae_;
+    // Of the codes that tell something; each belongs to one of the finger's minutiae, by its place there.
+    std::vector<std::uint32_t> code_begins_;
+    std::vector<std::uint64_t> first_, second_;  // kLanes - 1 more may be read
+    std::vector<std::uint8_t> place_;
+    std::vector<Angle> direction_;
     std::vector<std::int8_t> commonness_;
     mutable std::mutex making_;                         // guards the pointer
     mutable std::unique_ptr<const CodeTables> tables_;  // null until `near` needs them; then they stay

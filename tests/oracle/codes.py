@@ -39,6 +39,22 @@ def scale() -> int:
     return int(value)
 
 
+def coded(template: Minutiae) -> tuple[Normalised, Words]:
+    """The minutiae of a template, and the code of each, which is the empty one where it is too uncertain."""
+    minutiae, cylinders = prepare(template)
+    always = int(C["kAlwaysCoded"])
+    best = np.sort(minutiae.reliability)[::-1]
+    least = 0 if len(best) <= always else min(C["kCodedReliability"], best[always - 1])
+    return minutiae, codes(np.where((minutiae.reliability < least)[:, None], np.uint64(0), cylinders))
+
+
+def told(template: Minutiae) -> tuple[Normalised, Words]:
+    """The minutiae whose codes tell something, and these codes."""
+    minutiae, own = coded(template)
+    telling = np.flatnonzero(tells(own))
+    return _taken(minutiae, telling), own[telling]
+
+
 def codes(cylinders: Words) -> Words:
     """(n, 2) of the (n, words) cylinders of a template."""
     offsets = learnt("kCodeOffsets")
@@ -59,20 +75,20 @@ class CodedProbe:
 
 
 def coded_probe(template: Minutiae) -> CodedProbe:
-    minutiae, cylinders = prepare(template)
+    minutiae, all_codes = coded(template)
+    _, cylinders = prepare(template)
     set_bits = np.bitwise_count(cylinders).sum(axis=1, dtype=np.int64)
     rank = (
         np.minimum(set_bits, C["kRichCylinder"]) * C["kRankOfBits"]
         + minutiae.reliability * C["kRankOfReliability"]
     )
-    all_codes = codes(cylinders)
     order = _spread(minutiae, rank, np.flatnonzero(tells(all_codes)))
     own = all_codes[order]
     return CodedProbe(_taken(minutiae, order), own, commonness(own), order)
 
 
 def tells(own: Words) -> npt.NDArray[np.bool_]:
-    """(n,) of (n, 2) codes: false where nothing stands around a minutia."""
+    """(n,) of (n, 2) codes: false where nothing stands around a minutia, or it is too uncertain."""
     of_nothing = np.packbits(learnt("kCodeOffsets") > 0, bitorder="little").view("<u8")
     tell: npt.NDArray[np.bool_] = (own != of_nothing).any(axis=1)
     return tell
@@ -106,10 +122,10 @@ def sample_radius() -> int:
 
 def screened(probe: CodedProbe, reference: Minutiae) -> float:
     """Evidence of votes by first words, fingers hardly turned; directions are those of the bins' resolution."""
-    minutiae, cylinders = prepare(reference)
+    minutiae, own = told(reference)
     leading, bins = min(len(probe.codes), int(C["kFirstToVote"])), int(C["kVoteBins"])
     reach, unit = int(C["kUprightBins"]), 256 // bins
-    worth = _worth(probe, leading, codes(cylinders), word=0)
+    worth = _worth(probe, leading, own, word=0)
     turn = (probe.minutiae.direction[:leading, None] // unit - minutiae.direction // unit) % bins
     voting = (worth > 0) & (np.minimum(turn, bins - turn) <= reach)
     votes = np.bincount(turn[voting], weights=worth[voting], minlength=bins)
@@ -121,10 +137,10 @@ def screened(probe: CodedProbe, reference: Minutiae) -> float:
 
 def sifted(probe: CodedProbe, reference: Minutiae) -> float:
     """Evidence of votes by second words."""
-    minutiae, cylinders = prepare(reference)
+    minutiae, own = told(reference)
     leading, bins = min(len(probe.codes), int(C["kMostToVote"])), int(C["kVoteBins"])
     unit = 256 // bins
-    worth = _worth(probe, leading, codes(cylinders), word=1)
+    worth = _worth(probe, leading, own, word=1)
     turn = (probe.minutiae.direction[:leading, None] - minutiae.direction + unit // 2) % 256 // unit
     votes = np.bincount(turn[worth > 0], weights=worth[worth > 0], minlength=bins)
     return max(0, int(less_price(votes).max())) / (2 * scale()) - _chance(leading, minutiae)
@@ -148,8 +164,8 @@ def less_price(votes: npt.NDArray[Any]) -> Floats:
 
 def refined(probe: CodedProbe, reference: Minutiae) -> float:
     """Evidence of poses, by both words."""
-    minutiae, cylinders = prepare(reference)
-    differing = np.bitwise_count(probe.codes[:, None] ^ codes(cylinders)[None]).sum(axis=2, dtype=np.int64)
+    minutiae, own = told(reference)
+    differing = np.bitwise_count(probe.codes[:, None] ^ own[None]).sum(axis=2, dtype=np.int64)
     worth = learnt("kCodeWorth")[differing] - probe.commonness[:, None]
     i, j = np.nonzero(worth > 0)
     order = np.lexsort((j, probe.place[i], -worth[i, j]))[: int(C["kPoseHits"])]

@@ -7,8 +7,7 @@ import numpy as np
 
 from abis.template import Minutiae
 from oracle.angle import Ints
-from oracle.codes import Words, codes, commonness, learnt, less_price, scale, tells
-from oracle.comparison import prepare
+from oracle.codes import Words, commonness, learnt, less_price, scale, told
 from oracle.constants import C
 
 _64_BITS = 2**64 - 1
@@ -36,8 +35,7 @@ def _next_random(state: int) -> tuple[int, int]:
 
 def near(probe: Minutiae, reference: Minutiae) -> float | None:
     """Evidence of minutiae that share a bucket of some table and look alike; None where there are none."""
-    (own, own_cylinders), (other, other_cylinders) = prepare(probe), prepare(reference)
-    own_codes, other_codes = codes(own_cylinders), codes(other_cylinders)
+    (own, own_codes), (other, other_codes) = told(probe), told(reference)
     difference = own_codes[:, None] ^ other_codes[None]
     together = np.zeros(difference.shape[:2], bool)
     for mask in masks():
@@ -46,7 +44,6 @@ def near(probe: Minutiae, reference: Minutiae) -> float | None:
     checked = np.bitwise_count(difference[:, :, 1] >> np.uint64(32))
     worth = learnt("kCodeWorth")[differing] - _halved(commonness(own_codes), commonness(other_codes))
     votes = together & (differing <= C["kMostCodeBits"]) & (checked <= C["kMostCheckBits"]) & (worth > 0)
-    votes &= tells(own_codes)[:, None] & tells(other_codes)
     if not votes.any():
         return None
     bins = int(C["kVoteBins"])

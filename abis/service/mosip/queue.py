@@ -21,7 +21,7 @@ from stomp.utils import Frame
 
 from abis.service.mosip.member import Member
 from abis.service.mosip.messages import Asked, MessageKind, parsed
-from abis.service.served import Served, open_served
+from abis.service.served import Served, open_served, signals_kept
 from abis.service.settings import MosipSettings, Settings
 
 __all__ = ["Queue", "serve"]
@@ -29,7 +29,7 @@ __all__ = ["Queue", "serve"]
 _log = logging.getLogger("abis.service.mosip")
 _SUBSCRIPTION = "abis"
 _HEARTBEAT_MS = 10_000
-_LONGEST_WAIT_S = 30.0
+_LONGEST_WAIT_S = 5.0  # between two attempts to reach the broker
 _CONFIRMED_S = 60.0  # that the broker has to confirm an answer
 _ARTEMIS = "ActiveMQ-Artemis"  # begins the name that Artemis gives itself in its CONNECTED frame
 
@@ -257,7 +257,9 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
         StoreError: the gallery cannot be opened.
         SettingsError: the private key cannot be read.
     """
-    with closing(open_served(settings)) as served:
+    with signals_kept():
+        opened = open_served(settings)
+    with closing(opened) as served:
         served.load()
         queue = Queue(served, settings)
         thread = threading.Thread(target=queue.run, name="abis-mosip-queue")

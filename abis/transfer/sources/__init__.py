@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where records come from: one file for each kind of source."""
+"""Sources of records, one module for each kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["open_path"]
 
 
 def open_path(path: Path, *, pattern: re.Pattern[str] | None = None, files: Path | None = None) -> Source:
-    """The source at a path, told by what it is and how its name ends.
+    """Return the source at a path, chosen by its kind and the ending of its name.
 
     Args:
         path: a folder, a tar archive (.tar, .tar.gz, .tgz, .tar.zst, .tzst), or a manifest (.csv, .parquet). A folder
@@ -45,5 +45,6 @@ def open_path(path: Path, *, pattern: re.Pattern[str] | None = None, files: Path
 
             return ParquetSource(path, files)
     raise FormatError(
-        f"{path}: is no folder, and its name ends in none of .tar, .tar.gz, .tgz, .tar.zst, .csv, .parquet"
+        f"{path}: not a folder; expected a folder, or a name that ends in .tar, .tar.gz, .tgz, .tar.zst, .csv or "
+        ".parquet"
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that a source names, read without leaving the source's folder.
 
-Who writes a manifest or fills a folder chooses paths; who imports it has rights of his own. So a path must stay inside
-the folder, over no link, and lead to a regular file: no device, pipe or socket, which might never end or never begin.
+The author of a manifest chooses the paths, and the importing process may have more rights than the author. So a path
+must stay inside the folder, contain no link, and lead to a regular file. Reading a device, pipe or socket might never
+end.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from pathlib import Path, PurePosixPath
 __all__ = ["LARGEST_FILE", "RefusedFileError", "read_inside"]
 
 LARGEST_FILE = 2**20
-"""Bytes; a larger file is no template record, and is not read. The largest record of ISO/IEC 19794-2 has some 40 kB."""
+"""Bytes of the largest file that is read. The largest template record, of ISO/IEC 19794-2, has about 40 kB."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class RefusedFileError(ValueError):
-    """A path that is not read, and why."""
+    """A path that must not be read; the message states why."""
 
 
 def read_inside(folder: Path, path: str) -> bytes:

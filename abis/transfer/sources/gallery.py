@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another gallery."""
+"""Another gallery as a source."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose a file is, by its name; and the files that stand together as one record."""
+"""Read the subject of a file from its name, and combine the files of one encounter into a record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["NamedSample", "Names", "records_of"]
 
 
 class NamedSample(NamedTuple):
-    """A sample, whose it is and the labels of whose it is; ``end`` counts the samples of the source up to here."""
+    """A sample, its subject and the subject's labels; ``end`` is the number of samples of the source up to this one."""
 
     subject_id: object
     encounter_id: object

@@ -22,8 +22,8 @@ _ROWS = 4_096  # fetched at once
 class QuerySource(Source):
     """A row for each template; the query must order them by subject.
 
-    Nothing tells whether a database gives the same rows again, so an import that was interrupted begins
-    anew and finds what it had enrolled already there.
+    A database may return other rows the next time. So an interrupted import begins with the first row again, and finds
+    the enrolled records already there.
 
     Args:
         url: of the database, as SQLAlchemy takes it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every source of records can do."""
+"""The interface of all sources of records."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Progress(NamedTuple):
 
 
 class Source(ABC):
-    """Where records come from, in an order that stays the same as long as the source does.
+    """A source of records, in an order that does not change unless the source changes.
 
     Attributes:
         name: as the user gave it.
-        ignored: columns that nothing is taken from.
+        ignored: columns that are not imported.
     """
 
     name: str
@@ -37,14 +37,17 @@ class Source(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str | None:
-        """Changes when the source does; None where that cannot be told, so that nothing may be skipped."""
+        """A value that changes when the source changes.
+
+        None: changes cannot be detected, so that no record may be skipped.
+        """
 
     @abstractmethod
     def records(self, after: int) -> Iterator[Record]:
         """All records that follow the one whose ``end`` was ``after``; 0 for all.
 
         Raises:
-            FormatError: the source is damaged such that it cannot be read on.
+            FormatError: the source is damaged, and the rest of it cannot be read.
             OSError: it cannot be read.
         """
 

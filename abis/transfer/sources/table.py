@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables with a row for each template: what CSV and Parquet manifests and SQL queries have in common."""
+"""Tables with a row for each template: the common part of CSV and Parquet manifests and SQL queries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = ("subject_id", "encounter_id", "position", "template", "path", "labels
 
 
 class Columns(NamedTuple):
-    """Where in a row each of the columns stands; None where the table lacks it.
+    """The place of each column in a row; None if the table lacks it.
 
     Attributes:
         folder: what paths must be inside of, and are relative to; None reads no files.
