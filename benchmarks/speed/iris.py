@@ -215,8 +215,9 @@ def by_abis(segments: list[Segment], count: int, share: float) -> Callable[[Iris
 
 
 def looked_at(probe: IrisCode) -> Codes:
-    """(rotations, bytes) the bits of the first look at each rotation, masks ignored."""
-    turned = IrisProbe.of(probe).turned[:, 0]
+    """(rotations, bytes) the bits of the first look at each coarse rotation, masks ignored."""
+    own = IrisProbe.of(probe)
+    turned = own.turned[: own.coarse, 0]
     return np.ascontiguousarray(turned).view(np.uint8)
 
 
