@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eyes import code
+from format_records import cbeff
 
 import abis
 from abis.comparison import raw_scores
@@ -341,3 +342,9 @@ def test_little_speech_makes_a_low_score_weaker_evidence(tmp_path: Path) -> None
         found = {c.subject_id: c.score for c in gallery.identify([other])}
     assert verified == found
     assert verified["long"] < -1.5 < verified["short"] < verified["unknown"] < 0.5
+
+
+@EACH
+def test_a_cbeff_document_holds_the_stored_form(make: Make) -> None:
+    for template in make(1, 0):
+        assert abis.read(cbeff(native.write(template))) == (template,)

@@ -189,7 +189,7 @@ def compare(
         tell(f"{part.locus:10}{part.llr:8.2f}  {part.difference}".rstrip())
     tell(
         f"score {score:.2f}: log10 likelihood ratio of one person against two unrelated ones "
-        f"({model.frequencies.population})"
+        f"({model.frequencies.population}). Identical twins have equal profiles."
     )
     for name, llr in related.items():
         tell(f"{name.replace('_', ' ')} {llr:.2f}: log10 likelihood ratio against unrelated people")

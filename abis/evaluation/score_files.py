@@ -194,7 +194,7 @@ def write_scores(path: Path, evaluation: Evaluation, *, all_pairs: bool = False)
     names = [sample.name for sample in evaluation.data_set.samples]
     chosen = np.arange(len(evaluation.raw)) if all_pairs else np.flatnonzero(evaluation.fvc)
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = SafeCsv(file)
+        table = SafeCsv(file, numbers=True)
         balance = evaluation.balance
         header = _HEADER if evaluation.calibrated else _HEADER[:-1]
         table.row(header if balance is None else (*header, "balance"))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from abis.errors import AbisError, FormatError, TemplateError
 from abis.template import StrProfile
 from abis.template.alleles import LOCI, AlleleFrequencies, allele_in_tenths, locus_named
-from abis.text import escaped_cell, unescaped_cell
+from abis.text import SafeCsv, unescaped_cell
 
 __all__ = ["ProfileRow", "is_table", "only_profile", "read_frequencies", "read_profiles", "write_profiles"]
 
@@ -37,7 +37,7 @@ _NAMED_AFTER_PLACE = re.compile(
     r"D\d{1,2}S\d+", re.IGNORECASE
 )  # as most loci are, after chromosome and number
 _SECOND = re.compile(r"(?P<locus>.+?)[ _.-]+(?:allele[ _.-]*)?[12ab]", re.IGNORECASE)
-_BETWEEN_ALLELES = re.compile(r"[/|\s]+")
+_BETWEEN_ALLELES = re.compile(r",?\s+|[/|]")
 _LONGEST_FIRST_ROW = 65_536  # bytes
 
 
@@ -114,13 +114,12 @@ def write_profiles(profiles: Mapping[str, StrProfile]) -> bytes:
         profiles: by the id of the sample.
     """
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["sample", *LOCI])
+    table = SafeCsv(text)
+    table.row(["sample", *LOCI])
     for sample, profile in profiles.items():
         genotypes = profile.genotypes
-        table.writerow(
-            [escaped_cell(sample), *("/".join(genotypes[name]) if name in genotypes else "" for name in LOCI)]
-        )
+        alleles = ("/".join(genotypes[name]) if name in genotypes else "" for name in LOCI)
+        table.row([sample, *alleles])
     return text.getvalue().encode()
 
 

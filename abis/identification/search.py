@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from abis.comparison import raw_scores
 from abis.errors import ArgumentError, ArgumentTypeError, check_integer, check_real
 from abis.identification.screening import Cuts, Screening
 from abis.index.references import ReferenceView
@@ -24,7 +25,7 @@ from abis.scoring import fusion
 from abis.scoring.calibration import Calibrations
 from abis.scoring.fusion import Comparisons
 from abis.scoring.thresholds import Compared, check_rate, threshold_for_fpir
-from abis.template import Position
+from abis.template import Position, Template
 
 __all__ = ["Found", "SearchOptions", "as_labels", "screening_of", "search"]
 
@@ -43,7 +44,7 @@ class SearchOptions:
         max_candidates: largest number of candidates, 1 to 1,000,000; None for 10, or for what the gallery's answer
             policy allows where that is less.
         fpir: false positive identification rate, above 0, at most 1; None returns the best, however low.
-        share: part of the gallery that passes the first stage, above 0, at most 1.
+        share: largest part of the gallery that passes the first look, above 0, at most 1.
         labels: search only among subjects with any of these labels; None searches all.
         exact: compare with all references in full.
         gallery_size: number of subjects that ``fpir`` is for, 0 or more; None for the size of the gallery searched.
@@ -141,7 +142,7 @@ def search(
     else:
         screening = screening or screening_of(probe, view, among, options)
         rate = _CERTAIN if options.fpir is None else min(options.fpir, _CERTAIN)
-        fingers = len({one.template.position for one in probe if one.template.position.is_finger})
+        fingers = [one.template for one in probe if one.template.position.is_finger]
         is_enough = None if all_fingers else partial(_is_certain, fingers=fingers, fpir=rate, size=size)
         subjects, comparisons = _compared_in_full(
             screening.shortlists(), probe, view, calibrations, is_enough
@@ -191,26 +192,45 @@ def _compared_in_full(
 
 
 def _is_certain(
-    comparisons: Sequence[Comparisons], subjects: NDArray[np.int64], *, fingers: int, fpir: float, size: int
+    comparisons: Sequence[Comparisons],
+    subjects: NDArray[np.int64],
+    *,
+    fingers: Sequence[Template],
+    fpir: float,
+    size: int,
 ) -> bool:
     """True if a subject has evidence above 0 from each finger compared, and their sum reaches the threshold.
 
     At least two fingers must be compared, or the only finger of the probe. Evidence of faces does not count, because a
     face may be that of another, similar person. If one finger has evidence below 0, it may belong to another subject,
-    who has to be searched for.
+    who has to be searched for. A subject that has the probe itself as a reference does not count either: that search is
+    for further enrolments of the same person.
+
+    Args:
+        comparisons: of the probe with some subjects.
+        subjects: (m,) int64, their keys, sorted.
+        fingers: the fingers of the probe.
+        fpir: false positive identification rate at which a match is certain.
+        size: number of subjects in the gallery.
     """
     compared: dict[Position, list[Comparisons]] = {}
     for c in comparisons:
         if c.position.is_finger:
             compared.setdefault(c.position, []).append(c)
-    if len(compared) < min(2, max(1, fingers)):
+    if len(compared) < min(2, max(1, len({template.position for template in fingers}))):
         return False
     every = [c for own in compared.values() for c in own]
     scores = _fused(every, 0, subjects)
     for own in compared.values():
         scores[~(_fused(own, 0, subjects) > 0)] = np.nan
     needed = partial(threshold_for_fpir, fpir, size)
-    return bool((scores >= _thresholds(every, scores, subjects, needed)).any())
+    is_certain = scores >= _thresholds(every, scores, subjects, needed)
+    if is_certain.any():
+        for template in fingers:
+            (itself,) = raw_scores(template, [template])
+            for c in compared.get(template.position, ()):
+                is_certain[np.searchsorted(subjects, c.subject[c.raw >= itself])] = False
+    return bool(is_certain.any())
 
 
 def _compare(

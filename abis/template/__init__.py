@@ -546,6 +546,10 @@ class StrProfile:
     position: Position
 
     def __init__(self, *, genotypes: Mapping[str, Any]) -> None:
+        if not isinstance(genotypes, Mapping):
+            raise TemplateError(
+                f"genotypes is a {type(genotypes).__name__}; expected a mapping from loci to alleles"
+            )
         alleles = np.zeros((len(LOCI), 2), np.uint16)
         spelt: dict[str, str] = {}
         for name, given in genotypes.items():

@@ -5,10 +5,11 @@
 
 For each image format and image record: a million mutants of small valid files, with bits flipped, bytes replaced,
 lengths changed, parts cut out, repeated, or taken from another file. Forked processes decode them by
-`abis.extraction.decoding.decode_pages`, or take records apart by `abis.extraction.images.iterate_images`, some ten
+`abis.extraction.decoding.decode_pages`, or take records apart by `abis.extraction.records.read`, some ten
 thousand mutants each. Counted are images read, refusals, decoders that died (with the signal) and decoders that were
 killed after a time limit. A refusal that is not an error of abis ends the script with exit code 1, as does the death of
-the parent. A mutant is a function of seed, format and number, so `--show FORMAT NUMBER` writes it to standard output.
+the parent. Counts in the file of `--json` are added to, so that a run that was stopped goes on. A mutant is a function
+of seed, format and number: `--show FORMAT NUMBER` writes it to standard output.
 
 Run with glibc's own checks of the heap to find silent damage too:
 
@@ -41,6 +42,7 @@ from abis.formats.ansi_nist import is_transaction
 from benchmarks.lib.common import options, print_table, write
 
 BATCH = 10_000  # mutants of one process
+PART = 50_000  # mutants between two writes of the figures
 LIMIT_S = 20  # of one mutant, as abis.extraction.isolation has it
 MEMORY = 4 * 2**30  # bytes of address space of a process, as abis.extraction.decoder has it
 OUTCOMES = ("read", "refused", "died", "slow")
@@ -259,16 +261,16 @@ def run_batch(
     return at, read, refused, os.waitstatus_to_exitcode(status)
 
 
-def fuzz(kind: str, count: int, made: Mapping[str, Sequence[bytes]], seed: int) -> dict[str, int]:
-    """What came of a number of mutants, by :data:`OUTCOMES` and by signal."""
+def fuzz(kind: str, wanted: range, made: Mapping[str, Sequence[bytes]], seed: int) -> dict[str, int]:
+    """What came of the mutants of some numbers, by :data:`OUTCOMES` and by signal."""
     found = dict.fromkeys(OUTCOMES, 0)
     shared = mmap.mmap(-1, 24)
-    number = 0
-    with_bar = track(range(0, count, BATCH), kind, disable=not sys.stdout.isatty())
+    number = wanted.start
+    with_bar = track(range(wanted.start, wanted.stop, BATCH), kind, disable=not sys.stdout.isatty())
     for start in with_bar:
         number = max(number, start)
-        while number < min(start + BATCH, count):
-            numbers = range(number, min(start + BATCH, count))
+        while number < min(start + BATCH, wanted.stop):
+            numbers = range(number, min(start + BATCH, wanted.stop))
             number, read, refused, code = run_batch(kind, numbers, made, seed, shared)
             found["read"] += read
             found["refused"] += refused
@@ -303,17 +305,18 @@ def main() -> None:
     if arguments.json is not None and arguments.json.exists():  # formats that earlier runs have fuzzed
         figures = json.loads(arguments.json.read_text())
     for kind in arguments.formats:
-        start = time.perf_counter()
-        found = fuzz(kind, arguments.executions, made, arguments.seed)
-        if sum(found[outcome] for outcome in OUTCOMES) != arguments.executions:
-            sys.exit(f"{kind}: {found} do not add up to {arguments.executions}")
-        figures = {name: value for name, value in figures.items() if not name.startswith(f"{kind}_")}
-        figures |= {f"{kind}_{outcome}": count for outcome, count in found.items()}
-        figures |= {
-            f"{kind}_executions": arguments.executions,
-            f"{kind}_seconds": time.perf_counter() - start,
-        }
-        write(arguments.json, figures, seed=arguments.seed)
+        done = int(figures.get(f"{kind}_executions", 0))
+        while done < arguments.executions:
+            start = time.perf_counter()
+            wanted = range(done, min(done + PART, arguments.executions))
+            found = fuzz(kind, wanted, made, arguments.seed)
+            if sum(found[outcome] for outcome in OUTCOMES) != len(wanted):
+                sys.exit(f"{kind}: {found} do not add up to {len(wanted)}")
+            done = wanted.stop
+            found |= {"executions": len(wanted)}
+            for name, count in (found | {"seconds": round(time.perf_counter() - start)}).items():
+                figures[f"{kind}_{name}"] = int(figures.get(f"{kind}_{name}", 0)) + count
+            write(arguments.json, figures, seed=arguments.seed)
     names = [kind for kind in made if f"{kind}_executions" in figures]
     print_table(
         "Mutants of image files",
