@@ -2,9 +2,9 @@
 """Iris codes of one model and shape, packed for search: a coarse look at all, and full comparisons in the core.
 
 Neighbouring columns of a code agree, so a few columns that stand apart say most of what all say. The first look
-compares up to 64 bytes of each code, with their mask, at rotations of up to 2.8 degrees from one to the next. Codes with
-finer columns are compared at all rotations where they agree a little. ``benchmarks/speed/iris.py`` measures the time and
-what is lost.
+compares up to 64 bytes of each code, with their mask, at rotations of up to 2.8 degrees from one to the next. Codes
+with finer columns are compared at all rotations where they agree a little. ``benchmarks/speed/iris.py`` measures the
+time and what is lost.
 """
 
 from __future__ import annotations
