@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import abis
 from benchmarks.lib.servers import Server, programs, server
@@ -17,6 +18,10 @@ os.environ["ABIS_ANCHORS"] = "off"  # but in the tests of anchors
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(abis.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
 ).rstrip(os.pathsep)
+
+# A property holds or does not, however busy the machine is.
+settings.register_profile("abis", deadline=None)
+settings.load_profile("abis")
 
 # Ctrl-C is tested: where a shell started this in its background, it would be ignored here and in what is started.
 signal.signal(signal.SIGINT, signal.default_int_handler)

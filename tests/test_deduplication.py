@@ -21,7 +21,7 @@ from abis.deduplication.clusters import Link, grouped
 from abis.errors import DuplicateFound, StoreError
 from abis.gallery import Gallery
 from abis.gallery.internals import Internals
-from abis.identification import screening
+from abis.identification.screening import Cuts
 from abis.index.segments import Entry, Segment
 from abis.index.sizes import WorkSizes
 from abis.scoring.calibration import Calibrations
@@ -351,7 +351,7 @@ def test_a_further_encounter_of_another_person_is_refused(
 
     Another subject may have only the finger that is searched last.
     """
-    monkeypatch.setattr(screening, "_LEAST", (20, 10, 10))
+    monkeypatch.setattr(Cuts, "least", (20, 10, 10))
     gallery.enroll_many(Enrollment(f"p{n:03}", everything(n)) for n in range(100))
     probe = sorted((finger(4, RIGHT, 1), finger(4, LEFT, 1)), key=len)
     gallery.enroll("p004 again", [finger(4, probe[0].position, 2)])

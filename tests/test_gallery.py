@@ -25,7 +25,7 @@ from abis.comparison.kind import Kind
 from abis.errors import AbisError, AlreadyEnrolled, NotEnrolled, StoreError, TemplateError
 from abis.gallery import Gallery
 from abis.gallery.internals import Internals
-from abis.identification import screening
+from abis.identification.screening import Cuts
 from abis.index.references import References
 from abis.index.sizes import WorkSizes
 from abis.results import Outcome
@@ -283,9 +283,9 @@ def test_verification_decides_at_the_rate_asked_for(gallery: Gallery) -> None:
 
 
 def short(monkeypatch: pytest.MonkeyPatch, first: int, second: int) -> None:
-    """Let so few subjects pass the looks of screening, however small the gallery."""
-    monkeypatch.setattr(screening, "_LEAST", (first, max(first // 2, second), second))
-    monkeypatch.setattr(screening, "_LEAST_NEAREST", second)
+    """Let few subjects pass screening, also in a small gallery."""
+    monkeypatch.setattr(Cuts, "least", (first, max(first // 2, second), second))
+    monkeypatch.setattr(Cuts, "least_nearest", second)
 
 
 def test_a_gallery_scores_by_its_own_calibration(gallery: Gallery) -> None:
@@ -439,7 +439,7 @@ def test_who_is_found_beyond_doubt_ends_a_search(gallery: Gallery, monkeypatch: 
     for doubtful, fpir in ((two_people, None), (everything(5_000), None), (everything(7, 1), 1e-60)):
         assert 3 * 20 < gallery.identify(doubtful, max_candidates=3, fpir=fpir).compared <= 3 * (20 + 30)
     # One finger is enough if it is the only one.
-    monkeypatch.setattr(screening, "_BEST", (30, 20, 10))
+    monkeypatch.setattr(Cuts, "least_best", (30, 20, 10))
     own = [finger(7, RIGHT, 1)]
     assert (
         gallery.identify(own, max_candidates=3)[0] == gallery.identify(own, max_candidates=3, exact=True)[0]
@@ -661,7 +661,7 @@ def test_templates_without_a_subject_are_an_error(gallery: Gallery, tmp_path: Pa
     connection.execute("DELETE FROM subjects")
     connection.commit()
     connection.close()
-    with pytest.raises(StoreError, match="subjects or encounters of its templates are missing"):
+    with pytest.raises(StoreError, match="encounters that the store does not have"):
         gallery.identify(everything(1))
 
 

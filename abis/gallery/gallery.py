@@ -405,8 +405,8 @@ class Gallery:
     ) -> Identification:
         """Find the subjects that a probe is most likely of.
 
-        Three cheap stages leave a shortlist of subjects (see :mod:`abis.identification.screening`), and all
-        comparable references of these are compared in full. With several fingers, the first stage uses the one with
+        Three cheap looks leave a shortlist of subjects (see :mod:`abis.identification.screening`), and all
+        comparable references of these are compared in full. With several fingers, the first look uses the one with
         the most to compare, and the others only if that finds no certain match; so a person enrolled under two ids may
         be returned only once. docs/gallery.md states what screening may lose.
 
@@ -416,7 +416,7 @@ class Gallery:
                 allows where that is less.
             fpir: return only candidates that reach the threshold of this false positive identification rate at
                 the gallery's present size; None returns the best candidates, however low their scores.
-            share: part of the gallery that passes the first stage for one good finger, above 0, at most 1.
+            share: largest part of the gallery that passes the first look of one good finger, above 0, at most 1.
                 A larger share loses less and takes longer; 1 passes all.
             labels: search only among subjects with any of these labels; None searches all.
             exact: compare with all references in full.
@@ -453,7 +453,7 @@ class Gallery:
             max_candidates: largest number of candidates returned for each probe; None as for :meth:`identify`.
             fpir: return only candidates that reach the threshold of this false positive identification rate;
                 None returns the best.
-            share: part of the gallery that passes the first stage, above 0, at most 1.
+            share: largest part of the gallery that passes the first look, above 0, at most 1.
             labels: search only among subjects with any of these labels; None searches all.
             exact: compare with all references in full.
             gallery_size: number of subjects that ``fpir`` is for; None for the size of this gallery.
@@ -499,7 +499,7 @@ class Gallery:
         """Find the people who are enrolled under two ids: every pair of subjects is compared once.
 
         The score of a pair is, to the bit, the score of :meth:`identify` with all templates of the subject that was
-        enrolled later. Two cheap stages leave few pairs to be compared in full; docs/deduplication.md states
+        enrolled later. Two cheap looks leave few pairs to be compared in full; docs/deduplication.md states
         what these may lose.
 
         Args:

@@ -7,6 +7,9 @@ take the subjects that are left. The evidence of a subject adds up before each c
 position of the probe the best counts, and the evidence of the positions is summed. So a subject passes if
 all its positions say a little, though none of them says much.
 
+A few of the best subjects take all looks first. If the caller finds a certain match among them, the search ends there.
+Of the others, those without the evidence that mates have do not pass a look.
+
 A probe that is one face alone needs no further looks: the nearest subjects are compared in full.
 """
 
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +33,12 @@ from abis.template import Minutiae, Template
 __all__ = ["Cuts", "Screening", "look_together"]
 
 # What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
-_LEAST = (1_000, 300, 100)  # subjects that pass each look at least: small galleries pass as a whole
 _OF_FIRST = (1.0, 0.075, 0.005)  # the same as a share of the subjects that pass the first look
 _POOR = 2_600  # content: a finger with less says less, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
-_BEST = (
-    1_000,
-    300,
-    20,
-)  # subjects that pass each look whatever their evidence is, and that the first portion has
 _OF_PORTION = 1 / 30  # subjects of the first portion in a large gallery, as a share of those of the last
 _FLOORS = (5.0, 8.0, 5.0)  # natural log units: evidence of fingers that all others need to pass
 _OF_FIRST_LOOK = 0.5  # weight of the evidence of the first look in the second cut
-_LEAST_NEAREST = 700  # subjects that pass the first look of embeddings, at least
 _OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings tell more than the first look at fingers
 
 _idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the evidence of a gallery is slow
@@ -59,12 +55,19 @@ class Cuts:
         best: number of subjects that pass each look whatever their evidence is, and that the first portion takes.
         by_evidence: all others need as much evidence as mates have, and the second cut weighs the evidence of the
             first look as well. False passes the largest numbers by each look alone.
+        least: of every search, the least numbers of subjects that pass the three looks, so that small galleries pass as
+            a whole.
+        least_best: of every search, the least numbers in ``best``.
+        least_nearest: of every search for embeddings or irises, the least number of subjects that pass the first look.
     """
 
+    least: ClassVar[tuple[int, int, int]] = (1_000, 300, 100)
+    least_best: ClassVar[tuple[int, int, int]] = (1_000, 300, 20)
+    least_nearest: ClassVar[int] = 700
     first: int
     second: int
     third: int
-    best: tuple[int, int, int] = _BEST
+    best: tuple[int, int, int] = (1_000, 300, 20)
     by_evidence: bool = False
 
     @classmethod
@@ -80,14 +83,18 @@ class Cuts:
         """
         passing = subjects if share == 1 else min(1.0, share * _effort(probe)) * subjects
         if not any(isinstance(template, Minutiae) for template in probe):
-            count = max(10 * wanted, _LEAST_NEAREST + int(passing))
+            count = max(10 * wanted, cls.least_nearest + int(passing))
             return cls(count, count, count)
         first, second, third = (
             max(least, 10 * wanted, int(part * passing))
-            for least, part in zip(_LEAST, _OF_FIRST, strict=True)
+            for least, part in zip(cls.least, _OF_FIRST, strict=True)
         )
         portion = int(_OF_PORTION * first)
-        best = (max(_BEST[0], portion), max(_BEST[1], portion // 10), max(_BEST[2], 2 * wanted))
+        best = (
+            max(cls.least_best[0], portion),
+            max(cls.least_best[1], portion // 10),
+            max(cls.least_best[2], 2 * wanted),
+        )
         by_evidence = share < 1 and all(isinstance(template, Minutiae) for template in probe)
         return cls(first, second, third, best, by_evidence)
 
