@@ -109,7 +109,9 @@ def test_an_uncertain_minutia_takes_a_quarter_of_the_memory() -> None:
 
 def test_a_snapshot_is_of_use_only_where_the_same_minutiae_have_codes() -> None:
     """Its recipe is made from this template."""
-    kept = index_of(FINGER.example()).arrays()
+    example = FINGER.example()
+    assert isinstance(example, Minutiae)
+    kept = index_of(example).arrays()
     telling = tells(np.stack([kept["first"], kept["second"]], axis=1))
     assert telling.any()
     assert not telling.all()
