@@ -96,7 +96,7 @@ def identify(
         typer.Option(
             parser=parse_rate,
             metavar="PART",
-            help="Part of the gallery that the first look of a search lets pass. A larger part "
+            help="Largest part of the gallery that the first look of a search lets pass. A larger part "
             "misses less and takes longer; 1 lets all pass.",
         ),
     ] = 0.03,

@@ -491,7 +491,7 @@ class Cluster:
                 policies allow where that is less.
             fpir: false positive identification rate of the whole cluster at its present size; sets the threshold.
                 None for no threshold.
-            share: part of each shard that passes the first look, above 0, at most 1.
+            share: largest part of each shard that passes the first look, above 0, at most 1.
             labels: search only subjects that have at least one of these labels; None for all subjects.
             exact: compare the probe in full with all subjects.
             partial: answer without the shards that do not answer, and name them in ``missing``.

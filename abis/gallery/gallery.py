@@ -416,7 +416,7 @@ class Gallery:
                 allows where that is less.
             fpir: return only candidates that reach the threshold of this false positive identification rate at
                 the gallery's present size; None returns the best candidates, however low their scores.
-            share: part of the gallery that passes the first look for one good finger, above 0, at most 1.
+            share: largest part of the gallery that passes the first look of one good finger, above 0, at most 1.
                 A larger share loses less and takes longer; 1 passes all.
             labels: search only among subjects with any of these labels; None searches all.
             exact: compare with all references in full.
@@ -453,7 +453,7 @@ class Gallery:
             max_candidates: largest number of candidates returned for each probe; None as for :meth:`identify`.
             fpir: return only candidates that reach the threshold of this false positive identification rate;
                 None returns the best.
-            share: part of the gallery that passes the first look, above 0, at most 1.
+            share: largest part of the gallery that passes the first look, above 0, at most 1.
             labels: search only among subjects with any of these labels; None searches all.
             exact: compare with all references in full.
             gallery_size: number of subjects that ``fpir`` is for; None for the size of this gallery.

@@ -7,6 +7,9 @@ take the subjects that are left. The evidence of a subject adds up before each c
 position of the probe the best counts, and the evidence of the positions is summed. So a subject passes if
 all its positions say a little, though none of them says much.
 
+A few of the best subjects take all looks first. If the caller finds a certain match among them, the search ends there.
+Of the others, those without the evidence that mates have do not pass a look.
+
 A probe that is one face alone needs no further looks: the nearest subjects are compared in full.
 """
 

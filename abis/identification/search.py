@@ -44,7 +44,7 @@ class SearchOptions:
         max_candidates: largest number of candidates, 1 to 1,000,000; None for 10, or for what the gallery's answer
             policy allows where that is less.
         fpir: false positive identification rate, above 0, at most 1; None returns the best, however low.
-        share: part of the gallery that passes the first look, above 0, at most 1.
+        share: largest part of the gallery that passes the first look, above 0, at most 1.
         labels: search only among subjects with any of these labels; None searches all.
         exact: compare with all references in full.
         gallery_size: number of subjects that ``fpir`` is for, 0 or more; None for the size of the gallery searched.

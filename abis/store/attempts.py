@@ -42,6 +42,7 @@ def reserve(store: Store, subject_ids: Sequence[str], *, most: int, pause_s: flo
         connection, now = transaction.connection, transaction.now
         known = {name: row.key for name, row in subjects_or_proof(connection, subject_ids).items()}
         counts = _counts(connection, known.values())
+        counted: set[int] = set()
         for subject_id in subject_ids:
             key = known.get(subject_id)
             failures, until = counts.get(key, (0, 0)) if key is not None else (0, 0)
@@ -55,7 +56,8 @@ def reserve(store: Store, subject_ids: Sequence[str], *, most: int, pause_s: flo
                     pause = min(pause_s * 2.0 ** min(failures - most, 60), _LONGEST_PAUSE_S)
                     until = now + int(pause * 1_000_000)
                 counts[key] = failures, until
-        _write(connection, {key: counts[key] for key in known.values() if key in counts})
+                counted.add(key)
+        _write(connection, {key: counts[key] for key in counted})  # paused subjects stay as they are
     return decided
 
 

@@ -784,7 +784,7 @@ def many_views(folder: Path, key: MasterKey | None) -> bool | str:
     from benchmarks.durability.fuzz_images import finger_record, saved  # noqa: PLC0415
 
     side = int((fingers_pixels() / 25) ** 0.5)
-    image = saved(PIL.Image.new("L", (side, side), 128), "PNG", optimize=True)
+    image = saved(PIL.Image.new("1", (side, side), 1), "PNG", optimize=True)
     record = finger_record(image, side, side, compression=5, dpi=100, views=60)
     assert len(record) < 20_000
     return extracted(record)
