@@ -241,5 +241,5 @@ def iris_scores(
     threads: int,
 ) -> npt.NDArray[np.float32]: ...
 def nearest_irises(
-    probe: npt.NDArray[np.uint64], blocks: npt.NDArray[np.uint64], count: int, most: int
+    probe: npt.NDArray[np.uint64], coarse: int, blocks: npt.NDArray[np.uint64], count: int, most: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]: ...

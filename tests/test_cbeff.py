@@ -1,74 +1,92 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CBEFF XML: the templates in its blocks, and the documents that are refused."""
+"""CBEFF documents of all modalities: templates written and read, and images that are extracted."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
+import numpy as np
 import pytest
-from format_records import FACE, FULL, PLAIN, cbeff
+from eyes import code, eye
+from people import face, finger
+from shell import run
+from test_iris import record_2011
 
-from abis import read
+from abis import formats
 from abis.errors import FormatError
-from abis.formats import Format, write
-from abis.template import Position
+from abis.extraction.images import as_png, read_images
+from abis.formats import cbeff, holds_image, native
+from abis.template import Embedding, Position, Template
 
-FINGER = write([PLAIN], Format.ISO_19794_2_2011)  # of unknown position
-INDEX = write([FULL], Format.ISO_19794_2_2005)  # left
-
-
-def described(subtype: str, kind: str = "Finger") -> str:
-    return f"<Type>{kind}</Type><Subtype>{subtype}</Subtype>"
+NAMESPACE = "http://standards.iso.org/iso-iec/19785/-3/ed-2/"
 
 
-def test_all_blocks_are_read_in_order() -> None:
-    assert read(cbeff(INDEX, write([FACE], Format.NATIVE), FINGER)) == (FULL, FACE, PLAIN)
+def document(*blocks: tuple[str, str, bytes]) -> bytes:
+    """A BIR of (type, subtype, content)."""
+    birs = "".join(
+        f"<BIR><BDBInfo><Type>{kind}</Type><Subtype>{subtype}</Subtype></BDBInfo>"
+        f"<BDB>{base64.b64encode(content).decode()}</BDB></BIR>"
+        for kind, subtype, content in blocks
+    )
+    return f'<?xml version="1.0"?><BIR xmlns="{NAMESPACE}">{birs}</BIR>'.encode()
 
 
-@pytest.mark.parametrize("subtype", ["Right IndexFinger", "IndexFinger Right"])
-def test_the_subtype_says_which_finger_it_is(subtype: str) -> None:
-    (template,) = read(cbeff(FINGER, description=described(subtype)))
-    assert template.position == Position.RIGHT_INDEX
+def test_templates_are_written_and_read() -> None:
+    templates: list[Template] = [
+        *(
+            finger(1, position)
+            for position in (Position.RIGHT_THUMB, Position.LEFT_LITTLE, Position.UNKNOWN_FINGER)
+        ),
+        face(1),
+        *(code(2, position=p) for p in (Position.LEFT_EYE, Position.RIGHT_EYE, Position.UNKNOWN_EYE)),
+    ]
+    written = cbeff.write(templates, native.write)
+    assert list(formats.read(written)) == templates
+    assert b"Right Thumb" in written
+    assert b"Left LittleFinger" in written
+    assert not holds_image(written)
+    voice = Embedding(vector=np.arange(9) - 3.5, model="m", position=Position.VOICE)
+    with pytest.raises(FormatError, match="VOICE"):
+        cbeff.write([voice], native.write)
 
 
-@pytest.mark.parametrize("description", [described("Left"), described("Right IndexFinger", "Vein"), ""])
-def test_what_states_no_finger_changes_nothing(description: str) -> None:
-    assert read(cbeff(INDEX, description=description)) == (FULL,)
+def test_an_iris_takes_the_eye_that_the_subtype_states() -> None:
+    unknown = native.write(code(1, position=Position.UNKNOWN_EYE))
+    left = native.write(code(1, position=Position.LEFT_EYE))
+    found = formats.read(document(("Iris", "Left", unknown), ("Iris", "", unknown), ("Iris", "Left", left)))
+    assert [t.position for t in found] == [Position.LEFT_EYE, Position.UNKNOWN_EYE, Position.LEFT_EYE]
+    with pytest.raises(FormatError, match=r"block 0 \(Iris Right\).*RIGHT_EYE.*LEFT_EYE"):
+        formats.read(document(("Iris", "Right", left)))
+    with pytest.raises(FormatError, match="RIGHT_THUMB"):
+        formats.read(document(("Finger", "Right Thumb", unknown)))
 
 
-def test_a_subtype_of_another_finger_is_refused() -> None:
-    with pytest.raises(FormatError, match=r"block 0 \(Finger Left Thumb\): subtype states LEFT_THUMB, but"):
-        read(cbeff(INDEX, description=described("Left Thumb")))
+def test_images_of_irises_are_taken_out_of_the_document_and_enrolled(tmp_path: Path) -> None:
+    image = eye(1, size=(240, 320), radius=55.0, pupil=20.0)
+    other = eye(2, size=(240, 320), radius=55.0, pupil=20.0)
+
+    def record(label: int, picture: np.ndarray) -> bytes:
+        return record_2011([(label, as_png(picture))], form=14, size=(320, 240))
+
+    both = document(("Iris", "Left", record(0, image)), ("Iris", "Right", record(1, other)))
+    assert holds_image(both)
+    pictures = read_images(both)
+    assert [picture.position for picture in pictures] == [Position.LEFT_EYE, Position.RIGHT_EYE]
+    assert (pictures[0].pixels == image).all()
+    file = tmp_path / "0042.xml"
+    file.write_bytes(both)
+    run("enroll", tmp_path / "gallery", file, code=0)
+    again = tmp_path / "again_left_eye.png"
+    again.write_bytes(as_png(eye(1, size=(240, 320), radius=55.0, pupil=20.0, capture=1)))
+    result = run("identify", tmp_path / "gallery", again, "--json", code=0)
+    assert '"0042"' in result.stdout
 
 
-def test_url_safe_and_unpadded_base64_is_read() -> None:
-    record = write([FACE], Format.NATIVE)
-    document = cbeff(record, alphabet=b"-_").replace(b"=</BDB>", b"</BDB>").replace(b"=</BDB>", b"</BDB>")
-    assert b"=<" not in document
-    assert read(document) == (FACE,)
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        (cbeff(b"FIR\x00020\0"), "block 0: holds a finger image, not a template"),
-        (cbeff(INDEX, b"nonsense"), "block 1: byte 0: begins with b'nonsense'"),
-        (cbeff(cbeff(INDEX)), "block 0: holds another CBEFF document"),
-        (cbeff(INDEX, description="<Encryption>true</Encryption>"), "block 0: is encrypted"),
-        (cbeff(INDEX).replace(b"<BDB>", b"<BDB>*"), "block 0: is neither base64 nor hexadecimal"),
-        (cbeff(), "no biometric data block"),
-        (cbeff(INDEX)[:-3], "no well-formed XML"),
-        (cbeff(INDEX).replace(b"ed-2", b"ed-9"), "expected BIR of namespace"),
-        (b'<!DOCTYPE b [<!ENTITY a "aaaa">]>' + cbeff(INDEX)[55:], "declares a document type"),
-    ],
-)
-def test_faults_are_named(document: bytes, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        read(document)
-
-
-@pytest.mark.parametrize("name", ["cbeff-sample.xml", "individualBiometrics_bio_CBEFF.xml"])
-def test_mosip_documents_hold_images(data: Path, name: str) -> None:
-    document = (data / "conformance" / "cbeff" / name).read_bytes()
-    with pytest.raises(FormatError, match=r"block 0 \(Finger .*holds a finger image, not a template"):
-        read(document)
+def test_a_document_without_images_or_templates_says_so() -> None:
+    with pytest.raises(FormatError, match="no biometric data block"):
+        formats.read(document())
+    assert not holds_image(document())
+    assert not holds_image(b"<BIR> is no XML")
+    with pytest.raises(FormatError, match="well-formed"):
+        cbeff.images(b"<BIR> is no XML")

@@ -402,7 +402,7 @@ def test_evaluate_calibrates_scores(tmp_path: Path) -> None:
     [
         (("--all-pairs",), "--scores FILE"),
         (("--pairs", "x"), "--pairs is for a file of embeddings"),
-        (("--calibration", "x"), "--calibration is for a score file"),
+        (("--calibration", "x"), "x: there is no such file or folder"),
         (("--gallery", "x", "--scores", "y"), "--scores is for one folder"),
     ],
 )

@@ -315,8 +315,8 @@ def test_a_cluster_finds_the_duplicates_of_one_gallery_while_a_shard_is_killed(
             os.kill(victim, signal.SIGKILL)
             killed.append(done)
 
-    expected = one.deduplicate(threshold=-2.0, exact=True)
-    found = many.deduplicate(threshold=-2.0, exact=True, progress=progress)
+    expected = one.deduplicate(threshold=-6.0, exact=True)
+    found = many.deduplicate(threshold=-6.0, exact=True, progress=progress)
     assert killed
     assert len(expected) >= 5
     assert as_either_sees_it(found) == as_either_sees_it(expected)

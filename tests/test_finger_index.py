@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The index of compact fingers: its properties, and its NumPy twin."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from fingers import make_finger, make_impression, mated, scattered, strange
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle.codes import coded, coded_probe, refined, screened, sifted
+from oracle.codes import coded, coded_probe, refined, screened, sifted, tells
 from oracle.comparison import prepare
 
 import abis
@@ -17,6 +18,7 @@ from abis.comparison import balance, raw_scores
 from abis.evaluation.datasets import read_folder
 from abis.index.finger_index import FingerIndex, ready
 from abis.template import Minutiae
+from abis.template.modality import FINGER
 
 any_template = st.one_of(scattered(), strange())
 any_pair = st.one_of(mated(), mated(turn=20), st.tuples(any_template, any_template))
@@ -91,6 +93,28 @@ def test_an_index_of_whole_chunks_takes_more() -> None:
         for name, column in whole.arrays().items():
             np.testing.assert_array_equal(index.arrays()[name], column, err_msg=name)
         np.testing.assert_array_equal(index.screen(templates[0]), whole.screen(templates[0]))
+
+
+def test_an_uncertain_minutia_takes_a_quarter_of_the_memory() -> None:
+    rng = np.random.default_rng(3)
+    made = [make_impression(make_finger(rng, 60)) for _ in range(512)]
+    certain = [replace(t, quality=np.full(len(t), 90)) for t in made]
+    half = [replace(t, quality=np.where(np.arange(len(t)) % 2, 90, 30)) for t in made]
+    all_certain, half_certain = index_of(*certain), index_of(*half)
+    saved = sum(len(t) // 2 for t in certain) * (23.25 - 6.25)
+    assert 0.9 * saved < all_certain.memory_bytes - half_certain.memory_bytes < 1.1 * saved
+    codes = np.stack([half_certain.arrays()[name] for name in ("first", "second")], axis=1)
+    assert 0.45 < tells(codes).mean() < 0.55
+
+
+def test_a_snapshot_is_of_use_only_where_the_same_minutiae_have_codes() -> None:
+    """Its recipe is made from this template."""
+    example = FINGER.example()
+    assert isinstance(example, Minutiae)
+    kept = index_of(example).arrays()
+    telling = tells(np.stack([kept["first"], kept["second"]], axis=1))
+    assert telling.any()
+    assert not telling.all()
 
 
 def test_a_mate_stands_out_however_it_is_turned() -> None:

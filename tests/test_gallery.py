@@ -661,7 +661,7 @@ def test_templates_without_a_subject_are_an_error(gallery: Gallery, tmp_path: Pa
     connection.execute("DELETE FROM subjects")
     connection.commit()
     connection.close()
-    with pytest.raises(StoreError, match="subjects or encounters of its templates are missing"):
+    with pytest.raises(StoreError, match="encounters that the store does not have"):
         gallery.identify(everything(1))
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import struct
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +19,10 @@ import pytest
 from eyes import code, eye
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+from shell import run
 
-from abis.comparison.iris import iris_scores, packed, rotations
+from abis.comparison.iris import explain_irises, iris_scores, packed, rotations
 from abis.errors import ExtractionError, FormatError, TemplateError
 from abis.template import IrisCode, Position
 
@@ -220,6 +224,80 @@ def test_real_eyes_match_across_sessions(data: Path) -> None:
     references = packed([extracted(f"{name}_2_1") for name in names])
     for number, name in enumerate(names):
         assert iris_scores(extracted(f"{name}_1_1"), references).argmax() == number
+
+
+@pytest.mark.parametrize("name", ["004_1_1", "004_2_3", "004_2_4", "019_1_1", "041_1_3", "041_2_2"])
+def test_lashes_over_the_pupil_do_not_move_its_edge(data: Path, name: str) -> None:
+    """The publisher painted the pupils over with one grey level, which tells where they are."""
+    import PIL.Image  # noqa: PLC0415 - of an extra
+
+    path = data / "iris" / "casia_v1" / f"{name}.png"
+    if not path.exists():
+        pytest.skip("no irises in the data")
+    image = np.asarray(PIL.Image.open(path).convert("L"))
+    levels, counts = np.unique(image[image < 60], return_counts=True)
+    y, x = np.nonzero(image == levels[counts.argmax()])
+    found = locate(image)
+    assert math.dist((found.pupil.x, found.pupil.y), (x.mean(), y.mean())) < 2.5
+    assert found.pupil.mean_radius == pytest.approx(math.sqrt(len(x) / math.pi), rel=0.07)
+    assert abs(found.limbus.x - found.pupil.x) < 0.08 * found.limbus.mean_radius
+    assert abs(found.limbus.y - found.pupil.y) < 0.08 * found.limbus.mean_radius
+
+
+def test_a_ring_of_bright_iris_before_dark_crypts_ends_the_pupil() -> None:
+    image = eye(1).astype(np.float32)
+    y, x = np.mgrid[:480, :640]
+    away = np.hypot(x - 320, y - 240)
+    image[(away > 48) & (away < 54)] = 45  # crypts
+    found = locate(np.asarray(ndimage.gaussian_filter(image, 0.8), np.uint8))
+    assert found.pupil.mean_radius == pytest.approx(42, abs=2)
+
+
+# --- explanation --------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(-8, 8), st.sampled_from([0.0, 0.3, 1.0]))
+@settings(max_examples=20, deadline=None)
+def test_the_explanation_counts_the_bits_of_the_score(
+    first: int, second: int, shift: int, hidden: float
+) -> None:
+    probe = code(first, hidden=hidden)
+    reference = code(second, flips=0.2, capture=1, shift=shift)
+    found = explain_irises(probe, reference)
+    assert found.score == iris_scores(probe, packed([reference]))[0]
+    n, different = int(found.counted.sum()), int(found.differing.sum())
+    assert not (found.differing & ~found.counted).any()
+    assert found.score == pytest.approx((n - 2 * different) / math.sqrt(max(1, n)), rel=1e-6)
+    if first == second and hidden == 0.0:
+        assert found.turn == -shift
+
+
+def test_codes_that_cannot_be_compared_are_not_explained() -> None:
+    for other in (code(1, model="other"), code(1, shape=(8, 64, 2)), code(1, position=Position.RIGHT_EYE)):
+        with pytest.raises(TemplateError):
+            explain_irises(code(1), other)
+
+
+def test_explain_draws_two_irises(tmp_path: Path) -> None:
+    files = []
+    for capture in (0, 1):
+        files.append(tmp_path / f"7_left_eye_{capture}.png")
+        files[-1].write_bytes(
+            as_png(eye(7, capture=capture, turn=9.0 * capture, size=(240, 320), radius=55, pupil=20))
+        )
+    drawing = tmp_path / "pair.svg"
+    result = run("explain", *files, "-o", drawing, "--json", code=0)
+    found = json.loads(result.stdout)
+    assert found["score"] > 3
+    assert abs(found["turn_degrees"] + 9) < 3
+    assert found["bits_differing"] < 0.35 * found["bits_counted"]
+    root = ElementTree.parse(drawing).getroot()
+    svg = "{http://www.w3.org/2000/svg}"
+    assert len(root.findall(f".//{svg}image")) == 4  # each picture twice, because it is a whole turn
+    colours = [path.get("fill") for path in root.findall(f".//{svg}path")]
+    assert {"#3a9a5b", "#d2453a"} <= set(colours)
+    words = run("explain", *files, code=0).stdout
+    assert f"{found['bits_differing']} of {found['bits_counted']} bits differ" in words
 
 
 # --- image records ------------------------------------------------------------------------------------

@@ -55,6 +55,15 @@ class TestSameTemplates:
             made = list(pool.map(lambda _: _stored(Population(6), range(50)), range(8)))
         assert made == 8 * made[:1]
 
+    def test_eyes_too(self) -> None:
+        population = Population(5, fingers=(), face=False, eyes=(Position.LEFT_EYE, Position.RIGHT_EYE))
+        among_few = dict(population.encounters([3, 1500], 1))
+        assert [t.position for t in among_few[population.subject_id(3)]] == list(population.eyes)
+        assert among_few[population.subject_id(1500)] == population.templates(1500, 1)
+        assert all(native.read(native.write(t)) == t for t in population.templates(3))
+        with pytest.raises(ValueError, match="eyes"):
+            Population(eyes=(Position.UNKNOWN_EYE,))
+
     def test_whatever_the_other_positions(self) -> None:
         left_first = Population(4, fingers=(Position.LEFT_INDEX, Position.RIGHT_INDEX), face=False)
         right, left, _ = Population(4).templates(11)

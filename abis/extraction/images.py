@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files, image records and transactions: bytes to pictures of one finger or face each.
+"""Image files, image records, CBEFF documents and transactions: bytes to pictures of one finger, face or eye each.
 
 :mod:`abis.extraction.isolation` has files decoded in another process. Records of ISO/IEC 19794-4 and -5 are taken apart
 in :mod:`abis.extraction.records`, transactions of ANSI/NIST-ITL in :mod:`abis.extraction.transactions`.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from abis.errors import ExtractionError
 from abis.extraction import records, transactions
 from abis.extraction.decoding import DecodedPage
 from abis.extraction.isolation import decode_isolated
+from abis.formats import cbeff
 from abis.formats.ansi_nist import is_transaction
 from abis.template import Position
 
@@ -109,6 +110,13 @@ def iterate_images(data: bytes) -> Iterator[Picture]:
         yield from _pictures_of_views(transactions.read(data))
     elif data.startswith((records.FINGER, records.FACE, records.IRIS)):
         yield from _pictures_of_views(records.read(data))
+    elif cbeff.is_cbeff(data):
+        for record, stated in cbeff.images(data):
+            for picture in _pictures_of_views(records.read(record)):
+                is_open = picture.position is None or picture.position.is_open
+                yield replace(
+                    picture, position=stated if stated is not None and is_open else picture.position
+                )
     else:
         yield from (Picture(page.pixels, page.dpi) for page in decode_isolated(data))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from scipy import fft, ndimage
 
 from abis.errors import ExtractionError
 
-__all__ = ["Contour", "find_boundaries", "sampled"]
+__all__ = ["CentrePrior", "Circle", "Contour", "find_boundaries", "find_circles", "find_contours", "sampled"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,6 +30,8 @@ _PUPIL_EDGE = 1.12  # of its radius: as far reaches the edge of the pupil
 _PUPIL_SHARE = (0.15, 0.75)  # of the radius of the iris: beyond, there is no iris to compare
 _MOST_ECCENTRIC = 0.15  # distance of the two centres by the radius of the iris
 _CANDIDATES = 8
+_GLINT, _BRIGHT = 0.3, 0.75  # of the range of grey levels: above what is around, and above the darkest
+_BRIGHT_WITHIN = 0.15  # a pupil whose rays are brighter on the mean is taken for larger than it is
 _LEAST_EVIDENCE = 1.15
 """Mean alignment of gradients with both circles and the darkness of the pupil, below which there is no eye. Fingers and
 portraits reach 1.1, the weakest of the images of CASIA-IrisV1 1.3."""
@@ -36,6 +39,26 @@ _CHANCE = 0.8
 """By the root of the radius: on small circles of few pixels gradients are aligned by chance."""
 
 CONTOUR_ANGLES = 256
+
+
+class CentrePrior(NamedTuple):
+    """How much the centre of the limbus is expected to be near that of the pupil.
+
+    Lids hide the limbus above and below, so that lashes may pull it up or down. ``benchmarks/fitting/fit_irises.py``
+    chooses the values.
+
+    Attributes:
+        below: how far the pupil is expected below the centre of the iris, by the radius of the iris.
+        kept: parts of the offset of the circles, to a side and up or down, from where the contour is searched.
+        costs: factors by which such a shift costs more than another deformation.
+    """
+
+    below: float = 0.03
+    kept: tuple[float, float] = (0.5, 0.0)
+    costs: tuple[float, float] = (30.0, 100.0)
+
+
+CENTRE_PRIOR = CentrePrior()
 
 
 @dataclass(frozen=True)
@@ -80,10 +103,23 @@ def find_boundaries(image: Floats) -> tuple[Contour, Contour]:
     Raises:
         ExtractionError: no pair of circles looks like an eye.
     """
-    pupil, limbus = _find_circles(image)
-    clean = _without_reflections(image, limbus.radius / 12)
+    return find_contours(image, *find_circles(image))
+
+
+def find_contours(
+    image: Floats, pupil: Circle, limbus: Circle, prior: CentrePrior = CENTRE_PRIOR
+) -> tuple[Contour, Contour]:
+    """The contours near the circles of pupil and limbus.
+
+    Args:
+        image: (h, w) grey levels.
+        pupil: as :func:`find_circles` finds it.
+        limbus: as :func:`find_circles` finds it.
+        prior: where the centre of the limbus is expected.
+    """
+    clean = _without_glints(image, limbus.radius / 12)
     inner = _pupil_contour(clean, pupil, limbus)
-    return inner, _limbus_contour(clean, limbus, inner)
+    return inner, _limbus_contour(clean, limbus, inner, prior)
 
 
 def sampled(image: Floats, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Floats:
@@ -96,11 +132,14 @@ def sampled(image: Floats, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64
 # --- circles ------------------------------------------------------------------------------------------
 
 
-def _find_circles(image: Floats) -> tuple[Circle, Circle]:
+def find_circles(image: Floats) -> tuple[Circle, Circle]:
     """The pair of circles with the most evidence (integro-differential operator: Daugman, IEEE TPAMI 15(11), 1993).
 
     For every centre and radius at once: gradients correlated with rings, by FFT. Gradients are saturated, so that the
     bright edge of a reflection or of a lid is no more evidence than the whole soft limbus.
+
+    Raises:
+        ExtractionError: no pair of circles looks like an eye.
     """
     factor = max(1.0, min(image.shape) / _WORKING_SIDE)
     small = _shrunk(image, factor)
@@ -139,6 +178,18 @@ def _without_reflections(image: Floats, radius: float) -> Floats:
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     footprint = x * x + y * y <= reach * reach + reach
     return np.asarray(ndimage.grey_opening(image, footprint=footprint, mode="nearest"), np.float32)
+
+
+def _without_glints(image: Floats, radius: float) -> Floats:
+    """The same for spots that are among the brightest of the image.
+
+    A ring of iris between the pupil and dark crypts is narrow too, and stays.
+    """
+    opened = _without_reflections(image, radius)
+    low, high = np.percentile(image, (1, 98))
+    bright = (image - opened > _GLINT * (high - low)) & (image > low + _BRIGHT * (high - low))
+    glints = ndimage.binary_dilation(bright, iterations=max(1, round(radius / 4)))
+    return np.asarray(np.where(glints, opened, image), np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -231,16 +282,20 @@ def _pupil_contour(image: Floats, pupil: Circle, limbus: Circle) -> Contour:
             span=(0.65, outer),
             smoothing=contour.mean_radius / 15,
             weights=np.ones(CONTOUR_ANGLES),
-            harmonics=3,
+            harmonics=2,
             tolerance=0.05,
+            is_dark_within=True,
         )
     return contour
 
 
-def _limbus_contour(image: Floats, limbus: Circle, inner: Contour) -> Contour:
+def _limbus_contour(image: Floats, limbus: Circle, inner: Contour, prior: CentrePrior) -> Contour:
     turn = np.arange(CONTOUR_ANGLES) * (2 * np.pi / CONTOUR_ANGLES)
     sides = np.clip((np.abs(np.cos(turn)) - 0.25) / 0.4, 0.02, 1)
-    contour = Contour(limbus.x, limbus.y, np.full(CONTOUR_ANGLES, limbus.radius))
+    expected = inner.y - prior.below * limbus.radius
+    x = inner.x + prior.kept[0] * (limbus.x - inner.x)
+    y = expected + prior.kept[1] * (limbus.y - expected)
+    contour = Contour(x, y, np.full(CONTOUR_ANGLES, limbus.radius))
     least = 1.15 * inner.mean_radius / limbus.radius
     for _ in range(2):
         contour = _contour(
@@ -251,6 +306,7 @@ def _limbus_contour(image: Floats, limbus: Circle, inner: Contour) -> Contour:
             weights=sides,
             harmonics=2,
             tolerance=0.06,
+            shift_costs=prior.costs,
         )
     return contour
 
@@ -264,6 +320,8 @@ def _contour(
     weights: npt.NDArray[np.float64],
     harmonics: int,
     tolerance: float,
+    shift_costs: tuple[float, float] = (1.0, 1.0),
+    is_dark_within: bool = False,
 ) -> Contour:
     """A closed contour where the image gets brighter outwards, as a short Fourier series (Daugman 2007).
 
@@ -278,6 +336,8 @@ def _contour(
         weights: (n,) how far each angle is trusted.
         harmonics: of the Fourier series beside the mean radius.
         tolerance: points of the path this far off the series, by the mean radius, count half and less.
+        shift_costs: factors of what a shift to a side, and one up or down, cost.
+        is_dark_within: whether all within is as dark as the middle, so that edges behind the first one do not count.
     """
     steps = 96
     n = CONTOUR_ANGLES
@@ -295,10 +355,12 @@ def _contour(
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     strength = np.where(inside, np.maximum(gradient, 0), 0)
     strength /= strength + max(1e-6, float(np.percentile(strength.max(axis=0), 60)))
+    if is_dark_within:
+        strength /= 1 + (_brightness_within(polar) / _BRIGHT_WITHIN) ** 2
     path = _strongest_path(strength)
     found = radii[path]
     trust = weights * strength[path, np.arange(n)] * _typical(polar, path, steps // 12, weights)
-    series = _fitted(found, trust, harmonics, tolerance * radius)
+    series = _fitted(found, trust, harmonics, tolerance * radius, shift_costs)
     # The first harmonic is a shift: take the centre there.
     shift_x, shift_y = 2 * (series * np.cos(turn)).mean(), 2 * (series * np.sin(turn)).mean()
     points_x = start.x + series * np.cos(turn) - (start.x + shift_x)
@@ -307,6 +369,14 @@ def _contour(
     order = np.argsort(angle)
     moved = np.interp(turn, angle[order], np.hypot(points_x, points_y)[order], period=2 * np.pi)
     return Contour(start.x + shift_x, start.y + shift_y, moved)
+
+
+def _brightness_within(polar: Floats) -> npt.NDArray[np.floating]:
+    """(steps, n): mean grey level of each column up to each row, 0 as the darkest part to 1 as the brightest."""
+    low = float(np.median(polar[: max(1, len(polar) // 8)]))
+    high = float(np.median(polar[-max(1, len(polar) // 8) :]))
+    level = np.clip((polar - low) / max(1.0, high - low), 0, 1)
+    return np.cumsum(level, axis=0) / np.arange(1, len(polar) + 1)[:, np.newaxis]
 
 
 def _typical(
@@ -354,7 +424,11 @@ def _strongest_path(strength: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
 
 
 def _fitted(
-    radii: npt.NDArray[np.float64], trust: npt.NDArray[np.float64], harmonics: int, tolerance: float
+    radii: npt.NDArray[np.float64],
+    trust: npt.NDArray[np.float64],
+    harmonics: int,
+    tolerance: float,
+    shift_costs: tuple[float, float],
 ) -> npt.NDArray[np.float64]:
     """(n,) values of the Fourier series nearest to radii, far ones weighed down (Cauchy weights)."""
     n = len(radii)
@@ -365,6 +439,7 @@ def _fitted(
     )
     # Few trusted angles must not bend the rest: higher harmonics cost the more.
     cost = np.concatenate([[0.0], order**2 * 0.5, order**2 * 0.5])
+    cost[[1, 1 + harmonics]] *= shift_costs
     weight = trust.copy()
     series = radii
     for _ in range(8):

@@ -185,22 +185,34 @@ def read_file(path: str | os.PathLike[str], *, lenient: bool = False) -> Reading
 def holds_image(file: Path | bytes) -> bool:
     """Return whether a file holds an image from which templates are extracted, rather than templates.
 
-    A transaction of ANSI/NIST-ITL with minutiae holds templates. A file that cannot be opened holds no image; reading
-    it raises the error.
+    A transaction of ANSI/NIST-ITL with minutiae holds templates, and so does a CBEFF document without images. A file
+    that cannot be opened holds no image; reading it raises the error.
 
     Args:
         file: the file, or its content.
     """
     if isinstance(file, bytes):
-        return not ansi_nist.holds_minutiae(file) if ansi_nist.is_transaction(file) else is_image(file)
+        if ansi_nist.is_transaction(file):
+            return not ansi_nist.holds_minutiae(file)
+        return _holds_images_of_cbeff(file) if cbeff.is_cbeff(file) else is_image(file)
     try:
         with file.open("rb") as opened:
             beginning = opened.read(_BEGINNING)
-            return holds_image(
-                beginning + opened.read() if ansi_nist.is_transaction(beginning) else beginning
-            )
+            return holds_image(beginning + opened.read() if _must_be_read(beginning) else beginning)
     except OSError:
         return False
+
+
+def _must_be_read(beginning: bytes) -> bool:
+    """Whether only the rest of a file tells images from templates."""
+    return ansi_nist.is_transaction(beginning) or beginning.lstrip(_SPACE_AND_MARK).startswith(b"<")
+
+
+def _holds_images_of_cbeff(document: bytes) -> bool:
+    try:
+        return bool(cbeff.images(document))
+    except FormatError:
+        return False  # reading it says why
 
 
 def holds_sound(file: Path | bytes) -> bool:

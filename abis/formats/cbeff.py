@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CBEFF XML: ISO/IEC 19785-3, the XML patron format, as MOSIP writes it. Read only.
+"""CBEFF XML: ISO/IEC 19785-3, the XML patron format, as MOSIP writes it.
 
 A biometric information record (BIR) wraps others, or one biometric data block (BDB) in base64 with its
 description. The blocks are records of the other formats, which :mod:`abis.formats` reads.
@@ -7,15 +7,15 @@ description. The blocks are records of the other formats, which :mod:`abis.forma
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+import base64
+from collections.abc import Callable, Iterator, Sequence
 from xml.etree import ElementTree
 
 from abis.errors import FormatError
 from abis.formats.inputs import decode_text
 from abis.template import Position, Template
 
-__all__ = ["is_cbeff", "read"]
+__all__ = ["images", "is_cbeff", "read", "write"]
 
 _NAMESPACES = (
     "http://standards.iso.org/iso-iec/19785/-3/ed-2/",
@@ -45,7 +45,7 @@ def is_cbeff(data: bytes) -> bool:
 def read(data: bytes, read_block: Callable[[bytes], tuple[Template, ...]]) -> tuple[Template, ...]:
     """The templates in all blocks, in the order they stand there; at least one.
 
-    A finger whose record does not say which it is takes the position that the block's subtype states.
+    A finger or an iris whose record does not say which it is takes the position that the block's subtype states.
 
     Args:
         data: the whole document.
@@ -53,8 +53,78 @@ def read(data: bytes, read_block: Callable[[bytes], tuple[Template, ...]]) -> tu
 
     Raises:
         FormatError: naming the block: no base64, encrypted, an image, no known record, or a record of
-            another finger than its subtype; or where the document is no BIR or has no block.
+            another finger or eye than its subtype; or where the document is no BIR or has no block.
     """
+    root = _root(data)
+    templates: list[Template] = []
+    for number, (bir, block) in enumerate(_blocks(root)):
+        try:
+            templates.extend(_of_block(bir, block, read_block))
+        except FormatError as error:
+            raise FormatError(f"block {number}{_described(bir)}: {error}") from None
+    if not templates:
+        raise FormatError("no biometric data block in the document; expected at least one")
+    return tuple(templates)
+
+
+def images(data: bytes) -> tuple[tuple[bytes, Position | None], ...]:
+    """The records of images of ISO/IEC 19794-4, -5 and -6 in all blocks, and the positions that the subtypes state.
+
+    Blocks with other contents are left out.
+
+    Raises:
+        FormatError: the document is no BIR, or a block is no base64.
+    """
+    found = []
+    for number, (bir, block) in enumerate(_blocks(_root(data))):
+        try:
+            content = decode_text(block.text or "")
+        except FormatError as error:
+            raise FormatError(f"block {number}{_described(bir)}: {error}") from None
+        if content[:4] in _SAMPLES and _text(bir, "Encryption") not in ("true", "1"):
+            found.append((content, _position(_text(bir, "Type"), _text(bir, "Subtype"))))
+    return tuple(found)
+
+
+def write(templates: Sequence[Template], write_block: Callable[[Template], bytes]) -> bytes:
+    """A BIR with a BIR for each template, which :func:`read` reads.
+
+    Args:
+        templates: of fingers, faces and eyes.
+        write_block: makes the record of a template.
+
+    Raises:
+        FormatError: a template is of another modality.
+    """
+    ElementTree.register_namespace("", _NAMESPACES[0])
+    root = ElementTree.Element(f"{{{_NAMESPACES[0]}}}BIR")
+    for template in templates:
+        bir = ElementTree.SubElement(root, f"{{{_NAMESPACES[0]}}}BIR")
+        info = ElementTree.SubElement(bir, f"{{{_NAMESPACES[0]}}}BDBInfo")
+        for name, text in zip(("Type", "Subtype"), _type_and_subtype(template.position), strict=True):
+            if text:
+                ElementTree.SubElement(info, f"{{{_NAMESPACES[0]}}}{name}").text = text
+        block = ElementTree.SubElement(bir, f"{{{_NAMESPACES[0]}}}BDB")
+        block.text = base64.b64encode(write_block(template)).decode()
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+def _type_and_subtype(position: Position) -> tuple[str, str]:
+    if position is Position.FACE:
+        return "Face", ""
+    side, _, part = position.name.partition("_")
+    subtype = "" if position.is_open else side.title()
+    if position.is_eye:
+        return "Iris", subtype
+    if not position.is_finger:
+        raise FormatError(f"CBEFF has no type for {position.name}")
+    finger = next((word for word, name in _FINGERS.items() if name == part), "").replace("finger", "Finger")
+    return "Finger", f"{subtype} {finger[:1].upper()}{finger[1:]}".strip()
+
+
+def _root(data: bytes) -> ElementTree.Element:
+    """The outermost BIR, its elements without namespaces."""
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise FormatError("the XML declares a document type; a BIR has none")
     try:
@@ -66,15 +136,7 @@ def read(data: bytes, read_block: Callable[[bytes], tuple[Template, ...]]) -> tu
         raise FormatError(f"root element is {root.tag!r}; expected BIR of namespace {_NAMESPACES[0]}")
     for element in root.iter():  # so that elements have the same names for every writer's namespace
         element.tag = element.tag.rpartition("}")[2]
-    templates: list[Template] = []
-    for number, (bir, block) in enumerate(_blocks(root)):
-        try:
-            templates.extend(_of_block(bir, block, read_block))
-        except FormatError as error:
-            raise FormatError(f"block {number}{_described(bir)}: {error}") from None
-    if not templates:
-        raise FormatError("no biometric data block in the document; expected at least one")
-    return tuple(templates)
+    return root
 
 
 def _blocks(bir: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:
@@ -97,23 +159,25 @@ def _of_block(
         raise FormatError(f"holds {_SAMPLES[content[:4]]}, not a template: extract its features first")
     if is_cbeff(content):
         raise FormatError("holds another CBEFF document")
-    stated = _finger(_text(bir, "Type"), _text(bir, "Subtype"))
+    stated = _position(_text(bir, "Type"), _text(bir, "Subtype"))
     for template in read_block(content):
         if stated is None or template.position == stated:
             yield template
-        elif template.position == Position.UNKNOWN_FINGER:
-            yield dataclasses.replace(template, position=stated)
+        elif template.position.is_open and template.position.is_comparable(stated):
+            yield template.at(stated)
         else:
             raise FormatError(f"subtype states {stated.name}, but the record is of {template.position.name}")
 
 
-def _finger(kind: str, subtype: str) -> Position | None:
-    """``Right IndexFinger`` as Position.RIGHT_INDEX; None where no single finger is stated."""
+def _position(kind: str, subtype: str) -> Position | None:
+    """``Right IndexFinger`` as Position.RIGHT_INDEX, ``Left`` of an iris as LEFT_EYE; None where neither is stated."""
     words = subtype.lower().split()
-    sides = [word for word in words if word in ("left", "right")]
+    sides = [word.upper() for word in words if word in ("left", "right")]
     fingers = [_FINGERS[word] for word in words if word in _FINGERS]
+    if "Iris" in kind.split() and len(sides) == 1:
+        return Position[f"{sides[0]}_EYE"]
     if "Finger" in kind.split() and len(sides) == len(fingers) == 1:
-        return Position[f"{sides[0].upper()}_{fingers[0]}"]
+        return Position[f"{sides[0]}_{fingers[0]}"]
     return None
 
 

@@ -37,7 +37,7 @@ _NAMED_AFTER_PLACE = re.compile(
     r"D\d{1,2}S\d+", re.IGNORECASE
 )  # as most loci are, after chromosome and number
 _SECOND = re.compile(r"(?P<locus>.+?)[ _.-]+(?:allele[ _.-]*)?[12ab]", re.IGNORECASE)
-_BETWEEN_ALLELES = re.compile(r"[/|\s]+")
+_BETWEEN_ALLELES = re.compile(r",?\s+|[/|]")
 _LONGEST_FIRST_ROW = 65_536  # bytes
 
 

@@ -2,8 +2,9 @@
 """Iris codes of one model and shape, packed for search: a coarse look at all, and full comparisons in the core.
 
 Neighbouring columns of a code agree, so a few columns that stand apart say most of what all say. The first look
-compares up to 64 bytes of each code, with their mask, at every second rotation or so. It takes some 10 nanoseconds a
-reference. ``benchmarks/speed/iris.py`` measures what it loses.
+compares up to 64 bytes of each code, with their mask, at rotations of up to 2.8 degrees from one to the next. Codes
+with finer columns are compared at all rotations where they agree a little. ``benchmarks/speed/iris.py`` measures the
+time and what is lost.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ __all__ = ["IrisIndex", "IrisProbe", "evidence_of_irises", "looked_at"]
 
 _LN_OF_10 = 2.302585092994046
 _LOOK_BYTES = 64  # of a code's bits at the first look: one vector of AVX-512
-_LOOK_DEGREES = 6.0  # most that a probe is turned from one rotation of the first look to the next
+_LOOK_DEGREES = 2.8  # most that a probe is turned between coarse rotations: a column of codes of 128 columns
 _LANES = 8  # kIrisLanes of cpp/iris/iris_look.h
 _AT_ONCE = 65_536  # codes arranged at a time
-_OF_LOOK = 2.2
+_OF_LOOK = 2.5
 """By which scores grow from the columns of the first look to all of them, for codes of one eye."""
 
 
@@ -37,27 +38,31 @@ class IrisProbe(NamedTuple):
     Attributes:
         template: the probe.
         turned: (rotations, 2, words) uint64, the bits and the mask of the first look at each of its rotations.
+        coarse: how many of these rotations every reference is compared at.
     """
 
     template: IrisCode
     turned: NDArray[np.uint64]
+    coarse: int
 
     @classmethod
     def of(cls, template: IrisCode) -> Self:
         """Prepare a probe."""
-        turns = cls.turns(template.columns)
+        coarse, closer = cls.turns(template.columns)
+        turns = np.concatenate([coarse, closer])
         columns = looked_at(template.columns, template.bits.shape[1]) + turns[:, np.newaxis]
         turned = np.stack(
             [part[columns % template.columns] for part in (template.bits, template.mask)], axis=1
         )
-        return cls(template, _as_words(turned.reshape(len(turns), 2, -1)))
+        return cls(template, _as_words(turned.reshape(len(turns), 2, -1)), len(coarse))
 
     @staticmethod
-    def turns(columns: int) -> NDArray[np.int64]:
-        """The rotations of the first look, in columns of a code with ``columns`` columns."""
+    def turns(columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The coarse rotations and all others, in columns of a code with ``columns`` columns."""
         reach = rotations(columns)
         count = 2 * math.ceil(REACH_DEGREES / _LOOK_DEGREES) + 1
-        return np.unique(np.rint(np.linspace(-reach, reach, count)).astype(np.int64))
+        coarse = np.unique(np.rint(np.linspace(-reach, reach, count)).astype(np.int64))
+        return coarse, np.setdiff1d(np.arange(-reach, reach + 1), coarse)
 
     def evidence_of(self, similarities: NDArray[Any]) -> NDArray[np.float32]:
         """Rough evidence of what the first look says, natural log units."""
@@ -124,7 +129,9 @@ class IrisIndex:
             (m,) float64, scores of the columns looked at, the largest first, and (m,) int64, their slots; of equal
             scores the first slots.
         """
-        scores, slots = _core.nearest_irises(probe.turned, self._blocks, len(self), min(count, len(self)))
+        scores, slots = _core.nearest_irises(
+            probe.turned, probe.coarse, self._blocks, len(self), min(count, len(self))
+        )
         return scores.astype(np.float64), slots
 
     def sift(self, probe: IrisProbe, slots: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -17,17 +17,17 @@ ROWS, COLUMNS, PLANES = 6, 128, 4  # the shape of codes of abis-iris-1
 
 # Fitted by hand to the codes of CASIA-IrisV1, whose figures benchmarks/accuracy/synthetic.py prints beside those of
 # this module.
-FREQUENCIES = 48  # periods a turn: finer texture has no part in the code
-PERIODS = (16.0, 8.0)  # a turn: middles of the two filters, as in abis.extraction.iris_encoding
+FREQUENCIES = 60  # periods a turn: finer texture has no part in the code
+PERIODS = (512 / 24, 512 / 48)  # a turn: middles of the two filters, as in abis.extraction.iris_encoding
 BANDWIDTH = 0.4  # of the filters
-ROW_AGREEMENT = 0.45  # correlation of the texture in neighbouring rows
+ROW_AGREEMENT = 0.72  # correlation of the texture in neighbouring rows
 # Log of the ratio of standard deviations, sample's noise to iris: mean, spread over subjects, over samples.
-NOISE, NOISE_SUBJECT, NOISE_SAMPLE = -0.75, 0.15, 0.25
-BAD_SHARE, BAD_NOISE = 0.03, 0.6  # bad samples; the mean of what they add to it, exponential
+NOISE, NOISE_SUBJECT, NOISE_SAMPLE = -0.92, 0.15, 0.28
+BAD_SHARE, BAD_NOISE = 0.03, 0.5  # bad samples; the mean of what they add to it, exponential
 TURN = 4.0  # degrees: standard deviation of the rotation of a head
-FRAGILE = 0.25  # of the standard deviation of a bit's response: weaker ones do not count
+FRAGILE = 0.12  # of the standard deviation of a bit's response: weaker ones do not count
 PUPIL = 0.4  # radius, of that of the iris
-UPPER_LID, LOWER_LID = 0.6, 0.9  # mean distance from the centre of the pupil, in radii of the iris
+UPPER_LID, LOWER_LID = 0.5, 0.85  # mean distance from the centre of the pupil, in radii of the iris
 LID_SPREAD = 0.15
 LASHES = 0.25  # of the columns below the upper lid
 

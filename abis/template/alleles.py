@@ -42,6 +42,7 @@ _BY_KEY = {name.replace(" ", ""): name for name in LOCI} | _ALIASES
 _IGNORED = re.compile(r"AMEL(OGENIN|X|Y|XY)?|DY[SF][0-9A-Z]+|YGATA[0-9A-Z]+|YINDEL|SRY")
 _NOT_IN_KEY = re.compile(r"[\s_-]+")
 _NUMBER = re.compile(r"[0-9]{1,2}(?:[.,][0-9]+)?")
+_MOST_BASES = 4  # of an incomplete repeat of five
 _TOLERANCE = Decimal("1e-4")  # of a float such as 9.3, which no binary number is exactly
 
 
@@ -76,7 +77,8 @@ def allele_in_tenths(value: object) -> int:
         value: a number, or text in decimal digits with a point or a comma.
 
     Raises:
-        TemplateError: the value is no number from 1 to 99.9 with at most one decimal.
+        TemplateError: the value is no number from 1 to 99.4 with at most one decimal, or the decimal is above 4: a
+            repeat has at most five bases. So "7,9", which may mean two alleles, is refused.
 
     >>> allele_in_tenths(9.3), allele_in_tenths("9,3"), allele_in_tenths(15)
     (93, 93, 150)
@@ -85,10 +87,11 @@ def allele_in_tenths(value: object) -> int:
     if _NUMBER.fullmatch(text):
         number = 10 * Decimal(text.replace(",", "."))
         tenths = number.to_integral_value()
-        if 10 <= tenths <= MAX_TENTHS and abs(number - tenths) < _TOLERANCE:
+        is_allele = 10 <= tenths <= MAX_TENTHS and tenths % 10 <= _MOST_BASES
+        if is_allele and abs(number - tenths) < _TOLERANCE:
             return int(tenths)
     raise TemplateError(
-        f"allele {value!r}; expected a number of repeats from 1 to 99.9 with at most one decimal, such as 9.3. "
+        f"allele {value!r}; expected a number of repeats from 1 to 99 with at most one decimal, .1 to .4, such as 9.3. "
         "Leave out a locus with an allele off the ladder"
     )
 

@@ -2,7 +2,8 @@
 """How far are synthetic templates and their scores from real ones, and how fast are they made?
 
 Real prints: templates that abis.extraction makes of the images of the six FVC2002 and FVC2004 "B" sets taken with
-sensors (DB4 of both years is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild. The
+sensors (DB4 of both years is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild.
+Real irises: CASIA-IrisV1. The
 constants of abis.synthetic were set by hand until these tables agreed.
 """
 
@@ -18,8 +19,11 @@ import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from abis.comparison import FingerReferences
+from abis.comparison.iris import iris_scores, packed
 from abis.synthetic import Population
-from abis.template import Minutiae, Position
+from abis.synthetic.iris import COLUMNS, PLANES, ROWS
+from abis.template import IrisCode, Minutiae, Position
+from benchmarks.fitting.fit_calibration import Irises
 from benchmarks.lib.common import optional, options, print_table, public_data, write
 from benchmarks.lib.images import extracted_set
 from benchmarks.lib.lfw import read_lfw
@@ -32,6 +36,7 @@ SYNTHETIC_PRINTS = 480  # as many as real ones
 SYNTHETIC_MATES = 1680
 SYNTHETIC_STRANGERS = 400  # compared each with each
 FACES, FACE_IMPRESSIONS = 4000, 6
+EYES, EYE_IMPRESSIONS = 54, 7  # as many as of CASIA-IrisV1
 TIMED, TIMED_BLOCK = 20_000, 1000
 
 Figures = dict[str, float | int | str]
@@ -52,6 +57,8 @@ def main() -> None:
         report_print_scores(real_sets, population, figures)
     with optional("faces", figures):
         report_faces(public_data("faces").parent, population, figures)
+    with optional("irises", figures):
+        report_irises(public_data("iris").parent, population, figures)
     report_speed(population, figures)
     write(arguments.json, figures, seed=arguments.seed)
 
@@ -126,12 +133,33 @@ def report_faces(data: Path, population: Population, figures: Figures) -> None:
     _print_scores("Cosines of faces", "face_cosine", real, synthetic, figures)
 
 
+def report_irises(data: Path, population: Population, figures: Figures) -> None:
+    """Raw scores of irises."""
+    irises = Irises(data)
+    first, second = irises.pairs()
+    mated = irises.eye[first] == irises.eye[second]
+    real = irises.raw[first, second]
+    codes = [
+        IrisCode.of_packed(bits=bits, mask=mask, shape=(ROWS, COLUMNS, PLANES), model="")
+        for k in range(EYE_IMPRESSIONS)
+        for bits, mask in zip(*population.iris_columns(range(EYES), Position.LEFT_EYE, k), strict=True)
+    ]
+    made = np.stack([iris_scores(code, packed(codes)) for code in codes])
+    rows, columns = np.triu_indices(len(codes), 1)
+    alike = rows % EYES == columns % EYES
+    made = made[rows, columns]
+    _print_scores(
+        "Raw scores of irises", "iris_raw", (real[mated], real[~mated]), (made[alike], made[~alike]), figures
+    )
+
+
 def report_speed(population: Population, figures: Figures) -> None:
     """Templates a second on one core, by kernels compiled before."""
     rows = []
     for name, make in (
         ("fingers as arrays", lambda block: population.finger_columns(block, Position.RIGHT_INDEX)),
         ("faces as arrays", population.face_vectors),
+        ("irises as arrays", lambda block: population.iris_columns(block, Position.LEFT_EYE)),
         ("subjects (two fingers, a face) as templates", lambda block: list(population.encounters(block))),
     ):
         start = time.process_time()  # others may use the machine too

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -363,10 +364,10 @@ def repeat(folder: Path, plan: Plan, share: float) -> list[dict[str, Any]]:
     rows = []
     for busy in sorted({1, len(cores)}):
         barrier = multiprocessing.get_context("spawn").Manager().Barrier(busy)
-        with multiprocessing.get_context("spawn").Pool(busy) as pool:
-            asked = [(folder, plan, share, core, barrier) for core in cores[:busy]]
-            for own in pool.starmap(repeated, asked, chunksize=1):
-                rows += [{**row, "busy": busy} for row in own]
+        with _processes(busy) as pool:
+            asked = [pool.submit(repeated, folder, plan, share, core, barrier) for core in cores[:busy]]
+            for own in asked:
+                rows += [{**row, "busy": busy} for row in own.result()]
     path.write_text(json.dumps(rows))
     return rows
 
@@ -636,8 +637,13 @@ def label(kind: str) -> str:
 
 def in_process(function: Callable[..., _T], *arguments: Any) -> _T:
     """Run in a process of its own, so that memory is told apart and threads can be bound."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    with _processes(1) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    """Processes that may start others, as the extraction of images does."""
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
 
 
 def progress(rows: Iterable[_T], text: str) -> Iterator[_T]:

@@ -13,8 +13,8 @@ struct IrisKernels {
     float (*score)(const std::uint8_t* probe_bits, const std::uint8_t* probe_mask, const std::uint8_t* reference,
                    std::size_t stride, std::size_t step, std::size_t rotations);
     // Squares of the scores, with the scores' signs, of the references of one block; see iris_look.h.
-    void (*look)(const std::uint64_t* probe, std::size_t rotations, std::size_t words, const std::uint64_t* block,
-                 float* squares);
+    void (*look)(const std::uint64_t* probe, std::size_t coarse, std::size_t rotations, std::size_t words,
+                 const std::uint64_t* block, float* squares);
 };
 
 // Those of the level in use.

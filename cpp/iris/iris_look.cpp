@@ -51,7 +51,7 @@ private:
 
 }  // namespace
 
-NearIrises nearest_irises(const std::uint64_t* probe, std::size_t rotations, std::size_t words,
+NearIrises nearest_irises(const std::uint64_t* probe, std::size_t coarse, std::size_t rotations, std::size_t words,
                           const std::uint64_t* blocks, std::size_t count, std::size_t most,
                           const std::function<void()>& poll) {
     const auto look = iris_kernels().look;
@@ -59,7 +59,7 @@ NearIrises nearest_irises(const std::uint64_t* probe, std::size_t rotations, std
     for (std::size_t block = 0; block * kIrisLanes < count; ++block) {
         if (block % kBlocksAPoll == 0) poll();
         float squares[kIrisLanes];
-        look(probe, rotations, words, blocks + block * 2 * words * kIrisLanes, squares);
+        look(probe, coarse, rotations, words, blocks + block * 2 * words * kIrisLanes, squares);
         const std::size_t first = block * kIrisLanes, lanes = std::min(kIrisLanes, count - first);
         for (std::size_t lane = 0; lane < lanes; ++lane) shortlist.add(squares[lane], first + lane);
     }

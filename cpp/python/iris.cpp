@@ -31,11 +31,13 @@ py::array_t<float> iris_scores(const Bytes& bits, const Bytes& mask, std::size_t
     return scores;
 }
 
-py::tuple look_at_irises(const Words& probe, const Words& blocks, std::size_t count, std::size_t most) {
+py::tuple look_at_irises(const Words& probe, std::size_t coarse, const Words& blocks, std::size_t count,
+                         std::size_t most) {
     check(probe.ndim() == 3 && probe.shape(1) == 2 && probe.size() > 0, "probe must be (rotations, 2, words)");
     check(blocks.ndim() == 4 && blocks.shape(1) == 2 && blocks.shape(2) == probe.shape(2) &&
               blocks.extent(3) == kIrisLanes && count <= blocks.extent(0) * kIrisLanes,
           "blocks must be (n, 2, words, 8) and hold as many references as are counted");
+    check(coarse > 0 && coarse <= probe.extent(0), "expected one or more coarse rotations, and no more than there are");
     check(most > 0, "expected to ask for one or more");
     const std::vector<std::uint64_t> own = probe.copied();
     const std::size_t rotations = probe.extent(0), words = probe.extent(2);
@@ -43,7 +45,7 @@ py::tuple look_at_irises(const Words& probe, const Words& blocks, std::size_t co
     NearIrises found;
     {
         const py::gil_scoped_release release;
-        found = nearest_irises(own.data(), rotations, words, all, count, most, SignalPoll());
+        found = nearest_irises(own.data(), coarse, rotations, words, all, count, most, SignalPoll());
     }
     return py::make_tuple(array_of(found.scores), array_of(found.slots));
 }
@@ -52,7 +54,7 @@ py::tuple look_at_irises(const Words& probe, const Words& blocks, std::size_t co
 
 void bind_iris(py::module_& module) {
     module.def("iris_scores", &iris_scores, "bits"_a, "mask"_a, "reach"_a, "references"_a, "rows"_a, "threads"_a);
-    module.def("nearest_irises", &look_at_irises, "probe"_a, "blocks"_a, "count"_a, "most"_a);
+    module.def("nearest_irises", &look_at_irises, "probe"_a, "coarse"_a, "blocks"_a, "count"_a, "most"_a);
 }
 
 }  // namespace abis
