@@ -39,6 +39,14 @@ def test_what_is_no_image_is_said_and_the_next_one_is_read() -> None:
     assert read_images(grey())[0].pixels.shape == (8, 8)
 
 
+def test_an_animation_of_many_frames_is_refused() -> None:
+    file = io.BytesIO()
+    frames = [PIL.fromarray(np.full((4, 4), number % 256, np.uint8)) for number in range(258)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(ExtractionError, match="more than 256 pages or frames"):
+        read_images(file.getvalue())
+
+
 def stand_in(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """A decoder that does what an attacker makes it do."""
     original = subprocess.Popen

@@ -28,6 +28,7 @@ __all__ = ["MOST_BYTES", "DecodedPage", "decode_pages"]
 
 _FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "JPEG2000", "PPM", "WEBP", "GIF", "WSQ")
 _MOST_PIXELS = 2**28  # of all pages of a file together: 256 MiB in grey
+_MOST_PAGES = 256  # of a file: more are no ten-print card, and take long, however small
 MOST_BYTES = 3 * _MOST_PIXELS + 2**20
 """Bytes that the pages of a file take at most, in colour, with their description."""
 
@@ -110,6 +111,8 @@ def _decoded_file(data: bytes, pixels: int) -> Iterator[DecodedPage]:
     stated = _wsq_resolution(data)
     with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
         for number, page in enumerate(PIL.ImageSequence.Iterator(opened), start=1):
+            if number > _MOST_PAGES:
+                raise ExtractionError(f"the image has more than {_MOST_PAGES} pages or frames")
             width, height = page.size
             if max(width, height) > MAX_SIDE:
                 raise ExtractionError(f"the image is {width}x{height}; at most {MAX_SIDE} pixels a side")

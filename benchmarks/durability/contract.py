@@ -152,6 +152,7 @@ def run_schemathesis(
                 *(("--include-operation-id", only) if only else ()),
                 *("-n", str(examples), "--seed", str(seed), "--continue-on-failure", "--no-color"),
                 *("--generation-database", "none", "--warnings", "off"),
+                *("--suppress-health-check", "too_slow"),  # of a busy machine
             ],
             capture_output=True,
             text=True,

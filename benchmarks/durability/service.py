@@ -90,6 +90,8 @@ class Callbacks:
         self.close = self._server.close
 
     def _take(self, request: ServerRequest) -> ServerAnswer:
+        if len(request.body) < int(request.headers["Content-Length"]):
+            return ServerAnswer(400)  # the service was killed while it sent
         self.results[request.query["taskId"]].append(request.body)
         return ServerAnswer()
 

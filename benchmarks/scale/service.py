@@ -68,6 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures: Figures = {"clients_verify": CLIENTS, "clients_identify": SEARCHERS}
     figures["processes_verify"] = arguments.processes
+    figures["load_before"] = os.getloadavg()[0]
     dice = np.random.default_rng(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="abis-service-") as folder:
         if "verification" in arguments.parts:

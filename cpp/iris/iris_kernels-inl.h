@@ -38,7 +38,6 @@ ABIS_INLINE void raise(const std::uint64_t* probe, std::size_t rotations, std::s
                        float* best) {
     const std::uint64_t* masks = block + words * kIrisLanes;
     for (std::size_t k = 0; k < rotations; ++k, probe += 2 * words) {
-        alignas(64) std::uint64_t counting[kIrisLanes] = {}, different[kIrisLanes] = {};
 #if ABIS_LEVEL == 3  // by hand: the compiler takes longer
         __m512i all = _mm512_setzero_si512(), other = all;
         for (std::size_t w = 0; w < words; ++w) {
@@ -51,9 +50,13 @@ ABIS_INLINE void raise(const std::uint64_t* probe, std::size_t rotations, std::s
             other =
                 _mm512_add_epi64(other, _mm512_popcnt_epi64(_mm512_ternarylogic_epi64(own, theirs, both, kDifferent)));
         }
-        _mm512_store_si512(counting, all);
-        _mm512_store_si512(different, other);
+        const __m256 difference = _mm512_cvtepi64_ps(_mm512_sub_epi64(all, _mm512_slli_epi64(other, 1)));
+        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), difference);
+        const __m256 n = _mm256_max_ps(_mm512_cvtepi64_ps(all), _mm256_set1_ps(1.0F));
+        const __m256 square = _mm256_div_ps(_mm256_mul_ps(difference, size), n);
+        _mm256_storeu_ps(best, _mm256_max_ps(square, _mm256_loadu_ps(best)));
 #else
+        std::uint64_t counting[kIrisLanes] = {}, different[kIrisLanes] = {};
         for (std::size_t w = 0; w < words; ++w) {
             const std::uint64_t own = probe[w], own_mask = probe[words + w];
             for (std::size_t lane = 0; lane < kIrisLanes; ++lane) {
@@ -62,13 +65,13 @@ ABIS_INLINE void raise(const std::uint64_t* probe, std::size_t rotations, std::s
                 different[lane] += set_bits((own ^ block[w * kIrisLanes + lane]) & both);
             }
         }
-#endif
         for (std::size_t lane = 0; lane < kIrisLanes; ++lane) {
             const auto n = static_cast<std::int32_t>(counting[lane]);
             const auto difference = static_cast<float>(n - 2 * static_cast<std::int32_t>(different[lane]));
             const float square = difference * std::abs(difference) / static_cast<float>(n > 0 ? n : 1);
             best[lane] = square > best[lane] ? square : best[lane];
         }
+#endif
     }
 }
 
