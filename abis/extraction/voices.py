@@ -21,9 +21,7 @@ LEAST_SPEECH_S = 1.0
 
 _PART_S = 30.0  # of sound that a model gets at once: memory grows with it
 _FRAME, _HOP = RATE * 25 // 1000, RATE * 10 // 1000  # samples
-_QUIETEST = (
-    1e-3  # root mean square of a frame, 60 dB below full scale: nobody speaks so softly into a microphone
-)
+_QUIETEST = 1e-3  # root mean square of a frame, 60 dB below full scale: speech into a microphone is louder
 _BELOW_LOUDEST = 10 ** (-30 / 20)  # speech is within 30 dB of its loudest frames
 _INT16 = 32_768.0  # Kaldi's samples are 16-bit integers
 

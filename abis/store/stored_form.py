@@ -137,7 +137,7 @@ def _differs(template: Template, again: Template) -> bool:
 def doubts_of(templates: Sequence[tuple[int, bytes]]) -> str:
     """Words about (position, native form) of templates that are probably not of one person; empty for all others.
 
-    Few templates have so many minutiae that they could be; the others are not even decoded.
+    Few templates have enough minutiae for that; the others are not decoded.
     """
     large = [plain for _, plain in templates if len(plain) > _LARGE]
     return "; ".join(filter(None, map(superimposed, map(native.read, large))))

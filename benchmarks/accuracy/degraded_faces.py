@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def _held_out(files: Sequence[Path]) -> list[Path]:
-    """The images of people of whom no image was looked at when the floors were chosen."""
+    """The images of people without an image in the set by which the floors were chosen."""
     looked_at = {_person(file.stem) for file in (*files[:_FIRST], *files[::_EVERY])}
     return [file for file in files if _person(file.stem) not in looked_at]
 

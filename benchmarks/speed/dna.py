@@ -4,7 +4,7 @@
     python benchmarks/speed/dna.py --profiles 1000000 --json benchmarks/results/dna.json
 
 Profiles are drawn from made-up allele frequencies of 24 loci. Each third probe is an enrolled profile, each third one
-has a drop-out at one locus and five loci that were not typed, and each third one is of nobody. Nothing may be lost:
+has a drop-out at one locus and five loci that were not typed, and every third one is non-mated. Nothing may be lost:
 the best ten scores of each search are compared with those of all profiles.
 """
 
