@@ -122,6 +122,18 @@ def test_each_image_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     isolation._decoder.stop()
 
 
+def test_a_decoder_that_never_ends_is_out_of_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = DIES.replace("os.abort()", "exec('while True: pass')").replace(
+        "real =", "decoder._CPU_S = 1; real ="
+    )
+    with monkeypatch.context() as patch:
+        stand_in(patch, loops)
+        with pytest.raises(ExtractionError, match="more than 1 seconds of processor time"):
+            isolation.decode_isolated(b"die")
+        assert read_images(grey())[0].pixels.shape == (8, 8)
+    isolation._decoder.stop()
+
+
 def is_alive(group: int) -> bool:
     try:
         os.killpg(group, 0)

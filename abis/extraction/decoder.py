@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from abis.extraction.sound import decode_sound, load_decoders
 from abis.parallel import leave_ctrl_c_to_parent
 
 _MEMORY = 4 * 2**30  # bytes of address space: images of the largest size allowed, decoded and scaled
-_CPU_S = 30  # of one image: ends a process of which the parent was killed
+_CPU_S = 20  # processor time of one file, which other load does not use up; the largest take some 5
 _TOO_LARGE = "the image is too large to be one of a finger or a face"
 
 
@@ -67,16 +68,22 @@ def _decoded_alone(content: bytes, closing: tuple[int, ...]) -> bytes:
     if status == 0 and len(answer) <= MOST_BYTES:
         return bytes(answer)
     what = WORDS.get(content[:1], "file")
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return _said({"error": f"the {what} takes more than {_CPU_S} seconds of processor time to decode"})
     return _said({"error": f"the process that decoded the {what} died of it"})
 
 
 def _limit() -> None:
     """Limit what this process may use."""
-    limits = [(resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_CPU, _CPU_S)]
+    limits = [
+        (resource.RLIMIT_FSIZE, 0, 0),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_CPU, _CPU_S, _CPU_S + 1),
+    ]
     if _address_space() < _MEMORY:  # else a sanitizer has reserved terabytes, and every allocation would fail
-        limits.append((resource.RLIMIT_AS, _MEMORY))
-    for limit, value in limits:
-        resource.setrlimit(limit, (value, value))
+        limits.append((resource.RLIMIT_AS, _MEMORY, _MEMORY))
+    for limit, soft, hard in limits:
+        resource.setrlimit(limit, (soft, hard))
 
 
 def _address_space() -> int:

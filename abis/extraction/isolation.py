@@ -34,7 +34,7 @@ IMAGE, SOUND = b"I", b"S"
 WORDS = {IMAGE: "image", SOUND: "recording"}
 """Words for messages."""
 
-_TIME_S = 20.0  # that a file may take to decode; the largest take some 5
+_TIME_S = 120.0  # until a decoder that hangs is given up; the decoder limits its processor time itself
 
 
 class _PagesAnswer(msgspec.Struct):

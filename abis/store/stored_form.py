@@ -18,7 +18,7 @@ from abis.formats import native
 from abis.formats._native_many import read_many
 from abis.store.encryption import SEALED, Cipher
 from abis.store.records import Enrollment, StoredEnrollment
-from abis.template import Minutiae, Template
+from abis.template import Minutiae, Position, Template
 from abis.template.superposition import FEWEST_MINUTIAE, superimposed
 
 __all__ = [
@@ -139,7 +139,7 @@ def doubts_of(templates: Sequence[tuple[int, bytes]]) -> str:
 
     Few templates have enough minutiae for that; the others are not decoded.
     """
-    large = [plain for _, plain in templates if len(plain) > _LARGE]
+    large = [plain for at, plain in templates if at <= Position.LEFT_LITTLE and len(plain) > _LARGE]
     return "; ".join(filter(None, map(superimposed, map(native.read, large))))
 
 
