@@ -67,9 +67,9 @@ class Answer:
 
 
 def plain(value: object) -> Any:
-    """A value as what JSON knows: dataclasses as dictionaries, positions by name, sequences as lists.
+    """Convert a value to what JSON can hold: dataclasses to dictionaries, positions to names, sequences to lists.
 
-    Of a template only what it is: its content stays out of tables and logs.
+    A template becomes its description, because its content must stay out of tables and logs.
     """
     if isinstance(value, Enum | date) or is_template(value):
         return _word(value)

@@ -52,7 +52,7 @@ class ArgumentError(AbisError, ValueError):
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
-    """An argument has a type that cannot be, such as a number for an id or a text for a rate."""
+    """An argument has a wrong type, such as a number for an id or a text for a rate."""
 
 
 class Cancelled(AbisError):  # noqa: N818 - reads as the sentence it says
@@ -80,7 +80,7 @@ class ExtractionError(AbisError, ValueError):
 
 
 class NotCalibrated(AbisError, ValueError):  # noqa: N818
-    """Templates were to be scored whose kind has no calibration, and abis ships none, e.g. voices and DNA."""
+    """Templates cannot be scored without a calibration, and abis ships none for them: voices and DNA, for example."""
 
 
 class NotEnrolled(AbisError, KeyError):  # noqa: N818 - reads as the sentence it says
@@ -131,7 +131,7 @@ class UnreachableThreshold(UserWarning):
 
 
 def check_integer(name: str, value: object, lowest: int, highest: int) -> None:
-    """Raise unless a value is a whole number within limits; numbers of NumPy are, too.
+    """Raise unless a value is a whole number within limits; whole numbers of NumPy are allowed.
 
     Args:
         name: name of the argument, for the message.

@@ -28,8 +28,8 @@ class Candidate(Answer):
         score: log10 likelihood ratio, the sum over ``evidence``.
         threshold: the score from which a subject with this evidence is listed at the false positive
             identification rate asked for; None where none was.
-        evidence: what each of the probe's positions says; none for what the subject lacks.
-        status: of the identity: who is locked or terminated is found all the same.
+        evidence: the evidence of each position of the probe that the subject also has.
+        status: of the identity. A search also finds locked and terminated identities.
         disclosed: False where the gallery discloses decisions only: score, threshold and evidence say nothing then.
     """
 
@@ -144,7 +144,7 @@ class Verification(Answer):
         outcome: the decision.
         score: log10 likelihood ratio, the sum over ``evidence``; 0 where there is none.
         threshold: at which strangers reach the false match rate asked for, with this evidence.
-        evidence: what each of the probe's positions says; none for what the subject lacks.
+        evidence: the evidence of each position of the probe that the subject also has.
         reason: why it was refused, what is not comparable, or that the threshold cannot be reached; else empty.
         subject_id: the claim that was decided.
         disclosed: False where the gallery discloses decisions only: score, threshold and evidence say nothing then.

@@ -593,7 +593,7 @@ def test_an_image_that_a_process_dies_of_fails_alone() -> None:
         tasks = [extractors.submit(image, settings) for image in (b"a", Deadly(b"b"), b"c")]
         reasons = [extractors.result(task).reason for task in tasks]
         later = extractors.result(extractors.submit(b"d", settings)).reason
-    assert reasons[1] == "the process that read the image died of it"
+    assert reasons[1] == "the process that read the image crashed"
     assert reasons[0] == reasons[2] == later == "not an image that can be read: of no known format"
 
 

@@ -110,7 +110,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Biometric identification: enroll people, identify them among millions (1:N), and verify claims (1:1).",
     epilog="Exit codes: 0 success (verify: match; identify, deduplicate and list: something is found); 1 non-match, or "
-    "nothing is found; 2 an error, which standard error tells; 130 stopped by Ctrl-C, 143 by SIGTERM (deduplicate).",
+    "nothing is found; 2 an error, with a message on standard error; 130 stopped by Ctrl-C, 143 by SIGTERM "
+    "(deduplicate).",
 )
 
 

@@ -34,7 +34,7 @@ def info(
         typer.Option(
             "--models",
             help="Count subjects by kind and model of their templates, and those that cannot be compared with all "
-            f"others. Loads the gallery into memory; done without being asked up to {_QUICKLY_LOADED:,} templates.",
+            f"others. This loads the gallery into memory. It is the default up to {_QUICKLY_LOADED:,} templates.",
         ),
     ] = False,
     as_json: AsJson = False,

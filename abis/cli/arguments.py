@@ -118,8 +118,8 @@ MinCoverage = Annotated[
         min=0,
         max=1,
         metavar="PART",
-        help="With --unique, refuse a subject that is comparable with less than this part of those enrolled, because "
-        "a change of the face network leaves the others out, for example.",
+        help="With --unique, refuse a subject that is comparable with less than this part of the enrolled subjects. "
+        "Embeddings of another face network are not comparable, for example.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Remove without a question.")]
@@ -174,7 +174,7 @@ def check_output(path: Path | None, *endings: str) -> None:
 
     Args:
         path: name of the file; None is fine.
-        endings: that the name may have; none given: any.
+        endings: endings that the name may have; without them any ending is allowed.
     """
     if path is None:
         return
@@ -193,7 +193,7 @@ def check_output_folder(path: Path, *, new: bool) -> None:
 
     Args:
         path: name of the folder.
-        new: whether it must not exist.
+        new: whether to refuse a folder that exists.
     """
     above = next((each for each in (path, *path.absolute().parents) if each.exists()), path)
     if new and path.exists():

@@ -64,7 +64,7 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class _SafeConsole(Console):
-    """A console on which no text of a gallery or a file acts: neither control characters nor Rich's markup."""
+    """A console that shows control characters and Rich's markup in texts as plain text."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable_lines(text), **options)
@@ -108,7 +108,7 @@ class LazyGroup(typer.core.TyperGroup):
         return command
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """Begin a command line: what an earlier one in this process has set is forgotten."""
+        """Begin a command line without the settings of an earlier one in this process."""
         set_quiet(False)
         return super().make_context(info_name, args, parent, **extra)
 

@@ -180,7 +180,7 @@ def _check_for_cluster(folder: str, since: int | None, html: Path | None) -> Non
 
 def _stopped(checkpoint: Path | None) -> str:
     if checkpoint is None:
-        return "stopped; no progress is kept (-o FILE keeps it, but not of a cluster)"
+        return "stopped; no progress is kept (-o FILE keeps it, except for a cluster)"
     return f"stopped; {checkpoint} keeps the progress: run the same command again to go on"
 
 

@@ -163,7 +163,7 @@ def compare(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two profiles, and print what each locus says. Identical twins have equal profiles."""
+    """Compare two profiles, and print the likelihood ratio of each locus. Identical twins have equal profiles."""
     calibration = _calibration(frequencies, population, people, (theta, drop_out, drop_in, mix_up))
     model = calibration.model
     first, second = _profile(one), _profile(other)

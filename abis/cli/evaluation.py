@@ -65,9 +65,9 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of templates or images named <finger>_<impression>.* or <person>_<image>.*, one in a file, "
-            "or of such files in a folder for each subject; or a score file: .csv, .parquet or .npz with the columns "
-            "score and mated; or embeddings: .npz with embeddings and names.",
+            help="A folder of files with one template or image each, named <finger>_<impression>.* or "
+            "<person>_<image>.*; or a folder with a folder of such files for each subject; or a score file: .csv, "
+            ".parquet or .npz with the columns score and mated; or embeddings: .npz with embeddings and names.",
         ),
     ],
     *,

@@ -96,8 +96,8 @@ def identify(
         typer.Option(
             parser=parse_rate,
             metavar="PART",
-            help="Largest part of the gallery that the first look of a search lets pass. A larger part "
-            "misses less and takes longer; 1 lets all pass.",
+            help="Largest part of the gallery that passes the first look of a search. A larger part loses fewer "
+            "mates and takes longer; with 1 all subjects pass.",
         ),
     ] = 0.03,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with all references in full.")] = False,

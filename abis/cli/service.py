@@ -61,7 +61,7 @@ def serve(
 ) -> None:
     """Serve a gallery by OSIA's ABIS interface over HTTP, until SIGTERM or Ctrl-C.
 
-    Requests at work are finished. Exit code 0 after SIGTERM, 130 after Ctrl-C.
+    Requests in progress are finished first. Exit code 0 after SIGTERM, 130 after Ctrl-C.
     """
     from abis.service.server import serve as run  # noqa: PLC0415 - an extra
 
@@ -103,7 +103,7 @@ def mosip(
 ) -> None:
     """Answer MOSIP's ABIS messages from a queue of ActiveMQ, until SIGTERM or Ctrl-C.
 
-    Messages at work are finished. Exit code 0.
+    Messages in progress are finished first. Exit code 0.
     """
     if broker is not None and not broker.rpartition(":")[2].isdecimal():
         raise typer.BadParameter(f"--broker is {broker!r}; expected HOST:PORT, such as localhost:61613")

@@ -48,7 +48,7 @@ def list_(
     label: Annotated[str | None, typer.Option(metavar="LABEL", help="Only subjects with this label.")] = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Begin after this subject: the last one of the page before."),
+        typer.Option(metavar="ID", help="Begin after this subject: the last one of the previous page."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Largest number of subjects listed: a page.")

@@ -51,9 +51,9 @@ _T = TypeVar("_T")
 def start_ray(address: str | None) -> bool:
     """Connect to Ray, or start it on this machine for this process if no address is known.
 
-    A Ray that is started requires a token of every program that connects, unless ``RAY_AUTH_MODE`` is ``disabled``. If
-    there is no token yet, a random one is made that only this process and its children know. A Ray cluster that
-    requires no token causes a warning in the log.
+    If Ray is started here, it requires a token of every program that connects, unless ``RAY_AUTH_MODE`` is
+    ``disabled``. If there is no token yet, a random one is made that only this process and its children know. A Ray
+    cluster that requires no token causes a warning in the log.
 
     Args:
         address: of Ray; None takes ``RAY_ADDRESS``.

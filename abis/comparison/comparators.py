@@ -40,8 +40,8 @@ class Comparator(NamedTuple):
     Attributes:
         packed: prepares references that one probe after the other is compared with.
         pairs: raw scores of as many probes and references, on a number of threads (0: one a core), (n,) float32.
-        contents: what each template shows, (n,) int64, where a low score says less about two that show little; None
-            where it says the same of all. See :func:`abis.comparison.balance`.
+        contents: how much content each template has, (n,) int64. A low score of templates with little content is
+            weaker evidence. None: the evidence does not depend on content. See :func:`abis.comparison.balance`.
         of_contents: the balance of pairs, (n,) float64, from the contents of both.
         scored: the comparator under a calibration, where raw scores depend on it; None where they do not.
     """
@@ -168,9 +168,9 @@ def raw_scores(
 
 
 def balance(probe: Template, references: Sequence[Template]) -> npt.NDArray[np.float64] | None:
-    """How alike a probe and its references are in content: what a low score of theirs says depends on it.
+    """The balances of a probe and its references, on which the evidence of a low score depends.
 
-    Where one print shows little of what the other shows, mated ones score low too.
+    If one print shows only a small part of what the other shows, mated prints have low scores as well.
 
     Args:
         probe: any template.

@@ -9,7 +9,7 @@ sources are in docs/dna.md. In short, for two single-source profiles:
   calculation", Forensic Science International 64, 1994. ``theta`` is the coancestry coefficient.
 - At one locus of a pair of profiles, an allele may have dropped out or dropped in.
 - With two or more such differences, or one that is no drop-out or drop-in, two profiles are not of one person. Samples
-  may have been mixed up, which limits how much this says: the likelihood ratio is at least ``mix_up``.
+  may have been mixed up, which limits this evidence: the likelihood ratio is at least ``mix_up``.
 
 The score is the same to the bit whichever of the two profiles is the probe, and on every CPU.
 """
@@ -49,7 +49,7 @@ class Relationship(Enum):
 
 
 class LocusEvidence(NamedTuple):
-    """What one locus says.
+    """The likelihood ratio of one locus, and how the genotypes differ.
 
     Attributes:
         locus: name of the locus.
@@ -98,7 +98,7 @@ class DnaModel:
 
     @property
     def lowest(self) -> float:
-        """The least log10 likelihood ratio, of profiles that are not of one person."""
+        """The lowest log10 likelihood ratio: that of profiles that differ too much to be of one person."""
         return float(log10(np.array(self.mix_up)))
 
     @cached_property
@@ -122,9 +122,9 @@ class DnaModel:
         return self._match_probability(one, None if alleles[0] == alleles[1] else other)
 
     def explain(self, probe: StrProfile, reference: StrProfile) -> tuple[LocusEvidence, ...]:
-        """What each locus says that both profiles have, in the order of :data:`abis.template.alleles.LOCI`.
+        """The evidence of each locus that both profiles have, in the order of :data:`abis.template.alleles.LOCI`.
 
-        The sum over the loci is the score, but for what may have been mixed up, where at most one locus differs.
+        If at most one locus differs, the sum over the loci is the score, except for the small effect of ``mix_up``.
         """
         found = []
         prepared = DnaProbe.of(probe, self)
@@ -148,7 +148,7 @@ class DnaModel:
         """The log10 likelihood ratio of two related people against two unrelated ones.
 
         It is evidence of a relationship, not of one person: never add it to a score. Loci are taken as independent;
-        vWA and D12S391 are linked, which matters to siblings a little.
+        vWA and D12S391 are linked, which has a small effect for siblings.
 
         Args:
             probe: one profile.
@@ -347,7 +347,7 @@ def scores_of_pairs(
 
 
 def _possibly_mixed_up(llr: npt.NDArray[np.float64], chance: float) -> npt.NDArray[np.float64]:
-    """log10((1 - chance) 10**llr + chance): if samples were mixed up, the two profiles say nothing."""
+    """log10((1 - chance) 10**llr + chance): if samples were mixed up, the two profiles are no evidence."""
     right, wrong = log10(np.array([1 - chance, chance]))
     own = llr + right
     largest = np.maximum(own, wrong)

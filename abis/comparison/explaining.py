@@ -18,13 +18,13 @@ Pictures = tuple[str | None, str | None]
 
 
 class Explained(NamedTuple):
-    """What a comparison is made of.
+    """The parts of a comparison score.
 
     Attributes:
         raw: comparison score.
-        summary: a clause.
+        summary: the result in words, without a full stop.
         terms: numbers that the score is made of, by name.
-        details: more for programs, as JSON has it.
+        details: further values for programs, as JSON can hold them.
         draw: makes an SVG document of a title and the URLs of the pictures of both, None where there is none.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much speech two recordings have: what a low score of two voices says depends on it."""
+"""The duration of speech in two recordings, on which the evidence of a low score of two voices depends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 __all__ = ["ENOUGH_SPEECH_MS", "balances_of_speech", "speech_ms"]
 
 ENOUGH_SPEECH_MS = 10_000
-"""Speech in the shorter recording of a pair, from which on more of it does not make a low score stronger evidence."""
+"""Speech in the shorter recording of a pair; more speech than this does not make a low score stronger evidence."""
 
-_MOST_S = 1e6  # of speech: whatever larger quality a template states
+_MOST_S = 1e6  # of speech: a larger quality is taken as this
 
 
 def speech_ms(qualities: Sequence[float | None]) -> npt.NDArray[np.int64]:

@@ -48,10 +48,10 @@ class Side(NamedTuple):
 
 
 class Looks(ABC):
-    """The looks at pairs of a modality. The ways it does not have in its own are those of comparing every pair.
+    """The looks at pairs of templates of one modality. By default every pair is compared in full.
 
-    A modality must say how pairs are compared, :meth:`raw`. The first and the second look then compare in full, which
-    misses no pair.
+    A modality must implement :meth:`raw`, the raw scores of pairs. If it implements no more, the first and the second
+    look compare in full, which misses no pair.
     """
 
     def arrays(self, index: Any, slots: Rows) -> dict[str, NDArray[Any]]:
@@ -224,7 +224,7 @@ class IrisLooks(Looks):
 
 
 class VoiceLooks(Looks):
-    """Voices: every pair is compared in full, for how much a sketch says depends on the model and the speech."""
+    """Voices: every pair is compared in full, because the evidence of a sketch depends on the model and the speech."""
 
     def arrays(self, index: Any, slots: Rows) -> dict[str, NDArray[Any]]:
         """(n, d) vectors and (n,) milliseconds of speech."""

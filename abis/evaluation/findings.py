@@ -165,11 +165,11 @@ class Findings(Answer):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What speaks against trusting the figures, in words: too few comparisons."""
+        """Reasons not to trust the figures, in words: too few comparisons."""
         counts = {"mated": self.main.mated, "non-mated": self.main.non_mated}
         return tuple(
             f"{counted(count, f'{kind} comparison')} only; an error rate below {100 * min(3 / count, 1):.0f} % cannot "
-            "be told from 0 by so few"
+            "be distinguished from 0"
             for kind, count in counts.items()
             if count < _FEW
         )

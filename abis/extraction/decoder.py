@@ -6,7 +6,7 @@ is a letter that says what the file is decoded as, and the file. An answer is a 
 the sound, or says what is wrong; then their pixels or samples.
 
 Each file is decoded in a process of its own, forked for it. A decoder that crashes, or that a file takes over,
-therefore meets no other file.
+therefore reaches no other file.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _decoded_alone(content: bytes, closing: tuple[int, ...]) -> bytes:
     what = WORDS.get(content[:1], "file")
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
         return _said({"error": f"the {what} takes more than {_CPU_S} seconds of processor time to decode"})
-    return _said({"error": f"the process that decoded the {what} died of it"})
+    return _said({"error": f"the process that decoded the {what} crashed"})
 
 
 def _limit() -> None:

@@ -112,7 +112,7 @@ def _check_evidence(confidence: npt.NDArray[np.float32]) -> None:
     if mean < _LEAST_MEAN and int((confidence >= _CERTAIN).sum()) < _FEWEST_CERTAIN:
         raise ExtractionError(
             f"no finger found: the minutiae have a confidence of {mean:.2f} on average, expected {_LEAST_MEAN} or "
-            "more; images of eyes, faces and other things look so"
+            "more; images of eyes and faces have such minutiae"
         )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images and sound decoded in a process of their own: a decoder that crashes, hangs or eats memory costs one file.
 
-Decoders are C code that meets files by anyone. :mod:`abis.extraction.decoder` forks a process for each file. What
+Decoders are C code that reads untrusted files. :mod:`abis.extraction.decoder` forks a process for each file. What
 comes back is checked, never unpickled.
 """
 
@@ -121,17 +121,19 @@ class _Decoder:
                         try:
                             request = request[os.write(key.fd, request[: 2**16]) :]
                         except BrokenPipeError:
-                            raise _FailedError(f"the process that decoded the {what} died of it") from None
+                            raise _FailedError(f"the process that decoded the {what} crashed") from None
                         if not request:
                             selector.unregister(process.stdin)
                         continue
                     if not (some := os.read(key.fd, 2**20)):
-                        raise _FailedError(f"the process that decoded the {what} died of it")
+                        raise _FailedError(f"the process that decoded the {what} crashed")
                     answer += some
                     if expected == 8 and len(answer) >= 8:
                         expected = 8 + int.from_bytes(answer[:8])
                         if expected > 8 + MOST_BYTES:
-                            raise _FailedError(f"the process that decoded the {what} answers nonsense")
+                            raise _FailedError(
+                                f"the process that decoded the {what} sent an answer that is not valid"
+                            )
         return answer[8:]
 
     def _start(self) -> None:
@@ -162,7 +164,7 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
         size = int(np.prod(shape, dtype=object))
         is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
         if not is_picture or min(shape) < 1 or at + size > len(answer):
-            raise _FailedError("the process that decoded the image answers nonsense")
+            raise _FailedError("the process that decoded the image sent an answer that is not valid")
         pages.append(DecodedPage(np.frombuffer(answer, np.uint8, size, at).reshape(shape), dpi))
         at += size
     return tuple(pages)
@@ -171,7 +173,7 @@ def _pages(answer: bytearray) -> tuple[DecodedPage, ...]:
 def _sound(answer: bytearray) -> Sound:
     said, at = _said(answer, _SoundAnswer)
     if said.samples < 0 or at + 4 * said.samples != len(answer):
-        raise _FailedError("the process that decoded the recording answers nonsense")
+        raise _FailedError("the process that decoded the recording sent an answer that is not valid")
     return Sound(np.frombuffer(answer, np.float32, said.samples, at), said.note)
 
 
@@ -179,11 +181,11 @@ def _said(answer: bytearray, kind: type[_Answer]) -> tuple[_Answer, int]:
     """The line of JSON that an answer begins with, and where its content begins."""
     said_bytes, newline, _ = bytes(answer[: 2**20]).partition(b"\n")
     if not newline:
-        raise _FailedError("the process that decoded the file answers nonsense")
+        raise _FailedError("the process that decoded the file sent an answer that is not valid")
     try:
         said = msgspec.json.decode(said_bytes, type=kind)
     except msgspec.DecodeError:
-        raise _FailedError("the process that decoded the file answers nonsense") from None
+        raise _FailedError("the process that decoded the file sent an answer that is not valid") from None
     if said.error is not None:
         raise ExtractionError(said.error)
     return said, len(said_bytes) + 1

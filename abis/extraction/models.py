@@ -90,13 +90,13 @@ def voice_embedder(path: Path) -> onnxruntime.InferenceSession:
 
 
 def face_model_name(path: Path | None) -> str:
-    """What embeddings of this face network carry as their model."""
+    """The model name of embeddings by this face network."""
     return SFACE if path is None else model_name(path)
 
 
 @cache
 def model_name(path: Path) -> str:
-    """What embeddings by the network in a file carry as their model: the file's name and a hash of its content."""
+    """The model name of embeddings by the network in a file: the file's name and a hash of its content."""
     return f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 

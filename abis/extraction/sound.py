@@ -82,7 +82,7 @@ def decode_sound(data: bytes) -> Sound:
                 blocks.append(block)
     except ExtractionError:
         raise
-    except Exception as error:  # decoders meet broken files with exceptions of all kinds
+    except Exception as error:  # decoders raise exceptions of all kinds for broken files
         raise ExtractionError(f"not a sound file that can be read: {str(error).splitlines()[0]}") from None
     samples = np.concatenate(blocks)
     if not np.isfinite(samples).all():
@@ -98,7 +98,7 @@ def _one_channel(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n,) the mean of channels that hold one scene."""
     if samples.shape[1] == 1:
         return samples[:, 0]
-    heard = samples[:, np.abs(samples).max(axis=0, initial=0) > 0]  # a silent channel tells nothing
+    heard = samples[:, np.abs(samples).max(axis=0, initial=0) > 0]  # a silent channel holds no information
     if heard.shape[1] == 0:
         return samples[:, 0]
     centred = heard.astype(np.float64) - heard.mean(axis=0)

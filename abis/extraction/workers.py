@@ -146,7 +146,7 @@ class Extractors:
             try:
                 return pool.submit(_extract, task.image, task.settings, self._cache).result()
             except BrokenProcessPool:
-                return Extraction((), reason="the process that read the image died of it")
+                return Extraction((), reason="the process that read the image crashed")
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:

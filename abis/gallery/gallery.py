@@ -472,8 +472,8 @@ class Gallery:
     def unusual(self, templates: Sequence[Template]) -> list[str]:
         """Say which embeddings resemble unusually many enrolled subjects, as a face that was made to match many does.
 
-        Takes some hundred milliseconds. Call it before an enrolment, or after a match that matters: neither is
-        refused by itself. docs/security.md states how far such faces were told from real ones.
+        Takes some hundred milliseconds. Call it before an enrolment, or after an important match: abis refuses neither
+        by itself. docs/security.md says what the check detects.
 
         Args:
             templates: of a probe, or to be enrolled.

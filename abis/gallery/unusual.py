@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether an embedding resembles unusually many enrolled subjects, as a master face does.
 
-Embeddings of faces have a mean that is not zero. A vector that was optimised to match many people lies far along that
-mean; real faces do not. So the mean cosine of a probe to a sample of the references is compared with the mean cosines
-that references of the gallery itself have.
+Embeddings of faces have a mean that is not zero. A vector that was optimised to match many people lies far in the
+direction of that mean; real faces do not. So the mean cosine of a probe to a sample of the references is compared with
+the mean cosines that references of the gallery itself have.
 """
 
 from __future__ import annotations

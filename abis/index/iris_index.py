@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Iris codes of one model and shape, packed for search: a coarse look at all, and full comparisons in the core.
 
-Neighbouring columns of a code agree, so a few columns that stand apart say most of what all say. The first look
+Neighbouring columns of a code agree, so a few columns that are far apart hold most of the information. The first look
 compares up to 64 bytes of each code, with their mask, at rotations of up to 2.8 degrees from one to the next. Codes
 with finer columns are compared at all rotations where they agree a little. ``benchmarks/speed/iris.py`` measures the
 time and what is lost.
@@ -29,7 +29,7 @@ _LOOK_DEGREES = 2.8  # most that a probe is turned between coarse rotations: a c
 _LANES = 8  # kIrisLanes of cpp/iris/iris_look.h
 _AT_ONCE = 65_536  # codes arranged at a time
 _OF_LOOK = 2.5
-"""By which scores grow from the columns of the first look to all of them, for codes of one eye."""
+"""Factor from scores of the columns of the first look to scores of all columns, for codes of one eye."""
 
 
 class IrisProbe(NamedTuple):

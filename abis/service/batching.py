@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 
 
 class _Callers:
-    """Those who wait for a batch at work: when the last of them is gone, the work is cancelled."""
+    """The callers that wait for a batch in progress. When the last of them is gone, the work is cancelled."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -109,7 +109,7 @@ class Batcher(Generic[_Key, _Item, _Result]):
             results = await loop.run_in_executor(self._executor, self._covered, callers, key, items)
         except Exception as error:
             if len(batch) > 1:
-                for each in batch:  # one of them is at fault; the others are not to suffer for it
+                for each in batch:  # one of them is at fault; the others must not fail with it
                     await self._work_on(key, [each])
             elif not batch[0].result.done():
                 batch[0].result.set_exception(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who asks, and why: what the audit log is told."""
+"""The caller and the purpose of a request, for the audit log."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _Headers: TypeAlias = Mapping[bytes, str]
 _AGAIN_S = 2.0  # between two attempts to load the references
-_FIRST_LOOK_S = 0.05  # from when a request is at work until its caller is looked after
+_FIRST_LOOK_S = 0.05  # after the start of a request: the first check that its caller is still there
 
 
 class _Route(NamedTuple):

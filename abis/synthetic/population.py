@@ -18,7 +18,7 @@ from abis.template import Embedding, IrisCode, Minutiae, Position, Template
 __all__ = ["MinutiaeColumns", "Population"]
 
 EXTRACTOR = "leader-0.1"
-"""Whose templates the fingers are modelled on, and by whose calibration their scores are judged: EXTRACTOR of
+"""The extractor whose templates the fingers resemble and whose calibration their scores get: EXTRACTOR of
 abis.extraction.fingers."""
 
 _BLOCK = 1024  # subjects made at a time: some 6 MB a finger, and the kernels' start costs nothing

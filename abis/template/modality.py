@@ -58,7 +58,7 @@ class Modality:
             and the name of the model.
         model: name of what made a template, and a number that tells shapes apart. Templates of different names or
             numbers are not comparable, except where both numbers are 0.
-        example: a template, from which snapshots tell whether this abis prepares templates as another one did.
+        example: a template. By its prepared form, a snapshot shows whether this version of abis can use it.
         shape: the number of ``model`` in words.
         quality: what a template states of itself as a whole, larger is better, or None.
         stored_form: how templates become bytes and are read again (:mod:`abis.formats.native`).

@@ -15,17 +15,18 @@ _UNSTATED = 0.6  # confidence of minutiae without a quality
 _LIMITS = {"leader-0.1": (70, 0.67)}
 _OTHERS = (73, 0.59)
 """Fewest minutiae, and coherence below which a template is doubtful: of extractors by name, and of all others, which
-find more false minutiae. At most one in a thousand real prints is doubtful (benchmarks/accuracy/doubtful.py)."""
+find more false minutiae. Of the real templates in benchmarks/accuracy/doubtful.py, fewer than one in a thousand are
+doubtful."""
 
 FEWEST_MINUTIAE = min(fewest for fewest, _ in (_OTHERS, *_LIMITS.values()))
 """Templates of fewer minutiae are never doubtful."""
 
 
 def superimposed(template: Template) -> str:
-    """Words that a template is probably made of two fingers' minutiae; empty where it is not.
+    """Say that a template is probably made of two fingers' minutiae; empty if it is not.
 
-    Ridges of one finger run alike in a neighbourhood; those of two fingers that lie on each other cross. Few minutiae
-    say too little about that, so a template of fewer than some 70 is never doubtful.
+    Neighbouring ridges of one finger have similar directions. Ridges of two fingers that lie on each other cross. Few
+    minutiae show too little of this, so a template of fewer than some 70 is never doubtful.
     """
     if not isinstance(template, Minutiae):
         return ""
@@ -33,13 +34,13 @@ def superimposed(template: Template) -> str:
     if len(template) < fewest or (found := coherence(template)) >= limit:
         return ""
     return (
-        f"{len(template)} minutiae of which neighbours point in directions that do not fit (coherence {found:.2f}): "
-        "probably of two fingers, which this template would match both"
+        f"{len(template)} minutiae, and directions of neighbouring ones do not fit (coherence {found:.2f}): "
+        "probably of two fingers, and this template would match both"
     )
 
 
 def coherence(template: Minutiae) -> float:
-    """How alike ridges run at neighbouring minutiae: the mean of cos 2a over pairs, a the angle between directions.
+    """How similar the directions of neighbouring minutiae are: the mean of cos 2a over pairs, a the angle between them.
 
     About 60 microseconds for 80 minutiae.
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """1:1: decide whether probes are of the subjects that they claim to be. References come from the store.
 
-Claims are decided by the hundred: the store is read once, and all pairs of a kind are compared in one call, for which
-each template is prepared once. A single claim takes the same way and gets the same score.
+Many claims are decided together: the store is read once, and all pairs of a kind are compared in one call, for which
+each template is prepared once. A single claim is decided by the same code and gets the same score.
 """
 
 from __future__ import annotations

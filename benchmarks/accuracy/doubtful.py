@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Are templates of two fingers, and faces made to match many, told from real ones?
+"""Are templates of two fingers, and faces made to match many people, detected?
 
     python benchmarks/accuracy/doubtful.py --json benchmarks/results/doubtful.json
 
 *Double identity*: the union of the minutiae of two fingers matches both. Of random pairs of fingers of a set, once as
-they stand and once turned and moved so that their ridges run as alike as 30 trials find: how many unions match both
+they stand and once turned and moved as fits their ridges best in 30 trials: how many unions match both
 fingers at a false match rate of 1e-4, and how many does `abis.template.superposition` call doubtful? How many real
 templates does it call so, of all sets and extractors, uncertain minutiae included?
 

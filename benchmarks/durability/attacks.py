@@ -797,7 +797,7 @@ def fingers_pixels() -> int:
     return fingers._MOST_PIXELS
 
 
-@attack("crash the decoder of images", "refused; the process that asked goes on", error="died of it")
+@attack("crash the decoder of images", "refused; the calling process goes on", error="crashed")
 def decoder_crash(folder: Path, key: MasterKey | None) -> bool:
     from abis.extraction import isolation  # noqa: PLC0415 - an extra
     from abis.extraction.images import read_images  # noqa: PLC0415

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far does hill climbing get against `verify`, by what its answers disclose?
+"""How far does hill climbing get against `verify`, at each level of disclosure?
 
     python benchmarks/durability/climbing.py --json benchmarks/results/climbing.json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a service answer what OSIA's OpenAPI document says, whatever it is sent?
+"""Do a service's answers to any request conform to OSIA's OpenAPI document?
 
 Schemathesis makes requests from the document: its examples, random ones that fit it and that do not, and sequences that
 use the answers of one operation for the next. It checks every answer against the document. The service counts the

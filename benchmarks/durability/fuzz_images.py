@@ -325,7 +325,7 @@ def main() -> None:
             [kind, figures[f"{kind}_executions"], *(figures[f"{kind}_{each}"] for each in OUTCOMES)]
             for kind in names
         ],
-        note="died: ends the process that decodes this image; the process that asked goes on.",
+        note="died: ends the process that decodes this image; the calling process goes on.",
     )
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """MOSIP's queue: STOMP 1.2 to ActiveMQ Classic or Artemis.
 
-A message is acknowledged once the broker has confirmed that it has the answer. Whatever dies before, the message is
-delivered again and is answered as before. (A transaction over both would be neater, but Artemis has no transactional
-acknowledgements.) An identification begins when all inserts and deletes that came before it are done.
+A message is acknowledged once the broker has confirmed that it has the answer. If the service or the broker dies before
+that, the message is delivered again and gets the same answer. (A transaction over both would be neater, but Artemis has
+no transactional acknowledgements.) An identification begins when all inserts and deletes that came before it are done.
 """
 
 from __future__ import annotations
