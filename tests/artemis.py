@@ -57,7 +57,7 @@ class Artemis:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._queues: dict[str, deque[Message]] = defaultdict(deque)
-        self._subscribers: dict[str, _Subscriber] = {}
+        self._subscribers: defaultdict[str, list[_Subscriber]] = defaultdict(list)
         self._ids = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
@@ -84,8 +84,8 @@ class Artemis:
         """Wait until a queue is empty and its subscriber has acknowledged all of it."""
 
         def is_done() -> bool:
-            subscriber = self._subscribers.get(queue)
-            return not self._queues[queue] and subscriber is not None and not subscriber.unacknowledged
+            own = self._subscribers[queue]
+            return not self._queues[queue] and bool(own) and not any(each.unacknowledged for each in own)
 
         with self._changed:
             assert self._changed.wait_for(is_done, WAIT_S), "not acknowledged"
@@ -120,10 +120,11 @@ class Artemis:
             except (OSError, ValueError):
                 pass
             with self._changed:  # what is not acknowledged goes back, to the head
-                for queue, subscriber in list(self._subscribers.items()):
-                    if subscriber.connection is connection:
-                        del self._subscribers[queue]
-                        self._queues[queue].extendleft(reversed(subscriber.unacknowledged.values()))
+                for queue, subscribers in self._subscribers.items():
+                    for gone in [each for each in subscribers if each.connection is connection]:
+                        subscribers.remove(gone)
+                        self._queues[queue].extendleft(reversed(gone.unacknowledged.values()))
+                    self._deliver(queue)
                 self._changed.notify_all()
 
     def _take(self, connection: socket.socket, command: str, headers: dict[str, str], body: bytes) -> None:
@@ -136,7 +137,7 @@ class Artemis:
             case "SUBSCRIBE":
                 if headers.get("subscription-type") == "ANYCAST":
                     queue = headers["destination"]
-                    self._subscribers[queue] = _Subscriber(connection, headers["id"])
+                    self._subscribers[queue].append(_Subscriber(connection, headers["id"]))
                     self._deliver(queue)
             case "SEND":
                 if self.lose_next:
@@ -149,16 +150,17 @@ class Artemis:
                 if self.lose_next_acknowledgement:
                     self.lose_next_acknowledgement = False
                     raise ValueError("lost")
-                for subscriber in self._subscribers.values():
-                    subscriber.unacknowledged.pop(headers["id"], None)
+                for subscribers in self._subscribers.values():
+                    for subscriber in subscribers:
+                        subscriber.unacknowledged.pop(headers["id"], None)
         if "receipt" in headers:
             _write(connection, "RECEIPT", {"receipt-id": headers["receipt"]})
         if command == "DISCONNECT":
             raise ValueError("the client ends")
 
     def _deliver(self, queue: str) -> None:
-        subscriber = self._subscribers.get(queue)
-        while subscriber is not None and self._queues[queue]:
+        while self._subscribers[queue] and self._queues[queue]:
+            subscriber = self._subscribers[queue][0]
             message = self._queues[queue].popleft()
             message.deliveries += 1
             self._ids += 1

@@ -467,7 +467,7 @@ def test_raw_scores_name_what_may_not_be_compared() -> None:
         (right, a, "FACE"),
         (a, right, "RIGHT_INDEX"),
         (a, Embedding(vector=b.vector, model="other"), "other"),
-        (a, Embedding(vector=b.vector[:9], model="m"), "9 dimensions"),
+        (a, Embedding(vector=b.vector[:9], model="m"), "9-d"),
     ):
         with pytest.raises(TemplateError, match=f"reference 1 .*{fault}"):
             raw_scores(probe, [probe, reference])

@@ -395,7 +395,7 @@ def test_every_page_of_a_file_is_an_image(kind: str) -> None:
     assert len(found) == 3
     for page, image in zip(pages, found, strict=True):
         assert np.abs(image.grey().astype(int) - np.asarray(page)).mean() < 3  # GIF's frames share a palette
-    with pytest.raises(ExtractionError, match=r"the file holds 3 images; expected one \(extract_many"):
+    with pytest.raises(ExtractionError, match=r"the file holds several images; expected one \(extract_many"):
         extract(file.getvalue(), position=RIGHT)
     assert len(extract_all(file.getvalue(), ExtractionSettings(RIGHT)).templates) == 3
 
