@@ -30,7 +30,7 @@ class Candidate(Answer):
             identification rate asked for; None where none was.
         evidence: the evidence of each position of the probe that the subject also has.
         status: of the identity. A search also finds locked and terminated identities.
-        disclosed: False where the gallery discloses decisions only: score, threshold and evidence say nothing then.
+        disclosed: False where the gallery discloses decisions only: score, threshold and evidence have no meaning then.
     """
 
     rank: int
@@ -147,7 +147,7 @@ class Verification(Answer):
         evidence: the evidence of each position of the probe that the subject also has.
         reason: why it was refused, what is not comparable, or that the threshold cannot be reached; else empty.
         subject_id: the claim that was decided.
-        disclosed: False where the gallery discloses decisions only: score, threshold and evidence say nothing then.
+        disclosed: False where the gallery discloses decisions only: score, threshold and evidence have no meaning then.
     """
 
     outcome: Outcome

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates of two fingers, and embeddings made to match many, are told from those of one person."""
+"""Templates of two fingers, and embeddings made to match many people, are distinguished from others."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ CONTOUR_ANGLES = 256
 
 
 class CentrePrior(NamedTuple):
-    """How much the centre of the limbus is expected to be near that of the pupil.
+    """Where the centre of the limbus is expected, compared with the centre of the pupil.
 
     Lids hide the limbus above and below, so that lashes may pull it up or down. ``benchmarks/fitting/fit_irises.py``
     chooses the values.

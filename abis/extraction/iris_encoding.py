@@ -22,7 +22,7 @@ CODE_COLUMNS = 128
 
 
 class Filters(NamedTuple):
-    """What turns grey levels into bits. ``benchmarks/fitting/fit_irises.py`` chooses the values.
+    """The filters that turn grey levels into bits. ``benchmarks/fitting/fit_irises.py`` chooses the values.
 
     Attributes:
         rows: bands of the iris, a row of the code each.
@@ -31,7 +31,7 @@ class Filters(NamedTuple):
         fragile: the weakest part of the bits, which does not count.
         bell: standard deviation of a row's bell by the height of its band.
         level: rows and columns, standard deviation of the bell over which brightness and contrast are levelled.
-        least_seen: of what a bit depends on, how much must be visible.
+        least_seen: the least part that must be visible of the pixels that a bit depends on.
     """
 
     rows: int = 6

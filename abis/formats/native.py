@@ -100,7 +100,7 @@ class StoredForm(NamedTuple):
     """How templates of a modality are written: what a row of :mod:`abis.template.modality` names.
 
     Attributes:
-        contents: the numbers that say so.
+        contents: the content numbers of these templates (docs/formats.md).
         read: makes a template of what follows such a number. Raises TemplateError where the fields break its rules.
         write: the number and what follows, the position first.
     """

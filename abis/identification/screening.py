@@ -34,12 +34,12 @@ __all__ = ["Cuts", "Screening", "look_together"]
 
 # What passes, and what is lost by it: benchmarks/speed/{finger_index,faces}.py, benchmarks/scale/scale.py.
 _OF_FIRST = (1.0, 0.075, 0.005)  # the same as a share of the subjects that pass the first look
-_POOR = 2_600  # content: a finger with less says less, and more subjects pass the first look ...
+_POOR = 2_600  # content: a finger with less is weaker evidence, and more subjects pass the first look ...
 _MOST_EFFORT = 8.0  # ... up to this factor
 _OF_PORTION = 1 / 30  # subjects of the first portion in a large gallery, as a share of those of the last
 _FLOORS = (5.0, 8.0, 5.0)  # natural log units: evidence of fingers that all others need to pass
 _OF_FIRST_LOOK = 0.5  # weight of the evidence of the first look in the second cut
-_OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings tell more than the first look at fingers
+_OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings are better evidence than the first look at fingers
 
 _idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the evidence of a gallery is slow
 
@@ -104,7 +104,7 @@ class Cuts:
         return replace(self, first=first, second=second, third=third)
 
     def passing(self, look: int, evidence: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Where the subjects that pass a look stand, in order.
+        """Indices of the subjects that pass a look, in order.
 
         Args:
             look: 0, 1 or 2 for the first, the second or the third look.
@@ -344,6 +344,6 @@ def _effort(probe: Sequence[Template]) -> float:
 
 
 def _contents(templates: Iterable[Template]) -> list[int]:
-    """How much there is of each finger; uncertain minutiae count less (:func:`abis.comparison.contents`)."""
+    """The content of each finger, in which uncertain minutiae count less (:func:`abis.comparison.contents`)."""
     found: list[int] = contents([one for one in templates if isinstance(one, Minutiae)]).tolist()
     return found

@@ -49,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.head_s, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop the timers of the connection."""
         self._end_timers()
         super().connection_lost(exc)
 

@@ -161,7 +161,7 @@ def remove_older_than(store: Store, before: datetime) -> Expired:
     with store.database.reading() as connection:
         if future := enrolled_in_future(connection):
             _log.warning(
-                "%s: %d encounters have a time of enrolment in the future, as the clock was wrong, and stay; "
+                "%s: %d encounters have a time of enrolment in the future, because the clock was wrong, and are kept; "
                 "enroll these subjects again",
                 printable(store.name),
                 future,

@@ -135,7 +135,7 @@ def _differs(template: Template, again: Template) -> bool:
 
 
 def doubts_of(templates: Sequence[tuple[int, bytes]]) -> str:
-    """Words about (position, native form) of templates that are probably not of one person; empty for all others.
+    """Describe templates, as (position, native form), that are probably not of one person; empty if there is none.
 
     Few templates have enough minutiae for that; the others are not decoded.
     """

@@ -3,8 +3,7 @@
 
 Real prints: templates that abis.extraction makes of the images of the six FVC2002 and FVC2004 "B" sets taken with
 sensors (DB4 of both years is synthetic). Real faces: ArcFace MobileFaceNet embeddings of Labeled Faces in the Wild.
-Real irises: CASIA-IrisV1. The
-constants of abis.synthetic were set by hand until these tables agreed.
+Real irises: CASIA-IrisV1. The constants of abis.synthetic were set by hand until these tables agreed.
 """
 
 from __future__ import annotations

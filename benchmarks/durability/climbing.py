@@ -106,12 +106,12 @@ class Account:
 
 
 def full(answer: Verification) -> float:
-    """What an attacker climbs by full answers."""
+    """The number that an attacker improves if answers are full."""
     return answer.evidence[0].raw if answer.evidence else -np.inf
 
 
 def rounded(answer: Verification) -> float:
-    """What an attacker climbs by rounded answers."""
+    """The number that an attacker improves if answers are rounded."""
     return answer.score if answer.evidence else -np.inf
 
 
@@ -119,7 +119,7 @@ def rounded(answer: Verification) -> float:
 
 
 def synthetic_fingers(seed: int) -> Iterator[Minutiae]:
-    """Fingers without end."""
+    """Yield synthetic fingers, without end."""
     start = 0
     population = Population(seed=seed, face=False)
     while True:

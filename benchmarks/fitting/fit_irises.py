@@ -2,8 +2,8 @@
 """Choose the constants of the iris extraction on one half of the eyes of CASIA-IrisV1, and measure on the other half.
 
 The constants say how far the centre of the limbus may be from that of the pupil, and what the filters are. Each is
-chosen in turn among some values, the others held, by the mean FNMR at FMRs of 10^-1 to 10^-4. Scores are blurred for
-that by two units, because half of the eyes has few errors. What all eyes choose is what abis.extraction has.
+chosen in turn among some values, with the others fixed, by the mean FNMR at FMRs of 10^-1 to 10^-4. Scores are blurred
+for that by two units, because half of the eyes has few errors. abis.extraction has the values that all eyes choose.
 """
 
 from __future__ import annotations
