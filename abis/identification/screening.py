@@ -39,7 +39,7 @@ _MOST_EFFORT = 8.0  # ... up to this factor
 _OF_PORTION = 1 / 30  # subjects of the first portion in a large gallery, as a share of those of the last
 _FLOORS = (5.0, 8.0, 5.0)  # natural log units: evidence of fingers that all others need to pass
 _OF_FIRST_LOOK = 0.5  # weight of the evidence of the first look in the second cut
-_OF_NEAREST = 0.03  # of the share of one finger: codes of embeddings are better evidence than the first look at fingers
+_OF_NEAREST = 0.03  # of the share of one finger: the first look separates embeddings better than fingers
 
 _idle: list[_core.Tally] = []  # tallies that no search uses: new memory for the evidence of a gallery is slow
 
