@@ -43,7 +43,7 @@ from benchmarks.lib.common import options, print_table, write
 
 BATCH = 10_000  # mutants of one process
 PART = 50_000  # mutants between two writes of the figures
-LIMIT_S = 20  # of one mutant, as abis.extraction.isolation has it
+LIMIT_S = 20  # of one mutant; abis.extraction.decoder allows as much processor time
 MEMORY = 4 * 2**30  # bytes of address space of a process, as abis.extraction.decoder has it
 OUTCOMES = ("read", "refused", "died", "slow")
 LENGTHS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
