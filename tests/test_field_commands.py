@@ -354,7 +354,10 @@ def test_few_scores_are_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("score,mated\n3,1\n1,0\n2,0\n")
     printed = run("evaluate", path, code=0).stdout
-    assert "Warning: 1 mated comparison only; an error rate below 100 % cannot be told" in printed
+    assert (
+        "Warning: 1 mated comparison only; an error rate below 100 % cannot be distinguished from 0"
+        in printed
+    )
 
 
 def test_a_calibration_that_reaches_nothing_is_warned_of(tmp_path: Path) -> None:

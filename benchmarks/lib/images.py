@@ -10,10 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from abis.evaluation import DataSet, read_folder
-from abis.extraction import extract_many
-from abis.extraction.fingers import EXTRACTOR
 from abis.template import Position, Template
-from benchmarks.lib.common import ROOT, SETS
+from benchmarks.lib.common import ROOT, SETS, library
 
 __all__ = ["FVC2000", "IMAGE_SETS", "dpi_of", "extracted_set", "templates_of"]
 
@@ -39,7 +37,11 @@ def extracted_set(data: Path, name: str) -> DataSet:
     Args:
         data: the folder of public data.
         name: of the set.
+
+    Raises:
+        DataMissingError: what ``abis[extraction]`` needs is not installed.
     """
+    extract_many = library("abis.extraction").extract_many
     folder = data / "images" / name
     files = sorted(path for path in folder.iterdir() if path.suffix in {".png", ".tif"})
     outcomes = extract_many(files, position=Position.UNKNOWN_FINGER, dpi=dpi_of(name), cache=_CACHE)
@@ -50,7 +52,6 @@ def extracted_set(data: Path, name: str) -> DataSet:
 
 
 def templates_of(data: Path, extractor: str, name: str) -> DataSet:
-    """A set's templates: by ``abis.extraction`` where the extractor is its own, else those of the public data."""
-    if extractor == EXTRACTOR:
-        return extracted_set(data, name)
-    return read_folder(data / "fingerprints" / extractor / name)
+    """A set's templates: those of the public data, or by ``abis.extraction`` where there are none of the extractor."""
+    folder = data / "fingerprints" / extractor
+    return read_folder(folder / name) if folder.exists() else extracted_set(data, name)
