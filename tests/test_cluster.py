@@ -411,6 +411,8 @@ def test_a_gallery_becomes_a_cluster_and_its_division_survives_being_killed(
 ) -> None:
     alone = tmp_path / "alone"
     with Gallery.open(alone) as gallery:
+        for calibration in CALIBRATIONS:
+            gallery.calibrate(calibration)
         gallery.enroll_many(enrollments())
         gallery.enroll_many(Enrollment(f"r{number:04}", [face(number)]) for number in range(700))
         gallery.set_status("p007", Status.LOCKED, reason="asked for")

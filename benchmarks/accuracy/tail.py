@@ -21,13 +21,23 @@ from abis.comparison import FingerReferences
 from abis.extraction.fingers import EXTRACTOR
 from abis.synthetic import Population
 from abis.template import Minutiae, Position
-from benchmarks.lib.common import EXTRACTORS, SETS, optional, options, print_table, public_data, write
+from benchmarks.lib.common import (
+    EXTRACTORS,
+    SETS,
+    DataMissingError,
+    optional,
+    options,
+    print_table,
+    public_data,
+    write,
+)
 from benchmarks.lib.images import templates_of
 
-CUTOFF = 2.5  # raw score: hundreds in fifty million synthetic pairs exceed it
+CUTOFF = 2.5  # raw score: only synthetic pairs above it enter the fit of their tail
 REAL_SHARE = 0.01  # of real pairs that the tail is fitted to: hundreds as well
 FMRS = (1e-4, 1e-5, 1e-6, 1e-7)
 BOOTSTRAPS = 200
+FEWEST = 30  # scores that a tail is fitted to
 
 Floats = npt.NDArray[np.float64]
 Figures = dict[str, float | int | str]
@@ -41,8 +51,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     exceeding, compared = synthetic(arguments.references, arguments.probes, arguments.seed)
-    reports = [report("synthetic", exceeding, threshold=CUTOFF, compared=compared, seed=arguments.seed)]
+    reports: list[tuple[list[str], Figures]] = []
     figures: dict[str, float | int | str] = {}
+    with optional("synthetic", figures):
+        reports.append(
+            report("synthetic", exceeding, threshold=CUTOFF, compared=compared, seed=arguments.seed)
+        )
     for extractor in (EXTRACTOR, *EXTRACTORS):
         with optional(extractor, figures):
             fingers = real(extractor)
@@ -99,9 +113,15 @@ def real(extractor: str) -> list[Floats]:
 def report(
     name: str, tails: list[Floats], *, threshold: float, compared: int, seed: int
 ) -> tuple[list[str], Figures]:
-    """One row of the table, and its figures; of scores above the threshold by probe finger."""
+    """One row of the table, and its figures; of scores above the threshold by probe finger.
+
+    Raises:
+        DataMissingError: there are too few such scores to fit a tail.
+    """
     rng = np.random.default_rng(seed)
     tail = np.concatenate(tails)
+    if len(tail) < FEWEST:
+        raise DataMissingError(f"only {len(tail)} scores are above {threshold:g}; compare more fingers")
     shape, scale = fit(tail - threshold)
     resampled = [
         np.concatenate([tails[k] for k in rng.integers(len(tails), size=len(tails))])
