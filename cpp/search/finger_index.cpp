@@ -157,14 +157,18 @@ std::vector<std::uint64_t> FingerIndex::Chunk::all_first_words() const {
     return words;
 }
 
-void FingerIndex::Chunk::arrange(const std::vector<std::uint64_t>& first_words) {
-    std::vector<Angle> of_codes;
-    of_codes.reserve(first_words.size());
+std::vector<Angle> FingerIndex::Chunk::directions_of_codes() const {
+    std::vector<Angle> directions;
+    directions.reserve(code_begins.back());
     for (std::size_t slot = 0; slot < slots(); ++slot) {
         const auto from = direction.begin() + static_cast<std::ptrdiff_t>(begins[slot]);
-        of_codes.insert(of_codes.end(), from, from + static_cast<std::ptrdiff_t>(codes(slot)));
+        directions.insert(directions.end(), from, from + static_cast<std::ptrdiff_t>(codes(slot)));
     }
-    first.arrange(code_begins, of_codes.data(), first_words.data());
+    return directions;
+}
+
+void FingerIndex::Chunk::arrange(const std::vector<std::uint64_t>& first_words) {
+    first.arrange(code_begins, directions_of_codes().data(), first_words.data());
 }
 
 Minutia FingerIndex::Chunk::minutia(std::size_t i) const {
@@ -220,7 +224,9 @@ void FingerIndex::Chunk::wipe(std::size_t slot) {
                   column.begin() + static_cast<std::ptrdiff_t>(of[slot + 1]), 0);
     };
     std::vector<std::uint64_t> words = all_first_words();
+    std::vector<Angle> directions = directions_of_codes();  // the last allocation: what follows cannot fail
     clear(words, code_begins);
+    clear(directions, code_begins);
     clear(second, code_begins);
     clear(x, begins);
     clear(y, begins);
@@ -231,7 +237,7 @@ void FingerIndex::Chunk::wipe(std::size_t slot) {
         four = static_cast<std::uint8_t>(four & ~(kKindMask << kind_shift(i)));
     }
     removed[slot] = 1;
-    arrange(words);
+    first.arrange(code_begins, directions.data(), words.data());
 }
 
 std::size_t FingerIndex::Chunk::memory_bytes() const {

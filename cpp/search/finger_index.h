@@ -123,6 +123,8 @@ private:
         void unpack_coded(std::size_t slot, Minutia* minutiae) const;  // in the order of the codes
         void first_words(std::size_t slot, std::uint64_t* words) const;
         std::vector<std::uint64_t> all_first_words() const;
+        // Of the minutiae that have codes, slot by slot.
+        std::vector<Angle> directions_of_codes() const;
         void arrange(const std::vector<std::uint64_t>& first_words);
         // Ask the memory for where a slot is, for what votes, and for what poses will read of it; in this order.
         void fetch_place(std::size_t slot) const;
