@@ -24,6 +24,7 @@ __all__ = [
     "DryRun",
     "FaceModel",
     "Files",
+    "FingerFormat",
     "FingerPosition",
     "GalleryPath",
     "MinCoverage",
@@ -37,7 +38,6 @@ __all__ = [
     "files_in",
     "group_by_subject",
     "moved",
-    "parse_format",
     "parse_position",
     "parse_rate",
 ]
@@ -136,6 +136,18 @@ def parse_format(text: str | Format) -> Format:
     except KeyError:
         names = ", ".join(known.name.lower().replace("_", "-") for known in Format)
         raise typer.BadParameter(f"{text!r} is not one of {names}") from None
+
+
+FingerFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        parser=parse_format,
+        metavar="FORMAT",
+        show_default="native",
+        help="Format of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
+    ),
+]
 
 
 def parse_rate(text: str | float) -> float:

@@ -15,11 +15,11 @@ from abis.cli.arguments import (
     AsJson,
     Dpi,
     FaceModel,
+    FingerFormat,
     FingerPosition,
     VoiceModel,
     check_output_folder,
     files_in,
-    parse_format,
 )
 from abis.cli.console import Faults, print_json, progress_bar, tell
 from abis.cli.images import ImageOptions, picture, reader
@@ -53,16 +53,7 @@ def extract(
     dpi: Dpi = None,
     face_model: FaceModel = None,
     voice_model: VoiceModel = None,
-    finger_format: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            parser=parse_format,
-            metavar="FORMAT",
-            show_default="native",
-            help="Format of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
-        ),
-    ] = Format.NATIVE,
+    finger_format: FingerFormat = Format.NATIVE,
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw the minutiae over each finger image: DIR/<name>.svg.")
     ] = False,

@@ -13,11 +13,11 @@ import typer
 
 from abis.cli.arguments import (
     AsJson,
+    FingerFormat,
     GalleryPath,
     MinCoverage,
     check_output_folder,
     compile_pattern,
-    parse_format,
     parse_rate,
 )
 from abis.cli.console import FAILED, Faults, import_bar, out, print_json, progress_bar, say, tell
@@ -153,16 +153,7 @@ def export(
         ),
     ],
     *,
-    finger_format: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            parser=parse_format,
-            metavar="FORMAT",
-            show_default="native",
-            help="Format of fingers: iso-19794-2-2011, ansi-378-2004, xyt, ...; native, the default, loses nothing.",
-        ),
-    ] = Format.NATIVE,
+    finger_format: FingerFormat = Format.NATIVE,
     as_json: AsJson = False,
 ) -> None:
     """Write all templates of a gallery, so that other systems, or `abis import`, can read them."""
