@@ -20,6 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+import abis
+from abis.service import Settings
+from abis.service.mosip.queue import Queue
+from abis.service.served import served_gallery
 from benchmarks.lib.local_http import LocalServer, ServerAnswer, ServerRequest
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -155,3 +159,16 @@ def message(kind: str, **fields: Any) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     head = {"id": f"mosip.abis.{kind}", "version": "1.1", "requestId": str(uuid.uuid4()), "requesttime": now}
     return {**head, **fields}
+
+
+@contextmanager
+def answering(gallery: abis.Gallery, settings: Settings) -> Iterator[None]:
+    """A member that answers for the time of a ``with`` block."""
+    queue = Queue(served_gallery(gallery, settings), settings)
+    thread = threading.Thread(target=queue.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        queue.stop()
+        thread.join()

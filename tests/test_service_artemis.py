@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,10 @@ from typing import Any
 
 import pytest
 from artemis import Artemis, Message
-from mosip_kit import message
+from mosip_kit import answering, message
 
 import abis
 from abis.service import Settings
-from abis.service.mosip.queue import Queue
-from abis.service.served import served_gallery
 from abis.service.settings import MosipSettings
 
 INBOUND, OUTBOUND = "mosip-to-abis1", "abis1-to-mosip"
@@ -33,15 +30,8 @@ def broker() -> Iterator[Artemis]:
 @contextmanager
 def member(broker: Artemis, folder: Path, **more: Any) -> Iterator[None]:
     settings = Settings(str(folder / "gallery"), mosip=MosipSettings(port=broker.port, **more))
-    with abis.Gallery.open(settings.gallery) as gallery:
-        queue = Queue(served_gallery(gallery, settings), settings)
-        thread = threading.Thread(target=queue.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            queue.stop()
-            thread.join()
+    with abis.Gallery.open(settings.gallery) as gallery, answering(gallery, settings):
+        yield
 
 
 def request(kind: str = "ping", **fields: Any) -> tuple[str, bytes]:

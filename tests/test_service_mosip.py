@@ -6,15 +6,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from mosip_kit import KEY, OTHER_KEY, Caller, DataShareStub, caller, encrypted, message, write_key
+from mosip_kit import KEY, OTHER_KEY, Caller, DataShareStub, answering, caller, encrypted, message, write_key
 from people import LEFT, RIGHT, finger
 
 import abis
@@ -23,8 +21,6 @@ from abis.formats import Format
 from abis.service import Settings
 from abis.service.mosip.data_share import decrypted, private_key
 from abis.service.mosip.messages import Failure, Reason, parsed
-from abis.service.mosip.queue import Queue
-from abis.service.served import served_gallery
 from abis.service.settings import MosipSettings
 from abis.template import Template
 from benchmarks.lib.brokers import Broker, broker, is_installed
@@ -65,19 +61,6 @@ def settings_of(folder: Path, running: Broker, share: DataShareStub, **more: Any
         **more,
     )
     return Settings(str(folder / "gallery"), mosip=mosip)
-
-
-@contextmanager
-def answering(gallery: abis.Gallery, settings: Settings) -> Iterator[None]:
-    """A member that answers for the time of a ``with`` block."""
-    queue = Queue(served_gallery(gallery, settings), settings)
-    thread = threading.Thread(target=queue.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        queue.stop()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
